@@ -1,0 +1,49 @@
+# The commands of the project; `make` alone lists them.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+bin := .venv/bin
+# An activated environment or a user's Ansible settings must not leak into the runs.
+unexport ANSIBLE_CONFIG ANSIBLE_INVENTORY PYTHONPATH VIRTUAL_ENV
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.PHONY: help
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: setup setup-test setup-bench
+setup: ## build the controller's environment, .venv
+	@tools/setup.sh controller
+setup-test:
+	@tools/setup.sh test
+setup-bench: setup-test
+	@tools/setup.sh bench
+
+.PHONY: reset sandbox sandbox-stop
+sandbox: setup ## lay out the polluted project and start its PostgreSQL under .sandbox/
+	@ansible-playbook playbooks/sandbox.yml
+reset: sandbox ## sandbox, then the whole reset on it
+	@ansible-playbook playbooks/reset.yml
+sandbox-stop: ## stop the sandbox's PostgreSQL and remove .sandbox/
+	@test ! -d .sandbox || ansible-playbook playbooks/sandbox.yml -e sandbox_state=absent
+
+.PHONY: test lint unit integration molecule
+test: lint unit integration molecule ## everything; ends in one summary
+	@echo "make test: lint, unit, integration and molecule passed"
+lint: setup-test ## ansible-lint (production), yamllint, ruff, mypy, module documentation
+	@tools/lint.sh
+unit: setup-test ## the pure logic, in seconds
+	@pytest tests/unit
+integration: setup-test ## modules against a real PostgreSQL, real sockets and real files
+	@pytest tests/integration
+molecule: setup-test ## the plays on a sandbox of their own
+	@molecule test
+
+.PHONY: bench lock clean
+bench: setup-bench ## measure against the rivals; writes docs/benchmarks.md
+	@python tests/bench/run.py
+lock: setup ## refresh the locks of requirements/ from pyproject.toml
+	@for group in controller test bench; do uv pip compile --quiet --upgrade --universal --python-version 3.11 \
+	  --generate-hashes --no-header --no-emit-index-url --group $$group -o requirements/$$group.txt; done
+clean: sandbox-stop ## leave nothing behind
+	@rm -rf .venv .sandbox .cache reports .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

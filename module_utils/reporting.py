@@ -1,0 +1,52 @@
+"""How every module of the project ends: with a result or a problem that holds no secret.
+
+Ansible masks each value of a ``no_log`` option wherever its text occurs, so that a password ``5`` would
+turn port 5432 into ``********432`` and the token ``demo`` would blank a word. The results built here hold
+no secret to begin with; therefore the options are left out of ``invocation`` and the masker is switched off.
+``no_log=True`` stays in the argument specs: it keeps the values out of the target's system log.
+"""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any, Callable, NoReturn
+
+
+class Problem(Exception):
+    """Something a user has to do something about; the message says what, and names the file or variable.
+
+    The text is shown as it is, so it never holds a secret. ``details`` becomes part of the failed result.
+    """
+
+    def __init__(self, message: str, **details: Any) -> None:
+        super().__init__(message)
+        self.details = details
+
+
+def run(module: Any, work: Callable[[], dict[str, Any]]) -> NoReturn:
+    """Do the module's work and end it.
+
+    Args:
+        module: the ``AnsibleModule``.
+        work: returns the result's fields (``changed`` among them); raises ``Problem`` where it cannot.
+
+    An exception that nobody foresaw is reported by type and place alone: its text may quote a secret.
+    """
+    try:
+        result = work()
+    except Problem as problem:
+        _end(module.fail_json, module, msg=str(problem), **problem.details)
+    except Exception as error:  # noqa: BLE001 - see above; the type and the place are still reported
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        _end(
+            module.fail_json,
+            module,
+            msg=f"Unexpected {type(error).__name__} at {place.filename.rsplit('/', 1)[-1]}:{place.lineno}"
+            f" ({place.name}). This is a defect of the project; please report this line.",
+        )
+    _end(module.exit_json, module, **result)
+
+
+def _end(end: Callable[..., NoReturn], module: Any, **result: Any) -> NoReturn:
+    module.no_log_values.clear()
+    end(invocation={}, **result)

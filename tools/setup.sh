@@ -1,0 +1,34 @@
+#!/bin/sh
+# Build the controller's environment .venv from a lock: tools/setup.sh controller|test|bench
+# PYTHON=/path/to/python chooses the interpreter; otherwise the newest usable one is found by running it.
+set -eu
+cd "$(dirname "$0")/.."
+lock=requirements/$1.txt
+stamp=.venv/.$1.lock
+
+cmp -s "$lock" "$stamp" && exit 0
+
+usable() {
+  "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 15))' 2>/dev/null
+}
+python=
+for name in ${PYTHON:-python3.14 python3.13 python3.12 python3.11 python3}; do
+  if usable "$name"; then python=$name; break; fi
+done
+if [ -z "$python" ]; then
+  echo "setup: no Python 3.11 to 3.14 among ${PYTHON:-the python3 of the PATH}; install one (Debian, Ubuntu: apt-get install python3 python3-venv)" >&2
+  exit 1
+fi
+if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+  echo "setup: $python has no venv; install it (Debian, Ubuntu: apt-get install python3-venv)" >&2
+  exit 1
+fi
+
+# An environment of another Python, or half built, is built anew; a smaller one grows.
+if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
+  rm -rf .venv
+  "$python" -m venv .venv
+fi
+echo "setup: installing $lock into .venv ($(.venv/bin/python --version))"
+.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r "$lock"
+cp "$lock" "$stamp"
