@@ -1,4 +1,4 @@
-"""Makes ``library/`` and ``module_utils/`` importable as Ansible sees them; a PostgreSQL for those who ask."""
+"""Makes ``library/`` and ``module_utils/`` importable as Ansible sees them; lends out a PostgreSQL."""
 
 from __future__ import annotations
 
@@ -43,9 +43,15 @@ class Database:
 
     def connect(self, **options: Any) -> psycopg2.extensions.connection:
         """A new connection; the test closes it, or leaves it to the end of the database."""
-        return psycopg2.connect(
-            host=self.host, port=self.port, user=self.user, password=self.password, dbname=self.name, **options
+        connection: psycopg2.extensions.connection = psycopg2.connect(
+            host=self.host,
+            port=self.port,
+            user=self.user,
+            password=self.password,
+            dbname=self.name,
+            **options,
         )
+        return connection
 
 
 @pytest.fixture(scope="session")

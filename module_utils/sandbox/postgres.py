@@ -14,9 +14,9 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Mapping
 
 from ansible.module_utils.reporting import Problem
 
@@ -219,6 +219,7 @@ class Cluster:
         """
         if not password or len(password.splitlines()) != 1:
             raise Problem("postgres_password must be one line of text and not empty (group_vars, vault).")
+        self._require_own()
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         way = self._way(adopt=True)
         building = self.folder / "data.new"
@@ -282,7 +283,7 @@ class Cluster:
         process = self.process()
         if done.returncode or process is None:
             self.stop()
-            raise Problem(f"PostgreSQL did not start on port {port}: {self._last_words(done)} (log: {self.log})")
+            raise Problem(f"PostgreSQL did not start on port {port}: {self._last_words(done)} ({self.log})")
         return process
 
     def stop(self, timeout: float = 15) -> bool:
@@ -311,9 +312,20 @@ class Cluster:
 
     def remove(self) -> None:
         """Stop the server and remove the folder with all its data."""
+        self._require_own()
         self.stop()
         if self.folder.exists():
             shutil.rmtree(self.folder)
+
+    def _require_own(self) -> None:
+        """Raise ``Problem`` where the folder holds anything that a cluster does not put there."""
+        found = {path.name for path in self.folder.iterdir()} if self.folder.exists() else set()
+        foreign = found - {"data", "data.new", "password", "server.log"}
+        if foreign:
+            raise Problem(
+                f"{self.folder} holds {sorted(foreign)[0]}, which is not the sandbox's PostgreSQL's:"
+                " choose another folder (sandbox_dir in group_vars/sandbox/main.yml)."
+            )
 
     def _way(self, adopt: bool) -> Way:
         """Return the first way that works here, found by trying; ``adopt`` gives it the folder first."""
@@ -329,17 +341,19 @@ class Cluster:
             done = _quiet([*way.prefix, *probe, str(binaries() / "postgres")], "/", timeout=10)
             if done.returncode == 0:
                 return way
-            errors.append(done.stdout.strip() or f"{(way.prefix or ('sh',))[0]}: the folder cannot be entered")
+            errors.append(done.stdout.strip() or "the folder cannot be entered")
         if not errors:
             raise Problem(
-                f"{self.folder} belongs to another user (id {owner}); run make sandbox-stop as that user first."
+                f"{self.folder} belongs to another user (id {owner}); run `make sandbox-stop` as that user."
             )
         raise Problem(
             f"PostgreSQL cannot run in {self.folder} ({'; '.join(errors)}). It refuses to run as root: clone"
             " the project into a directory that other users may enter, or work as an ordinary user."
         )
 
-    def _run(self, way: Way, timeout: float, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def _run(
+        self, way: Way, timeout: float, program: str, *arguments: str
+    ) -> subprocess.CompletedProcess[str]:
         command = [*way.prefix, str(binaries() / program), *arguments]
         return _quiet(command, str(self.folder), timeout)
 

@@ -6,14 +6,18 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import psycopg2
 import pytest
 from ansible.module_utils.reporting import Problem
 from ansible.module_utils.sandbox import postgres
 
-from conftest import Database
+if TYPE_CHECKING:
+    from tests.conftest import Database
 
 
 def processes_in(folder: Path) -> list[str]:
@@ -57,9 +61,7 @@ def test_the_password_is_asked_for_on_every_address(database: Database) -> None:
     for address in postgres.loopback_addresses():
         for password in ("wrong", "", database.password.upper()):
             with pytest.raises(psycopg2.OperationalError, match="password"):
-                psycopg2.connect(
-                    host=address, port=database.port, user=database.user, password=password, dbname=database.name
-                )
+                replace(database, host=address, password=password).connect()
 
 
 def test_the_server_is_utf8_scram_and_on_loopback_only(database: Database) -> None:
@@ -109,16 +111,29 @@ def test_the_id_of_another_process_is_neither_ended_nor_in_the_way(cluster: post
     cluster.start(postgres.free_port())
 
 
+def test_a_folder_with_other_things_is_neither_taken_nor_removed(cluster: postgres.Cluster) -> None:
+    cluster.folder.mkdir()
+    mine = cluster.folder / "thesis.txt"
+    mine.touch()
+    for act in (cluster.remove, lambda: cluster.initialise("postgres", "secret")):
+        with pytest.raises(Problem, match=r"thesis\.txt"):
+            act()
+    assert list(cluster.folder.iterdir()) == [mine]
+    mine.unlink()
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become somebody else")
 @pytest.mark.parametrize("mode", [0o700, 0o755])
-def test_root_may_use_a_closed_and_an_open_folder(tmp_path: Path, mode: int) -> None:
-    parent = tmp_path / "parent"
-    parent.mkdir(mode=mode)
-    cluster = postgres.Cluster(parent / "cluster")
-    try:
-        cluster.initialise("postgres", "secret")
-        process = cluster.start(postgres.free_port())
-        assert cluster.process() == process
-    finally:
-        cluster.remove()
-    assert list(parent.iterdir()) == []
+def test_root_may_use_a_closed_and_an_open_folder(mode: int) -> None:
+    # Not under tmp_path, all of which is closed.
+    with TemporaryDirectory(dir="/tmp") as name:  # noqa: S108 - the folder itself has a name of its own
+        parent = Path(name)
+        parent.chmod(mode)
+        cluster = postgres.Cluster(parent / "cluster")
+        try:
+            cluster.initialise("postgres", "secret")
+            process = cluster.start(postgres.free_port())
+            assert cluster.process() == process
+        finally:
+            cluster.remove()
+        assert list(parent.iterdir()) == []
