@@ -29,7 +29,13 @@ class Play:
         self.port = postgres.free_port()
 
     def __call__(self, *arguments: str, **variables: Any) -> subprocess.CompletedProcess[str]:
-        values = {"sandbox_dir": str(self.folder), "sandbox_port": self.port, **variables}
+        values = {
+            "sandbox_dir": str(self.folder),
+            "sandbox_port": self.port,
+            # Ansible takes the home from the user database, where it may not exist.
+            "ansible_remote_tmp": str(self.home / "tmp"),
+            **variables,
+        }
         playbook = Path(sys.executable).parent / "ansible-playbook"
         return subprocess.run(
             [playbook, "playbooks/sandbox.yml", "-e", json.dumps(values), *arguments],
