@@ -122,6 +122,15 @@ def test_a_folder_with_other_things_is_neither_taken_nor_removed(cluster: postgr
     mine.unlink()
 
 
+def test_where_nobody_can_run_it_the_message_says_what_to_do(
+    cluster: postgres.Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hopeless = [postgres.Way((name,), os.geteuid(), os.getegid()) for name in ("false", "no-such-tool")]
+    monkeypatch.setattr(postgres, "ways", lambda *_: hopeless)
+    with pytest.raises(Problem, match=r"no-such-tool.*refuses to run as root: clone"):
+        cluster.initialise("postgres", "secret")
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become somebody else")
 @pytest.mark.parametrize("mode", [0o700, 0o755])
 def test_root_may_use_a_closed_and_an_open_folder(mode: int) -> None:
