@@ -1,10 +1,84 @@
-"""Makes ``library/`` and ``module_utils/`` importable as Ansible sees them."""
+"""Makes ``library/`` and ``module_utils/`` importable as Ansible sees them; lends out a PostgreSQL."""
+
+from __future__ import annotations
 
 import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import ansible.module_utils
+import psycopg2
+import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT / "library"))
 ansible.module_utils.__path__.append(str(ROOT / "module_utils"))
+
+from ansible.module_utils.sandbox import postgres
+
+
+@dataclass(frozen=True)
+class Server:
+    """The session's PostgreSQL; ``user`` is its superuser."""
+
+    host: str
+    port: int
+    user: str
+    password: str
+
+
+@dataclass(frozen=True)
+class Database:
+    """An empty database of the session's PostgreSQL."""
+
+    host: str
+    port: int
+    user: str
+    password: str
+    name: str
+
+    def connect(self, **options: Any) -> psycopg2.extensions.connection:
+        """A new connection; the test closes it, or leaves it to the end of the database."""
+        connection: psycopg2.extensions.connection = psycopg2.connect(
+            host=self.host,
+            port=self.port,
+            user=self.user,
+            password=self.password,
+            dbname=self.name,
+            **options,
+        )
+        return connection
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One PostgreSQL for the whole session, with a password that no URL takes unencoded."""
+    cluster = postgres.Cluster(tmp_path_factory.mktemp("postgres") / "cluster")
+    server = Server("127.0.0.1", postgres.free_port(), "postgres", "Pa:ss/w@rd%zz '1'")
+    try:
+        cluster.initialise(server.user, server.password)
+        cluster.start(server.port, {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"})
+        yield server
+    finally:
+        cluster.remove()
+
+
+@pytest.fixture
+def database(postgres_server: Server) -> Iterator[Database]:
+    """A fresh, empty database, dropped afterwards whoever is still connected."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    maintenance = Database(**vars(postgres_server), name="postgres")
+    _execute(maintenance, f'CREATE DATABASE "{name}"')
+    yield Database(**vars(postgres_server), name=name)
+    _execute(maintenance, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+def _execute(database: Database, statement: str) -> None:
+    with closing(database.connect()) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(statement)

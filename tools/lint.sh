@@ -6,5 +6,5 @@ check() { echo "lint: $1"; "$@" || status=1; }
 check ruff check --no-cache --quiet .
 check mypy --no-error-summary --cache-dir .cache/mypy module_utils library tests
 check yamllint --strict .
-check ansible-lint --offline --quiet
+check ansible-lint --offline -q
 exit $status

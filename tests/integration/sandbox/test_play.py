@@ -1,0 +1,116 @@
+"""The commands that users type: the sandbox comes up, stays as it is, and goes without a trace."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+from ansible.module_utils.sandbox import postgres
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+class Play:
+    """Runs the sandbox's playbook on a folder and a port of its own."""
+
+    def __init__(self, folder: Path, home: Path) -> None:
+        self.folder = folder
+        self.home = home
+        self.port = postgres.free_port()
+
+    def __call__(self, *arguments: str, **variables: Any) -> subprocess.CompletedProcess[str]:
+        values = {
+            "sandbox_dir": str(self.folder),
+            "sandbox_port": self.port,
+            # Ansible takes the home from the user database, where it may not exist.
+            "ansible_remote_tmp": str(self.home / "tmp"),
+            **variables,
+        }
+        playbook = Path(sys.executable).parent / "ansible-playbook"
+        return subprocess.run(
+            [playbook, "playbooks/sandbox.yml", "-e", json.dumps(values), *arguments],
+            cwd=ROOT,
+            env={"PATH": os.environ["PATH"], "HOME": str(self.home), "LC_ALL": "C.UTF-8"},
+            capture_output=True,
+            text=True,
+            timeout=60,  # a server that held on to our output would never let it end
+            check=False,
+        )
+
+    def changes(self, *arguments: str, **variables: Any) -> int:
+        done = self(*arguments, **variables)
+        found = re.search(r"changed=(\d+)", done.stdout)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert found
+        return int(found[1])
+
+
+@pytest.fixture
+def play(tmp_path: Path) -> Iterator[Play]:
+    made = Play(tmp_path / "sandbox", tmp_path)
+    yield made
+    postgres.Cluster(made.folder / "postgres").remove()
+
+
+def test_up_twice_and_down_twice(play: Play) -> None:
+    assert play.changes("--check") == 2
+    assert not play.folder.exists()
+
+    assert play.changes() == 2
+    # The defaults of group_vars/, as the reset will use them.
+    url = f"postgresql://postgres:password@localhost:{play.port}/postgres"
+    with closing(psycopg2.connect(url)):
+        pass
+    assert play.changes() == 0
+    assert play.changes("--check") == 0
+    assert play.changes(sandbox_repollute=True) == 1
+
+    assert play.changes(sandbox_state="absent") == 2
+    assert not play.folder.exists()
+    postgres.require_free_port(play.port, postgres.loopback_addresses())
+    assert play.changes(sandbox_state="absent") == 0
+
+
+def test_another_port_moves_the_server(play: Play) -> None:
+    play.changes()
+    play.port = postgres.free_port()
+    assert play.changes() == 1
+    process = postgres.Cluster(play.folder / "postgres").process()
+    assert process
+    assert process.port == play.port
+
+
+def test_a_changed_password_is_explained_and_not_shown(play: Play) -> None:
+    play.changes()
+    done = play("-vvv", postgres_password="n3w-one")
+    assert done.returncode != 0
+    assert "make sandbox-stop" in done.stdout
+    assert "n3w-one" not in done.stdout + done.stderr
+
+
+def test_a_taken_port_is_said_in_the_plan_already(play: Play) -> None:
+    with socket.create_server(("127.0.0.1", play.port)):
+        done = play("--check")
+    assert done.returncode != 0
+    assert f"Port {play.port} on 127.0.0.1 is already taken by" in " ".join(done.stdout.split())
+    assert "sandbox_port" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("postgres_host", "hub.example.com"), ("project_root", "/opt/mt5-crs")]
+)
+def test_what_is_not_the_sandboxs_is_refused(play: Play, variable: str, value: str) -> None:
+    done = play(**{variable: value})
+    assert done.returncode != 0
+    assert variable in done.stdout
+    assert not play.folder.exists()

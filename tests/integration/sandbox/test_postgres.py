@@ -1,0 +1,148 @@
+"""The embedded PostgreSQL, for real."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import psycopg2
+import pytest
+from ansible.module_utils.reporting import Problem
+from ansible.module_utils.sandbox import postgres
+
+if TYPE_CHECKING:
+    from tests.conftest import Database
+
+
+def processes_in(folder: Path) -> list[str]:
+    """The processes that stand in a folder: every postgres process stands in its data directory."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.readlink(process / "cwd").startswith(str(folder)):
+                found.append(process.name)
+        except OSError:
+            continue
+    return found
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[postgres.Cluster]:
+    made = postgres.Cluster(tmp_path / "cluster")
+    yield made
+    made.remove()
+
+
+def test_start_and_stop_leave_nothing_behind(cluster: postgres.Cluster) -> None:
+    port = postgres.free_port()
+    cluster.initialise("postgres", "secret")
+    assert cluster.folder.stat().st_mode & 0o777 == 0o700
+    assert sorted(path.name for path in cluster.folder.iterdir()) == ["data"]
+
+    process = cluster.start(port)
+    assert process.port == port
+    assert cluster.process() == process
+    assert processes_in(cluster.folder)
+    assert not list(cluster.data.glob(".s.PGSQL*"))
+
+    assert cluster.stop()
+    assert cluster.process() is None
+    assert processes_in(cluster.folder) == []
+    assert not cluster.stop()
+
+
+def test_the_password_is_asked_for_on_every_address(database: Database) -> None:
+    for address in postgres.loopback_addresses():
+        for password in ("wrong", "", database.password.upper()):
+            with pytest.raises(psycopg2.OperationalError, match="password"):
+                replace(database, host=address, password=password).connect()
+
+
+def test_the_server_is_utf8_scram_and_on_loopback_only(database: Database) -> None:
+    with closing(database.connect()) as connection, connection.cursor() as cursor:
+        names = ("server_encoding", "password_encryption", "listen_addresses", "unix_socket_directories")
+        cursor.execute("SELECT name, setting FROM pg_settings WHERE name = ANY(%s)", (list(names),))
+        settings = dict(cursor.fetchall())
+    assert settings == {
+        "server_encoding": "UTF8",
+        "password_encryption": "scram-sha-256",
+        "listen_addresses": ",".join(postgres.loopback_addresses()),
+        "unix_socket_directories": "",
+    }
+
+
+def test_a_database_is_fresh_for_every_test(database: Database) -> None:
+    with closing(database.connect()) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
+        assert cursor.fetchone() == (0,)
+
+
+def test_a_taken_port_is_named_with_its_holder_and_the_variable(cluster: postgres.Cluster) -> None:
+    cluster.initialise("postgres", "secret")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        with pytest.raises(Problem) as caught:
+            cluster.start(port)
+    assert f"Port {port}" in str(caught.value)
+    assert "sandbox_port" in str(caught.value)
+    assert f"process {os.getpid()}" in str(caught.value)
+    assert cluster.process() is None
+
+
+def test_a_setting_that_postgresql_refuses_is_shown_from_its_log(cluster: postgres.Cluster) -> None:
+    cluster.initialise("postgres", "secret")
+    with pytest.raises(Problem, match="no_such_setting"):
+        cluster.start(postgres.free_port(), {"no_such_setting": "1"})
+    assert processes_in(cluster.folder) == []
+
+
+def test_the_id_of_another_process_is_neither_ended_nor_in_the_way(cluster: postgres.Cluster) -> None:
+    cluster.initialise("postgres", "secret")
+    stale = f"{os.getpid()}\n{cluster.data}\n0\n{postgres.free_port()}\n"
+    (cluster.data / "postmaster.pid").write_text(stale, encoding="utf-8")
+    assert cluster.process() is None
+    assert not cluster.stop()
+    cluster.start(postgres.free_port())
+
+
+def test_a_folder_with_other_things_is_neither_taken_nor_removed(cluster: postgres.Cluster) -> None:
+    cluster.folder.mkdir()
+    mine = cluster.folder / "thesis.txt"
+    mine.touch()
+    for act in (cluster.remove, lambda: cluster.initialise("postgres", "secret")):
+        with pytest.raises(Problem, match=r"thesis\.txt"):
+            act()
+    assert list(cluster.folder.iterdir()) == [mine]
+    mine.unlink()
+
+
+def test_where_nobody_can_run_it_the_message_says_what_to_do(
+    cluster: postgres.Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hopeless = [postgres.Way((name,), os.geteuid(), os.getegid()) for name in ("false", "no-such-tool")]
+    monkeypatch.setattr(postgres, "ways", lambda *_: hopeless)
+    with pytest.raises(Problem, match=r"no-such-tool.*refuses to run as root: clone"):
+        cluster.initialise("postgres", "secret")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become somebody else")
+@pytest.mark.parametrize("mode", [0o700, 0o755])
+def test_root_may_use_a_closed_and_an_open_folder(mode: int) -> None:
+    # Not under tmp_path, all of which is closed.
+    with TemporaryDirectory(dir="/tmp") as name:  # noqa: S108 - the folder itself has a name of its own
+        parent = Path(name)
+        parent.chmod(mode)
+        cluster = postgres.Cluster(parent / "cluster")
+        try:
+            cluster.initialise("postgres", "secret")
+            process = cluster.start(postgres.free_port())
+            assert cluster.process() == process
+        finally:
+            cluster.remove()
+        assert list(parent.iterdir()) == []

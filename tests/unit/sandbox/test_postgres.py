@@ -1,0 +1,61 @@
+"""The decisions around the embedded PostgreSQL: who runs it, with which configuration, what a file says."""
+
+from __future__ import annotations
+
+from ansible.module_utils.sandbox.postgres import (
+    Process,
+    Way,
+    configuration,
+    listening_inodes,
+    parse_pid_file,
+    ways,
+)
+
+NOBODY = (65534, 65533)
+
+
+def test_an_ordinary_user_runs_it_as_itself() -> None:
+    assert ways(1000, 100, NOBODY) == [Way((), 1000, 100)]
+
+
+def test_root_prefers_nobody_and_has_ways_where_folders_are_closed() -> None:
+    plain, namespace, capable = ways(0, 0, NOBODY)
+    assert plain == Way(("setpriv", "--reuid=65534", "--regid=65533", "--clear-groups"), 65534, 65533)
+    assert namespace == Way(("unshare", "--user", "--map-user=1000"), 0, 0)
+    assert capable.prefix[:4] == plain.prefix
+    assert (capable.uid, capable.gid) == NOBODY
+
+
+def test_the_configuration_is_loopback_only_and_takes_further_settings() -> None:
+    text = configuration(54329, ["127.0.0.1", "::1"], {"shared_buffers": "1GB", "timezone": "Asia/Tokyo"})
+    assert text.splitlines()[1:] == [
+        "listen_addresses = '127.0.0.1,::1'",
+        "port = '54329'",
+        "unix_socket_directories = ''",
+        "timezone = 'Asia/Tokyo'",
+        "shared_buffers = '1GB'",
+    ]
+
+
+def test_a_setting_cannot_break_out_of_its_line() -> None:
+    text = configuration(1, ["127.0.0.1"], {"search_path": r"it's \ a"})
+    assert text.splitlines()[-1] == r"search_path = 'it''s \\ a'"
+
+
+def test_the_pid_file_is_read_once_it_is_complete() -> None:
+    assert parse_pid_file("4711\n/data\n1700000000\n54329\n\nlocalhost\n") == Process(4711, 54329)
+    assert parse_pid_file("4711\n/data\n1700000000\n") is None
+    assert parse_pid_file("") is None
+    assert parse_pid_file("garbage\n/data\n0\n54329\n") is None
+
+
+def test_only_listening_sockets_of_the_port_count() -> None:
+    table = (
+        "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+        "   0: 0100007F:D439 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 11 1\n"
+        "   1: 0100007F:D439 0100007F:1234 01 00000000:00000000 00:00000000 00000000     0        0 22 1\n"
+        "   2: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 33 1\n"
+    )
+    assert listening_inodes(table, 54329) == {"11"}
+    assert listening_inodes(table, 22) == {"33"}
+    assert listening_inodes(table, 80) == set()
