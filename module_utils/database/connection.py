@@ -202,7 +202,7 @@ _MEANINGS = (
     (r"permission denied", "rights"),
     (r"connection refused|no such file or directory", "refused"),
     (r"timeout expired", "silent"),
-    (r"server closed the connection|expected authentication request", "closed"),
+    (r"server closed the connection|invalid response|expected authentication request", "closed"),
     (r"\bssl\b.*(support|require|error|certificate|verif)", "ssl"),
 )
 _CODES = {
@@ -263,8 +263,8 @@ def explain(error: Exception, server: Server) -> str:
         " its log says more.",
         "role": f"PostgreSQL at {at} does not know the user {user}."
         f" Check postgres_user ({VARIABLES}), or create the role on the server.",
-        "database": f"PostgreSQL at {at} has no database {database}. Check postgres_db ({VARIABLES}), or create"
-        " it with `ansible-playbook playbooks/reset.yml --tags database` and database_manage: true.",
+        "database": f"PostgreSQL at {at} has no database {database}. Check postgres_db ({VARIABLES}), or"
+        " create it with `ansible-playbook playbooks/reset.yml --tags database` and database_manage: true.",
         "ssl": f"PostgreSQL at {at} and this host do not agree on SSL."
         " Check the server's ssl setting and pg_hba.conf, and PGSSLMODE on this host.",
         "closed": f"PostgreSQL at {at} closed the connection. Check that postgres_port ({VARIABLES}) is"
