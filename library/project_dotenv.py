@@ -162,7 +162,10 @@ def main() -> None:
                 f"{options['root']} cannot be opened ({error.strerror}). Check project_root."
             ) from None
         with root:
-            return dotenv.ensure(root, sections, check=module.check_mode)
+            result: dict[str, Any] = dotenv.ensure(root, sections, check=module.check_mode)
+        for note in result["notes"]:
+            module.warn(note)
+        return result
 
     reporting.run(module, work)
 
