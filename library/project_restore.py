@@ -79,6 +79,10 @@ removed:
   type: list
   elements: str
   returned: success
+report:
+  description: What came back and how to undo it, for people.
+  type: str
+  returned: success
 undo:
   description: The run that keeps what stood there until now, null where nothing was done.
   type: str

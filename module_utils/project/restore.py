@@ -26,12 +26,15 @@ def work(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
         if entries and not check_mode:
             with session.changing() as quarantine:
                 undo = _apply(quarantine, session.holder, params["run"])
+    back = [{"name": entry.name, **listed(entry.before)} for entry in entries if entry.before]
+    removed = [entry.name for entry in entries if not entry.before]
     return {
         "changed": bool(entries),
         "restored": run.name if run else None,
-        "back": [{"name": entry.name, **listed(entry.before)} for entry in entries if entry.before],
-        "removed": [entry.name for entry in entries if not entry.before],
+        "back": back,
+        "removed": removed,
         "undo": undo,
+        "report": _report(params["root"], run, back, removed, undo),
         "diff": {
             "before": "".join(f"{name}\n" for name in leaving),
             "after": "".join(f"{entry.name}  {described(entry.before)}\n" for entry in entries if entry.before),
@@ -56,3 +59,14 @@ def _apply(quarantine: Quarantine, holder: dict[str, Any], name: str) -> str | N
     quarantine.close(mine)
     lock.release(quarantine.state)
     return mine.name if mine.entries else None
+
+
+def _report(root: str, run: Run | None, back: list[dict[str, Any]], removed: list[str], undo: str | None) -> str:
+    if run is None or not (back or removed):
+        return f"Nothing to restore in {root}."
+    lines = [f"⏪ Restore of {root}: as before {run.name}"]
+    lines += [f"   {item['name']}: back" for item in back]
+    lines += [f"   {name}: gone, as it was not there before" for name in removed]
+    if undo:
+        lines.append(f"   Undo: ansible-playbook playbooks/restore.yml -e restore_run={undo}")
+    return "\n".join(lines)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.project import clean, finish, restore
+from ansible.module_utils.project import clean, restore, verify
 from ansible.module_utils.reporting import Problem
 
 from tests.unit.project.conftest import picture
@@ -83,17 +83,22 @@ def test_restore_is_undone_by_its_own_run(params: dict[str, Any], polluted: Path
     assert picture(polluted) == after
 
 
-def test_finish_closes_the_run_and_frees_the_root(params: dict[str, Any]) -> None:
+def close(params: dict[str, Any], **options: Any) -> dict[str, Any]:
+    rest = {"packages": None, "keys": [], "keep": 5, "keep_days": 90, **options}
+    return verify.work({**params, **rest}, check_mode=False)
+
+
+def test_closing_the_run_frees_the_root(params: dict[str, Any]) -> None:
     clean.work(params, check_mode=False)
-    result = finish.work({**params, "keep": 5, "keep_days": 90}, check_mode=False)
+    result = close(params)
     assert len(result["closed"]) == 1
     rival = {**params["holder"], "controller": "laptop/2"}
     clean.work({**params, "holder": rival}, check_mode=False)
 
 
-def test_finish_deletes_at_once_where_nothing_is_kept(params: dict[str, Any], polluted: Path) -> None:
+def test_closing_deletes_at_once_where_nothing_is_kept(params: dict[str, Any], polluted: Path) -> None:
     clean.work(params, check_mode=False)
-    assert finish.work({**params, "keep": 0, "keep_days": 0}, check_mode=False)["changed"]
+    assert close(params, keep=0)["changed"]
     assert list((polluted / ".reset/runs").iterdir()) == []
 
 
