@@ -14,7 +14,6 @@ from typing import Any, Callable
 
 from ansible.module_utils.database import settings
 from ansible.module_utils.database.connection import (
-    VARIABLES,
     Server,
     TimedOut,
     Unreachable,
@@ -241,20 +240,26 @@ def check_connection(context: Context) -> Iterator[Finding]:
         lock_timeout=LOCK_TIMEOUT,
     )
     session.autocommit = True
+    context.session = session
     started = time.monotonic()
     with session.cursor() as cursor:
         _bounded(context, lambda: cursor.execute("SELECT 1"), context.timeout)
     context.latency_ms = round((time.monotonic() - started) * 1000, 1)
     context.server_version = session.info.parameter_status("server_version")
-    context.session = session
     yield Finding("connection", "ok", f"PostgreSQL {context.server_version} at {context.server.place()}")
 
 
 def _bounded(context: Context, work: Callable[[], Any], seconds: float) -> Any:
-    """Do something on the connection; a server that falls silent half-way is given up."""
+    """Do something on the connection; where the server falls silent or away, there is no session any more."""
     try:
         return within(seconds, work)
-    except (TimedOut, driver().Error) as error:
+    except TimedOut:
+        # Not closed: that would wait for the statement that hangs. It ends with this process.
+        context.session = None
+        raise Unreachable("silent", "TimedOut") from None
+    except driver().Error as error:
+        context.session.close()
+        context.session = None
         raise Unreachable(meaning(error), type(error).__name__) from None
 
 
@@ -282,7 +287,9 @@ def _count_tables(context: Context) -> Iterator[Finding]:
             except Problem as problem:
                 yield Finding("tables", "fail", str(problem))
             except driver().Error as error:
-                yield Finding("tables", "fail", _table_problem(error, table, context))
+                if context.session.closed:
+                    raise
+                yield Finding("tables", "fail", _table_problem(error, table, context, cursor))
         # The smallest first, so that one that takes all the time does not leave the others without.
         for table in sorted(context.tables, key=lambda table: estimates.get(table.name) or 0):
             if table.name in estimates:
@@ -386,14 +393,13 @@ def _limit(cursor: Any, deadline: float) -> None:
                    (str(left), str(lock)))  # fmt: skip
 
 
-def _table_problem(error: Exception, table: Wanted, context: Context) -> str:
+def _table_problem(error: Exception, table: Wanted, context: Context, cursor: Any) -> str:
     assert context.server is not None
     kind = meaning(error)
     if kind == "locked":
         return (
-            f"Table {table.name} is locked by another session. Find it with"
-            " `SELECT pid, query FROM pg_stat_activity WHERE pid IN (SELECT pid FROM pg_locks WHERE mode ="
-            " 'AccessExclusiveLock')`, and wait for it or end it."
+            f"Table {table.name} is locked by another session{_holders(cursor, table)}."
+            " Wait for it, or end it with pg_terminate_backend; pg_stat_activity shows what it does."
         )
     if kind == "rights":
         return (
@@ -405,7 +411,20 @@ def _table_problem(error: Exception, table: Wanted, context: Context) -> str:
             f"Table {table.name} gave no row within {context.query_timeout:g} s. Run VACUUM {table.name} in"
             f" the database, or raise health_query_timeout (group_vars/all/health.yml)."
         )
-    return explain(error, context.server) + f" (table {table.name}; see {VARIABLES})"
+    text: str = explain(error, context.server)
+    return f"Table {table.name}: {text}"
+
+
+def _holders(cursor: Any, table: Wanted) -> str:
+    from psycopg2 import sql
+
+    cursor.execute(
+        "SELECT string_agg(DISTINCT pid::text, ', ') FROM pg_locks"
+        " WHERE relation = to_regclass(%s) AND mode = 'AccessExclusiveLock' AND granted",
+        (sql.Identifier(*table.parts).as_string(cursor),),
+    )
+    (pids,) = cursor.fetchone()
+    return f" (pid {pids})" if pids else ""
 
 
 CHECKS: tuple[Check, ...] = (
