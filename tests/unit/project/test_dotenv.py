@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import io
-import os
 import shutil
-import stat
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from ansible.module_utils.project import dotenv
 from ansible.module_utils.project.dotenv import Section
-from ansible.module_utils.project.root import Directory
 from ansible.module_utils.reporting import Problem
 from dotenv import dotenv_values
 from dotenv.parser import parse_stream
@@ -221,97 +217,3 @@ def test_native_values_become_text() -> None:
         "5432",
         "x",
     ]
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Iterator[Directory]:
-    with Directory.open(str(tmp_path)) as directory:
-        yield directory
-
-
-def test_the_file_is_private_and_a_second_run_leaves_it(root: Directory) -> None:
-    assert dotenv.ensure(root, SECTIONS, check=False)["changed"]
-    file = Path(root.path, ".env")
-    before = file.stat()
-    assert stat.S_IMODE(before.st_mode) == 0o600
-    assert not dotenv.ensure(root, SECTIONS, check=False)["changed"]
-    assert file.stat() == before
-
-
-def test_check_mode_writes_nothing(root: Directory) -> None:
-    assert dotenv.ensure(root, SECTIONS, check=True)["changed"]
-    assert root.names() == []
-
-
-def test_a_wrong_mode_is_a_change(root: Directory) -> None:
-    dotenv.ensure(root, SECTIONS, check=False)
-    file = Path(root.path, ".env")
-    file.chmod(0o644)
-    result = dotenv.ensure(root, SECTIONS, check=False)
-    assert result["changed"]
-    assert result["keys"]["unchanged"] == list(VALUES)
-    assert stat.S_IMODE(file.stat().st_mode) == 0o600
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
-def test_root_gives_the_file_to_the_owner_of_the_project(root: Directory) -> None:
-    dotenv.ensure(root, SECTIONS, check=False)
-    os.chown(root.fd, 12345, 12345)
-    assert dotenv.ensure(root, SECTIONS, check=False)["changed"]
-    assert Path(root.path, ".env").stat().st_uid == 12345
-
-
-def test_the_old_file_can_be_kept_when_the_new_one_is_complete(root: Directory) -> None:
-    file = Path(root.path, ".env")
-    file.write_text("FOO=1\n")
-    dotenv.ensure(root, SECTIONS, check=False, keep_old=lambda: os.link(file, file.with_name("kept")))
-    assert file.with_name("kept").read_text() == "FOO=1\n"
-    assert file.read_text().startswith("FOO=1\n\n# Database Configuration\n")
-
-
-def test_a_failure_leaves_the_old_file_and_no_other(root: Directory) -> None:
-    def fail() -> None:
-        raise OSError(28, "No space left on device")
-
-    Path(root.path, ".env").write_text("FOO=1\n")
-    with pytest.raises(Problem, match="No space left"):
-        dotenv.ensure(root, SECTIONS, check=False, keep_old=fail)
-    assert root.names() == [".env"]
-    assert root.read(".env") == b"FOO=1\n"
-
-
-def test_what_a_killed_run_left_is_removed(root: Directory) -> None:
-    dotenv.ensure(root, SECTIONS, check=False)
-    Path(root.path, dotenv.STAGED).write_text("POSTGRES_PASSWORD=half")
-    assert dotenv.ensure(root, SECTIONS, check=False)["changed"]
-    assert root.names() == [".env"]
-
-
-def test_a_link_is_refused_and_not_followed(
-    root: Directory, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    elsewhere = tmp_path_factory.mktemp("elsewhere") / "env"
-    elsewhere.write_text("FOO=1\n")
-    Path(root.path, ".env").symlink_to(elsewhere)
-    with pytest.raises(Problem, match="is a link"):
-        dotenv.ensure(root, SECTIONS, check=False)
-    assert elsewhere.read_text() == "FOO=1\n"
-
-
-def test_a_folder_is_refused(root: Directory) -> None:
-    root.make(".env")
-    with pytest.raises(Problem, match="is no file"):
-        dotenv.ensure(root, SECTIONS, check=False)
-
-
-def test_the_diff_names_keys_and_shows_no_value(root: Directory) -> None:
-    Path(root.path, ".env").write_text("DEBUG=true\nFOO=foreign\nEODHD_API_TOKEN=demo\n")
-    result = dotenv.ensure(root, SECTIONS, check=True)
-    assert result["keys"] == {
-        "added": ["DB_URL", "POSTGRES_PASSWORD"],
-        "changed": ["DEBUG"],
-        "unchanged": ["EODHD_API_TOKEN"],
-    }
-    assert "DEBUG=*** (new)" in result["diff"]["after"]
-    for secret in ("postgresql", "it's", "demo", "foreign"):
-        assert secret not in str(result)
