@@ -140,10 +140,9 @@ def main() -> None:
         if obstacle and not importlib.util.find_spec("psycopg2"):
             if not module.check_mode:
                 raise reporting.Problem(obstacle)
-            return {
-                "changed": False,
-                "skipped_because": f"{obstacle} Database and tables are looked at once it is there.",
-            }
+            reason = f"{obstacle} Database and tables are looked at once it is there."
+            module.warn(reason)
+            return {"changed": False, "skipped_because": reason}
         result: dict[str, Any] = tables.ensure(
             connection.Server(**options["connection"]),
             options["timeout"],
