@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
-from typing import Iterator
+from collections.abc import Iterator
 
 from ansible.module_utils.project.guards import Facts
 

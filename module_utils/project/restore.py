@@ -13,7 +13,8 @@ from ansible.module_utils.project.session import opened
 def work(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     """Plan, and unless in check mode apply; see the module's documentation for ``params``."""
     with opened(params) as session:
-        run, entries = None, []
+        run: Run | None = None
+        entries: list[Entry] = []
         with session.looking() as quarantine:
             if quarantine is not None:
                 run, entries = _plan(quarantine, params["run"])
@@ -37,7 +38,9 @@ def work(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
         "report": _report(params["root"], run, back, removed, undo),
         "diff": {
             "before": "".join(f"{name}\n" for name in leaving),
-            "after": "".join(f"{entry.name}  {described(entry.before)}\n" for entry in entries if entry.before),
+            "after": "".join(
+                f"{entry.name}  {described(entry.before)}\n" for entry in entries if entry.before
+            ),
             "before_header": f"{params['root']} now",
             "after_header": f"as before {run.name}" if run else "nothing to restore",
         },
@@ -61,7 +64,9 @@ def _apply(quarantine: Quarantine, holder: dict[str, Any], name: str) -> str | N
     return mine.name if mine.entries else None
 
 
-def _report(root: str, run: Run | None, back: list[dict[str, Any]], removed: list[str], undo: str | None) -> str:
+def _report(
+    root: str, run: Run | None, back: list[dict[str, Any]], removed: list[str], undo: str | None
+) -> str:
     if run is None or not (back or removed):
         return f"Nothing to restore in {root}."
     lines = [f"⏪ Restore of {root}: as before {run.name}"]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Iterator
+from typing import Any
 
 from ansible.module_utils.project import guards, lock, machine
 from ansible.module_utils.project.guards import STATE, Facts

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import stat
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Callable, Mapping, Protocol, Sequence
+from typing import Any, Callable, Protocol
 
 from ansible.module_utils.project import indexes
 from ansible.module_utils.project.root import Directory
@@ -57,7 +58,12 @@ class Runner(Protocol):
     """
 
     def __call__(
-        self, argv: Sequence[str], *, env: Mapping[str, str | None] | None = None, text: str = "", seconds: float = 60.0
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str | None] | None = None,
+        text: str = "",
+        seconds: float = 60.0,
     ) -> tuple[int, str, str]: ...
 
 
@@ -124,7 +130,9 @@ def interpreter(run: Runner, wanted: Wanted) -> dict[str, Any]:
     """The interpreter to build with: its ``version`` as it says itself, and ``base``, its path."""
     answer = probe(run, wanted.python, None)
     if answer is None:
-        raise Problem(f"project_python {wanted.python!r} does not run on this host. Install it or set project_python.")
+        raise Problem(
+            f"project_python {wanted.python!r} does not run on this host. Install it or set project_python."
+        )
     if _numbers(answer["version"]) < _numbers(wanted.minimum):
         raise Problem(
             f"project_python {wanted.python!r} is Python {answer['version']}, below project_python_minimum"
@@ -227,10 +235,16 @@ def build(
         )
     with folder.enter("venv") as venv:
         _settle(venv, final)
-        record = {"asked": list(wanted.packages), "python": answer["version"], "installed": answer["installed"]}
+        record = {
+            "asked": list(wanted.packages),
+            "python": answer["version"],
+            "installed": answer["installed"],
+        }
         venv.write_new(RECORD, json.dumps(record, indent=1, sort_keys=True).encode() + b"\n", 0o644)
     warnings = [f"Package index passed over, {why}" for why in passed_over]
-    return Built("uv" if tool else "pip", indexes.masked(url), answer["version"], answer["installed"], warnings)
+    return Built(
+        "uv" if tool else "pip", indexes.masked(url), answer["version"], answer["installed"], warnings
+    )
 
 
 def _index_environment(url: str, own_index: Callable[[], dict[str, str]]) -> dict[str, str | None]:
@@ -260,7 +274,10 @@ def _install(
             [uv, "pip", "install", "--python", target, "--", *packages],
         ]
     else:
-        commands = [[python, "-m", "venv", path], [target, "-m", "pip", "install", "--quiet", "--", *packages[1:]]]
+        commands = [
+            [python, "-m", "venv", path],
+            [target, "-m", "pip", "install", "--quiet", "--", *packages[1:]],
+        ]
     for command in commands:
         code, out, err = run(command, env=environ, seconds=STEP_SECONDS)
         if code:

@@ -58,7 +58,9 @@ class LookupModule(LookupBase):  # type: ignore[misc]
 
 def _is_ansible(process: psutil.Process) -> bool:
     words = process.info["cmdline"] or []
-    return process.pid == os.getpid() or any(os.path.basename(word).startswith("ansible") for word in words[:2])
+    return process.pid == os.getpid() or any(
+        os.path.basename(word).startswith("ansible") for word in words[:2]
+    )
 
 
 def _identity(process: psutil.Process) -> str:
