@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import postgres_schema
@@ -40,7 +41,8 @@ def test_without_the_venv_its_own_python_serves(
 
 @pytest.fixture
 def no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    util = SimpleNamespace(find_spec=lambda name: None)
+    monkeypatch.setattr(postgres_schema, "importlib", SimpleNamespace(util=util))
 
 
 @pytest.mark.usefixtures("no_driver")
