@@ -98,6 +98,12 @@ class Estate:
                 lost += max(size, 1)
         return lost
 
+    def closed(self, kind: str) -> bool:
+        """Whether the last run is of this kind and says that it is done."""
+        manifests = [json.loads(path.read_text()) for path in self.root.glob(".reset/runs/*/manifest.json")]
+        last = max(manifests, key=lambda manifest: float(manifest["started"]))
+        return (last["kind"], last["state"]) == (kind, "closed")
+
     def works(self) -> bool:
         """Whether the venv in place is whole: its python, its package, its console script."""
         venv = self.root / "venv"

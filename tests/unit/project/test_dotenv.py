@@ -64,7 +64,7 @@ def foreign(content: bytes) -> list[str]:
     """Assignments and unparsable statements that are not ours, as python-dotenv separates them."""
     text = content.decode("utf-8", "surrogateescape")
     bindings = parse_stream(io.StringIO(text, newline=""))
-    return [b.original.string.strip("\r\n") for b in bindings if (b.key or b.error) and b.key not in VALUES]
+    return [b.original.string.strip() for b in bindings if (b.key or b.error) and b.key not in VALUES]
 
 
 @settings(max_examples=500)
@@ -102,6 +102,7 @@ def test_bash_reads_the_same_but_for_the_documented_values(values: list[str]) ->
 @settings(max_examples=1000, deadline=None)
 @given(files)
 @example(b"A='open\n")
+@example(b"DB_URL\n\t\nDB_URL\n\0")
 @example(b"# API Keys\nDB_URL=x\n# Database Configuration\nFOO=1")
 def test_foreign_statements_survive_and_ours_are_read_back(old: bytes) -> None:
     try:
@@ -115,6 +116,20 @@ def test_foreign_statements_survive_and_ours_are_read_back(old: bytes) -> None:
         except UnicodeDecodeError:
             return
         assert {key: found[key] for key in VALUES} == VALUES
+
+
+@settings(max_examples=500, deadline=None)
+@given(files)
+def test_comments_survive_in_order(old: bytes) -> None:
+    def comments(content: bytes) -> list[str]:
+        statements = dotenv.parse(content.decode("utf-8", "surrogateescape").lstrip("\ufeff"))
+        return [s.text.strip() for s in statements if s.valid and s.key is None and s.text.strip()]
+
+    try:
+        after = iter(comments(dotenv.plan(old, SECTIONS).content))
+    except Problem:
+        assume(False)
+    assert all(comment in after for comment in comments(old))
 
 
 @settings(max_examples=1000, deadline=None)
