@@ -45,7 +45,11 @@ class Owner:
         environ = {
             key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "VIRTUAL_ENV"))
         }
-        for key, value in {**(env or {}), "HOME": self.home}.items():
+        own = {
+            "HOME": self.home,
+            **({} if self._at_home() else {"UV_NO_CACHE": "1", "PIP_NO_CACHE_DIR": "1"}),
+        }
+        for key, value in {**(env or {}), **own}.items():
             if value is None:
                 environ.pop(key, None)
             else:
@@ -60,6 +64,13 @@ class Owner:
         except subprocess.TimeoutExpired:
             return 124, "", f"{os.path.basename(argv[0])} took longer than {seconds:.0f} s"
         return done.returncode, done.stdout, done.stderr
+
+    def _at_home(self) -> bool:
+        """Whether the user has a home to keep a cache in; the accounts of services often have none."""
+        try:
+            return os.stat(self.home).st_uid == self.uid
+        except OSError:
+            return False
 
     def pip_settings(self) -> dict[str, str]:
         """What pip is configured with for this user."""

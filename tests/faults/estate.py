@@ -65,13 +65,20 @@ class Estate:
         self._number += 1
         process = f"{self._number} 1.00"
         holder = {**HOLDER, "pid": self._number, "process": process, "alive": [process]}
-        overrides = job.pop("params", {})
+        overrides, python = job.pop("params", {}), job.pop("interpreter", sys.executable)
         text = json.dumps(
-            {"params": {**self.params, "holder": holder, **overrides}, "stages": stages, "kill_at": kill_at, **job}
+            {
+                "params": {**self.params, "holder": holder, **overrides},
+                "stages": stages,
+                "kill_at": kill_at,
+                **job,
+            }
         )
         environment = {"PATH": os.environ["PATH"], "HOME": str(self.root.parent), "LANG": "C.UTF-8"}
+        if python != sys.executable:
+            environment["PYTHONPATH"] = os.pathsep.join(sys.path)  # for Ansible's own files
         done = subprocess.run(
-            [sys.executable, str(DRIVER)], input=text, capture_output=True, text=True, timeout=120, check=False,
+            [python, str(DRIVER)], input=text, capture_output=True, text=True, timeout=120, check=False,
             start_new_session=True, env=environment,
         )  # fmt: skip
         if done.returncode < 0:
@@ -125,13 +132,20 @@ class Estate:
             for name in folders + files:
                 path = Path(folder, name)
                 link = path.is_symlink()
-                content = os.fsencode(os.readlink(path)) if link else path.read_bytes() if path.is_file() else b""
-                seen[str(path.relative_to(self.root))] = (path.lstat().st_mode, hashlib.sha256(content).digest())
+                content = (
+                    os.fsencode(os.readlink(path)) if link else path.read_bytes() if path.is_file() else b""
+                )
+                seen[str(path.relative_to(self.root))] = (
+                    path.lstat().st_mode,
+                    hashlib.sha256(content).digest(),
+                )
         return seen
 
     def protected(self) -> dict[str, tuple[int, bytes]]:
         """The picture of the protected paths alone."""
-        return {path: value for path, value in self.picture().items() if path.split("/")[0] in ("src", "docs")}
+        return {
+            path: value for path, value in self.picture().items() if path.split("/")[0] in ("src", "docs")
+        }
 
     def remove(self) -> None:
         """Take all of it away, for the next case at the same path."""

@@ -122,7 +122,9 @@ def try_all(
 
 
 @pytest.mark.timeout(3000)
-def test_killed_reset_loses_nothing_without_an_old_environment(tmp_path: Path, wheels: Index, estate: Estate) -> None:
+def test_killed_reset_loses_nothing_without_an_old_environment(
+    tmp_path: Path, wheels: Index, estate: Estate
+) -> None:
     count = estate.run(RESET).points
     assert count > 100
 
@@ -134,7 +136,9 @@ def test_killed_reset_loses_nothing_without_an_old_environment(tmp_path: Path, w
 
 
 @pytest.mark.timeout(3000)
-def test_killed_reset_loses_nothing_with_an_old_environment(tmp_path: Path, wheels: Index, estate: Estate) -> None:
+def test_killed_reset_loses_nothing_with_an_old_environment(
+    tmp_path: Path, wheels: Index, estate: Estate
+) -> None:
     with_old_environment(estate)
     count = estate.run(RESET).points
     assert count > 100
