@@ -17,7 +17,7 @@ def work(params: dict[str, Any], check_mode: bool, warn: Callable[[str], None]) 
         params["python"],
         params["python_minimum"],
         params["packages"],
-        params["index_urls"],
+        params["index_urls"] or [""],
         params["rebuild"],
     )
     with opened(params) as session:

@@ -22,7 +22,8 @@ author: [The project's maintainers]
 
 EXAMPLES = r"""
 - name: Move the legacy artifacts away
-  project_clean:
+  project_reset:
+    stage: clean
     holder: "{{ lookup('reset_holder') }}"
 """
 

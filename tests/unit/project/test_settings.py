@@ -14,7 +14,7 @@ from ansible.module_utils.reporting import Problem
 
 @pytest.fixture
 def asked(params: dict[str, Any]) -> dict[str, Any]:
-    """Parameters of the module project_dotenv."""
+    """Parameters of the stage dotenv."""
     connection = {
         "host": "localhost",
         "port": 5432,
