@@ -202,6 +202,11 @@ python:
   type: str
   returned: preflight and venv
   sample: 3.11.2
+unfinished:
+  description: Whether a run was cut off before it was closed.
+  type: bool
+  returned: preflight
+  sample: false
 reasons:
   description: Why the environment was built, or in check mode would be; empty where it is as asked.
   type: list
