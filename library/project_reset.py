@@ -280,9 +280,9 @@ undo:
   type: str
   returned: restore
 report:
-  description: What was moved or came back and how to undo it, for people; empty where nothing was.
+  description: What was built, moved or brought back and how to undo it, for people; empty where nothing was.
   type: str
-  returned: verify and restore
+  returned: venv, when built; verify and restore
 """
 
 from typing import Any
