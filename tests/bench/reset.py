@@ -90,7 +90,7 @@ def main() -> str:
     )
     return (
         "## Reset\n\n"
-        f"Medians of {ROUNDS_COLD} cold runs (empty caches for both, the host's own index) and {ROUNDS_WARM} warm runs.\n"
+        f"Medians of {ROUNDS_COLD} cold runs (empty caches for both, the host's own index) and {ROUNDS_WARM} warm ones.\n"
         "\n"
         f"| Ours | | Against | | Ratio | Aim |\n|---|---|---|---|---|---|\n{table}"
     )

@@ -54,9 +54,9 @@ class Points:
             chosen = counted_open if flags & os.O_CREAT else real_open
             return int(chosen(path, flags, *args, **kwargs))
 
-        os.open = opening  # type: ignore[assignment]
+        os.open = opening
         root_module._renameat2 = self.wrap(root_module._renameat2)
-        subprocess.run = self.wrap(subprocess.run)  # type: ignore[assignment]
+        subprocess.run = self.wrap(subprocess.run)
 
 
 def kill() -> None:
