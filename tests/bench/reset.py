@@ -90,7 +90,8 @@ def main() -> str:
     )
     return (
         "## Reset\n\n"
-        f"Medians of {ROUNDS_COLD} cold runs (empty caches for both, the host's own index) and {ROUNDS_WARM} warm ones.\n"
+        f"Medians of {ROUNDS_COLD} cold runs (empty caches for both, the host's own index)"
+        f" and {ROUNDS_WARM} warm ones.\n"
         "\n"
         f"| Ours | | Against | | Ratio | Aim |\n|---|---|---|---|---|---|\n{table}"
     )
