@@ -33,6 +33,7 @@ class Points:
 
     def __init__(self, kill_at: int | None) -> None:
         self.passed = 0
+        self.moves: list[int] = []
         self.kill_at = kill_at
 
     def wrap(self, real: Callable[..., Any]) -> Callable[..., Any]:
@@ -55,7 +56,13 @@ class Points:
             return int(chosen(path, flags, *args, **kwargs))
 
         os.open = opening
-        root_module._renameat2 = self.wrap(root_module._renameat2)
+        rename = self.wrap(root_module._renameat2)
+
+        def moving(*args: Any) -> bool:
+            self.moves.append(self.passed)
+            return bool(rename(*args))
+
+        root_module._renameat2 = moving
         subprocess.run = self.wrap(subprocess.run)
 
 
@@ -92,7 +99,17 @@ def main() -> None:
                 changed.append(stage)
     except Problem as error:
         problem = str(error)
-    print(json.dumps({"changed": changed, "problem": problem, "points": points.passed, "warnings": warnings}))
+    print(
+        json.dumps(
+            {
+                "changed": changed,
+                "problem": problem,
+                "points": points.passed,
+                "moves": points.moves,
+                "warnings": warnings,
+            }
+        )
+    )
 
 
 if __name__ == "__main__":
