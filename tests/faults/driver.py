@@ -62,7 +62,7 @@ class Points:
             self.moves.append(self.passed)
             return bool(rename(*args))
 
-        root_module._renameat2 = moving
+        root_module._renameat2 = moving  # type: ignore[assignment]
         subprocess.run = self.wrap(subprocess.run)
 
 
