@@ -45,7 +45,7 @@ MUTATIONS = [
     Mutation(
         "the settling of what was cut off", PROJECT + "quarantine.py",
         "                self.settle(run)\n                if run.kind", "                if run.kind",
-        (KILLS, "-k", "reset_loses_nothing_with_an_old"),
+        (KILLS, "-k", "killed_restore"),
     ),
     Mutation(
         "the lease", PROJECT + "lock.py",
