@@ -93,8 +93,9 @@ class Searched:
 
 
 @pytest.fixture(scope="session")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Host:
-    return Host(tmp_path_factory.mktemp("host"))
+def host(tmp_path_factory: pytest.TempPathFactory, secrets: dict[str, str]) -> Host:
+    """The host of the session."""
+    return Host(tmp_path_factory.mktemp("host"), secrets)
 
 
 @pytest.fixture(scope="session")

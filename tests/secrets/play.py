@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.secrets.search import FORMS, hits
+from tests.secrets.search import FORMS, hits, traces
 from tests.secrets.watch import Watch
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -38,8 +38,9 @@ class Outcome:
 class Host:
     """A project root of this machine, with a home and a folder for temporary files of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, secrets: Mapping[str, str]) -> None:
         self.folder = folder
+        self._traces = traces(secrets)
         self.root = folder / "project"
         self.home = folder / "home"
         self.temporary = folder / "tmp"
@@ -123,9 +124,12 @@ class Host:
                 try:
                     if path.is_symlink() or not path.is_file() or path.stat().st_ctime < since:
                         continue
-                    yield path, path.read_bytes().decode("utf-8", "surrogateescape")
+                    data = path.read_bytes()
                 except OSError:
                     continue  # another program's, gone meanwhile
+                # Programs and libraries are large: without a trace they are not looked at more closely.
+                clean = b"\0" in data and not any(trace in data for trace in self._traces)
+                yield path, "" if clean else data.decode("utf-8", "surrogateescape")
 
 
 @dataclass

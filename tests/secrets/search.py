@@ -27,6 +27,12 @@ def forms(secret: str) -> dict[str, set[str]]:
     }
 
 
+def traces(secrets: Mapping[str, str]) -> list[bytes]:
+    """One of these is in every text that holds a secret in any form."""
+    kept = (texts[form] for texts in map(forms, secrets.values()) for form in ("part", "base64"))
+    return [text.encode() for texts in kept for text in texts]
+
+
 def _base64(secret: bytes) -> set[str]:
     """The part that the secret alone decides, wherever it begins: ``user:secret`` is encoded as one."""
     found = set()

@@ -48,6 +48,7 @@ def test_first_reset_past_indexes_that_fail(play: Searched, secrets: dict[str, s
     done = play(
         "reset",
         "--diff",
+        password="variable",
         project_index_urls=[
             wheels.url("garbage", credentials(secrets)),
             f"http://{credentials(secrets)}127.0.0.1:9/simple",
@@ -57,6 +58,7 @@ def test_first_reset_past_indexes_that_fail(play: Searched, secrets: dict[str, s
     assert done.code == 0, done.said[-3000:]
     assert "System Healthy" in done.said
     assert "Package index passed over" in done.said
+    assert play("reset", "--tags", "health", password="variable").code == 0
 
 
 def test_what_holds_secrets_is_private(reset: Searched) -> None:
@@ -73,23 +75,18 @@ def test_the_plan_of_a_whole_reset(reset: Searched) -> None:
     assert "POSTGRES_PASSWORD=*** (new)" in done.said
 
 
-@pytest.mark.parametrize("password", ["variable", "url", "unicode", "backslash"])
+@pytest.mark.parametrize("password", ["backslash", "url"])
 def test_a_hostile_password_works_and_stays_inside(reset: Searched, password: str) -> None:
     done = reset("reset", *SETTINGS, "--diff", password=password)
     assert done.code == 0, done.said[-3000:]
     assert "System Healthy" in done.said
 
 
-def test_health_alone(reset: Searched) -> None:
-    password = "quotes"
-    assert reset("reset", *SETTINGS, password=password).code == 0
-    assert reset("reset", "--tags", "health", password=password).code == 0
-
-
 def test_restore_and_its_plan(reset: Searched) -> None:
-    assert reset("reset", "--tags", "dotenv").code == 0
     assert reset("restore", "--check", "--diff").code == 0
-    assert reset("restore").code == 0
+    done = reset("restore")
+    assert done.code == 0
+    assert "changed=1" in done.said
 
 
 def test_wrong_password(reset: Searched, secrets: dict[str, str]) -> None:
@@ -128,9 +125,8 @@ def test_dotenv_that_cannot_be_completed(reset: Searched, secrets: dict[str, str
     assert "a quote that is not closed" in done.said
 
 
-@pytest.mark.parametrize("secret", ["percent", "url"])
-def test_database_url_that_libpq_does_not_take(reset: Searched, secrets: dict[str, str], secret: str) -> None:
-    url = f"postgresql://trader:{secrets[secret]}@127.0.0.1/market"
+def test_database_url_that_libpq_does_not_take(reset: Searched, secrets: dict[str, str]) -> None:
+    url = f"postgresql://trader:{secrets['percent']}@127.0.0.1/market"
     with dotenv(reset.host, f"DB_URL={url}\nstray {secrets['old']}\n"):
         done = reset("reset", "--tags", "health")
     assert done.code != 0
@@ -177,36 +173,29 @@ def test_missing_protected_path(reset: Searched) -> None:
     assert "gone" in done.said
 
 
-@pytest.mark.parametrize("break_", ["\n", "\r", "\0"])
-def test_line_break_in_the_password(reset: Searched, secrets: dict[str, str], break_: str) -> None:
-    done = reset("reset", *SETTINGS, postgres_password=f"{secrets['old']}{break_}{secrets['key']}")
+def test_line_break_in_the_password(reset: Searched, secrets: dict[str, str]) -> None:
+    done = reset("reset", *SETTINGS, postgres_password=f"{secrets['old']}\n{secrets['key']}")
     assert done.code != 0
     assert "POSTGRES_PASSWORD holds a line break" in done.said
     assert "Set postgres_password" in done.said
 
 
 @pytest.mark.parametrize(
-    ("variable", "wrong"),
+    ("variable", "wrong", "named"),
     [
-        ("postgres_password", lambda secret: {"value": secret}),
-        ("postgres_password", lambda secret: [secret]),
-        ("eodhd_api_token", lambda secret: {"value": secret}),
-        ("project_env", lambda secret: {"OWN": {"value": secret}}),
-        ("project_env", lambda secret: f"OWN {secret}"),
-        ("project_index_urls", lambda secret: {"value": secret}),
-        (
-            "project_index_urls",
-            lambda secret: [{"value": f"http://buyer:{quote(secret, safe='')}@127.0.0.1:9/"}],
-        ),
+        ("postgres_password", lambda secret: {"value": secret}, "password"),
+        ("eodhd_api_token", lambda secret: [secret], "eodhd_api_token"),
+        ("project_env", lambda secret: f"OWN {secret}", "reset_env"),
+        ("project_index_urls", lambda secret: [{"value": f"http://u:{secret}@127.0.0.1:9/"}], "index_urls"),
     ],
 )
 def test_wrong_type(
-    reset: Searched, secrets: dict[str, str], variable: str, wrong: Callable[[str], Any]
+    reset: Searched, secrets: dict[str, str], variable: str, wrong: Callable[[str], Any], named: str
 ) -> None:
     tags = ("--tags", "venv") if variable == "project_index_urls" else SETTINGS
-    done = reset("reset", *tags, project_rebuild=True, **{variable: wrong(secrets["key"])})
+    done = reset("reset", *tags, project_rebuild=True, **{variable: wrong(secrets["index"])})
     assert done.code != 0
-    assert variable in done.said
+    assert named in done.said
 
 
 def test_locked_root(reset: Searched) -> None:
@@ -222,7 +211,7 @@ def test_locked_root(reset: Searched) -> None:
 
 
 def test_sandbox_up_and_down(secrets: dict[str, str], tmp_path: Path) -> None:
-    host = Host(tmp_path / "host")
+    host = Host(tmp_path / "host", secrets)
     cluster = postgres.Cluster(tmp_path / "host/sandbox/postgres")
     values = {
         "sandbox_dir": str(tmp_path / "host/sandbox"),

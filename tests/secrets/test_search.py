@@ -63,6 +63,6 @@ def test_a_run_that_talks_is_caught_on_its_channels(
         "    - ansible.builtin.fail: {msg: '{{ spoken }}'}\n"
     )
     monkeypatch.setattr("tests.secrets.play.REPOSITORY", tmp_path)
-    outcome = Host(tmp_path / "host").play("talks", spoken=secrets["quotes"])
+    outcome = Host(tmp_path / "host", secrets).play("talks", spoken=secrets["quotes"])
     found = {hit.partition(":")[0] for hit in hits(outcome.channels, {"x": secrets["quotes"]})}
     assert found >= {"stdout", "log", "junit", "system log", "files", "process table"}
