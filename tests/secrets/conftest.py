@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -102,6 +101,15 @@ def host(tmp_path_factory: pytest.TempPathFactory, secrets: dict[str, str]) -> H
 def play(host: Host, secrets: dict[str, str], role: Callable[[str], dict[str, Any]]) -> Searched:
     """The runs of the session, on one host."""
     return Searched(host, secrets, role)
+
+
+@pytest.fixture
+def reset(play: Searched) -> Searched:
+    """The runs on a host that has its environment."""
+    if not (play.host.root / "venv").exists():
+        done = play("reset", "--tags", "venv")
+        assert done.code == 0, done.said[-3000:]
+    return play
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

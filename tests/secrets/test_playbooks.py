@@ -26,15 +26,6 @@ NOT_COVERED: dict[str, str] = {}
 SETTINGS = ("--tags", "dotenv,database,health")
 
 
-@pytest.fixture
-def reset(play: Searched) -> Searched:
-    """The host after its first reset."""
-    if not (play.host.root / "venv").exists():
-        done = play("reset", "--tags", "clean,venv")
-        assert done.code == 0, done.said[-3000:]
-    return play
-
-
 def credentials(secrets: dict[str, str]) -> str:
     return f"buyer:{quote(secrets['index'], safe='')}@"
 
