@@ -24,10 +24,9 @@ VARYING = (
     (r"ansible-(tmp|local)-[\w.-]+", "TEMPORARY"),
     (r"\btmp\w{8}\b", "TEMPORARY"),
     (r"\bp=\d+", "PID"),
-    (r"(pid|process|alive)'?: [^,\]}]*", "PID"),
-    (r"'\d+ \d+\.\d\d'", "PID"),
+    (r"holder=\{.*?\}", "HOLDER"),
     (r'time="[\d.]+"', "SECONDS"),
-    (r"latency_ms: [\d.]+", "MILLISECONDS"),
+    (r"latency_ms\W+[\d.]+", "MILLISECONDS"),
 )
 
 
