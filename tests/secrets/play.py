@@ -70,7 +70,7 @@ class Host:
         begun = time.time() - 0.01  # clocks of file systems tick
         with Watch() as watch:
             done = subprocess.run(
-                [sys.executable, Path(sys.executable).parent / "ansible-playbook", f"playbooks/{playbook}.yml"]
+                [sys.executable, str(Path(sys.executable).parent / "ansible-playbook"), f"playbooks/{playbook}.yml"]
                 + ["-vvv", "-e", f"@{self.variables}", *arguments],
                 cwd=REPOSITORY, env=self._environment(), capture_output=True, text=True, timeout=100, check=False,
             )  # fmt: skip

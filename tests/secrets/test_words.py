@@ -7,6 +7,7 @@ not in it and that no masker damaged what merely looks like it.
 from __future__ import annotations
 
 import difflib
+import html
 import re
 from collections.abc import Callable
 from typing import Any
@@ -32,7 +33,7 @@ VARYING = (
 
 def normal(outcome: Outcome) -> list[str]:
     """The lines of a run, without what varies."""
-    text = "\n".join(f"{channel}:\n{outcome.channels[channel]}" for channel in SAID)
+    text = html.unescape("\n".join(f"{channel}:\n{outcome.channels[channel]}" for channel in SAID))
     for pattern, name in VARYING:
         text = re.sub(pattern, name, text)
     return text.splitlines()
