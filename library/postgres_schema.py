@@ -120,6 +120,9 @@ def main() -> None:
             "connection": {
                 "type": "dict",
                 "required": True,
+                # As a whole: the system log gets a dictionary as its repr, where a quote in a password is
+                # escaped and the masker does not know it again.
+                "no_log": True,
                 "options": {
                     "host": {"type": "str", "required": True},
                     "port": {"type": "int", "default": 5432},

@@ -345,7 +345,9 @@ def main() -> None:
             "rebuild": {"type": "bool", "default": False},
             "space_mb": {"type": "int", "default": 1024},
             "allow_in_use": {"type": "bool", "default": False},
-            "connection": {"type": "dict", "options": connection},
+            # As a whole: the system log gets a dictionary as its repr, where a quote in a password is escaped
+            # and the masker does not know it again.
+            "connection": {"type": "dict", "options": connection, "no_log": True},
             "api_keys": {"type": "dict", "no_log": True},
             "flags": {"type": "dict", "default": {}, "no_log": False},
             "extra": {"type": "dict", "no_log": True},

@@ -27,14 +27,24 @@ def masked(url: str) -> str:
     """A URL for people: without user and password."""
     if not url:
         return "the host's own index"
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
+    ahead, _, rest = _apart(url)
+    return re.split("[?#]", ahead + rest)[0]
+
+
+def _apart(url: str) -> tuple[str, str, str]:
+    """What stands before user and password, they, and what follows; also where they are not encoded as they should.
+
+    ``urlsplit`` would take all behind a ``/`` or ``#`` in a password for the path, and show it.
+    """
+    front, _, rest = url.rpartition("@")
+    scheme, mark, user_info = front.rpartition("://")
+    return scheme + mark, user_info, rest
 
 
 def scrubbed(text: str, urls: list[str]) -> str:
     """``text`` of a tool without the credentials of ``urls``, raw or decoded."""
     for url in urls:
-        user_info = urlsplit(url).netloc.rpartition("@")[0]
+        user_info = _apart(url)[1]
         for secret in filter(None, {user_info, *user_info.split(":")}):
             for form in {secret, unquote(secret)}:
                 text = re.sub(rf"(?<![\w]){re.escape(form)}(?![\w])", "***", text)
@@ -43,8 +53,11 @@ def scrubbed(text: str, urls: list[str]) -> str:
 
 def refusal(url: str, get: Callable[[str, float], bytes]) -> str | None:
     """Why an index cannot be used, or None; asks for one small page, which costs seconds at the most."""
+    user_info = _apart(url)[1]
     if not url.startswith(("http://", "https://")):
-        return None
+        return "it is no URL" if user_info else None
+    if re.search("[/?#@]", user_info):
+        return "its user or password holds a character that must be percent-encoded (/ %2F, ? %3F, # %23, @ %40)"
     try:
         page = get(url.rstrip("/") + "/pip/", PROBE_SECONDS)
     except (OSError, ValueError) as error:

@@ -97,6 +97,11 @@ class Wanted:
     index_urls: Sequence[str] = ("",)
     rebuild: bool = False
 
+    def __post_init__(self) -> None:
+        """A requirement that no tool may see is refused before anything is done."""
+        for package in self.packages:
+            distribution(package)
+
 
 @dataclass
 class Built:
@@ -122,6 +127,12 @@ def distribution(requirement: str) -> str:
     name = requirement.strip()
     for mark in "[<>=!~;@ (":
         name = name.split(mark)[0]
+    if re.search(r"://.*@", requirement):
+        # It would stand on a command line, and in the record of the environment.
+        raise Problem(
+            f"project_packages holds credentials for {name}. Put them into project_index_urls, and the package's"
+            " name alone into project_packages."
+        )
     if not name or name.startswith(("-", ".", "/")):
         raise Problem(f"project_packages holds {requirement!r}, which does not begin with a package's name.")
     return name
@@ -236,7 +247,8 @@ def build(
             why = _install(run, os.path.join(folder.path, "venv"), wanted, python["base"], environ, tool)
         if why is None:
             break
-        passed_over.append(indexes.scrubbed(f"{indexes.masked(url)}: {why}", list(wanted.index_urls)))
+        # Cut after scrubbing: half a password would not be known again.
+        passed_over.append(f"{indexes.masked(url)}: {indexes.scrubbed(why, list(wanted.index_urls))[:600]}")
     else:
         raise Problem(
             "The new venv could not be built; the one in place, if any, still serves. Tried in the order of"
@@ -299,7 +311,7 @@ def _install(
         code, out, err = run(command, env=environ, seconds=STEP_SECONDS)
         if code:
             lines = [line.strip() for line in (err or out).splitlines() if line.strip()]
-            return " / ".join(lines[-4:])[:600] or f"{os.path.basename(command[0])} ended with {code}"
+            return " / ".join(lines[-4:]) or f"{os.path.basename(command[0])} ended with {code}"
     return None
 
 

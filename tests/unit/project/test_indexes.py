@@ -14,6 +14,24 @@ def test_masked_url_has_no_credentials() -> None:
     assert indexes.masked(MIRROR) == "https://mirror.example/simple"
 
 
+@pytest.mark.parametrize("secret", ["s3/cret", "s3@cret", "s3#cret", "s3?cret", "s3:cret"])
+@pytest.mark.parametrize("frame", ["{}", "{{'url': '{}'}}"])
+def test_masked_url_has_no_piece_of_an_unencoded_password(secret: str, frame: str) -> None:
+    text = indexes.masked(frame.format(f"https://buyer:{secret}@mirror.example/simple"))
+    assert "cret" not in text
+    assert "s3" not in text
+
+
+@pytest.mark.parametrize("secret", ["s3/cret", "s3@cret", "s3#cret", "s3?cret"])
+def test_unencoded_password_is_refused_before_any_tool_sees_it(secret: str) -> None:
+    why = refusal(AssertionError("asked"), f"https://buyer:{secret}@mirror.example/simple")
+    assert "percent-encoded" in str(why)
+
+
+def test_what_holds_a_password_and_is_no_url_is_refused() -> None:
+    assert refusal(AssertionError("asked"), "{'url': 'https://buyer:s3cret@mirror.example'}")
+
+
 def test_own_index_has_a_name() -> None:
     assert indexes.masked("") == "the host's own index"
 

@@ -51,6 +51,12 @@ def test_option_or_path_among_the_packages_is_refused(requirement: str) -> None:
         venv.distribution(requirement)
 
 
+def test_credentials_among_the_packages_are_refused_and_not_shown() -> None:
+    with pytest.raises(Problem, match="credentials for thing") as caught:
+        Wanted(sys.executable, "3.9", ["psutil", "thing @ https://buyer:s3cret@example.com/thing.whl"])
+    assert "s3cret" not in str(caught.value)
+
+
 def test_interpreter_answers_for_itself() -> None:
     assert venv.interpreter(run, WANTED)["version"] == HERE
 
@@ -125,8 +131,11 @@ def test_rebuild_is_a_reason(tmp_path: Path) -> None:
 class FakeTools:
     """Stands for uv: makes what an environment consists of; fails for the indexes that it is told."""
 
-    def __init__(self, bad_indexes: Sequence[str] = (), failed: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, bad_indexes: Sequence[str] = (), failed: Mapping[str, str] | None = None, ahead: str = ""
+    ) -> None:
         self.bad_indexes = bad_indexes
+        self.ahead = ahead
         self.failed = failed or {}
         self.commands: list[list[str]] = []
 
@@ -151,7 +160,7 @@ class FakeTools:
             return 0, "", ""
         index = str((env or {}).get("UV_DEFAULT_INDEX") or "")
         if index in self.bad_indexes:
-            return 1, "", f"error: {index} has no psutil"
+            return 1, "", f"{self.ahead}error: {index} has no psutil"
         return 0, "", ""
 
 
@@ -195,8 +204,16 @@ def test_mirror_is_used_alone(tmp_path: Path) -> None:
 
 def test_credentials_of_an_index_are_on_no_command_line(tmp_path: Path) -> None:
     tools = FakeTools()
-    build(tmp_path, tools, "https://u:secret@good.example/simple")
-    assert "secret" not in str(tools.commands)
+    build(tmp_path, tools, "https://u:s3cret@good.example/simple")
+    assert "s3cret" not in str(tools.commands)
+
+
+@pytest.mark.parametrize("length", [568, 574, 580])
+def test_no_piece_of_a_password_is_left_where_a_long_message_is_cut(tmp_path: Path, length: int) -> None:
+    bad = "https://u:s3cret-s3cret-s3cret@mirror.example"
+    with pytest.raises(Problem) as problem:
+        build(tmp_path, FakeTools([bad], ahead="x" * length), bad)
+    assert "s3c" not in str(problem.value)
 
 
 def test_failure_of_every_index_lists_them_in_order(tmp_path: Path) -> None:

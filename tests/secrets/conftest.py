@@ -1,0 +1,118 @@
+"""A host with an environment, roles with hostile passwords, and the figures at the end."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
+
+import psycopg2
+import pytest
+from psycopg2 import sql
+
+from tests.conftest import Server
+from tests.faults.wheels import Index, index
+from tests.secrets.play import FIGURES, Host, Outcome
+
+# What makes trouble in a shell, a URL, a template, a .env, YAML, XML or libpq. Each ends in a word of its own.
+HOSTILE = {
+    "quotes": 'it\'s "q"',
+    "percent": "p%zz%41",
+    "variable": "${HOME}$(id)`id`",
+    "spaces": "  two  words ",
+    "url": "p@ss/w:rd#?",
+    "unicode": "schlüssel-密🔑",
+    "markup": "a&b<c>;|d",
+    "backslash": "\\n\\'\\",
+}
+
+
+@pytest.fixture(scope="session")
+def secrets() -> dict[str, str]:
+    """All secrets of the session by name; unlike those of any other session on this machine."""
+    values = {**HOSTILE, "token": "tok", "index": "s3c/ret", "old": "previous", "key": "-----BEGIN KEY"}
+    return {name: f"{value}-{uuid.uuid4().hex[:12]}" for name, value in values.items()}
+
+
+@pytest.fixture(scope="session")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
+    """A package index with every misbehaviour."""
+    with index(tmp_path_factory.mktemp("wheels")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def role(postgres_server: Server) -> Iterator[Callable[[str], dict[str, Any]]]:
+    """Gives the role ``trader`` a password; returns the variables that connect with it."""
+    with closing(psycopg2.connect(**vars(postgres_server), dbname="postgres")) as connection:
+        connection.autocommit = True
+        cursor = connection.cursor()
+        cursor.execute("CREATE ROLE trader LOGIN CREATEDB")
+
+        def give(password: str) -> dict[str, Any]:
+            cursor.execute(sql.SQL("ALTER ROLE trader PASSWORD {}").format(sql.Literal(password)))
+            return {
+                "postgres_host": postgres_server.host,
+                "postgres_port": postgres_server.port,
+                "postgres_user": "trader",
+                "postgres_password": password,
+                "postgres_db": "market",
+            }
+
+        yield give
+
+
+class Searched:
+    """Runs with all secrets in play, each of them searched afterwards."""
+
+    def __init__(self, host: Host, secrets: dict[str, str], give: Callable[[str], dict[str, Any]]) -> None:
+        self.host = host
+        self.secrets = secrets
+        self.give = give
+        self._next = 0
+
+    def __call__(self, playbook: str, *arguments: str, password: str | None = None, **more: Any) -> Outcome:
+        """Run, and fail on a leak. Without ``password`` each hostile one has its turn."""
+        if password is None:
+            password = list(HOSTILE)[self._next % len(HOSTILE)]
+            self._next += 1
+        variables = {
+            **self.give(self.secrets[password]),
+            "eodhd_api_token": self.secrets["token"],
+            "project_env": {f"KEY_{name.upper()}": secret for name, secret in self.secrets.items()},
+            "project_packages": ["psycopg2-binary", "python-dotenv"],
+            "project_index_urls": [""],
+            **more,
+        }
+        outcome = self.host.play(playbook, *arguments, **variables)
+        # uv and pip take an index's address from their environment, which only its owner and root can read.
+        assert FIGURES.leaks(outcome, self.secrets, frozenset({"index"})) == []
+        return outcome
+
+
+@pytest.fixture(scope="session")
+def host(tmp_path_factory: pytest.TempPathFactory, secrets: dict[str, str]) -> Host:
+    """The host of the session."""
+    return Host(tmp_path_factory.mktemp("host"), secrets)
+
+
+@pytest.fixture(scope="session")
+def play(host: Host, secrets: dict[str, str], role: Callable[[str], dict[str, Any]]) -> Searched:
+    """The runs of the session, on one host."""
+    return Searched(host, secrets, role)
+
+
+@pytest.fixture
+def reset(play: Searched) -> Searched:
+    """The runs on a host that has its environment."""
+    if not (play.host.root / "venv").exists():
+        done = play("reset", "--tags", "venv")
+        assert done.code == 0, done.said[-3000:]
+    return play
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The last line of the suite."""
+    if FIGURES.runs:
+        terminalreporter.write_line(str(FIGURES))

@@ -1,0 +1,164 @@
+"""Runs a playbook and gathers all that it left behind, on every channel."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.secrets.search import FORMS, hits, traces
+from tests.secrets.watch import Watch
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+CHANNELS = ("stdout", "stderr", "log", "junit", "system log", "files", "process table", "environments")
+# Where programs put things beside the folders that they are told.
+SHARED = [Path("/tmp"), Path("/var/tmp"), Path("/dev/shm"), REPOSITORY]  # noqa: S108
+
+
+@dataclass
+class Outcome:
+    """What a run was and what it left: text by channel, mode by file."""
+
+    code: int
+    channels: dict[str, str]
+    modes: dict[str, int]
+
+    @property
+    def said(self) -> str:
+        """What the user reads, unfolded."""
+        return " ".join((self.channels["stdout"] + self.channels["stderr"]).split())
+
+
+class Host:
+    """A project root of this machine, with a home and a folder for temporary files of its own."""
+
+    def __init__(self, folder: Path, secrets: Mapping[str, str]) -> None:
+        self.folder = folder
+        self._traces = traces(secrets)
+        self.root = folder / "project"
+        self.home = folder / "home"
+        self.temporary = folder / "tmp"
+        self.evidence = folder / "evidence"
+        # On, against the project's ansible.cfg: the modules themselves have to keep quiet there.
+        self.system_log = True
+        # Given to Ansible as a file, as a vault is; it is nothing that a run made.
+        self.variables = folder / "variables.json"
+        for path in (self.home, self.temporary, self.evidence, self.root / "src"):
+            path.mkdir(parents=True)
+
+    def play(self, playbook: str, *arguments: str, **variables: Any) -> Outcome:
+        """One run of ``playbooks/<playbook>.yml`` with everything switched on that talks."""
+        values = {
+            "project_root": str(self.root),
+            "project_protected": ["src"],
+            "project_space_mb": 1,
+            # Ansible takes the home from the user database.
+            "ansible_remote_tmp": str(self.home / "ansible"),
+            **variables,
+        }
+        self.variables.touch(mode=0o600)
+        self.variables.write_text(json.dumps(values))
+        for name in ("ansible.log", "syslog"):
+            (self.evidence / name).unlink(missing_ok=True)
+        for old in self.evidence.glob("junit/*"):
+            old.unlink()
+        before = {path for folder in SHARED for path in folder.iterdir()}
+        begun = time.time() - 0.01  # clocks of file systems tick
+        with Watch() as watch:
+            done = subprocess.run(
+                [sys.executable, str(Path(sys.executable).parent / "ansible-playbook"), f"playbooks/{playbook}.yml"]
+                + ["-vvv", "-e", f"@{self.variables}", *arguments],
+                cwd=REPOSITORY, env=self._environment(), capture_output=True, text=True, timeout=100, check=False,
+            )  # fmt: skip
+        new = [path for folder in SHARED for path in folder.iterdir() if path not in before]
+        made = dict(self._made([self.home, self.temporary, self.root, *new], begun))
+        return Outcome(
+            done.returncode,
+            {
+                "stdout": done.stdout,
+                "stderr": done.stderr,
+                "log": self._evidence("ansible.log"),
+                "junit": "".join(path.read_text() for path in self.evidence.glob("junit/*.xml")),
+                "system log": self._evidence("syslog"),
+                "files": "".join(f"{path}\n{text}\n" for path, text in made.items() if not self.may_hold(path)),
+                "process table": "\n".join(sorted(watch.commands)),
+                "environments": "\n".join(sorted(watch.environments)),
+            },
+            {str(path.relative_to(self.folder)): path.lstat().st_mode & 0o777
+             for path in made if path.is_relative_to(self.folder)},
+        )  # fmt: skip
+
+    def may_hold(self, path: Path) -> bool:
+        """The places for secrets: ``.env`` for its owner alone, and the old ones that are kept."""
+        return path == self.root / ".env" or (
+            path.name == ".env" and path.is_relative_to(self.root / ".reset/runs")
+        )
+
+    def _environment(self) -> dict[str, str]:
+        own_index = {key: os.environ[key] for key in os.environ if key.startswith(("PIP_", "UV_", "SSL_"))}
+        return {
+            **own_index,
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.home),
+            "TMPDIR": str(self.temporary),
+            "LC_ALL": "C.UTF-8",
+            "PYTHONPATH": str(Path(__file__).with_name("recorder")),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            **({"ANSIBLE_NO_TARGET_SYSLOG": "False"} if self.system_log else {}),
+            "SECRETS_SYSLOG": str(self.evidence / "syslog"),
+            "ANSIBLE_LOG_PATH": str(self.evidence / "ansible.log"),
+            "ANSIBLE_CALLBACKS_ENABLED": "report,junit",
+            "JUNIT_OUTPUT_DIR": str(self.evidence / "junit"),
+        }
+
+    def _evidence(self, name: str) -> str:
+        path = self.evidence / name
+        return path.read_text(encoding="utf-8", errors="surrogateescape") if path.exists() else ""
+
+    def _made(self, folders: list[Path], since: float) -> Iterator[tuple[Path, str]]:
+        for folder in folders:
+            for path in [folder, *folder.rglob("*")]:
+                try:
+                    if path.is_symlink() or not path.is_file() or path.stat().st_ctime < since:
+                        continue
+                    data = path.read_bytes()
+                except OSError:
+                    continue  # another program's, gone meanwhile
+                # Programs and libraries are large: without a trace they are not looked at more closely.
+                clean = b"\0" in data and not any(trace in data for trace in self._traces)
+                yield path, "" if clean else data.decode("utf-8", "surrogateescape")
+
+
+@dataclass
+class Figures:
+    """What was searched in the whole session."""
+
+    runs: int = 0
+    secrets: int = 0
+    hits: int = 0
+
+    def leaks(self, outcome: Outcome, secrets: Mapping[str, str], environments: frozenset[str]) -> list[str]:
+        """Search a run; the secrets named in ``environments`` may stand in a process's environment."""
+        everywhere = {channel: outcome.channels[channel] for channel in CHANNELS if channel != "environments"}
+        found = hits(everywhere, secrets)
+        found += hits(
+            {"environments": outcome.channels["environments"]},
+            {name: secret for name, secret in secrets.items() if name not in environments},
+        )
+        self.runs += 1
+        self.secrets = max(self.secrets, len(secrets))
+        self.hits += len(found)
+        return found
+
+    def __str__(self) -> str:
+        size = f"{len(CHANNELS)} channels x {self.secrets} secrets x {len(FORMS)} forms"
+        return f"secrets: {size} in {self.runs} runs: {self.hits} hits"
+
+
+FIGURES = Figures()

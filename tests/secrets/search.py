@@ -1,0 +1,59 @@
+"""Finds a secret in a text, in whatever form it got there."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import shlex
+from collections.abc import Mapping
+from urllib.parse import quote, quote_plus
+
+FORMS = ("raw", "part", "percent", "base64", "shell", "json", "repr")
+
+
+def forms(secret: str) -> dict[str, set[str]]:
+    """The texts that each form of a secret has."""
+    percent = {quote(secret, safe=""), quote_plus(secret), quote(secret)}
+    return {
+        "raw": {secret},
+        # Each invented secret ends in a word of its own, so that a torn off piece is known too.
+        "part": {secret.rpartition("-")[2]},
+        "percent": percent | {text.lower() for text in percent},
+        "base64": _base64(secret.encode()),
+        "shell": {shlex.quote(secret), "'" + secret.replace("'", "'\\''") + "'"},
+        "json": {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]},
+        "repr": {repr(secret)[1:-1], ascii(secret)[1:-1]},
+    }
+
+
+def traces(secrets: Mapping[str, str]) -> list[bytes]:
+    """One of these is in every text that holds a secret in any form."""
+    kept = (texts[form] for texts in map(forms, secrets.values()) for form in ("part", "base64"))
+    return [text.encode() for texts in kept for text in texts]
+
+
+def _base64(secret: bytes) -> set[str]:
+    """The part that the secret alone decides, wherever it begins: ``user:secret`` is encoded as one."""
+    found = set()
+    for ahead, skip in ((0, 0), (1, 2), (2, 3)):
+        text = base64.b64encode(b"\0" * ahead + secret).decode()
+        part = text[skip : (ahead + len(secret)) * 8 // 6]
+        found |= {part, part.replace("+", "-").replace("/", "_")}
+    return found
+
+
+def hits(channels: Mapping[str, str], secrets: Mapping[str, str]) -> list[str]:
+    """Each find as ``channel: secret (form)``; the secret itself is not repeated."""
+    needles = [
+        (f"{name} ({form})", {text, " ".join(text.split())})
+        for name, secret in secrets.items()
+        for form, texts in forms(secret).items()
+        for text in texts
+    ]
+    found = set()
+    for channel, text in channels.items():
+        # YAML and terminals fold lines; JUnit is XML.
+        seen = {text, " ".join(text.split()), html.unescape(text)}
+        found |= {f"{channel}: {label}" for label, texts in needles for t in texts for s in seen if t in s}
+    return sorted(found)

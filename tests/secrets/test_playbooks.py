@@ -1,0 +1,220 @@
+"""Every playbook, succeeding and failing in every way: no secret comes out.
+
+The runs follow each other on one host, each with another password; the first one builds what the others use.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from ansible.module_utils.sandbox import postgres
+
+from tests.faults.wheels import Index
+from tests.secrets.conftest import Searched
+from tests.secrets.play import FIGURES, REPOSITORY, Host
+
+COVERED = {"reset", "restore", "sandbox"}
+# A playbook that is not run here, and why it cannot let a secret out.
+NOT_COVERED: dict[str, str] = {}
+SETTINGS = ("--tags", "dotenv,database,health")
+
+
+def credentials(secrets: dict[str, str]) -> str:
+    return f"buyer:{quote(secrets['index'], safe='')}@"
+
+
+def test_every_playbook_is_covered() -> None:
+    assert {path.stem for path in REPOSITORY.glob("playbooks/*.yml")} == COVERED | set(NOT_COVERED)
+
+
+def test_first_reset_past_indexes_that_fail(play: Searched, secrets: dict[str, str], wheels: Index) -> None:
+    (play.host.root / ".env").write_text(f"AI_KEY={secrets['key']!r}\nPOSTGRES_PASSWORD={secrets['old']}\n")
+    done = play(
+        "reset",
+        "--diff",
+        password="variable",
+        project_index_urls=[
+            wheels.url("garbage", credentials(secrets)),
+            f"http://{credentials(secrets)}127.0.0.1:9/simple",
+            "",
+        ],
+    )
+    assert done.code == 0, done.said[-3000:]
+    assert "System Healthy" in done.said
+    assert "Package index passed over" in done.said
+    assert play("reset", "--tags", "health", password="variable").code == 0
+
+
+def test_what_holds_secrets_is_private(reset: Searched) -> None:
+    done = reset("reset", *SETTINGS)
+    held = {name: mode for name, mode in done.modes.items() if name.endswith(".env")}
+    assert held["project/.env"] == 0o600
+    assert len(held) == 2
+    assert (reset.host.root / ".reset").stat().st_mode & 0o777 == 0o700
+
+
+def test_the_plan_of_a_whole_reset(reset: Searched) -> None:
+    done = reset("reset", "--check", "--diff", project_rebuild=True)
+    assert done.code == 0, done.said[-3000:]
+    assert "POSTGRES_PASSWORD=*** (new)" in done.said
+
+
+@pytest.mark.parametrize("password", ["backslash", "url"])
+def test_a_hostile_password_works_and_stays_inside(reset: Searched, password: str) -> None:
+    done = reset("reset", *SETTINGS, "--diff", password=password)
+    assert done.code == 0, done.said[-3000:]
+    assert "System Healthy" in done.said
+
+
+def test_restore_and_its_plan(reset: Searched) -> None:
+    assert reset("restore", "--check", "--diff").code == 0
+    done = reset("restore")
+    assert done.code == 0
+    assert "changed=1" in done.said
+
+
+def test_wrong_password(reset: Searched, secrets: dict[str, str]) -> None:
+    done = reset("reset", *SETTINGS, postgres_password=secrets["old"])
+    assert done.code != 0
+    assert "refuses the password of user trader" in done.said
+
+
+def test_wrong_password_in_the_health_check(reset: Searched, secrets: dict[str, str]) -> None:
+    done = reset("reset", "--tags", "dotenv,health", postgres_password=secrets["old"], database_manage=False)
+    assert done.code != 0
+    assert "refuses the password of user trader" in done.said
+
+
+def test_refused_connection(reset: Searched) -> None:
+    done = reset("reset", *SETTINGS, postgres_port=postgres.free_port())
+    assert done.code != 0
+    assert "refuses connections" in done.said
+
+
+@contextmanager
+def dotenv(host: Host, text: str) -> Iterator[None]:
+    path = host.root / ".env"
+    old = path.read_bytes() if path.exists() else b""
+    path.write_text(text)
+    try:
+        yield
+    finally:
+        path.write_bytes(old)
+
+
+def test_dotenv_that_cannot_be_completed(reset: Searched, secrets: dict[str, str]) -> None:
+    with dotenv(reset.host, f"AI_KEY='{secrets['key']}\n"):
+        done = reset("reset", *SETTINGS, "--diff")
+    assert done.code != 0
+    assert "a quote that is not closed" in done.said
+
+
+def test_database_url_that_libpq_does_not_take(reset: Searched, secrets: dict[str, str]) -> None:
+    url = f"postgresql://trader:{secrets['percent']}@127.0.0.1/market"
+    with dotenv(reset.host, f"DB_URL={url}\nstray {secrets['old']}\n"):
+        done = reset("reset", "--tags", "health")
+    assert done.code != 0
+    assert "is no PostgreSQL URL" in done.said
+
+
+def test_build_from_an_index_with_credentials(
+    reset: Searched, secrets: dict[str, str], wheels: Index, tmp_path: Path
+) -> None:
+    done = reset(
+        "reset",
+        "--tags",
+        "venv",
+        project_root=str(other_root(tmp_path)),
+        project_packages=["sound"],
+        project_index_urls=[wheels.url("sound", credentials(secrets))],
+    )
+    assert done.code == 0, done.said[-3000:]
+
+
+def other_root(folder: Path) -> Path:
+    (folder / "other/src").mkdir(parents=True)
+    return folder / "other"
+
+
+def test_no_index_serves(reset: Searched, secrets: dict[str, str], wheels: Index) -> None:
+    done = reset(
+        "reset",
+        "--tags",
+        "venv",
+        project_rebuild=True,
+        project_index_urls=[
+            wheels.url(mode, credentials(secrets)) for mode in ("garbage", "lacks", "refuses")
+        ]
+        + [f"http://buyer:{secrets['url']}@127.0.0.1:{wheels.server_port}/sound/simple"],
+    )
+    assert done.code != 0
+    assert "could not be built" in done.said
+
+
+def test_missing_protected_path(reset: Searched) -> None:
+    done = reset("reset", *SETTINGS, project_protected=["src", "gone"])
+    assert done.code != 0
+    assert "gone" in done.said
+
+
+def test_line_break_in_the_password(reset: Searched, secrets: dict[str, str]) -> None:
+    done = reset("reset", *SETTINGS, postgres_password=f"{secrets['old']}\n{secrets['key']}")
+    assert done.code != 0
+    assert "POSTGRES_PASSWORD holds a line break" in done.said
+    assert "Set postgres_password" in done.said
+
+
+@pytest.mark.parametrize(
+    ("variable", "wrong", "named"),
+    [
+        ("postgres_password", lambda secret: {"value": secret}, "password"),
+        ("eodhd_api_token", lambda secret: [secret], "eodhd_api_token"),
+        ("project_env", lambda secret: f"OWN {secret}", "reset_env"),
+        ("project_index_urls", lambda secret: [{"value": f"http://u:{secret}@127.0.0.1:9/"}], "index_urls"),
+    ],
+)
+def test_wrong_type(
+    reset: Searched, secrets: dict[str, str], variable: str, wrong: Callable[[str], Any], named: str
+) -> None:
+    tags = ("--tags", "venv") if variable == "project_index_urls" else SETTINGS
+    done = reset("reset", *tags, project_rebuild=True, **{variable: wrong(secrets["index"])})
+    assert done.code != 0
+    assert named in done.said
+
+
+def test_locked_root(reset: Searched) -> None:
+    lock = reset.host.root / ".reset/lock"
+    holder = {"controller": "elsewhere/1", "user": "ops", "pid": 7, "process": "7 1.00"}
+    lock.write_text(json.dumps({"holder": holder, "since": time.time(), "touched": time.time()}))
+    try:
+        done = reset("reset", *SETTINGS)
+    finally:
+        lock.write_text("")
+    assert done.code != 0
+    assert "ops on elsewhere/1" in done.said
+
+
+def test_sandbox_up_and_down(secrets: dict[str, str], tmp_path: Path) -> None:
+    host = Host(tmp_path / "host", secrets)
+    cluster = postgres.Cluster(tmp_path / "host/sandbox/postgres")
+    values = {
+        "sandbox_dir": str(tmp_path / "host/sandbox"),
+        "sandbox_port": postgres.free_port(),
+        "project_root": str(tmp_path / "host/sandbox/project"),
+        "postgres_password": secrets["quotes"],
+        "eodhd_api_token": secrets["token"],
+    }
+    try:
+        for state in ("present", "absent"):
+            done = host.play("sandbox", "--diff", **values, sandbox_state=state)
+            assert done.code == 0, done.said[-3000:]
+            assert FIGURES.leaks(done, secrets, frozenset()) == []
+    finally:
+        cluster.remove()
