@@ -35,10 +35,10 @@ unit: setup-test ## the pure logic, in seconds
 	@pytest tests/unit
 integration: setup-test ## modules against a real PostgreSQL, real sockets and real files
 	@pytest tests/integration
-safety: setup-test ## kills, failing machines and indexes, at a size that fits
-	@pytest tests/faults
+safety: setup-test ## kills, failing machines and indexes, secrets on every channel, at a size that fits
+	@pytest tests/faults tests/secrets
 faults: setup-test ## the same in full: every operation, and plays killed as they run
-	@FAULTS=full pytest tests/faults
+	@FAULTS=full pytest tests/faults tests/secrets
 molecule: setup-test ## the plays on a sandbox of their own
 	@molecule test
 

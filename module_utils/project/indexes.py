@@ -57,7 +57,9 @@ def refusal(url: str, get: Callable[[str, float], bytes]) -> str | None:
     if not url.startswith(("http://", "https://")):
         return "it is no URL" if user_info else None
     if re.search("[/?#@]", user_info):
-        return "its user or password holds a character that must be percent-encoded (/ %2F, ? %3F, # %23, @ %40)"
+        return (
+            "its user or password holds a character that must be percent-encoded (/ %2F, ? %3F, # %23, @ %40)"
+        )
     try:
         page = get(url.rstrip("/") + "/pip/", PROBE_SECONDS)
     except (OSError, ValueError) as error:
