@@ -1,0 +1,509 @@
+"""The ``.env`` of a project: our own keys are set, everything else in it stays byte for byte.
+
+The application reads the file with python-dotenv, so its grammar decides what a statement is (its
+``parser.py``, 1.2). It is repeated here because the target's own Python does not have that package.
+
+Rules of the plan:
+
+- A key of ours is replaced where it stands, ``export KEY=`` and quoted keys too. Of several the first one
+  stays and the others go, so that python-dotenv and a shell agree on it and ``${KEY}`` below it works.
+- A heading that is missing is put above the first key of its section, or at the end of the file. A key that
+  stands below another heading of ours moves up to its own; none moves down, away from a ``${KEY}`` below it.
+- A comment behind a value of ours goes to a line of its own above it.
+- Lines of ours end in LF, also among CRLF lines: a shell would take the CR for a part of the value.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Callable
+
+from ansible.module_utils.database.connection import Server
+from ansible.module_utils.project.root import Directory
+from ansible.module_utils.reporting import Problem
+
+NAME = ".env"
+STAGED = ".env.reset-new"
+MODE = 0o600
+
+
+@dataclass(frozen=True)
+class Section:
+    """Keys of ours under one comment heading, in order."""
+
+    heading: str
+    values: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One statement of the file, as python-dotenv separates them.
+
+    Attributes:
+        line: number of its first line, from 1.
+        blank: the blank lines before it.
+        text: all the rest, its end of line included.
+        key, value: of an assignment; the value is None for a key alone, and ``${…}`` is not resolved.
+        comment: what follows on the line, from the ``#`` on.
+        valid: False where python-dotenv drops it.
+    """
+
+    line: int
+    blank: str
+    text: str
+    key: str | None = None
+    value: str | None = None
+    comment: str = ""
+    valid: bool = True
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the file becomes.
+
+    Attributes:
+        content: all of it, secrets included.
+        added, changed, unchanged: names of our keys.
+        notes: what a user should know of the lines that are not ours.
+    """
+
+    content: bytes
+    added: tuple[str, ...]
+    changed: tuple[str, ...]
+    unchanged: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+# --- values ------------------------------------------------------------------------------------------------
+
+_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_PLAIN = re.compile(r"[A-Za-z0-9_@%+=:,./-]*")
+
+
+def text_of(key: str, value: object, variable: str) -> str:
+    """Return a value as text: true and false for a boolean, digits for a number.
+
+    Args:
+        key: its name in ``.env``.
+        value: as Ansible hands it over.
+        variable: where the user sets it, for the message.
+
+    Raises:
+        Problem: the name or the value cannot be written; the value itself is never named.
+    """
+    if not _KEY.fullmatch(key):
+        raise Problem(
+            f"{key!r} is no name for a key of .env: letters, digits and underscores only ({variable})."
+        )
+    if isinstance(value, bool):
+        return str(value).lower()
+    if not isinstance(value, (str, int, float)):
+        raise Problem(f"{key} must be one text or number, not a {type(value).__name__} ({variable}).")
+    text = str(value)
+    if re.search("[\r\n\0]", text):
+        raise Problem(
+            f"{key} holds a line break or a NUL character, which no .env can carry."
+            f" Set {variable} to one line; YAML's block style `|` appends a line break, `|-` does not."
+        )
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise Problem(f"{key} holds a character that UTF-8 cannot carry. Set {variable} anew.") from None
+    return text
+
+
+def encode(value: str) -> str:
+    """Return a value as it is written behind ``KEY=``.
+
+    python-dotenv expands ``${NAME}`` in every kind of quotes. ``${:-$}``, an empty name with a default,
+    yields a ``$`` that is not looked at again. A backslash does not stand before the closing quote, for
+    python-dotenv up to 1.2.1 takes the quote for an escaped one; ``${:-}``, nothing, parts them.
+
+    A shell reads the same, except for a value that holds ``${``, ends in a backslash, or holds a single
+    quote or a backslash together with ``$`` or a backtick: no text means the same to both.
+    """
+    if _PLAIN.fullmatch(value):
+        return value
+    escaped = value.replace("\\", "\\\\")
+    apart = "${:-}" if value.endswith("\\") else ""
+    if re.search(r"['\\]", value) and not re.search("[$`]", value) and not apart:
+        return '"' + escaped.replace('"', '\\"') + '"'
+    return "'" + escaped.replace("'", "\\'").replace("${", "${:-$}{") + apart + "'"
+
+
+_VARIABLE = re.compile(r"\$\{[^}:]*(?::-([^}]*))?\}")
+
+
+def decode(value: str) -> str:
+    """Return a parsed value with ``${NAME:-default}`` resolved where no name is defined."""
+    return _VARIABLE.sub(lambda found: found[1] or "", value)
+
+
+# --- our keys ----------------------------------------------------------------------------------------------
+
+
+def managed(
+    connection: Mapping[str, Any],
+    api_keys: Mapping[str, object],
+    flags: Mapping[str, object],
+    extra: Mapping[str, object],
+) -> list[Section]:
+    """Return the keys that a reset owns, under their headings.
+
+    Args:
+        connection: ``host``, ``port``, ``user``, ``password`` and ``database``; ``DB_URL`` is made of them.
+        api_keys, flags: as they stand in ``.env``.
+        extra: the user's ``project_env``; its keys follow the flags.
+
+    Raises:
+        Problem: a value cannot be written, or ``extra`` sets a key that another variable sets.
+    """
+    database = {
+        f"POSTGRES_{name}": text_of(f"POSTGRES_{name}", connection[field], f"postgres_{name.lower()}")
+        for name, field in (
+            ("HOST", "host"),
+            ("PORT", "port"),
+            ("USER", "user"),
+            ("PASSWORD", "password"),
+            ("DB", "database"),
+        )
+    }
+    keys = {key: text_of(key, value, key.lower()) for key, value in api_keys.items()}
+    switches = {key: text_of(key, value, "group_vars/all/project.yml") for key, value in flags.items()}
+    taken = {"DB_URL", *database, *keys, *switches} & set(extra)
+    if taken:
+        raise Problem(
+            f"project_env sets {', '.join(sorted(taken))}, which have variables of their own"
+            " (group_vars/all/). Set those, and take the names out of project_env."
+        )
+    own = {key: text_of(key, value, "project_env") for key, value in extra.items()}
+    return [
+        Section("Database Configuration", {"DB_URL": Server(**connection).url(), **database}),
+        Section("API Keys", keys),
+        Section("Environment Flags", {**switches, **own}),
+    ]
+
+
+# --- grammar -----------------------------------------------------------------------------------------------
+
+_BLANK = re.compile(r"\s*")
+_SPACE = re.compile(r"[^\S\r\n]*")
+_EXPORT = re.compile(r"(?:export[^\S\r\n]+)?")
+_QUOTED_KEY = re.compile(r"'([^']+)'")
+_UNQUOTED_KEY = re.compile(r"([^=\#\s]+)")
+_EQUALS = re.compile(r"=[^\S\r\n]*")
+_SINGLE = re.compile(r"'((?:\\.|[^'\\])*)'", re.DOTALL)
+_DOUBLE = re.compile(r'"((?:\\.|[^"\\])*)"', re.DOTALL)
+_UNQUOTED = re.compile(r"[^\r\n]*")
+_COMMENT = re.compile(r"(?:[^\S\r\n]*(#[^\r\n]*))?")
+_END = re.compile(r"[^\S\r\n]*(?:\r\n|\n|\r|\Z)")
+_REST = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)?")
+_ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+
+
+class _Unparsable(Exception):
+    pass
+
+
+class _Cursor:
+    def __init__(self, text: str, at: int) -> None:
+        self.text = text
+        self.at = at
+
+    def take(self, pattern: re.Pattern[str]) -> re.Match[str]:
+        match = pattern.match(self.text, self.at)
+        if match is None:
+            raise _Unparsable
+        self.at = match.end()
+        return match
+
+    def next(self) -> str:
+        return self.text[self.at : self.at + 1]
+
+
+def parse(text: str) -> list[Statement]:
+    """Return the statements of a file; put together again they are ``text``."""
+    statements: list[Statement] = []
+    cursor, line = _Cursor(text, 0), 1
+    while cursor.at < len(text):
+        start = cursor.at
+        blank = re.sub(r"[^\r\n]*\Z", "", cursor.take(_BLANK)[0])
+        key, value, comment, valid = _assignment(cursor)
+        body = text[start + len(blank) : cursor.at]
+        line += len(re.findall("\r\n|\r|\n", blank))
+        statements.append(Statement(line, blank, body, key, value, comment, valid))
+        line += len(re.findall("\r\n|\r|\n", body))
+    return statements
+
+
+def _assignment(cursor: _Cursor) -> tuple[str | None, str | None, str, bool]:
+    if not cursor.next():
+        return None, None, "", True
+    try:
+        cursor.take(_EXPORT)
+        key = None
+        if cursor.next() != "#":
+            key = cursor.take(_QUOTED_KEY if cursor.next() == "'" else _UNQUOTED_KEY)[1]
+        cursor.take(_SPACE)
+        value, comment = None, ""
+        if cursor.next() == "=":
+            spaced = len(cursor.take(_EQUALS)[0]) > 1
+            value, comment = ("", "") if spaced and cursor.next() == "#" else _value(cursor)
+        comment = cursor.take(_COMMENT)[1] or comment
+        cursor.take(_END)
+    except _Unparsable:
+        cursor.take(_REST)
+        return None, None, "", False
+    return key, value, comment, True
+
+
+def _value(cursor: _Cursor) -> tuple[str, str]:
+    """Take a value, and the comment behind it where it is not quoted."""
+    quote = cursor.next()
+    if quote == "'":
+        return re.sub(r"\\([\\'])", r"\1", cursor.take(_SINGLE)[1]), ""
+    if quote == '"':
+        quoted = cursor.take(_DOUBLE)[1]
+        return re.sub(r"\\([\\'\"abfnrtv])", lambda found: _ESCAPES.get(found[1], found[1]), quoted), ""
+    part = cursor.take(_UNQUOTED)[0]
+    found = re.search(r"\s+(#.*)", part)
+    return (part[: found.start()].rstrip(), found[1]) if found else (part.rstrip(), "")
+
+
+# --- plan --------------------------------------------------------------------------------------------------
+
+
+def plan(old: bytes | None, sections: Sequence[Section]) -> Plan:
+    """Decide what the file becomes; see the rules at the top of this module.
+
+    Args:
+        old: the file's bytes, in whatever encoding; None where there is none.
+        sections: our keys; a key stands in one section only.
+
+    Raises:
+        Problem: a quote that is not closed above our keys would swallow them; the line is named.
+    """
+    # Bytes that are no UTF-8 pass through as surrogates.
+    before = (old or b"").decode("utf-8", "surrogateescape")
+    mark = "\ufeff" if before.startswith("\ufeff") else ""
+    statements = parse(before[len(mark) :])
+    wanted = {key: value for section in sections for key, value in section.values.items()}
+    lines = {key: f"{key}={encode(value)}\n" for key, value in wanted.items()}
+
+    text, placed = _lay_out(statements, sections, lines)
+    _verify(statements, parse(text), wanted)
+
+    texts: dict[str | None, list[str]] = {}
+    for statement in statements:
+        texts.setdefault(statement.key, []).append(statement.text)
+    exact = {key for key in placed if texts[key] == [lines[key]]}
+    return Plan(
+        content=(mark + text).encode("utf-8", "surrogateescape"),
+        added=tuple(key for key in wanted if key not in texts),
+        changed=tuple(key for key in wanted if key in texts and key not in exact),
+        unchanged=tuple(key for key in wanted if key in exact),
+        notes=_notes(statements),
+    )
+
+
+def _notes(statements: Sequence[Statement]) -> tuple[str, ...]:
+    undecodable = [s.line for s in statements if re.search("[\udc80-\udcff]", s.text)]
+    invalid = [s.line for s in statements if not s.valid]
+    notes = []
+    if undecodable:
+        notes.append(
+            f"{NAME} is not UTF-8 (line {_list(undecodable)}), so python-dotenv cannot read any of it."
+            " Save it as UTF-8."
+        )
+    if invalid:
+        notes.append(f"{NAME}: python-dotenv ignores line {_list(invalid)}, which is no KEY=value. Mend it.")
+    return tuple(notes)
+
+
+def _list(numbers: Sequence[int]) -> str:
+    return ", ".join(str(number) for number in numbers)
+
+
+def _lay_out(
+    statements: Sequence[Statement], sections: Sequence[Section], lines: Mapping[str, str]
+) -> tuple[str, set[str]]:
+    """Return the new text, and our keys that stand where they stood."""
+    home = {key: section.heading for section in sections for key in section.values}
+    headings = {f"# {section.heading}": section.heading for section in sections}
+    in_file = {_heading(statement, headings) for statement in statements}
+    pieces: list[str] = []
+    ends: dict[str, int] = {}  # of each section met so far: the piece after which its next key goes
+    comments: dict[str, str] = {}
+    met: set[str] = set()
+    placed: set[str] = set()
+    current = None
+
+    for statement in statements:
+        heading, key = _heading(statement, headings), statement.key
+        if heading is not None:
+            current = heading
+            pieces.append(statement.blank + statement.text)
+            ends.setdefault(heading, len(pieces) - 1)
+            continue
+        if key is None or key not in home:
+            pieces.append(statement.blank + statement.text)
+            continue
+        pieces.append(statement.blank)
+        comment = f"{statement.comment}\n" if statement.comment.strip() not in ("", *headings) else ""
+        section = home[key]
+        if key in met:
+            pieces.append(comment)
+            continue
+        met.add(key)
+        if section not in in_file and section not in ends:
+            current = section
+            pieces.append(f"# {section}\n")
+            ends[section] = len(pieces) - 1
+        if section not in ends or current == section:
+            pieces.append(comment + lines[key])
+            placed.add(key)
+            if section in ends:
+                ends[section] = len(pieces) - 1
+        else:
+            comments[key] = comment
+
+    later: dict[int, str] = {}
+    for group in sections:
+        missing = "".join(comments.get(key, "") + lines[key] for key in group.values if key not in placed)
+        if group.heading in ends:
+            later[ends[group.heading]] = missing
+        elif missing:
+            pieces.append(("\n" if any(pieces) else "") + f"# {group.heading}\n" + missing)
+    return _join(pieces, later), placed
+
+
+def _heading(statement: Statement, headings: Mapping[str, str]) -> str | None:
+    return headings.get(statement.text.strip()) if statement.valid and statement.key is None else None
+
+
+def _join(pieces: Sequence[str], later: Mapping[int, str]) -> str:
+    """Put the pieces together, each on lines of its own."""
+    text = ""
+    for position, piece in enumerate(pieces):
+        for part in (piece, later.get(position, "")):
+            if part and text and not text.endswith("\n"):
+                text += "\n"
+            text += part
+    return text
+
+
+def _verify(before: Sequence[Statement], after: Sequence[Statement], wanted: Mapping[str, str]) -> None:
+    """Compare what was meant with what python-dotenv will make of it."""
+    found = [(s.key, decode(s.value or "")) for s in after if s.key and s.key in wanted]
+    foreign = [
+        [s.text.rstrip("\r\n") for s in statements if s.key not in wanted and (s.key or not s.valid)]
+        for statements in (before, after)
+    ]
+    if sorted(found) == sorted(wanted.items()) and foreign[0] == foreign[1]:
+        return
+    lines = _list([s.line for s in before if not s.valid])
+    raise Problem(
+        f"{NAME} cannot be completed: a quote that is not closed would swallow what follows it."
+        f" Mend or remove what cannot be read{f' (line {lines})' if lines else ''}, then run again."
+    )
+
+
+# --- file --------------------------------------------------------------------------------------------------
+
+
+def ensure(
+    root: Directory,
+    sections: Sequence[Section],
+    *,
+    check: bool,
+    keep_old: Callable[[], None] = lambda: None,
+) -> dict[str, Any]:
+    """Bring the file into its state; mode 0600, and root gives it to the owner of the project.
+
+    Args:
+        root: the project's root, held open.
+        sections: our keys.
+        check: plan without applying.
+        keep_old: called before an existing file is replaced, when the new one is complete on the disk
+            beside it. It links or copies ``.env``; a kill at any moment leaves the old file or the new one.
+
+    Returns:
+        dict: ``changed``, ``keys`` by what happens to them, ``notes``, and ``diff``; no value is in it.
+
+    Raises:
+        Problem: the file cannot be read or written, or is none; nothing was changed.
+    """
+    try:
+        old = _read(root)
+        decided = plan(old, sections)
+        settled = old is None or _settled(root)
+        leftover = root.stat(STAGED) is not None
+        changed = old != decided.content or not settled
+        if not check:
+            if leftover:
+                root.remove(STAGED)
+            if changed:
+                _replace(root, decided.content, keep_old if old is not None else lambda: None)
+    except OSError as error:
+        raise Problem(
+            f"{root.path}/{NAME}: {error.strerror}. It must be a file that this user may replace;"
+            " check the owner of project_root and the free space, or run as root (ansible_become)."
+        ) from None
+    return {
+        "changed": changed or leftover,
+        "keys": {name: list(getattr(decided, name)) for name in ("added", "changed", "unchanged")},
+        "notes": list(decided.notes),
+        "diff": _diff(root.path, decided, settled=settled, missing=old is None),
+    }
+
+
+def _read(root: Directory) -> bytes | None:
+    found = root.stat(NAME)
+    if found is not None and not stat.S_ISREG(found.st_mode):
+        kind = "a link" if stat.S_ISLNK(found.st_mode) else "no file"
+        raise Problem(
+            f"{root.path}/{NAME} is {kind}. A reset writes a file of its own there and follows no link;"
+            " put a copy of what it stands for in its place, or move it away."
+        )
+    content: bytes | None = root.read(NAME)
+    return content
+
+
+def _settled(root: Directory) -> bool:
+    found = root.stat(NAME)
+    if found is None or stat.S_IMODE(found.st_mode) != MODE:
+        return False
+    owner = os.fstat(root.fd)
+    return os.geteuid() != 0 or (found.st_uid, found.st_gid) == (owner.st_uid, owner.st_gid)
+
+
+def _replace(root: Directory, content: bytes, keep_old: Callable[[], None]) -> None:
+    try:
+        root.write_new(STAGED, content, MODE)
+        if root.read(STAGED) != content:
+            raise OSError(errno.EIO, "what was written reads back differently")
+        keep_old()
+        os.rename(STAGED, NAME, src_dir_fd=root.fd, dst_dir_fd=root.fd)
+    except BaseException:
+        root.remove(STAGED)
+        raise
+    root.sync()
+
+
+def _diff(path: str, decided: Plan, *, settled: bool, missing: bool) -> dict[str, str]:
+    same = [f"{key}=***" for key in decided.unchanged]
+    before = [] if settled or missing else ["(mode or owner other than wanted)"]
+    before += same + [f"{key}=*** (old)" for key in decided.changed]
+    after = same + [f"{key}=*** (new)" for key in decided.changed + decided.added]
+    name = f"{path}/{NAME}"
+    return {
+        "before_header": f"{name} (managed keys)",
+        "after_header": f"{name} (managed keys)",
+        "before": "".join(line + "\n" for line in before),
+        "after": "".join(line + "\n" for line in after),
+    }

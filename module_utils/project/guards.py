@@ -1,0 +1,195 @@
+"""What must hold before anything in a project root is touched. Decisions only; the facts are passed in."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass, field
+from typing import Callable, Iterable, Sequence
+
+from ansible.module_utils.project.root import Directory, Item
+from ansible.module_utils.reporting import Problem
+
+STATE = ".reset"  # the private folder in the root: lock, quarantine, builds
+VENV = "venv"
+DOTENV = ".env"
+
+# Nobody keeps a project in these, whatever is below them.
+_SYSTEM_TREES = ("/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/proc", "/sbin", "/sys")
+# Projects are kept below these, never in them.
+_SYSTEM_FOLDERS = (
+    "/", "/home", "/media", "/mnt", "/opt", "/root", "/run", "/srv", "/tmp", "/usr", "/usr/bin", "/usr/lib",
+    "/usr/local", "/usr/local/bin", "/usr/local/lib", "/usr/sbin", "/usr/share", "/usr/src", "/var", "/var/lib",
+    "/var/log", "/var/tmp", "/Users", "/Applications", "/Library", "/System",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the machine says of a root, gathered by the caller.
+
+    Attributes:
+        homes: home directories of the accounts, by path.
+        mounts: mount points, by path.
+        processes: name, pid and the paths that each running process uses.
+        uid: who asks.
+        free_bytes: what is left for this user on the root's file system.
+    """
+
+    homes: dict[str, str] = field(default_factory=dict)
+    mounts: Sequence[str] = ()
+    processes: Iterable[tuple[str, int, Sequence[str]]] = ()
+    uid: int = 0
+    free_bytes: int = 1 << 62
+
+
+def check_path(path: str, homes: dict[str, str]) -> None:
+    """Refuse a root that cannot be a project's; raises Problem."""
+
+    def refuse(why: str) -> Problem:
+        return Problem(f"project_root {path!r} {why}. Nothing was touched. Set project_root to the project's folder.")
+
+    if not path.strip():
+        raise refuse("is empty")
+    if not os.path.isabs(path):
+        raise refuse("is relative; an absolute path is needed")
+    plain = os.path.normpath(path)
+    if plain.startswith("//"):
+        plain = plain[1:]
+    if plain in _SYSTEM_FOLDERS or any(plain == tree or plain.startswith(tree + "/") for tree in _SYSTEM_TREES):
+        raise refuse("is a system directory" if plain != "/" else "is the root of the file system")
+    if plain != path.rstrip("/"):
+        raise refuse(f"is not a plain path (it reads as {plain})")
+    if plain in homes:
+        raise refuse(f"is the home directory of {homes[plain]}")
+
+
+def open_root(path: str, facts: Facts) -> Directory:
+    """Check a root and open it; raises Problem."""
+    check_path(path, facts.homes)
+    path = path.rstrip("/")
+    if os.path.islink(path):
+        raise Problem(
+            f"project_root {path} is a link to {os.readlink(path)}. Set project_root to the folder itself."
+        )
+    try:
+        root = Directory.open(path)
+    except OSError as error:
+        raise Problem(
+            f"project_root {path} cannot be opened as a folder ({error.strerror}). Check project_root and its owner."
+        ) from error
+    # The path may lead through links of parent folders; what it reaches is judged as well.
+    real = os.path.realpath(path)
+    if real != path:
+        check_path(real, facts.homes)
+    owner = os.fstat(root.fd).st_uid
+    if facts.uid not in (0, owner):
+        raise Problem(
+            f"project_root {path} belongs to user id {owner}, and this run is user id {facts.uid}."
+            " Connect as its owner (ansible_user), or become root."
+        )
+    return root
+
+
+def check_names(artifacts: Sequence[str], protected: Sequence[str]) -> None:
+    """Refuse an artifact that is no plain name in the root, or that is or holds something protected."""
+    kept = {os.path.normpath(path).split("/")[0]: path for path in protected}
+    for path in protected:
+        if not path.strip() or os.path.isabs(path) or ".." in path.split("/") or os.path.normpath(path) == ".":
+            raise Problem(f"project_protected holds {path!r}: paths inside project_root are needed.")
+    for name in artifacts:
+        why = None
+        if not name.strip():
+            why = "is empty"
+        elif os.path.isabs(name):
+            why = "is an absolute path"
+        elif name in (".", ".."):
+            why = "leads out of the name itself"
+        elif "/" in name or "\0" in name:
+            why = "holds a slash; only names in the root itself are taken"
+        elif set(name) & set("*?[]{}"):
+            why = "looks like a pattern; artifacts are exact names"
+        elif name in (STATE, DOTENV, ".git"):
+            why = "is never an artifact"
+        elif name in kept:
+            why = f"is or contains {kept[name]!r} of project_protected"
+        if why:
+            raise Problem(f"project_artifacts holds {name!r}, which {why}. Nothing was touched.")
+
+
+def check_protected(root: Directory, protected: Sequence[str]) -> None:
+    """The protected paths must be there: this is how a project's root is told from any other folder."""
+    missing = [path for path in protected if not os.path.lexists(os.path.join(root.path, path))]
+    if missing:
+        raise Problem(
+            f"{root.path} has no {', '.join(missing)}: this does not look like the project."
+            " Check project_root, or mend project_protected. Nothing was touched."
+        )
+
+
+def check_file_systems(root: Directory, names: Sequence[str], mounts: Sequence[str]) -> None:
+    """A mount inside an artifact would be moved or emptied with it."""
+    device = os.fstat(root.fd).st_dev
+    base = os.path.realpath(root.path)
+    for name in names:
+        found = root.stat(name)
+        if found is None or not stat.S_ISDIR(found.st_mode):
+            continue
+        below = os.path.join(base, name)
+        mounted = [point for point in mounts if point == below or point.startswith(below + "/")]
+        if found.st_dev != device:
+            mounted.append(below)
+        else:
+            mounted += [path for path, entry in root.walk(name) if entry.st_dev != device]
+        if mounted:
+            raise Problem(f"{mounted[0]} is a mount point inside the artifact {name!r}. Unmount it first.")
+
+
+def users_of(root: Directory, names: Sequence[str], facts: Facts) -> list[str]:
+    """Processes that run out of the artifacts, as ``name (pid N) uses path``."""
+    bases = [os.path.join(base, name) for base in {root.path, os.path.realpath(root.path)} for name in names]
+    used = []
+    for process, pid, paths in facts.processes:
+        for path in paths:
+            if any(path == base or path.startswith(base + "/") for base in bases):
+                used.append(f"{process} (pid {pid}) uses {path}")
+                break
+    return used
+
+
+def check_in_use(root: Directory, names: Sequence[str], facts: Facts, allow: bool) -> list[str]:
+    """Refuse to move what a process runs out of, unless allowed; then the uses are returned as warnings."""
+    used = users_of(root, names, facts)
+    if used and not allow:
+        raise Problem(
+            f"Still running out of what a reset moves: {'; '.join(used)}."
+            " Stop it, or pass -e project_allow_in_use=true. Nothing was touched."
+        )
+    return used
+
+
+def check_space(root: Directory, needed: int, free: int) -> None:
+    """A build that fills the disk helps nobody."""
+    if free < needed:
+        raise Problem(
+            f"{root.path} has {free >> 20} MiB free, a build needs {needed >> 20} MiB (project_space_mb)."
+            " Make room on that file system. Nothing was touched."
+        )
+
+
+def check_state(root: Directory) -> None:
+    """The private folder must be a folder of ours, not something that somebody put in its place."""
+    found = root.stat(STATE)
+    if found is None:
+        return
+    owner = os.fstat(root.fd)
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (0, owner.st_uid) or found.st_dev != owner.st_dev:
+        raise Problem(
+            f"{root.path}/{STATE} is not a private folder of this project (a link, another file system or"
+            " another owner). Look at it and move it away."
+        )
+
+
+def present(root: Directory, names: Sequence[str], describe: Callable[[str], Item | None]) -> dict[str, Item]:
+    """The names that are there, with what they are; a link is an item of its own, dangling or not."""
+    return {name: item for name in dict.fromkeys(names) if (item := describe(name)) is not None}

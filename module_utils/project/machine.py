@@ -1,0 +1,60 @@
+"""What the machine says: accounts, mounts, processes, space. Reading only."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from typing import Iterator
+
+from ansible.module_utils.project.guards import Facts
+
+
+def facts(path: str) -> Facts:
+    """Gather the facts that the guards judge for a root at ``path``."""
+    try:
+        space = os.statvfs(path)
+        free = space.f_bavail * space.f_frsize
+    except OSError:
+        free = 1 << 62
+    return Facts(homes=homes(), mounts=mounts(), processes=processes(), uid=os.geteuid(), free_bytes=free)
+
+
+def homes() -> dict[str, str]:
+    """Home directories by path, of the accounts and of this process."""
+    found = {os.path.normpath(entry.pw_dir): entry.pw_name for entry in pwd.getpwall() if entry.pw_dir}
+    if os.environ.get("HOME"):
+        found.setdefault(os.path.normpath(os.environ["HOME"]), "this user")
+    return found
+
+
+def mounts() -> list[str]:
+    """Mount points, from /proc; bind mounts too, which a device number does not show."""
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+            return [line.split()[4].encode().decode("unicode_escape") for line in file]
+    except OSError:
+        return []
+
+
+def processes() -> Iterator[tuple[str, int, list[str]]]:
+    """Name, pid and used paths of every process that this user may look at, but for this one."""
+    for pid in filter(str.isdigit, os.listdir("/proc") if os.path.isdir("/proc") else []):
+        if int(pid) != os.getpid():
+            try:
+                yield _process(pid)
+            except OSError:
+                continue  # it ended, or is none of ours to look at
+
+
+def _process(pid: str) -> tuple[str, int, list[str]]:
+    base = f"/proc/{pid}"
+    cwd = os.readlink(f"{base}/cwd")
+    paths = [os.readlink(f"{base}/exe"), cwd]
+    with open(f"{base}/cmdline", encoding="utf-8", errors="surrogateescape") as file:
+        # A venv's python is a link: only the command line shows by which name it was started.
+        words = file.read().split("\0")[:2]
+    paths += [os.path.normpath(os.path.join(cwd, word)) for word in words if "/" in word]
+    with open(f"{base}/maps", encoding="utf-8", errors="surrogateescape") as file:
+        paths += {line.split(None, 5)[5].rstrip("\n") for line in file if "/" in line}
+    with open(f"{base}/comm", encoding="utf-8", errors="surrogateescape") as file:
+        return file.read().strip(), int(pid), paths

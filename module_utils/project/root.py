@@ -1,0 +1,198 @@
+"""File operations bound to open directories.
+
+Every name is taken relative to a directory that is held open, and links are never followed. Whoever swaps a
+folder for a link between a check and an act gains nothing: the act happens in the directory that was checked.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import stat
+from dataclasses import asdict, dataclass
+from typing import Any, Iterator
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NOREPLACE, _EXCHANGE = 1, 2  # flags of renameat2(2)
+
+
+@dataclass(frozen=True)
+class Item:
+    """What a name stands for.
+
+    Attributes:
+        kind: ``file``, ``directory``, ``link`` or ``other``.
+        mode: permission bits.
+        identity: device and inode: the same thing under whatever name.
+        files: regular files in it (1 for a file).
+        bytes: their sizes, summed.
+        target: where a link points.
+    """
+
+    kind: str
+    mode: int
+    identity: tuple[int, int]
+    files: int = 0
+    bytes: int = 0
+    target: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON keeps it."""
+        return {**asdict(self), "identity": list(self.identity)}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Item:
+        """The inverse of ``as_dict``."""
+        return cls(**{**data, "identity": tuple(data["identity"])})
+
+
+class Directory:
+    """A directory held open by descriptor; use it as a context manager."""
+
+    def __init__(self, fd: int, path: str) -> None:
+        self.fd = fd
+        self.path = path  # for messages and for programs that need a path; never for an operation here
+
+    @classmethod
+    def open(cls, path: str) -> Directory:
+        """Open ``path`` itself; OSError (ELOOP, ENOTDIR) where it is a link or no directory."""
+        return cls(os.open(path, _DIRECTORY), path)
+
+    def __enter__(self) -> Directory:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.fd)
+
+    def enter(self, name: str) -> Directory:
+        """Open a directory inside this one."""
+        return Directory(os.open(name, _DIRECTORY, dir_fd=self.fd), os.path.join(self.path, name))
+
+    def make(self, name: str, mode: int = 0o700) -> Directory:
+        """Open a directory inside this one, made where it is missing and given to this one's owner."""
+        try:
+            os.mkdir(name, mode, dir_fd=self.fd)
+        except FileExistsError:
+            return self.enter(name)
+        made = self.enter(name)
+        self.give(made.fd)
+        return made
+
+    def give(self, fd: int) -> None:
+        """Make the owner of this directory the owner of ``fd`` (only root has to, and can)."""
+        if os.geteuid() == 0:
+            owner = os.fstat(self.fd)
+            os.fchown(fd, owner.st_uid, owner.st_gid)
+
+    def names(self) -> list[str]:
+        """The names in this directory, sorted."""
+        return sorted(os.listdir(self.fd))
+
+    def stat(self, name: str) -> os.stat_result | None:
+        """``lstat`` of a name, or None where there is nothing (a dangling link is something)."""
+        try:
+            return os.stat(name, dir_fd=self.fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+
+    def identity(self, name: str) -> tuple[int, int] | None:
+        """Device and inode of what stands under ``name``."""
+        found = self.stat(name)
+        return (found.st_dev, found.st_ino) if found else None
+
+    def item(self, name: str) -> Item | None:
+        """Describe what stands under ``name``, with the size of all that is in it."""
+        found = self.stat(name)
+        if found is None:
+            return None
+        common = {"mode": stat.S_IMODE(found.st_mode), "identity": (found.st_dev, found.st_ino)}
+        if stat.S_ISLNK(found.st_mode):
+            return Item("link", target=os.readlink(name, dir_fd=self.fd), **common)  # type: ignore[arg-type]
+        if stat.S_ISREG(found.st_mode):
+            return Item("file", files=1, bytes=found.st_size, **common)  # type: ignore[arg-type]
+        if not stat.S_ISDIR(found.st_mode):
+            return Item("other", **common)  # type: ignore[arg-type]
+        sizes = [entry.st_size for _, entry in self.walk(name) if stat.S_ISREG(entry.st_mode)]
+        return Item("directory", files=len(sizes), bytes=sum(sizes), **common)  # type: ignore[arg-type]
+
+    def walk(self, name: str) -> Iterator[tuple[str, os.stat_result]]:
+        """Path (relative to this directory) and ``lstat`` of everything below the directory ``name``."""
+        for folder, folders, files, fd in os.fwalk(name, dir_fd=self.fd, follow_symlinks=False):
+            for entry in folders + files:
+                yield os.path.join(folder, entry), os.stat(entry, dir_fd=fd, follow_symlinks=False)
+
+    def read(self, name: str) -> bytes | None:
+        """The bytes of a regular file, None where there is none; OSError ELOOP for a link."""
+        try:
+            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self.fd)
+        except FileNotFoundError:
+            return None
+        with os.fdopen(fd, "rb") as file:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise OSError(errno.EINVAL, "not a regular file", name)
+            return file.read()
+
+    def write_new(self, name: str, content: bytes, mode: int = 0o600) -> None:
+        """Write a file that must not be there yet, and wait until it is on the disk."""
+        fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=self.fd)
+        with os.fdopen(fd, "wb") as file:
+            os.fchmod(fd, mode)
+            self.give(fd)
+            file.write(content)
+            file.flush()
+            os.fsync(fd)
+
+    def write(self, name: str, content: bytes, mode: int = 0o600) -> None:
+        """Put ``content`` under ``name`` at once: readers see the old file or the new one."""
+        staged = f"{name}.new"
+        self.remove(staged)
+        self.write_new(staged, content, mode)
+        os.rename(staged, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+        self.sync()
+
+    def sync(self) -> None:
+        """Wait until the names in this directory are on the disk."""
+        os.fsync(self.fd)
+
+    def move(self, name: str, to: Directory, new_name: str | None = None) -> None:
+        """Rename into ``to``; FileExistsError where the name is taken there."""
+        new_name = new_name or name
+        if not _renameat2(self, name, to, new_name, _NOREPLACE):
+            if to.stat(new_name) is not None:
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), new_name)
+            os.rename(name, new_name, src_dir_fd=self.fd, dst_dir_fd=to.fd)
+
+    def exchange(self, name: str, other: Directory, other_name: str | None = None) -> bool:
+        """Swap two names in one atomic step; False where the file system cannot (NFS, some FUSE)."""
+        return _renameat2(self, name, other, other_name or name, _EXCHANGE)
+
+    def remove(self, name: str) -> None:
+        """Remove a name and, where it is a directory, all below it; stays on this file system."""
+        found = self.stat(name)
+        if found is None:
+            return
+        if not stat.S_ISDIR(found.st_mode):
+            os.unlink(name, dir_fd=self.fd)
+            return
+        if found.st_dev != os.fstat(self.fd).st_dev:
+            raise OSError(errno.EXDEV, "another file system is mounted there", os.path.join(self.path, name))
+        with self.enter(name) as folder:
+            if not found.st_mode & stat.S_IWUSR:
+                os.fchmod(folder.fd, 0o700)  # a read-only folder of ours is still ours to remove
+            for entry in folder.names():
+                folder.remove(entry)
+        os.rmdir(name, dir_fd=self.fd)
+
+
+def _renameat2(source: Directory, name: str, target: Directory, new_name: str, flags: int) -> bool:
+    """renameat2(2): True when done, False where the system or the file system does not know the flag."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(libc, "renameat2"):
+        return False
+    if libc.renameat2(source.fd, os.fsencode(name), target.fd, os.fsencode(new_name), flags) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in (errno.EINVAL, errno.ENOSYS):
+        return False
+    raise OSError(code, os.strerror(code), name, None, new_name)

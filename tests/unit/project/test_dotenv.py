@@ -1,0 +1,320 @@
+"""The plan for a ``.env``, held against the real python-dotenv and bash."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import stat
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ansible.module_utils.project import dotenv
+from ansible.module_utils.project.dotenv import Section
+from ansible.module_utils.project.root import Directory
+from ansible.module_utils.reporting import Problem
+from dotenv import dotenv_values
+from dotenv.parser import parse_stream
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
+
+SECTIONS = (
+    Section(
+        "Database Configuration",
+        {"DB_URL": "postgresql://u:p@h:5432/d", "POSTGRES_PASSWORD": "it's ${HOME} \\ \"$x` #y "},
+    ),
+    Section("API Keys", {"EODHD_API_TOKEN": "demo"}),
+    Section("Environment Flags", {"DEBUG": "false"}),
+)
+VALUES = {key: value for section in SECTIONS for key, value in section.values.items()}
+
+one_line = st.text(st.characters(blacklist_characters="\r\n\0", blacklist_categories=("Cs",)))
+tricky = st.text(st.sampled_from(list("'\"\\${}:-HOME#= `!~\ta%é\u2028")), max_size=12)
+value_texts = one_line | tricky
+file_bits = st.sampled_from(
+    [
+        b"\n",
+        b"\r\n",
+        b"\r",
+        b" ",
+        b"#",
+        b" # note",
+        b"=",
+        b"'",
+        b'"',
+        b"\\",
+        b"export ",
+        b"KEY=value\n",
+        b"KEY",
+    ]
+    + [
+        b"DB_URL=old\n",
+        b"export DB_URL='a\nb' # ours\n",
+        b"DEBUG",
+        b"# API Keys\n",
+        b"# Database Configuration",
+    ]
+    + [b"${DB_URL}", b"\xff", b"\xef\xbb\xbf", "é\u2028".encode(), b"EODHD_API_TOKEN = x\r\n", b"'DEBUG'=1\n"]
+)
+files = st.binary(max_size=40) | st.lists(file_bits, max_size=14).map(b"".join)
+
+
+def read(content: bytes) -> dict[str, str | None]:
+    return dotenv_values(stream=io.TextIOWrapper(io.BytesIO(content), encoding="utf-8"))
+
+
+def foreign(content: bytes) -> list[str]:
+    """Assignments and unparsable statements that are not ours, as python-dotenv separates them."""
+    text = content.decode("utf-8", "surrogateescape")
+    bindings = parse_stream(io.StringIO(text, newline=""))
+    return [b.original.string.strip("\r\n") for b in bindings if (b.key or b.error) and b.key not in VALUES]
+
+
+@settings(max_examples=500)
+@given(value_texts)
+@example("a\\")
+@example("${HOME}")
+@example("$${A}\\${")
+@example("it's $5")
+def test_any_value_of_one_line_comes_back_through_python_dotenv(value: str) -> None:
+    content = f"A={dotenv.encode(value)}\nB='x\"'\n".encode()
+    assert read(content) == {"A": value, "B": 'x"'}
+
+
+@pytest.mark.parametrize(
+    "value", ["password", "postgresql://postgres:password@localhost:5432/data_nexus", ""]
+)
+def test_plain_values_stand_unquoted(value: str) -> None:
+    assert dotenv.encode(value) == value
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="no bash on this machine")
+@settings(max_examples=40, deadline=None)
+@given(st.lists(value_texts, min_size=1, max_size=30))
+def test_bash_reads_the_same_but_for_the_documented_values(values: list[str]) -> None:
+    def conflict(value: str) -> bool:
+        both = any(sign in value for sign in "'\\") and any(sign in value for sign in "$`")
+        return "${" in value or value.endswith("\\") or both
+
+    agreed = [value for value in values if not conflict(value)]
+    script = "".join(f"A={dotenv.encode(value)}\nprintf '%s\\0' \"$A\"\n" for value in agreed)
+    done = subprocess.run(["bash"], input=script.encode(), capture_output=True, check=True)
+    assert done.stdout.decode().split("\0")[:-1] == agreed
+
+
+@settings(max_examples=1000, deadline=None)
+@given(files)
+@example(b"A='open\n")
+@example(b"# API Keys\nDB_URL=x\n# Database Configuration\nFOO=1")
+def test_foreign_statements_survive_and_ours_are_read_back(old: bytes) -> None:
+    try:
+        new = dotenv.plan(old, SECTIONS).content
+    except Problem:
+        assume(False)
+    assert foreign(new) == foreign(old)
+    if b"\xff" not in old:
+        try:
+            found = read(new)
+        except UnicodeDecodeError:
+            return
+        assert {key: found[key] for key in VALUES} == VALUES
+
+
+@settings(max_examples=1000, deadline=None)
+@given(files)
+def test_a_second_plan_changes_nothing(old: bytes) -> None:
+    try:
+        first = dotenv.plan(old, SECTIONS)
+    except Problem:
+        assume(False)
+    second = dotenv.plan(first.content, SECTIONS)
+    assert second.content == first.content
+    assert second.unchanged == tuple(VALUES)
+
+
+@settings(max_examples=1000, deadline=None)
+@given(files)
+def test_statements_are_those_of_python_dotenv(content: bytes) -> None:
+    text = (
+        content.decode("utf-8", "surrogateescape").lstrip("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    )
+    ours = [(s.blank + s.text, s.key, s.value, not s.valid) for s in dotenv.parse(text)]
+    theirs = [(b.original.string, b.key, b.value, b.error) for b in parse_stream(io.StringIO(text))]
+    assert ours == theirs
+
+
+def plan_text(old: str) -> str:
+    plain = [
+        Section(s.heading, {**s.values, **({"POSTGRES_PASSWORD": "pw"} if "DB_URL" in s.values else {})})
+        for s in SECTIONS
+    ]
+    return dotenv.plan(old.encode(), plain).content.decode()
+
+
+def test_a_new_file_has_the_three_headings() -> None:
+    assert dotenv.plan(None, SECTIONS[1:]).content.decode() == (
+        "# API Keys\nEODHD_API_TOKEN=demo\n\n# Environment Flags\nDEBUG=false\n"
+    )
+
+
+def test_keys_are_replaced_in_place_and_missing_ones_added_under_their_heading() -> None:
+    old = "# Ours\r\nexport FOO=bar\n\nDB_URL=old\n\n\n# AI\nKEY=x # y\nEODHD_API_TOKEN=old"
+    assert plan_text(old) == (
+        "# Ours\r\nexport FOO=bar\n\n# Database Configuration\nDB_URL=postgresql://u:p@h:5432/d\n"
+        "POSTGRES_PASSWORD=pw\n\n\n# AI\nKEY=x # y\n# API Keys\nEODHD_API_TOKEN=demo\n"
+        "\n# Environment Flags\nDEBUG=false\n"
+    )
+
+
+def test_of_a_repeated_key_the_first_stays() -> None:
+    assert plan_text("DB_URL=1\nFOO=${DB_URL}\nDB_URL=2\n").count("DB_URL=") == 1
+    assert plan_text("DB_URL=1\nFOO=${DB_URL}\nDB_URL=2\n").index("DB_URL=") < plan_text("FOO=1\n").index(
+        "DEBUG"
+    )
+
+
+def test_a_comment_behind_a_value_of_ours_gets_a_line_of_its_own() -> None:
+    assert "# keep\nDEBUG=false\n" in plan_text("DEBUG=true  # keep\n")
+
+
+def test_a_byte_order_mark_stays_at_the_start() -> None:
+    assert plan_text("\ufeffFOO=1\n").startswith("\ufeffFOO=1\n")
+
+
+def test_a_key_within_a_foreign_value_is_left_alone() -> None:
+    assert "NOTE='x\nDB_URL=inner\n'\n" in plan_text("NOTE='x\nDB_URL=inner\n'\n")
+
+
+def test_a_key_moves_up_to_its_heading() -> None:
+    text = plan_text("# API Keys\nOTHER=1\n# Environment Flags\nEODHD_API_TOKEN=x # mine\n")
+    assert text.startswith(
+        "# API Keys\n# mine\nEODHD_API_TOKEN=demo\nOTHER=1\n# Environment Flags\nDEBUG=false\n"
+    )
+
+
+def test_an_open_quote_that_would_swallow_our_keys_is_named() -> None:
+    with pytest.raises(Problem, match="line 2"):
+        dotenv.plan(b"A=1\nB='open\n", [Section("API Keys", {"T": "a b"})])
+
+
+def test_lines_that_python_dotenv_cannot_read_are_noted() -> None:
+    notes = dotenv.plan(b"A=1\nthis is nothing\n\xff=1\n", SECTIONS).notes
+    assert [("line 2" in note, "line 3" in note) for note in notes] == [(False, True), (True, False)]
+
+
+@pytest.mark.parametrize("value", ["Xy\nXy", "Xy\rXy", "Xy\0Xy", "Xy\ud800", None, ["Xy"]])
+def test_a_value_that_no_file_carries_is_refused_without_being_shown(value: object) -> None:
+    with pytest.raises(Problem, match="POSTGRES_PASSWORD.*postgres_password") as caught:
+        dotenv.text_of("POSTGRES_PASSWORD", value, "postgres_password")
+    assert "Xy" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["", "1A", "A B", "A=B", "É", "A\n"])
+def test_a_name_that_no_shell_takes_is_refused(key: str) -> None:
+    with pytest.raises(Problem, match="project_env"):
+        dotenv.text_of(key, "x", "project_env")
+
+
+def test_native_values_become_text() -> None:
+    assert [dotenv.text_of("A", value, "v") for value in (True, False, 5432, "x")] == [
+        "true",
+        "false",
+        "5432",
+        "x",
+    ]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Iterator[Directory]:
+    with Directory.open(str(tmp_path)) as directory:
+        yield directory
+
+
+def test_the_file_is_private_and_a_second_run_leaves_it(root: Directory) -> None:
+    assert dotenv.ensure(root, SECTIONS, check=False)["changed"]
+    file = Path(root.path, ".env")
+    before = file.stat()
+    assert stat.S_IMODE(before.st_mode) == 0o600
+    assert not dotenv.ensure(root, SECTIONS, check=False)["changed"]
+    assert file.stat() == before
+
+
+def test_check_mode_writes_nothing(root: Directory) -> None:
+    assert dotenv.ensure(root, SECTIONS, check=True)["changed"]
+    assert root.names() == []
+
+
+def test_a_wrong_mode_is_a_change(root: Directory) -> None:
+    dotenv.ensure(root, SECTIONS, check=False)
+    file = Path(root.path, ".env")
+    file.chmod(0o644)
+    result = dotenv.ensure(root, SECTIONS, check=False)
+    assert result["changed"]
+    assert result["keys"]["unchanged"] == list(VALUES)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_root_gives_the_file_to_the_owner_of_the_project(root: Directory) -> None:
+    dotenv.ensure(root, SECTIONS, check=False)
+    os.chown(root.fd, 12345, 12345)
+    assert dotenv.ensure(root, SECTIONS, check=False)["changed"]
+    assert Path(root.path, ".env").stat().st_uid == 12345
+
+
+def test_the_old_file_can_be_kept_when_the_new_one_is_complete(root: Directory) -> None:
+    file = Path(root.path, ".env")
+    file.write_text("FOO=1\n")
+    dotenv.ensure(root, SECTIONS, check=False, keep_old=lambda: os.link(file, file.with_name("kept")))
+    assert file.with_name("kept").read_text() == "FOO=1\n"
+    assert file.read_text().startswith("FOO=1\n\n# Database Configuration\n")
+
+
+def test_a_failure_leaves_the_old_file_and_no_other(root: Directory) -> None:
+    def fail() -> None:
+        raise OSError(28, "No space left on device")
+
+    Path(root.path, ".env").write_text("FOO=1\n")
+    with pytest.raises(Problem, match="No space left"):
+        dotenv.ensure(root, SECTIONS, check=False, keep_old=fail)
+    assert root.names() == [".env"]
+    assert root.read(".env") == b"FOO=1\n"
+
+
+def test_what_a_killed_run_left_is_removed(root: Directory) -> None:
+    dotenv.ensure(root, SECTIONS, check=False)
+    Path(root.path, dotenv.STAGED).write_text("POSTGRES_PASSWORD=half")
+    assert dotenv.ensure(root, SECTIONS, check=False)["changed"]
+    assert root.names() == [".env"]
+
+
+def test_a_link_is_refused_and_not_followed(
+    root: Directory, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "env"
+    elsewhere.write_text("FOO=1\n")
+    Path(root.path, ".env").symlink_to(elsewhere)
+    with pytest.raises(Problem, match="is a link"):
+        dotenv.ensure(root, SECTIONS, check=False)
+    assert elsewhere.read_text() == "FOO=1\n"
+
+
+def test_a_folder_is_refused(root: Directory) -> None:
+    root.make(".env")
+    with pytest.raises(Problem, match="is no file"):
+        dotenv.ensure(root, SECTIONS, check=False)
+
+
+def test_the_diff_names_keys_and_shows_no_value(root: Directory) -> None:
+    Path(root.path, ".env").write_text("DEBUG=true\nFOO=foreign\nEODHD_API_TOKEN=demo\n")
+    result = dotenv.ensure(root, SECTIONS, check=True)
+    assert result["keys"] == {
+        "added": ["DB_URL", "POSTGRES_PASSWORD"],
+        "changed": ["DEBUG"],
+        "unchanged": ["EODHD_API_TOKEN"],
+    }
+    assert "DEBUG=*** (new)" in result["diff"]["after"]
+    for secret in ("postgresql", "it's", "demo", "foreign"):
+        assert secret not in str(result)
