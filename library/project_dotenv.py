@@ -17,13 +17,23 @@ description:
   - Every value without a line break comes back unchanged through python-dotenv, and C(DB_URL) through libpq.
     A shell that sources the file reads the same values, except those that hold C(${), end in a backslash, or
     hold a single quote or a backslash together with C($) or a backtick.
-  - The file is replaced at once by a complete one with mode 0600. Where root does it, the file belongs to the
+  - The file is replaced at once by a complete one with mode 0600, and the old one is kept; M(project_restore)
+    brings it back. Where root does it, the file belongs to the
     owner of O(root).
   - A C(.env) that is a link is refused, for what it points to may serve others.
 options:
   root:
-    description: Absolute path of the project.
-    type: path
+    description: Absolute path of the project root.
+    type: str
+    required: true
+  protected:
+    description: Paths inside O(root) that must exist, and that are never touched.
+    type: list
+    elements: str
+    required: true
+  holder:
+    description: The run that asks, as the lookup P(reset_holder#lookup) gives it.
+    type: dict
     required: true
   connection:
     description: The database, for C(DB_URL) and the C(POSTGRES_*) keys.
@@ -79,6 +89,8 @@ EXAMPLES = r"""
 - name: Write the settings of the project
   project_dotenv:
     root: /opt/mt5-crs
+    protected: [src, scripts, docs, .git]
+    holder: "{{ lookup('reset_holder') }}"
     connection:
       host: "{{ postgres_host }}"
       port: "{{ postgres_port }}"
@@ -112,6 +124,11 @@ keys:
       type: list
       elements: str
   sample: {added: [EODHD_API_TOKEN], changed: [DB_URL], unchanged: [DEBUG]}
+run:
+  description: The run that keeps the old file, null where nothing was written.
+  type: str
+  returned: success
+  sample: 20261123T041500Z
 notes:
   description: What the user should know of the other lines, for example one that python-dotenv ignores.
   type: list
@@ -120,18 +137,17 @@ notes:
   sample: []
 """
 
-from typing import Any
-
 from ansible.module_utils import reporting
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.project import dotenv
-from ansible.module_utils.project.root import Directory
+from ansible.module_utils.project import settings
+from ansible.module_utils.project.session import OPTIONS
 
 
 def main() -> None:
+    """Glue."""
     module = AnsibleModule(
         argument_spec={
-            "root": {"type": "path", "required": True},
+            **OPTIONS,
             "connection": {
                 "type": "dict",
                 "required": True,
@@ -149,22 +165,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    options = module.params
-
-    def work() -> dict[str, Any]:
-        sections = dotenv.managed(
-            options["connection"], options["api_keys"], options["flags"], options["extra"]
-        )
-        try:
-            root = Directory.open(options["root"])
-        except OSError as error:
-            raise reporting.Problem(
-                f"{options['root']} cannot be opened ({error.strerror}). Check project_root."
-            ) from None
-        with root:
-            return dotenv.ensure(root, sections, check=module.check_mode)
-
-    reporting.run(module, work)
+    reporting.run(module, lambda: settings.work(module.params, module.check_mode, module.warn))
 
 
 if __name__ == "__main__":

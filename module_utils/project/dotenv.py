@@ -15,21 +15,15 @@ Rules of the plan:
 
 from __future__ import annotations
 
-import errno
-import os
 import re
-import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import Any
 
 from ansible.module_utils.database.connection import Server
-from ansible.module_utils.project.root import Directory
 from ansible.module_utils.reporting import Problem
 
 NAME = ".env"
-STAGED = ".env.reset-new"
-MODE = 0o600
 
 
 @dataclass(frozen=True)
@@ -411,99 +405,3 @@ def _verify(before: Sequence[Statement], after: Sequence[Statement], wanted: Map
         f"{NAME} cannot be completed: a quote that is not closed would swallow what follows it."
         f" Mend or remove what cannot be read{f' (line {lines})' if lines else ''}, then run again."
     )
-
-
-# --- file --------------------------------------------------------------------------------------------------
-
-
-def ensure(
-    root: Directory,
-    sections: Sequence[Section],
-    *,
-    check: bool,
-    keep_old: Callable[[], None] = lambda: None,
-) -> dict[str, Any]:
-    """Bring the file into its state; mode 0600, and root gives it to the owner of the project.
-
-    Args:
-        root: the project's root, held open.
-        sections: our keys.
-        check: plan without applying.
-        keep_old: called before an existing file is replaced, when the new one is complete on the disk
-            beside it. It links or copies ``.env``; a kill at any moment leaves the old file or the new one.
-
-    Returns:
-        dict: ``changed``, ``keys`` by what happens to them, ``notes``, and ``diff``; no value is in it.
-
-    Raises:
-        Problem: the file cannot be read or written, or is none; nothing was changed.
-    """
-    try:
-        old = _read(root)
-        decided = plan(old, sections)
-        settled = old is None or _settled(root)
-        leftover = root.stat(STAGED) is not None
-        changed = old != decided.content or not settled
-        if not check:
-            if leftover:
-                root.remove(STAGED)
-            if changed:
-                _replace(root, decided.content, keep_old if old is not None else lambda: None)
-    except OSError as error:
-        raise Problem(
-            f"{root.path}/{NAME}: {error.strerror}. It must be a file that this user may replace;"
-            " check the owner of project_root and the free space, or run as root (ansible_become)."
-        ) from None
-    return {
-        "changed": changed or leftover,
-        "keys": {name: list(getattr(decided, name)) for name in ("added", "changed", "unchanged")},
-        "notes": list(decided.notes),
-        "diff": _diff(root.path, decided, settled=settled, missing=old is None),
-    }
-
-
-def _read(root: Directory) -> bytes | None:
-    found = root.stat(NAME)
-    if found is not None and not stat.S_ISREG(found.st_mode):
-        kind = "a link" if stat.S_ISLNK(found.st_mode) else "no file"
-        raise Problem(
-            f"{root.path}/{NAME} is {kind}. A reset writes a file of its own there and follows no link;"
-            " put a copy of what it stands for in its place, or move it away."
-        )
-    content: bytes | None = root.read(NAME)
-    return content
-
-
-def _settled(root: Directory) -> bool:
-    found = root.stat(NAME)
-    if found is None or stat.S_IMODE(found.st_mode) != MODE:
-        return False
-    owner = os.fstat(root.fd)
-    return os.geteuid() != 0 or (found.st_uid, found.st_gid) == (owner.st_uid, owner.st_gid)
-
-
-def _replace(root: Directory, content: bytes, keep_old: Callable[[], None]) -> None:
-    try:
-        root.write_new(STAGED, content, MODE)
-        if root.read(STAGED) != content:
-            raise OSError(errno.EIO, "what was written reads back differently")
-        keep_old()
-        os.rename(STAGED, NAME, src_dir_fd=root.fd, dst_dir_fd=root.fd)
-    except BaseException:
-        root.remove(STAGED)
-        raise
-    root.sync()
-
-
-def _diff(path: str, decided: Plan, *, settled: bool, missing: bool) -> dict[str, str]:
-    same = [f"{key}=***" for key in decided.unchanged]
-    before = [] if settled or missing else ["(mode or owner other than wanted)"]
-    before += same + [f"{key}=*** (old)" for key in decided.changed]
-    after = same + [f"{key}=*** (new)" for key in decided.changed + decided.added]
-    name = f"{path}/{NAME}"
-    return {
-        "before_header": f"{name} (managed keys)",
-        "after_header": f"{name} (managed keys)",
-        "before": "".join(line + "\n" for line in before),
-        "after": "".join(line + "\n" for line in after),
-    }

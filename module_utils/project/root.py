@@ -6,6 +6,7 @@ folder for a link between a check and an act gains nothing: the act happens in t
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -71,10 +72,8 @@ class Directory:
 
     def make(self, name: str, mode: int = 0o700) -> Directory:
         """Open a directory inside this one, made where it is missing and given to this one's owner."""
-        try:
+        with contextlib.suppress(FileExistsError):
             os.mkdir(name, mode, dir_fd=self.fd)
-        except FileExistsError:
-            return self.enter(name)
         made = self.enter(name)
         self.give(made.fd)
         return made

@@ -1,0 +1,160 @@
+#!/usr/bin/python
+"""Create the application's database and tables."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: postgres_schema
+short_description: Create the application's database and tables where they are missing
+description:
+  - Creates the database, and in it the tables C(assets) and C(market_data), where they are missing.
+  - What exists stays as it is, also partitioned tables and hypertables, and prices of any precision.
+  - A table that the application could not read and write - a column is missing or of another kind, nothing
+    for an upsert is unique - stops the module with the table, the column, what was found and what is
+    expected; nothing is changed then.
+  - Several hosts may do this at once.
+options:
+  connection:
+    description: The database, and the role that is to create what is missing.
+    type: dict
+    required: true
+    suboptions:
+      host:
+        description: Name or address of the server, or the folder of its Unix socket.
+        type: str
+        required: true
+      port:
+        description: Port of the server.
+        type: int
+        default: 5432
+      user:
+        description: Name of the role. It needs CREATEDB where the database is missing.
+        type: str
+        required: true
+      password:
+        description: Password of the role.
+        type: str
+        default: ""
+      database:
+        description: Name of the database. C(postgres) or C(template1) is used to create it.
+        type: str
+        required: true
+  timeout:
+    description: Seconds for a connection, all addresses of the host together.
+    type: float
+    default: 3
+  interpreter:
+    description:
+      - A Python that has psycopg2, usually C(bin/python) of the project's venv. The module continues in it.
+      - Where it is missing, the Python that Ansible uses has to have psycopg2.
+    type: path
+requirements:
+  - psycopg2
+attributes:
+  check_mode:
+    description:
+      - Says what would be created, and stops at what does not fit.
+      - Where no Python has psycopg2 yet, RV(skipped_because) says so, and nothing is looked at.
+    support: full
+  diff_mode:
+    description: Lists database and tables before and after.
+    support: full
+  idempotent:
+    description: What exists is left alone.
+    support: full
+author: [The project's maintainers]
+"""
+
+EXAMPLES = r"""
+- name: Create database and tables where they are missing
+  postgres_schema:
+    connection:
+      host: localhost
+      user: postgres
+      password: "{{ postgres_password }}"
+      database: data_nexus
+    interpreter: /opt/mt5-crs/venv/bin/python
+"""
+
+RETURN = r"""
+database:
+  description: Whether the database was V(created) or V(exists); in check mode, would be.
+  type: str
+  returned: success
+  sample: exists
+tables:
+  description: The same for each table, by name.
+  type: dict
+  returned: success
+  sample: {assets: exists, market_data: created}
+notes:
+  description: Columns of existing tables that would round a value or refuse a large one.
+  type: list
+  elements: str
+  returned: success
+  sample: ["market_data.open is numeric(12,4): digits that do not fit are rounded or refused"]
+problems:
+  description: What does not fit, each with table, column, found and expected.
+  type: list
+  elements: str
+  returned: failure because of an existing table
+  sample: [column market_data.close is text; expected numeric or double precision]
+skipped_because:
+  description: Why nothing could be looked at.
+  type: str
+  returned: in check mode, where no Python has psycopg2
+"""
+
+import importlib.util
+from typing import Any
+
+from ansible.module_utils import reporting
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.database import connection, tables
+from ansible.module_utils.project import interpreter
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "connection": {
+                "type": "dict",
+                "required": True,
+                "options": {
+                    "host": {"type": "str", "required": True},
+                    "port": {"type": "int", "default": 5432},
+                    "user": {"type": "str", "required": True},
+                    "password": {"type": "str", "default": "", "no_log": True},
+                    "database": {"type": "str", "required": True},
+                },
+            },
+            "timeout": {"type": "float", "default": 3},
+            "interpreter": {"type": "path"},
+        },
+        supports_check_mode=True,
+    )
+    options = module.params
+
+    def work() -> dict[str, Any]:
+        obstacle = interpreter.enter(options["interpreter"]) if options["interpreter"] else None
+        if obstacle and not importlib.util.find_spec("psycopg2"):
+            if not module.check_mode:
+                raise reporting.Problem(obstacle)
+            reason = f"{obstacle} Database and tables are looked at once it is there."
+            module.warn(reason)
+            return {"changed": False, "skipped_because": reason}
+        result: dict[str, Any] = tables.ensure(
+            connection.Server(**options["connection"]),
+            options["timeout"],
+            check=module.check_mode,
+            open_connection=connection.connect,
+        )
+        for note in result["notes"]:
+            module.warn(note)
+        return result
+
+    reporting.run(module, work)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""What the project's ``.env`` says, read as the application reads it: by python-dotenv."""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ansible.module_utils.database.connection import Server
+from ansible.module_utils.reporting import Problem
+
+# Names under which the same setting goes; the first is the one that a reset writes.
+NAMES: Mapping[str, tuple[str, ...]] = {
+    "DB_URL": ("DB_URL", "DATABASE_URL"),
+    "POSTGRES_HOST": ("POSTGRES_HOST",),
+    "POSTGRES_PORT": ("POSTGRES_PORT",),
+    "POSTGRES_USER": ("POSTGRES_USER",),
+    "POSTGRES_PASSWORD": ("POSTGRES_PASSWORD",),
+    "POSTGRES_DB": ("POSTGRES_DB",),
+    "EODHD_API_TOKEN": ("EODHD_API_TOKEN", "EODHD_API_KEY"),
+}
+# A server that trusts its hosts asks for no password.
+MAY_BE_EMPTY = frozenset({"POSTGRES_PASSWORD"})
+
+_REWRITE = "write it anew with `ansible-playbook playbooks/reset.yml --tags dotenv`"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The values of ``.env`` by the names of ``NAMES``, and its lines that python-dotenv drops."""
+
+    values: Mapping[str, str]
+    dropped: tuple[int, ...]
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The required names without a value."""
+        return tuple(
+            name
+            for name in NAMES
+            if name not in self.values or not (self.values[name] or name in MAY_BE_EMPTY)
+        )
+
+
+def read(content: bytes, path: str) -> Settings:
+    """Parse a ``.env``.
+
+    Args:
+        content: the file's bytes.
+        path: for messages.
+
+    Raises:
+        Problem: it is not UTF-8, so the application cannot read any of it; or python-dotenv is missing.
+    """
+    try:
+        from dotenv import dotenv_values
+        from dotenv.parser import parse_stream
+    except ImportError:
+        raise Problem(
+            "This Python has no python-dotenv. Keep it in project_packages, and build the environment with"
+            " `ansible-playbook playbooks/reset.yml --tags venv`."
+        ) from None
+    try:
+        # As `open` does it for the application: CR and CRLF become LF.
+        text = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8").read()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise Problem(
+            f"{path} is not UTF-8 (line {line}), so the application cannot read it. Save it as UTF-8."
+        ) from None
+    logging.getLogger("dotenv").addHandler(logging.NullHandler())  # dropped lines are reported here
+    dropped = tuple(_first_line(found.original) for found in parse_stream(io.StringIO(text)) if found.error)
+    present = {key: value for key, value in dotenv_values(stream=io.StringIO(text)).items() if value}
+    return Settings(
+        {
+            name: present.get(next((key for key in names if key in present), name), "")
+            for name, names in NAMES.items()
+            if name in MAY_BE_EMPTY or any(key in present for key in names)
+        },
+        dropped,
+    )
+
+
+def _first_line(original: object) -> int:
+    """Return the number of a statement's first line; python-dotenv counts the blank lines before it in."""
+    text, line = str(getattr(original, "string", "")), int(getattr(original, "line", 0))
+    return line + text[: len(text) - len(text.lstrip())].count("\n")
+
+
+def server(url: str, path: str) -> Server:
+    """Return the server that ``DB_URL`` names, taken apart by libpq itself.
+
+    Args:
+        url: with or without SQLAlchemy's driver name, ``postgresql+psycopg2://``.
+        path: of the file that it is from, for messages.
+
+    Raises:
+        Problem: it cannot be used; no part of it is named.
+    """
+    from psycopg2 import ProgrammingError
+    from psycopg2.extensions import parse_dsn
+
+    scheme = re.match(r"(?:postgresql|postgres)(?:\+\w+)?(?=://)", url)
+    try:
+        if not scheme:
+            raise ValueError
+        found = parse_dsn("postgresql" + url[scheme.end() :])
+        return Server(
+            found["host"],
+            int(found.get("port", "5432")),
+            found["user"],
+            found.get("password", ""),
+            found["dbname"],
+        )
+    except (ValueError, KeyError, ProgrammingError):
+        raise Problem(
+            f"DB_URL in {path} is no PostgreSQL URL with user, host and database"
+            f" (postgresql://user:password@host:5432/database, each part percent-encoded); {_REWRITE}."
+        ) from None
+
+
+def disagreements(values: Mapping[str, str], named: Server) -> list[str]:
+    """Return the ``POSTGRES_*`` keys that say something else than ``DB_URL``."""
+    parts = {
+        "POSTGRES_HOST": named.host,
+        "POSTGRES_PORT": str(named.port),
+        "POSTGRES_USER": named.user,
+        "POSTGRES_PASSWORD": named.password,
+        "POSTGRES_DB": named.database,
+    }
+    return [name for name, part in parts.items() if values.get(name, part) != part]

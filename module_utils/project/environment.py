@@ -1,0 +1,72 @@
+"""Bring ``venv`` in a root to what is asked: look, build beside, prove, exchange."""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+from ansible.module_utils.project import guards, venv
+from ansible.module_utils.project.guards import VENV
+from ansible.module_utils.project.owner import Owner, find_uv
+from ansible.module_utils.project.quarantine import BUILD
+from ansible.module_utils.project.session import Session, opened
+
+
+def work(params: dict[str, Any], check_mode: bool, warn: Callable[[str], None]) -> dict[str, Any]:
+    """Plan, and unless in check mode apply; see the module's documentation for ``params``."""
+    wanted = venv.Wanted(
+        params["python"], params["python_minimum"], params["packages"], params["index_urls"], params["rebuild"]
+    )
+    with opened(params) as session:
+        root, owner = session.root, Owner(session.root)
+        python = venv.interpreter(owner.run, wanted)
+        reasons = venv.outdated(root, VENV, wanted, python) or venv.broken(root, VENV, wanted, owner.run)
+        result: dict[str, Any] = {
+            "changed": bool(reasons),
+            "reasons": reasons,
+            "python": python["version"],
+            "interpreter": f"{root.path}/{VENV}/bin/python",
+            "run": None,
+            "diff": _diff(root.path, wanted, python["version"], reasons),
+        }
+        if not reasons:
+            return result
+        if root.stat(VENV):
+            guards.check_file_systems(root, [VENV], session.facts.mounts)
+            guards.check_in_use(root, [VENV], session.facts, params["allow_in_use"])
+        guards.check_space(root, params["space_mb"] << 20, session.facts.free_bytes)
+        if not check_mode:
+            built, run = _build(session, owner, wanted, python)
+            for warning in built.warnings:
+                warn(warning)
+            result.update(
+                run=run, tool=built.tool, index=built.index, python=built.version, packages=built.installed
+            )
+        return result
+
+
+def _build(session: Session, owner: Owner, wanted: venv.Wanted, python: dict[str, Any]) -> tuple[venv.Built, str]:
+    final = f"{session.root.path}/{VENV}"
+    with session.changing() as quarantine:
+        run = quarantine.begin("reset", session.holder)
+        tools = quarantine.state.make("tools")
+        with tools, quarantine.state.enter(BUILD) as builds, builds.make(run.name) as folder:
+
+            def uv(index: Any) -> str | None:
+                return find_uv(owner.run, owner.home, tools, python["base"], index)
+
+            try:
+                built = venv.build(folder, final, wanted, python, owner.run, uv, owner.pip_settings)
+                run = quarantine.displace(run, [VENV], put=folder)
+            finally:
+                builds.remove(folder.path.rpartition("/")[2])
+    return built, run.name
+
+
+def _diff(path: str, wanted: venv.Wanted, version: str, reasons: list[str]) -> dict[str, str]:
+    after = f"Python {version}: {', '.join(wanted.packages)}\n"
+    return {
+        "before": "".join(f"{reason}\n" for reason in reasons) if reasons else after,
+        "after": after,
+        "before_header": f"{path}/{VENV}",
+        "after_header": f"{path}/{VENV}, built anew",
+    }

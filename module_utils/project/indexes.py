@@ -1,0 +1,122 @@
+"""Package indexes: which are tried, what the host's own pip is configured with, and URLs without credentials."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import re
+from typing import Callable, Mapping
+from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.request import Request, urlopen
+
+PROBE_SECONDS = 4.0
+
+# pip's own names, and what uv calls the same.
+_UV_NAMES = {
+    "index-url": "UV_DEFAULT_INDEX",
+    "extra-index-url": "UV_INDEX",
+    "find-links": "UV_FIND_LINKS",
+    "trusted-host": "UV_INSECURE_HOST",
+    "no-index": "UV_NO_INDEX",
+    "cert": "SSL_CERT_FILE",
+}
+
+
+def masked(url: str) -> str:
+    """A URL for people: without user and password."""
+    if not url:
+        return "the host's own index"
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
+
+
+def scrubbed(text: str, urls: list[str]) -> str:
+    """``text`` of a tool without the credentials of ``urls``, raw or decoded."""
+    for url in urls:
+        user_info = urlsplit(url).netloc.rpartition("@")[0]
+        for secret in filter(None, {user_info, *user_info.split(":")}):
+            for form in {secret, unquote(secret)}:
+                text = re.sub(rf"(?<![\w]){re.escape(form)}(?![\w])", "***", text)
+    return re.sub(r"(\w+://)[^/\s@]+@", r"\1***@", text)
+
+
+def refusal(url: str, get: Callable[[str, float], bytes]) -> str | None:
+    """Why an index cannot be used, or None; asks for one small page, which costs seconds at the most."""
+    if not url.startswith(("http://", "https://")):
+        return None
+    try:
+        page = get(url.rstrip("/") + "/pip/", PROBE_SECONDS)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or type(error).__name__
+        code = getattr(error, "code", None)
+        return f"it answers HTTP {code}" if code else f"it does not answer ({reason})"
+    if b"pip-" not in page:
+        return "it answers something that is no package index"
+    return None
+
+
+def fetch(url: str, seconds: float) -> bytes:
+    """The first bytes of a page; OSError where there is none within ``seconds`` for each step."""
+    parts = urlsplit(url)
+    headers = {"Accept": "text/html, application/vnd.pypi.simple.v1+html;q=0.9", "User-Agent": "project-venv"}
+    if "@" in parts.netloc:
+        import base64
+
+        user_info, _, host = parts.netloc.rpartition("@")
+        headers["Authorization"] = "Basic " + base64.b64encode(unquote(user_info).encode()).decode()
+        url = urlunsplit(parts._replace(netloc=host))
+    with urlopen(Request(url, headers=headers), timeout=seconds) as answer:  # noqa: S310 - http(s) only, see above
+        page: bytes = answer.read(1 << 16)
+        return page
+
+
+def pip_settings(files: list[str], environ: Mapping[str, str]) -> dict[str, str]:
+    """What pip is configured with on this host, by pip's option names.
+
+    Args:
+        files: texts of pip's configuration files, weakest first.
+        environ: environment variables; ``PIP_…`` are stronger than the files.
+    """
+    settings: dict[str, str] = {}
+    for text in files:
+        parser = configparser.RawConfigParser(strict=False)
+        try:
+            parser.read_string(text)
+        except configparser.Error:
+            continue  # pip itself says so when it is asked
+        for section in ("global", "install"):
+            if parser.has_section(section):
+                settings.update({key.replace("_", "-"): value for key, value in parser.items(section)})
+    for key in _UV_NAMES:
+        value = environ.get("PIP_" + key.upper().replace("-", "_"))
+        if value is not None:
+            settings[key] = value
+    return {key: " ".join(value.split()) for key, value in settings.items() if key in _UV_NAMES and value.strip()}
+
+
+def uv_environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """The same configuration as uv reads it from its environment."""
+    environ = {_UV_NAMES[key]: value for key, value in settings.items()}
+    if "extra-index-url" in settings:
+        environ["UV_INDEX_STRATEGY"] = "unsafe-best-match"  # as pip does: the best of all indexes
+    if environ.get("UV_FIND_LINKS"):
+        environ["UV_FIND_LINKS"] = environ["UV_FIND_LINKS"].replace(" ", ",")
+    if environ.get("UV_NO_INDEX", "").lower() in ("0", "false", "no", "off"):
+        del environ["UV_NO_INDEX"]
+    return environ
+
+
+def pip_files(home: str, environ: Mapping[str, str]) -> list[str]:
+    """Texts of pip's configuration files, weakest first (Linux and macOS places)."""
+    config = environ.get("XDG_CONFIG_HOME") or os.path.join(home, ".config")
+    paths = ["/etc/xdg/pip/pip.conf", "/etc/pip.conf", f"{home}/.pip/pip.conf", f"{config}/pip/pip.conf"]
+    if environ.get("PIP_CONFIG_FILE"):
+        paths.append(environ["PIP_CONFIG_FILE"])
+    texts = []
+    for path in paths:
+        try:
+            with open(path, encoding="utf-8") as file:
+                texts.append(file.read())
+        except (OSError, UnicodeDecodeError):
+            continue
+    return texts

@@ -1,0 +1,56 @@
+"""A module that continues in another Python, the one of the project's venv.
+
+Ansible starts modules with the host's Python, which is always there; the packages are in the venv, which may
+be missing, stale or broken. Those are found out here, in words.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from ansible.module_utils.common.respawn import has_respawned, respawn_module
+
+_PROBE = "import sys; sys.exit(sys.version_info < (3, 9))"
+
+
+def enter(interpreter: str) -> str | None:
+    """Continue this module in ``interpreter``.
+
+    Returns:
+        None in that Python (the caller's process ends with what happens there), or why it cannot be.
+    """
+    if has_respawned() or _inside(interpreter):
+        return None
+    reason = obstacle(interpreter)
+    if reason is None:
+        respawn_module(interpreter)
+    return reason
+
+
+def obstacle(interpreter: str) -> str | None:
+    """Return why a Python cannot run a module, or None where it can."""
+    build = "build the environment with `ansible-playbook playbooks/reset.yml --tags venv`"
+    if not os.path.exists(interpreter):
+        return f"{interpreter} is missing; {build}."
+    try:
+        done = subprocess.run(
+            [interpreter, "-I", "-S", "-c", _PROBE],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=10,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return f"{interpreter} cannot be run; {build}."
+    return f"{interpreter} is broken or older than Python 3.9; {build}." if done.returncode else None
+
+
+def _inside(interpreter: str) -> bool:
+    """Whether this process runs in that Python and in its environment."""
+    environment = os.path.dirname(os.path.dirname(interpreter))
+    return os.path.realpath(environment) == os.path.realpath(sys.prefix) and os.path.realpath(
+        interpreter
+    ) == os.path.realpath(sys.executable)

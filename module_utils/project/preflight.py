@@ -1,0 +1,29 @@
+"""Everything that can be known before a reset begins."""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+from ansible.module_utils.project import guards, venv
+from ansible.module_utils.project.guards import VENV
+from ansible.module_utils.project.owner import Owner
+from ansible.module_utils.project.session import opened
+
+
+def work(params: dict[str, Any], warn: Callable[[str], None]) -> dict[str, Any]:
+    """Pass every guard or raise Problem; see the module's documentation for ``params``."""
+    wanted = venv.Wanted(params["python"], params["python_minimum"], params["packages"], rebuild=params["rebuild"])
+    with opened(params) as session:
+        session.check_lock()
+        root, facts = session.root, session.facts
+        python = venv.interpreter(Owner(root).run, wanted)
+        building = bool(venv.outdated(root, VENV, wanted, python))
+        moving = [name for name in params["artifacts"] if name != VENV and root.stat(name)]
+        if building and root.stat(VENV):
+            moving.append(VENV)
+        guards.check_file_systems(root, moving, facts.mounts)
+        for use in guards.check_in_use(root, moving, facts, params["allow_in_use"]):
+            warn(f"{use}; project_allow_in_use lets the reset go on.")
+        if building:
+            guards.check_space(root, params["space_mb"] << 20, facts.free_bytes)
+        return {"changed": False, "python": python["version"]}

@@ -1,0 +1,322 @@
+"""Runs: what left its place in the root, where it is kept, and how it comes back.
+
+A run is a folder ``.reset/runs/<run>`` with a manifest and ``kept/``, which holds what a name stood for before
+the run, under the same name. Every change of the root is one ``displace``: written into the manifest first,
+then done by one atomic rename or exchange between the root and ``kept/``. A restore is a run like any other,
+whose new things are the old things of the run that it undoes; so it can be undone in the same way.
+
+A run that was killed leaves its manifest open. ``settle`` reads from the identities (inodes) which of its
+displacements happened, and takes back what was only prepared; nothing is guessed from names or times.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import dataclass, field
+from typing import Any, Callable, Sequence
+
+from ansible.module_utils.project.guards import STATE
+from ansible.module_utils.project.root import Directory, Item
+from ansible.module_utils.reporting import Problem
+
+RUNS, KEPT, BUILD = "runs", "kept", "build"
+_MANIFEST = "manifest.json"
+
+
+@dataclass
+class Entry:
+    """One name that a run displaced.
+
+    Attributes:
+        name: the name in the root.
+        before: what stood there, now in ``kept/``; None where there was nothing.
+        after: identity of what was put there; None where the name was only emptied.
+        source: the run whose ``kept/`` the new thing came from, for a restore.
+    """
+
+    name: str
+    before: Item | None
+    after: tuple[int, int] | None = None
+    source: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """As the manifest keeps it."""
+        before = self.before.as_dict() if self.before else None
+        return {"name": self.name, "before": before, "after": self.after, "source": self.source}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Entry:
+        """The inverse of ``as_dict``."""
+        before = Item.from_dict(data["before"]) if data["before"] else None
+        return cls(data["name"], before, tuple(data["after"]) if data["after"] else None, data["source"])
+
+
+@dataclass
+class Run:
+    """A manifest.
+
+    Attributes:
+        name: start of the run, UTC, as ``20261123T041500Z``, with a number where two share a second.
+        kind: ``reset`` or ``restore``.
+        started: seconds of the epoch.
+        state: ``open`` while it works, ``closed`` when it is done.
+        entries: what it displaced, in order.
+        by: who ran it: user, controller and process.
+    """
+
+    name: str
+    kind: str
+    started: float
+    state: str = "open"
+    entries: list[Entry] = field(default_factory=list)
+    by: dict[str, Any] = field(default_factory=dict)
+
+    def entry(self, name: str) -> Entry | None:
+        """The entry of a name."""
+        return next((entry for entry in self.entries if entry.name == name), None)
+
+    def as_json(self) -> bytes:
+        """The manifest file."""
+        data = {**vars(self), "entries": [entry.as_dict() for entry in self.entries], "version": 1}
+        return json.dumps(data, indent=1).encode() + b"\n"
+
+    @classmethod
+    def from_json(cls, text: bytes) -> Run:
+        """The inverse of ``as_json``; ValueError or KeyError for anything else."""
+        data = json.loads(text)
+        del data["version"]
+        return cls(**{**data, "entries": [Entry.from_dict(entry) for entry in data["entries"]]})
+
+
+class Quarantine:
+    """The private folder of a root, opened; ``create=False`` never writes, for plans."""
+
+    def __init__(self, root: Directory, state: Directory, clock: Callable[[], float] = time.time) -> None:
+        self.root = root
+        self.state = state
+        self.clock = clock
+
+    @classmethod
+    def open(cls, root: Directory, create: bool) -> Quarantine | None:
+        """Open ``.reset``; None where it is missing and must not be made."""
+        if create:
+            state = root.make(STATE)
+            if state.stat(".gitignore") is None:
+                state.write_new(".gitignore", b"*\n", 0o600)
+            for name in (RUNS, BUILD):
+                state.make(name).__exit__()
+        elif root.stat(STATE) is None:
+            return None
+        else:
+            state = root.enter(STATE)
+        return cls(root, state)
+
+    def __enter__(self) -> Quarantine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.state.__exit__()
+
+    # Reading
+
+    def runs(self) -> list[Run]:
+        """All runs, oldest first. A folder without a readable manifest moved nothing and is none."""
+        found = []
+        if self.state.stat(RUNS) is not None:
+            with self.state.enter(RUNS) as runs:
+                for name in runs.names():
+                    with runs.enter(name) as folder:
+                        text = folder.read(_MANIFEST)
+                    if text is not None:
+                        found.append(self._parsed(name, text))
+        return sorted(found, key=lambda run: (run.started, run.name))
+
+    def _parsed(self, name: str, text: bytes) -> Run:
+        try:
+            return Run.from_json(text)
+        except (ValueError, KeyError, TypeError) as error:
+            path = os.path.join(self.state.path, RUNS, name, _MANIFEST)
+            raise Problem(f"{path} is damaged: what it lists is in kept/ beside it. Move the folder away.") from error
+
+    def kept(self, run: Run) -> list[Entry]:
+        """The entries that a restore of ``run`` would still bring back."""
+        with self._folder(run) as folder, folder.enter(KEPT) as kept:
+            return [
+                entry
+                for entry in run.entries
+                if (kept.identity(entry.name) == entry.before.identity if entry.before else self._stands(entry))
+            ]
+
+    def _stands(self, entry: Entry) -> bool:
+        """Whether what the run put where nothing was is still there, or has been replaced since."""
+        return self.root.stat(entry.name) is not None
+
+    def path(self, run: Run) -> str:
+        """The run's folder, for people."""
+        return os.path.join(self.state.path, RUNS, run.name)
+
+    def _folder(self, run: Run) -> Directory:
+        with self.state.enter(RUNS) as runs:
+            return runs.enter(run.name)
+
+    # Changing; the caller holds the lock
+
+    def begin(self, kind: str, by: dict[str, Any]) -> Run:
+        """The run to record under: the open one of this kind, settled, or a new one."""
+        self._clear_builds()
+        current = None
+        for run in self.runs():
+            if run.state == "open":
+                self.settle(run)
+                if run.kind == kind and current is None:
+                    current = run
+                else:
+                    self.close(run)
+        return current or self._new(kind, by)
+
+    def _new(self, kind: str, by: dict[str, Any]) -> Run:
+        now = self.clock()
+        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
+        with self.state.enter(RUNS) as runs:
+            name, number = stamp, 1
+            while runs.stat(name) is not None:
+                number += 1
+                name = f"{stamp}-{number}"
+            with runs.make(name) as folder:
+                folder.make(KEPT).__exit__()
+        run = Run(name, kind, now, by={key: by[key] for key in ("user", "controller", "pid")})
+        self._save(run)
+        return run
+
+    def _save(self, run: Run) -> None:
+        with self._folder(run) as folder:
+            folder.write(_MANIFEST, run.as_json())
+
+    def displace(
+        self, run: Run, names: Sequence[str], put: Directory | None = None, source: Run | None = None
+    ) -> Run:
+        """Move what stands under ``names`` into the run; with ``put``, put there what it holds under that name.
+
+        A name that ``put`` does not hold is only emptied. The manifest is on the disk before anything moves.
+        Returns the run that holds them: a new one where this one already holds an earlier thing of that name.
+        """
+        if any(run.entry(name) for name in names):
+            self.close(run)
+            run = self._new(run.kind, run.by)
+        for name in names:
+            after = put.identity(name) if put else None
+            run.entries.append(Entry(name, self.root.item(name), after, source.name if source else None))
+        self._save(run)
+        try:
+            with self._folder(run) as folder, folder.enter(KEPT) as kept:
+                for entry in run.entries[-len(names) :]:
+                    if put is not None and entry.after is not None:
+                        put.move(entry.name, kept)
+                    self._swap(entry, kept)
+                kept.sync()
+            self.root.sync()
+        except OSError:
+            self.settle(run)
+            raise
+        return run
+
+    def _swap(self, entry: Entry, kept: Directory) -> None:
+        name = entry.name
+        if entry.before is None:
+            kept.move(name, self.root)
+        elif entry.after is None:
+            self.root.move(name, kept)
+        elif not kept.exchange(name, self.root):
+            # No atomic exchange on this file system: the new thing waits under another name meanwhile.
+            kept.move(name, kept, name + _WAITING)
+            self.root.move(name, kept)
+            kept.move(name + _WAITING, self.root, name)
+
+    def settle(self, run: Run) -> None:
+        """Bring a run that was cut off to the last displacement that happened."""
+        with self._folder(run) as folder, folder.enter(KEPT) as kept:
+            done = [entry for entry in run.entries if self._settled(entry, kept)]
+        if len(done) != len(run.entries):
+            run.entries = done
+            self._save(run)
+
+    def _settled(self, entry: Entry, kept: Directory) -> bool:
+        waiting = entry.name + _WAITING
+        if entry.after and kept.identity(waiting) == entry.after:
+            if self.root.stat(entry.name) is None:
+                kept.move(waiting, self.root, entry.name)
+                return True
+            kept.move(waiting, kept, entry.name)
+        if entry.before is not None and kept.identity(entry.name) == entry.before.identity:
+            return True
+        if entry.before is None and self.root.identity(entry.name) == entry.after:
+            return True
+        if entry.after and kept.identity(entry.name) == entry.after:
+            self._take_back(entry, kept)
+        return False
+
+    def _take_back(self, entry: Entry, kept: Directory) -> None:
+        if entry.source is None:
+            kept.remove(entry.name)  # built by the run that was cut off, and in nobody's use
+            return
+        with self.state.enter(RUNS) as runs, runs.enter(entry.source) as folder, folder.enter(KEPT) as home:
+            kept.move(entry.name, home)
+
+    def close(self, run: Run) -> None:
+        """Mark a run as done; one that moved nothing leaves no trace."""
+        run.state = "closed"
+        if run.entries:
+            self._save(run)
+        else:
+            self._forget(run)
+
+    def _forget(self, run: Run) -> None:
+        # Out of sight by one rename first: a run is whole or gone, also for whoever comes after a kill.
+        with self.state.enter(RUNS) as runs, self.state.enter(BUILD) as build:
+            runs.move(run.name, build)
+            build.remove(run.name)
+
+    def expire(self, keep: int, days: float) -> list[Run]:
+        """Delete what retention gives up, and return it."""
+        gone = expired(self.runs(), keep, days, self.clock())
+        for run in gone:
+            self._forget(run)
+        return gone
+
+    def _clear_builds(self) -> None:
+        """Remove what builds and deletions that were cut off left behind."""
+        with self.state.enter(BUILD) as build:
+            for name in build.names():
+                build.remove(name)
+
+
+_WAITING = ".waiting"
+
+
+def expired(runs: Sequence[Run], keep: int, days: float, now: float) -> list[Run]:
+    """The runs that retention gives up.
+
+    Args:
+        runs: oldest first.
+        keep: how many closed runs stay at the most; 0 gives up all of them.
+        days: those older than this are given up too, but never the last one. 0: age does not matter.
+        now: seconds of the epoch.
+    """
+    closed = [run for run in runs if run.state == "closed"]
+    if keep == 0:
+        return closed
+    old = [run for run in closed[:-1] if days and now - run.started > days * 86400]
+    return [run for run in closed if run in old or run in closed[:-keep]]
+
+
+def choose(runs: Sequence[Run], name: str, remaining: Callable[[Run], list[Entry]]) -> Run | None:
+    """The run to restore: the named one, or the last reset that still has something to bring back."""
+    if name:
+        found = next((run for run in runs if run.name == name), None)
+        if found is None:
+            known = ", ".join(run.name for run in runs) or "none"
+            raise Problem(f"There is no run {name!r} (restore_run). Kept runs: {known}.")
+        return found
+    return next((run for run in reversed(runs) if run.kind == "reset" and remaining(run)), None)

@@ -1,0 +1,72 @@
+"""Bring back what a run moved."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.module_utils.project import guards, lock
+from ansible.module_utils.project.clean import described, listed
+from ansible.module_utils.project.quarantine import KEPT, RUNS, Entry, Quarantine, Run, choose
+from ansible.module_utils.project.session import opened
+
+
+def work(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+    """Plan, and unless in check mode apply; see the module's documentation for ``params``."""
+    with opened(params) as session:
+        run, entries = None, []
+        with session.looking() as quarantine:
+            if quarantine is not None:
+                run, entries = _plan(quarantine, params["run"])
+        session.check_lock()
+        names = [entry.name for entry in entries]
+        leaving = [name for name in names if session.root.stat(name)]
+        guards.check_file_systems(session.root, leaving, session.facts.mounts)
+        guards.check_in_use(session.root, leaving, session.facts, params["allow_in_use"])
+        undo = None
+        if entries and not check_mode:
+            with session.changing() as quarantine:
+                undo = _apply(quarantine, session.holder, params["run"])
+    back = [{"name": entry.name, **listed(entry.before)} for entry in entries if entry.before]
+    removed = [entry.name for entry in entries if not entry.before]
+    return {
+        "changed": bool(entries),
+        "restored": run.name if run else None,
+        "back": back,
+        "removed": removed,
+        "undo": undo,
+        "report": _report(params["root"], run, back, removed, undo),
+        "diff": {
+            "before": "".join(f"{name}\n" for name in leaving),
+            "after": "".join(f"{entry.name}  {described(entry.before)}\n" for entry in entries if entry.before),
+            "before_header": f"{params['root']} now",
+            "after_header": f"as before {run.name}" if run else "nothing to restore",
+        },
+    }
+
+
+def _plan(quarantine: Quarantine, name: str) -> tuple[Run | None, list[Entry]]:
+    run = choose(quarantine.runs(), name, quarantine.kept)
+    return run, quarantine.kept(run) if run else []
+
+
+def _apply(quarantine: Quarantine, holder: dict[str, Any], name: str) -> str | None:
+    # A restore that was killed is settled first; what it had not brought back is then still to do.
+    mine = quarantine.begin("restore", holder)
+    run, entries = _plan(quarantine, name)
+    if run is not None and entries:
+        with quarantine.state.enter(RUNS) as runs, runs.enter(run.name) as folder, folder.enter(KEPT) as kept:
+            mine = quarantine.displace(mine, [entry.name for entry in entries], put=kept, source=run)
+    quarantine.close(mine)
+    lock.release(quarantine.state)
+    return mine.name if mine.entries else None
+
+
+def _report(root: str, run: Run | None, back: list[dict[str, Any]], removed: list[str], undo: str | None) -> str:
+    if run is None or not (back or removed):
+        return f"Nothing to restore in {root}."
+    lines = [f"⏪ Restore of {root}: as before {run.name}"]
+    lines += [f"   {item['name']}: back" for item in back]
+    lines += [f"   {name}: gone, as it was not there before" for name in removed]
+    if undo:
+        lines.append(f"   Undo: ansible-playbook playbooks/restore.yml -e restore_run={undo}")
+    return "\n".join(lines)

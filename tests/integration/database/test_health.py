@@ -1,0 +1,307 @@
+"""The module health_check on a real PostgreSQL, turned to each problem in turn."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+import threading
+import time
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable
+
+import health_check
+import pytest
+from ansible.module_utils.database import connection, tables
+from ansible.module_utils.database.connection import Server
+from ansible.module_utils.project import dotenv
+from ansible.module_utils.testing import patch_module_args
+
+if TYPE_CHECKING:
+    from tests.conftest import Database
+
+Check = Callable[..., dict[str, Any]]
+BARS = (
+    "INSERT INTO market_data"
+    " SELECT now() + i * interval '1 day', 'AAPL.US', 1, 1, 1, 1, 1, 1 FROM generate_series(1, 21) i"
+)
+
+
+@pytest.fixture
+def server(database: Database) -> Server:
+    return Server(database.host, database.port, database.user, database.password, database.name)
+
+
+def run(database: Database, *statements: str) -> None:
+    with closing(database.connect()) as session:
+        session.autocommit = True
+        with session.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+
+
+def write_env(root: Path, server: Server) -> None:
+    sections = dotenv.managed(vars(server), {"EODHD_API_TOKEN": "demo"}, {}, {})
+    (root / ".env").write_bytes(dotenv.plan(None, sections).content)
+
+
+@pytest.fixture
+def check(server: Server, database: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Check:
+    """Runs the module on a healthy project; what a test breaks, it breaks before."""
+    run(database, *(table.statement() for table in tables.TABLES), BARS,
+        "INSERT INTO assets (symbol) VALUES ('AAPL.US')")  # fmt: skip
+    write_env(tmp_path, server)
+
+    def call(**options: Any) -> dict[str, Any]:
+        arguments = {"root": str(tmp_path), "interpreter": sys.executable, **options}
+        with patch_module_args(arguments), pytest.raises(SystemExit):
+            health_check.main()
+        output = capsys.readouterr().out
+        assert server.password not in output
+        result: dict[str, Any] = json.loads(output)
+        return result
+
+    return call
+
+
+def only_problem(result: dict[str, Any]) -> str:
+    assert not result["healthy"]
+    assert result["report"].endswith("❌ System Unhealthy")
+    (problem,) = result["problems"]
+    return str(problem)
+
+
+def test_a_healthy_host(check: Check, server: Server) -> None:
+    result = check()
+    assert result["healthy"]
+    assert result["tables"] == {"market_data": 21, "assets": 1}
+    assert result["report"] == (
+        f"📊 Infrastructure Health Check\nDatabase: {server.masked_url()}\n✅ Connection successful\n"
+        "📈 Table Statistics:\n   market_data: 21 rows\n   assets: 1 row\n✅ System Healthy"
+    )
+    assert result["server_version"]
+    assert result["latency_ms"] >= 0
+
+
+def test_an_empty_table_is_healthy_with_a_warning(check: Check, database: Database) -> None:
+    run(database, "TRUNCATE market_data")
+    result = check()
+    assert result["healthy"]
+    assert "market_data is empty. Fill it with `ansible-playbook playbooks/backfill.yml`" in result["report"]
+
+
+def test_no_env(check: Check, tmp_path: Path) -> None:
+    (tmp_path / ".env").unlink()
+    assert "is missing. Write it with" in only_problem(check())
+
+
+def test_an_env_that_is_a_folder(check: Check, tmp_path: Path) -> None:
+    (tmp_path / ".env").unlink()
+    (tmp_path / ".env").mkdir()
+    assert ".env" in only_problem(check())
+
+
+def test_a_malformed_env(check: Check, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("this is nothing\nDB_URL='postgresql://x:Secret@\n")
+    result = check()
+    assert "malformed: python-dotenv ignores line 1, 2" in only_problem(result)
+    assert "Secret" not in str(result)
+
+
+def test_a_malformed_line_beside_all_settings_is_a_warning(check: Check, tmp_path: Path) -> None:
+    with (tmp_path / ".env").open("a") as file:
+        file.write("this is nothing\n")
+    result = check()
+    assert result["healthy"]
+    assert "malformed" in result["report"]
+
+
+def test_a_missing_setting(check: Check, tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text(file.read_text().replace("EODHD_API_TOKEN=demo", ""))
+    assert "has no value for EODHD_API_TOKEN" in only_problem(check())
+
+
+def test_a_url_that_is_none(check: Check, tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text(file.read_text().replace("DB_URL=postgresql", "DB_URL=mysql"))
+    assert "is no PostgreSQL URL" in only_problem(check())
+
+
+def test_settings_that_contradict_each_other_are_a_warning(check: Check, tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text(file.read_text().replace("POSTGRES_HOST=", "POSTGRES_HOST=not."))
+    assert "POSTGRES_HOST and DB_URL name different things" in check()["report"]
+
+
+def test_a_refused_connection(check: Check, server: Server, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    write_env(tmp_path, replace(server, port=port))
+    assert "refuses connections. Is it running?" in only_problem(check())
+
+
+def test_a_silent_server(check: Check, server: Server, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        write_env(tmp_path, replace(server, port=listener.getsockname()[1]))
+        started = time.monotonic()
+        assert "does not answer in time" in only_problem(check(timeout=0.5))
+        assert time.monotonic() - started < 3
+
+
+def test_a_server_that_falls_silent_after_the_connection(
+    check: Check, server: Server, tmp_path: Path
+) -> None:
+    with _relay(server) as (port, hush):
+        write_env(tmp_path, replace(server, port=port))
+        opened = connection.connect
+
+        def then_hush(*arguments: Any, **options: Any) -> Any:
+            session = opened(*arguments, **options)
+            hush.set()
+            return session
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(connection, "connect", then_hush)
+            started = time.monotonic()
+            assert "does not answer in time" in only_problem(check(timeout=1))
+            assert time.monotonic() - started < 5
+
+
+def test_a_wrong_password(check: Check, server: Server, tmp_path: Path) -> None:
+    write_env(tmp_path, replace(server, password="wrong"))
+    assert "vault_postgres_password" in only_problem(check())
+
+
+def test_a_missing_database(check: Check, server: Server, tmp_path: Path) -> None:
+    write_env(tmp_path, replace(server, database="nowhere"))
+    assert "has no database nowhere" in only_problem(check())
+
+
+def test_a_missing_table(check: Check) -> None:
+    result = check(tables=["assets", "nothing.here"])
+    assert "Table nothing.here is missing" in only_problem(result)
+    assert result["tables"] == {"assets": 1}
+
+
+def test_a_locked_table_is_reported_with_who_holds_it(check: Check, database: Database) -> None:
+    with closing(database.connect()) as session, session.cursor() as cursor:
+        cursor.execute("LOCK TABLE market_data")
+        started = time.monotonic()
+        result = check(query_timeout=2)
+        assert f"market_data is locked by another session (pid {session.info.backend_pid})" in only_problem(
+            result
+        )
+        assert result["tables"] == {"assets": 1}
+        assert time.monotonic() - started < 5
+
+
+def test_a_table_that_may_not_be_read(
+    check: Check, database: Database, server: Server, tmp_path: Path
+) -> None:
+    role = database.name + "_role"
+    run(database, f"CREATE ROLE \"{role}\" LOGIN PASSWORD 'x'", f'GRANT SELECT ON assets TO "{role}"')
+    try:
+        write_env(tmp_path, replace(server, user=role, password="x"))
+        assert f'GRANT SELECT ON market_data TO "{role}"' in only_problem(check())
+    finally:
+        run(database, f'DROP OWNED BY "{role}"', f'DROP ROLE "{role}"')
+
+
+def test_fewer_rows_than_asked_for(check: Check) -> None:
+    message = only_problem(check(tables=[{"name": "market_data", "min_rows": 22}]))
+    assert "market_data holds 21 rows, but health_tables asks for 22 at least" in message
+
+
+def test_names_are_taken_as_they_are(check: Check, database: Database) -> None:
+    run(database, 'CREATE SCHEMA "Odd"', 'CREATE TABLE "Odd"."x; --" AS SELECT 1')
+    assert check(tables=["Odd.x; --"])["tables"] == {"Odd.x; --": 1}
+
+
+PARTITIONED = (
+    "CREATE TABLE bars (time timestamptz) PARTITION BY RANGE (time)",
+    "CREATE TABLE bars_a PARTITION OF bars FOR VALUES FROM ('2020-01-01') TO ('2021-01-01')",
+    "CREATE TABLE bars_b PARTITION OF bars FOR VALUES FROM ('2021-01-01') TO ('2022-01-01')",
+    "INSERT INTO bars SELECT timestamptz '2020-06-01' + i * interval '1 day' FROM generate_series(1, 400) i",
+)
+
+
+def test_an_estimate_sums_up_the_partitions(check: Check, database: Database) -> None:
+    run(database, *PARTITIONED, "ANALYZE bars")
+    result = check(tables=["bars"], count="estimate")
+    assert result["tables"] == {"bars": 400}
+    assert result["estimated"] == ["bars"]
+
+
+def test_a_partition_never_analysed_gives_no_estimate(check: Check, database: Database) -> None:
+    run(database, *PARTITIONED, "ANALYZE bars_a")
+    result = check(tables=["bars"], count="estimate")
+    assert result["tables"] == {"bars": None}
+    assert "Run ANALYZE bars" in result["report"]
+
+
+@pytest.fixture
+def slow(database: Database) -> str:
+    """A view that takes a minute to count and a moment to look into."""
+    run(database, "CREATE VIEW slow AS SELECT 1 AS x UNION ALL SELECT 2 FROM pg_sleep(60)")
+    return "slow"
+
+
+def test_an_exact_count_over_its_time_is_unhealthy(check: Check, slow: str) -> None:
+    started = time.monotonic()
+    message = only_problem(check(tables=[slow], count="exact", query_timeout=0.5))
+    assert "slow could not be counted within 0.5 s. Raise health_query_timeout" in message
+    assert time.monotonic() - started < 5
+
+
+def test_auto_takes_the_estimate_where_the_count_takes_too_long(check: Check, database: Database) -> None:
+    run(
+        database,
+        "CREATE TABLE heavy AS SELECT generate_series(1, 3000000) AS x",
+        "ANALYZE heavy",
+    )
+    result = check(tables=["heavy", "assets"], query_timeout=0.02)
+    assert result["estimated"] == ["heavy"]
+    assert result["tables"]["assets"] == 1
+    assert result["tables"]["heavy"] == pytest.approx(3000000, rel=0.05)
+
+
+def test_a_missing_interpreter(check: Check) -> None:
+    assert "--tags venv" in only_problem(check(interpreter="/nowhere/bin/python"))
+
+
+class _relay:
+    """A way to the server that can be hushed: a port, and an event after which nothing comes through."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+
+    def __enter__(self) -> tuple[int, threading.Event]:
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.hush = threading.Event()
+        threading.Thread(target=self._serve, daemon=True).start()
+        return self.listener.getsockname()[1], self.hush
+
+    def __exit__(self, *_: object) -> None:
+        self.listener.close()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                client = self.listener.accept()[0]
+            except OSError:
+                return
+            upstream = socket.create_connection((self.server.host, self.server.port))
+            for source, target in ((client, upstream), (upstream, client)):
+                threading.Thread(target=self._pump, args=(source, target), daemon=True).start()
+
+    def _pump(self, source: socket.socket, target: socket.socket) -> None:
+        try:
+            while (data := source.recv(65536)) and not self.hush.is_set():
+                target.sendall(data)
+            if not self.hush.is_set():
+                target.shutdown(socket.SHUT_WR)
+        except OSError:
+            return

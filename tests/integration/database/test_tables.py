@@ -1,0 +1,190 @@
+"""Database and tables on a real PostgreSQL."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from ansible.module_utils.database import connection, tables
+from ansible.module_utils.database.connection import Server
+from ansible.module_utils.reporting import Problem
+
+if TYPE_CHECKING:
+    from tests.conftest import Database
+
+MARKET_DATA = """CREATE TABLE market_data (time timestamptz, symbol text, open numeric, high numeric,
+    low numeric, close numeric, adjusted_close numeric, volume bigint, PRIMARY KEY (time, symbol))"""
+
+
+@pytest.fixture
+def server(database: Database) -> Server:
+    return Server(database.host, database.port, database.user, database.password, database.name)
+
+
+def run(database: Database, *statements: str) -> None:
+    with closing(database.connect()) as session:
+        session.autocommit = True
+        with session.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+
+
+def ensure(server: Server, check: bool = False) -> dict[str, Any]:
+    result: dict[str, Any] = tables.ensure(server, 5, check=check, open_connection=connection.connect)
+    return result
+
+
+@pytest.fixture
+def missing(server: Server, database: Database) -> Iterator[Server]:
+    """A database that is not there."""
+    name = database.name + "_new"
+    yield replace(server, database=name)
+    run(database, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def nobody(database: Database) -> Iterator[str]:
+    """A role without rights."""
+    role = database.name + "_role"
+    run(database, f"CREATE ROLE \"{role}\" LOGIN PASSWORD 'pw'")
+    yield role
+    run(database, f'DROP OWNED BY "{role}"', f'DROP ROLE "{role}"')
+
+
+def test_missing_tables_are_created_once(server: Server) -> None:
+    first = ensure(server)
+    assert first["changed"]
+    assert first["tables"] == {"assets": "created", "market_data": "created"}
+    second = ensure(server)
+    assert not second["changed"]
+    assert second["tables"] == {"assets": "exists", "market_data": "exists"}
+
+
+def test_what_is_created_fits_and_has_the_columns_of_the_field_notes(database: Database) -> None:
+    run(database, *(table.statement() for table in tables.TABLES))
+    with closing(database.connect()) as session, session.cursor() as cursor:
+        for table in tables.TABLES:
+            found = tables.look_up(cursor, table)
+            assert found is not None
+            assert tables.misfits(table, found) == []
+            assert tables.limits(table, found) == []
+            assert list(found.types) == [column.name for column in table.columns]
+            assert found.keys == (frozenset(table.key),)
+
+
+def test_a_missing_database_is_created_with_its_tables(missing: Server) -> None:
+    result = ensure(missing)
+    assert result["database"] == "created"
+    assert not ensure(missing)["changed"]
+
+
+def test_check_mode_plans_the_database_and_creates_nothing(missing: Server) -> None:
+    plan = ensure(missing, check=True)
+    assert plan["changed"]
+    assert plan["diff"]["before"] == ""
+    assert plan["diff"]["after"] == f"database {missing.database}\ntable assets\ntable market_data\n"
+    assert ensure(missing, check=True) == plan
+
+
+def test_check_mode_plans_the_tables_and_creates_nothing(server: Server) -> None:
+    assert ensure(server, check=True)["changed"]
+    assert ensure(server, check=True)["tables"]["assets"] == "created"
+
+
+def test_many_hosts_at_once_create_everything_exactly_once(missing: Server) -> None:
+    results: list[dict[str, Any]] = []
+    threads = [threading.Thread(target=lambda: results.append(ensure(missing))) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [result["database"] for result in results].count("created") == 1
+    assert [result["tables"]["market_data"] for result in results].count("created") == 1
+    assert len(results) == 6
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        [MARKET_DATA.replace("numeric", "numeric(12,4)")],
+        [MARKET_DATA.replace("symbol text", "symbol varchar(32)")],
+        [
+            MARKET_DATA + " PARTITION BY RANGE (time)",
+            "CREATE TABLE bars PARTITION OF market_data FOR VALUES FROM ('2024-01-01') TO ('2025-01-01')",
+        ],
+        [
+            MARKET_DATA.replace(", PRIMARY KEY (time, symbol)", ""),
+            "CREATE UNIQUE INDEX ON market_data (symbol, time) INCLUDE (close)",
+        ],
+        [MARKET_DATA, "ALTER TABLE market_data ADD source text NOT NULL DEFAULT 'eodhd'"],
+    ],
+    ids=["precision", "varchar", "partitioned", "unique index", "further column"],
+)
+def test_existing_tables_that_fit_stay_as_they_are(
+    server: Server, database: Database, statements: list[str]
+) -> None:
+    run(database, *statements)
+    assert ensure(server)["tables"] == {"assets": "created", "market_data": "exists"}
+
+
+@pytest.mark.parametrize(
+    ("statements", "message"),
+    [
+        ([MARKET_DATA.replace("close numeric", "closing numeric")], "column market_data.close is missing"),
+        ([MARKET_DATA.replace("low numeric", "low text")], "column market_data.low is text; expected"),
+        (
+            [MARKET_DATA.replace("timestamptz", "timestamp")],
+            "column market_data.time is timestamp without time zone; expected timestamp with time zone",
+        ),
+        ([MARKET_DATA.replace("(time, symbol)", "(symbol, time, open)")], "no unique key on .time, symbol."),
+        (
+            [
+                MARKET_DATA.replace(", PRIMARY KEY (time, symbol)", ""),
+                "CREATE UNIQUE INDEX ON market_data (time, symbol) WHERE volume > 0",
+            ],
+            "no unique key",
+        ),
+        (
+            [MARKET_DATA, "ALTER TABLE market_data ADD source text NOT NULL"],
+            "column market_data.source is NOT NULL without a default",
+        ),
+        ([MARKET_DATA, "ALTER TABLE market_data RENAME TO bars",
+          "CREATE VIEW market_data AS SELECT * FROM bars"], "market_data is a view; expected a table"),
+    ],
+    ids=["missing", "type", "no time zone", "wider key", "partial key", "not null", "view"],
+)  # fmt: skip
+def test_an_existing_table_that_does_not_fit_is_named_and_nothing_is_changed(
+    server: Server, database: Database, statements: list[str], message: str
+) -> None:
+    run(database, *statements)
+    with pytest.raises(Problem, match=message):
+        ensure(server)
+    with closing(database.connect()) as session, session.cursor() as cursor:
+        cursor.execute("SELECT to_regclass('assets')")
+        assert cursor.fetchone() == (None,)
+
+
+def test_columns_that_round_are_noted(server: Server, database: Database) -> None:
+    run(database, MARKET_DATA.replace("open numeric", "open numeric(12,4)"))
+    assert ensure(server)["notes"] == [
+        "market_data.open is numeric(12,4): digits that do not fit are rounded or refused"
+    ]
+
+
+def test_a_user_who_may_not_create_databases_is_told_the_statement(missing: Server, nobody: str) -> None:
+    with pytest.raises(Problem, match=f'CREATE DATABASE "{missing.database}" OWNER "{nobody}"'):
+        ensure(replace(missing, user=nobody, password="pw"), check=True)
+
+
+def test_a_user_who_may_not_create_tables_is_told_the_statement(server: Server, nobody: str) -> None:
+    with pytest.raises(Problem, match="GRANT CREATE ON SCHEMA public"):
+        ensure(replace(server, user=nobody, password="pw"))
+
+
+def test_a_wrong_password_names_the_variable(server: Server) -> None:
+    with pytest.raises(Problem, match="vault_postgres_password"):
+        ensure(replace(server, password="wrong"))

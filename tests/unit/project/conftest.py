@@ -1,0 +1,72 @@
+"""A small polluted root, and the run that works on it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HOLDER = {
+    "controller": "control/1",
+    "user": "ops",
+    "pid": 100,
+    "process": "100 1.00",
+    "alive": ["100 1.00"],
+}
+
+
+@pytest.fixture
+def holder() -> dict[str, Any]:
+    return HOLDER
+
+
+@pytest.fixture
+def polluted(tmp_path: Path) -> Path:
+    """A root with something of each kind: files, folders, a link, a dangling link, odd modes."""
+    root = tmp_path / "project"
+    for folder in ("src", "docs", "bin", "lib/deep", "venv/bin"):
+        (root / folder).mkdir(parents=True)
+    (root / "src/app.py").write_text("print('kept')\n")
+    (root / "bin/deploy.sh").write_text("#!/bin/sh\necho ours\n")
+    (root / "bin/deploy.sh").chmod(0o750)
+    (root / "lib/deep/data").write_bytes(b"x" * 3000)
+    (root / "lib64").symlink_to("lib")
+    (root / "include").symlink_to("nowhere")
+    (root / "pyvenv.cfg").write_text("version = 3.6.8\n")
+    (root / "venv/bin/python").symlink_to("/gone/python3.6")
+    (root / ".env").write_text("OLD=1\n")
+    return root
+
+
+ARTIFACTS = ["bin", "lib", "lib64", "include", "pyvenv.cfg", "venv"]
+
+
+@pytest.fixture
+def params(polluted: Path, holder: dict[str, Any]) -> dict[str, Any]:
+    """Parameters that every project module takes."""
+    return {
+        "root": str(polluted),
+        "protected": ["src", "docs"],
+        "holder": holder,
+        "artifacts": ARTIFACTS,
+        "allow_in_use": False,
+    }
+
+
+def picture(root: Path) -> dict[str, tuple[str, int, bytes]]:
+    """Every path of a tree but the private folder: kind, mode and content or target."""
+    seen = {}
+    for folder, folders, files in os.walk(root):
+        if folder == str(root) and ".reset" in folders:
+            folders.remove(".reset")
+        for name in folders + files:
+            path = Path(folder, name)
+            mode = path.lstat().st_mode
+            if path.is_symlink():
+                content = os.fsencode(os.readlink(path))
+            else:
+                content = path.read_bytes() if path.is_file() else b""
+            seen[str(path.relative_to(root))] = ("link" if path.is_symlink() else "", mode, content)
+    return seen

@@ -1,0 +1,230 @@
+"""What leaves the root is in quarantine exactly once, comes back as it was, and survives a cut anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.module_utils.project.quarantine import Quarantine, Run, choose, expired
+from ansible.module_utils.project.root import Directory
+from ansible.module_utils.reporting import Problem
+
+from tests.unit.project.conftest import HOLDER, picture
+
+
+@pytest.fixture
+def quarantine(polluted: Path) -> Iterator[Quarantine]:
+    with Directory.open(str(polluted)) as root:
+        opened = Quarantine.open(root, create=True)
+        assert opened is not None
+        with opened:
+            yield opened
+
+
+def restore(quarantine: Quarantine, run: Run) -> Run:
+    undo = quarantine.begin("restore", HOLDER)
+    names = [entry.name for entry in quarantine.kept(run)]
+    with quarantine.state.enter("runs") as runs, runs.enter(run.name) as folder, folder.enter("kept") as kept:
+        undo = quarantine.displace(undo, names, put=kept, source=run)
+    quarantine.close(undo)
+    return undo
+
+
+def reset(quarantine: Quarantine, polluted: Path) -> Run:
+    """Move two artifacts, exchange the venv and make something new."""
+    run = quarantine.begin("reset", HOLDER)
+    run = quarantine.displace(run, ["bin", "include"])
+    with quarantine.state.enter("build") as build:
+        (polluted / ".reset/build/venv").mkdir()
+        (polluted / ".reset/build/venv/new").write_text("new")
+        (polluted / ".reset/build/made").write_text("made")
+        run = quarantine.displace(run, ["venv", "made"], put=build)
+    quarantine.close(run)
+    return run
+
+
+def test_private_folder_is_private_and_unseen_by_git(quarantine: Quarantine, polluted: Path) -> None:
+    assert (polluted / ".reset").stat().st_mode & 0o777 == 0o700
+    assert (polluted / ".reset/.gitignore").read_text() == "*\n"
+
+
+def test_displaced_things_are_kept_under_their_names(quarantine: Quarantine, polluted: Path) -> None:
+    run = reset(quarantine, polluted)
+    kept = Path(quarantine.path(run), "kept")
+    assert sorted(path.name for path in kept.iterdir()) == ["bin", "include", "venv"]
+    assert (kept / "include").is_symlink()
+    assert (polluted / "venv/new").exists()
+
+
+def test_manifest_survives_its_json(quarantine: Quarantine, polluted: Path) -> None:
+    run = reset(quarantine, polluted)
+    assert quarantine.runs() == [run]
+
+
+def test_restore_gives_the_tree_back(quarantine: Quarantine, polluted: Path) -> None:
+    before = picture(polluted)
+    restore(quarantine, reset(quarantine, polluted))
+    assert picture(polluted) == before
+
+
+def test_restore_can_be_undone(quarantine: Quarantine, polluted: Path) -> None:
+    run = reset(quarantine, polluted)
+    after = picture(polluted)
+    restore(quarantine, restore(quarantine, run))
+    assert picture(polluted) == after
+
+
+def test_restored_run_has_nothing_left(quarantine: Quarantine, polluted: Path) -> None:
+    run = reset(quarantine, polluted)
+    restore(quarantine, run)
+    assert quarantine.kept(run) == []
+
+
+def test_same_name_twice_goes_to_another_run(quarantine: Quarantine, polluted: Path) -> None:
+    first = quarantine.displace(quarantine.begin("reset", HOLDER), ["bin"])
+    (polluted / "bin").mkdir()
+    second = quarantine.displace(first, ["bin"])
+    assert second.name != first.name
+    assert len(quarantine.runs()) == 2
+
+
+def test_killed_reset_is_continued_as_one_run(quarantine: Quarantine, polluted: Path) -> None:
+    first = quarantine.displace(quarantine.begin("reset", HOLDER), ["bin"])
+    again = quarantine.begin("reset", HOLDER)
+    assert again.name == first.name
+
+
+def test_killed_restore_is_not_continued_by_a_reset(quarantine: Quarantine, polluted: Path) -> None:
+    run = reset(quarantine, polluted)
+    quarantine.begin("restore", HOLDER)
+    following = quarantine.begin("reset", HOLDER)
+    assert following.kind == "reset"
+    assert following.name != run.name
+
+
+def test_without_atomic_exchange_the_result_is_the_same(
+    quarantine: Quarantine, polluted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Directory, "exchange", lambda *_: False)
+    before = picture(polluted)
+    restore(quarantine, reset(quarantine, polluted))
+    assert picture(polluted) == before
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL."""
+
+
+@pytest.mark.parametrize("atomic", [True, False])
+@pytest.mark.parametrize("cut", range(12))
+def test_cut_between_any_two_moves_is_settled(
+    quarantine: Quarantine, polluted: Path, monkeypatch: pytest.MonkeyPatch, cut: int, atomic: bool
+) -> None:
+    """Reset and restore, cut after each number of moves; the next ones bring back the first tree."""
+    before = picture(polluted)
+    left = cut
+    move, exchange = Directory.move, Directory.exchange
+
+    def counted(real: Any) -> Any:
+        def call(*args: Any) -> Any:
+            nonlocal left
+            if left == 0:
+                raise Killed
+            left -= 1
+            return real(*args)
+
+        return call
+
+    monkeypatch.setattr(Directory, "move", counted(move))
+    monkeypatch.setattr(Directory, "exchange", counted(exchange) if atomic else lambda *_: False)
+    try:
+        restore(quarantine, reset(quarantine, polluted))
+    except Killed:
+        pass
+    left = -1
+    quarantine.close(quarantine.begin("restore", HOLDER))
+    for name in ("bin", "include", "venv"):
+        places = [polluted / name, *(folder / "kept" / name for folder in (polluted / ".reset/runs").iterdir())]
+        old = [path for path in places if path.is_symlink() or (path.exists() and not (path / "new").exists())]
+        assert len(old) == 1, name
+    while run := choose(quarantine.runs(), "", quarantine.kept):
+        restore(quarantine, run)
+    assert picture(polluted) == before
+
+
+def test_failed_move_is_settled_at_once(
+    quarantine: Quarantine, polluted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Directory.move
+
+    def refuse(self: Directory, name: str, *args: Any) -> None:
+        if name == "include":
+            raise PermissionError(13, "Permission denied", name)
+        real(self, name, *args)
+
+    monkeypatch.setattr(Directory, "move", refuse)
+    run = quarantine.begin("reset", HOLDER)
+    with pytest.raises(PermissionError):
+        quarantine.displace(run, ["bin", "include"])
+    assert [entry.name for entry in quarantine.runs()[0].entries] == ["bin"]
+    assert (polluted / "include").is_symlink()
+
+
+def test_damaged_manifest_is_named(quarantine: Quarantine, polluted: Path) -> None:
+    run = reset(quarantine, polluted)
+    Path(quarantine.path(run), "manifest.json").write_text("{")
+    with pytest.raises(Problem, match="is damaged"):
+        quarantine.runs()
+
+
+DAY = 86400.0
+
+
+def history(*ages: float) -> list[Run]:
+    return [Run(f"run{index}", "reset", -age * DAY, "closed") for index, age in enumerate(ages)]
+
+
+@pytest.mark.parametrize(
+    ("keep", "days", "gone"),
+    [
+        (5, 90, []),
+        (2, 90, ["run0"]),
+        (5, 5, ["run0", "run1"]),
+        (5, 0.5, ["run0", "run1"]),
+        (1, 0, ["run0", "run1"]),
+        (0, 90, ["run0", "run1", "run2"]),
+    ],
+)
+def test_retention(keep: int, days: float, gone: list[str]) -> None:
+    assert [run.name for run in expired(history(30, 20, 1), keep, days, 0.0)] == gone
+
+
+def test_open_run_never_expires() -> None:
+    assert expired([Run("now", "reset", 0.0)], 0, 1, DAY * 9) == []
+
+
+def test_expired_run_is_gone_from_the_disk(quarantine: Quarantine, polluted: Path) -> None:
+    reset(quarantine, polluted)
+    quarantine.expire(0, 0)
+    assert list((polluted / ".reset/runs").iterdir()) == []
+    assert list((polluted / ".reset/build").iterdir()) == []
+
+
+def test_unknown_run_is_refused_with_the_known_ones(quarantine: Quarantine, polluted: Path) -> None:
+    run = reset(quarantine, polluted)
+    with pytest.raises(Problem, match=run.name):
+        choose(quarantine.runs(), "yesterday", quarantine.kept)
+
+
+def test_last_reset_is_chosen_and_not_a_restore(quarantine: Quarantine, polluted: Path) -> None:
+    run = reset(quarantine, polluted)
+    restore(quarantine, run)
+    assert choose(quarantine.runs(), "", quarantine.kept) is None
+
+
+def test_what_a_kill_left_of_a_build_goes_with_the_next_run(quarantine: Quarantine, polluted: Path) -> None:
+    (polluted / ".reset/build/half").mkdir()
+    quarantine.begin("reset", HOLDER)
+    assert list((polluted / ".reset/build").iterdir()) == []

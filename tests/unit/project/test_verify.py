@@ -1,0 +1,84 @@
+"""Each promise about the files of a root, kept and broken."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.module_utils.project import verify
+from ansible.module_utils.project.root import Directory
+from ansible.module_utils.reporting import Problem
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> Path:
+    """A root as a reset leaves it."""
+    root = tmp_path / "project"
+    (root / "venv/bin").mkdir(parents=True)
+    (root / "src").mkdir()
+    for script in ("activate", "pip", "python"):
+        (root / "venv/bin" / script).touch()
+    (root / "venv/.reset.json").write_text(json.dumps({"asked": ["redis"]}))
+    (root / ".env").write_text("A=1\nB=2\n")
+    (root / ".env").chmod(0o600)
+    return root
+
+
+def failures(root: Path) -> list[str]:
+    with Directory.open(str(root)) as opened:
+        return [check.name for check in verify.checks(opened, ["lib64", "venv"], ["redis"], ["A", "B"]) if not check.ok]
+
+
+def test_every_promise_is_kept(finished: Path) -> None:
+    assert failures(finished) == []
+
+
+def test_artifact_that_stayed_is_found_even_as_a_dangling_link(finished: Path) -> None:
+    (finished / "lib64").symlink_to("gone")
+    assert failures(finished) == ["artifact lib64"]
+
+
+@pytest.mark.parametrize("script", ["activate", "pip", "python"])
+def test_missing_script_is_found(finished: Path, script: str) -> None:
+    (finished / "venv/bin" / script).unlink()
+    assert failures(finished) == [f"venv/bin/{script}"]
+
+
+def test_dangling_python_is_found(finished: Path) -> None:
+    (finished / "venv/bin/python").unlink()
+    (finished / "venv/bin/python").symlink_to("/gone/python")
+    assert failures(finished) == ["venv/bin/python"]
+
+
+def test_environment_for_other_packages_is_found(finished: Path) -> None:
+    (finished / "venv/.reset.json").write_text(json.dumps({"asked": []}))
+    assert failures(finished) == ["venv built and proven for"]
+
+
+def test_open_mode_is_found(finished: Path) -> None:
+    (finished / ".env").chmod(0o644)
+    assert failures(finished) == [".env mode"]
+
+
+@pytest.mark.parametrize("text", ["A=1\n", "A=1\nB=2\nA=3\n"])
+def test_missing_or_repeated_key_is_found(finished: Path, text: str) -> None:
+    (finished / ".env").write_text(text)
+    assert failures(finished) == [".env keys"]
+
+
+def test_broken_promise_fails_with_its_name(finished: Path, holder: dict[str, Any]) -> None:
+    (finished / "lib").mkdir()
+    params = {
+        "root": str(finished),
+        "protected": ["src"],
+        "holder": holder,
+        "artifacts": ["lib"],
+        "packages": None,
+        "keys": [],
+        "keep": 5,
+        "keep_days": 90,
+    }
+    with pytest.raises(Problem, match="artifact lib: expected gone, found directory, 0 files"):
+        verify.work(params, check_mode=False)
