@@ -131,6 +131,7 @@ class Client:
         self._policy = policy
         self._clock = clock
         self._jitter = jitter
+        self._reading = threading.Lock()
         self._requests = _requests()
         self._session = self._requests.Session()
         adapter = self._requests.adapters.HTTPAdapter(
@@ -171,7 +172,9 @@ class Client:
             if status == 200:
                 calls += 1
                 try:
-                    return Answer(None, body, calls, sent), usable(body)
+                    # One at a time: more would only take the interpreter from the threads that store.
+                    with self._reading:
+                        return Answer(None, body, calls, sent), usable(body)
                 except ValueError:
                     fault = "an answer that is not the JSON list asked for"
             if status == 429:

@@ -25,7 +25,8 @@ from ansible.module_utils.eodhd.session import Session
 from ansible.module_utils.eodhd.store import Item, Written
 from ansible.module_utils.reporting import Problem
 
-T = Any
+# Connections that store: a second one works while the first waits for its commit.
+STORES = 2
 # Seconds for each of the counts that the report shows; over it the report says what was written only.
 COUNT_TIMEOUT = 10
 
@@ -177,11 +178,11 @@ class Context:
         totals = Totals(symbols=len(plan.jobs) + len(plan.fresh))
         for symbol, known in plan.fresh.items():
             totals.take_fresh(symbol, known)
-        storing = Session(self.request.server, "backfill store")
+        sessions = [Session(self.request.server, "backfill store") for _ in range(STORES)]
         progress = Progress(to_file(self.request.progress_path))
         pipeline = Pipeline(
             fetch,
-            lambda items: storing.run(lambda cursor: write(cursor, run, items)),
+            [_storing(session, run, write) for session in sessions],
             self.ledger,
             self.stop,
             min(self.request.workers, max(1, len(plan.jobs))),
@@ -195,7 +196,8 @@ class Context:
             state = stopped.kind if stopped else "done"
             return Executed(run, totals, stopped)
         finally:
-            storing.close()
+            for session in sessions:
+                session.close()
             self.ledger.end(run, state, totals.facts(), "")
 
 
@@ -206,6 +208,13 @@ class Executed:
     run: int
     totals: Totals
     stopped: Stop | None
+
+
+def _storing(
+    session: Session, run: int, write: Callable[[Any, int, list[Item]], list[Written]]
+) -> Callable[[list[Item]], list[Written]]:
+    """Return what stores a batch in one transaction of its own connection."""
+    return lambda items: session.run(lambda cursor: write(cursor, run, items))
 
 
 @contextlib.contextmanager

@@ -71,8 +71,10 @@ def run(context: Context) -> dict[str, Any]:
         plan, fetch, lambda cursor, run, items: store.write(cursor, run, items, psycopg2.errors)
     )
     done.totals.calls += ranking_calls
-    lacking = _lacking(context, symbols)
     after = context.counts()
+    grown = (after["market_data"] or 0) - (before["market_data"] or -1)
+    # Rows that came and stayed need no second look; where the sum is another, somebody else was at work.
+    lacking = [] if grown == done.totals.inserted else _lacking(context, symbols)
     if len(symbols) == 1:
         text = report.of_symbol(symbols[0], span, done.totals, before, after, lacking, request.accept)
     else:

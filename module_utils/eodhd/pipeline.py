@@ -1,6 +1,6 @@
 """Fetching, storing and keeping the ledger at the same time, in bounded memory.
 
-Threads fetch and parse, one thread stores, and the calling one hands out the work: it claims symbols shortly
+Threads fetch and parse, others store, and the calling one hands out the work: it claims symbols shortly
 before they are asked for and gives them back once they are stored. Between them stand queues with few places,
 so that a slow database slows the fetching, and memory does not grow with the number of symbols.
 """
@@ -116,7 +116,7 @@ class Pipeline:
 
     Args:
         fetch: makes one call: the answer and its rows; raises ``Stop`` or ``Stopped``.
-        store: writes a batch in one transaction.
+        stores: each writes a batch in one transaction, in a thread of its own.
         claims: the ledger.
         stop: ends the run early when set: no new call is made, answers under way are still stored.
         workers: number of fetching threads.
@@ -127,7 +127,7 @@ class Pipeline:
     def __init__(
         self,
         fetch: Callable[[Job], tuple[Any, Parsed | None]],
-        store: Callable[[list[Item]], list[Written]],
+        stores: Sequence[Callable[[list[Item]], list[Written]]],
         claims: Claims,
         stop: threading.Event,
         workers: int,
@@ -135,7 +135,7 @@ class Pipeline:
         clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
     ) -> None:
         self._fetch = fetch
-        self._store = store
+        self._stores = stores
         self._claims = claims
         self._stop = stop
         self._workers = workers
@@ -153,8 +153,10 @@ class Pipeline:
             Exception: what the storing met and could not mend.
         """
         threads = [threading.Thread(target=self._fetching, daemon=True) for _ in range(self._workers)]
-        storing = threading.Thread(target=self._storing, daemon=True)
-        for thread in (*threads, storing):
+        storing = [
+            threading.Thread(target=self._storing, args=(store,), daemon=True) for store in self._stores
+        ]
+        for thread in (*threads, *storing):
             thread.start()
         try:
             self._coordinate(deque(jobs), totals)
@@ -164,8 +166,10 @@ class Pipeline:
                 self._tasks.put(None)
             for thread in threads:
                 thread.join()
-            self._answers.put(None)
-            storing.join()
+            for _ in storing:
+                self._answers.put(None)
+            for thread in storing:
+                thread.join()
 
     def _coordinate(self, waiting: deque[Job], totals: Totals) -> None:
         began = self._clock()
@@ -257,23 +261,23 @@ class Pipeline:
                 )
             )
 
-    def _storing(self) -> None:
-        broken = False
-        while True:
-            batch = self._batch()
+    def _storing(self, store: Callable[[list[Item]], list[Written]]) -> None:
+        broken = closing = False
+        while not closing:
+            batch, closing = self._batch()
             if batch and not broken:
                 try:
-                    self._events.put(_Stored(batch, self._store(batch)))
+                    self._events.put(_Stored(batch, store(batch)))
                 except Exception as error:  # noqa: BLE001 - raised again by the calling thread
                     broken = True
                     self._events.put(error)
-            if self._closing:
-                return
 
-    _closing = False
+    def _batch(self) -> tuple[list[Item], bool]:
+        """Wait for an answer and take the others that are there already, up to the size of a batch.
 
-    def _batch(self) -> list[Item]:
-        """Wait for an answer and take the others that are there already, up to the size of a batch."""
+        Returns:
+            tuple: the answers, and whether they were the last.
+        """
         batch: list[Item] = []
         rows = 0
         item = self._answers.get()
@@ -281,13 +285,12 @@ class Pipeline:
             batch.append(item)
             rows += len(item.parsed.lines) if item.parsed else 0
             if rows >= BATCH_ROWS:
-                return batch
+                return batch, False
             try:
                 item = self._answers.get_nowait()
             except queue.Empty:
-                return batch
-        self._closing = True
-        return batch
+                return batch, False
+        return batch, True
 
 
 def finished_since(known: Coverage, job: Job, began: datetime) -> bool:
