@@ -125,6 +125,12 @@ options:
     description: Requests under way at the same time, at most.
     type: int
     default: 16
+  interpreter:
+    description:
+      - A Python with psycopg2 and requests, usually C(bin/python) of the project's venv. The module continues
+        in it.
+      - Where it is missing, the Python that Ansible uses has to have both.
+    type: path
   progress_path:
     description: A file to which lines of progress are added every few seconds while the module runs.
     type: path
@@ -235,7 +241,9 @@ notes:
   returned: success, and failure after a run
 """
 
+import importlib.util
 from datetime import date
+from typing import Any
 
 from ansible.module_utils import reporting
 from ansible.module_utils.basic import AnsibleModule
@@ -243,6 +251,7 @@ from ansible.module_utils.database.connection import Server
 from ansible.module_utils.eodhd import backfill
 from ansible.module_utils.eodhd.context import Request
 from ansible.module_utils.eodhd.model import ACCEPTABLE
+from ansible.module_utils.project import interpreter
 
 
 def day(text: str | None, variable: str) -> date | None:
@@ -283,14 +292,18 @@ def main() -> None:
             "partial": {"type": "bool", "default": False},
             "accept": {"type": "list", "elements": "str", "choices": list(ACCEPTABLE), "default": []},
             "workers": {"type": "int", "default": 16},
+            "interpreter": {"type": "path"},
             "progress_path": {"type": "path"},
         },
         supports_check_mode=True,
     )
     options = module.params
-    reporting.run(
-        module,
-        lambda: backfill.run(
+
+    def work() -> dict[str, Any]:
+        obstacle = interpreter.enter(options["interpreter"]) if options["interpreter"] else None
+        if obstacle and not all(map(importlib.util.find_spec, ("psycopg2", "requests"))):
+            raise reporting.Problem(obstacle)
+        result: dict[str, Any] = backfill.run(
             Request(
                 mode=options["mode"],
                 server=Server(**options["connection"]),
@@ -312,8 +325,12 @@ def main() -> None:
                 check=module.check_mode,
                 progress_path=options["progress_path"],
             )
-        ),
-    )
+        )
+        for note in result["notes"]:
+            module.warn(note)
+        return result
+
+    reporting.run(module, work)
 
 
 if __name__ == "__main__":
