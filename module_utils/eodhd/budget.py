@@ -59,14 +59,17 @@ class Budget:
         self._lock = threading.Lock()
         self._granted = 0
         self._granted_until = 0.0
+        self._sent = 0
         self._paused_until = 0.0
         self.limit: int | None = None
         self.waited = 0.0
 
     def share(self, leases: Leases) -> None:
-        """Count together with other runs from now on."""
+        """Count together with other runs from now on, what was sent before included."""
         with self._lock:
             self._leases = leases
+            if self._sent:
+                leases.lease(self._sent, self.limit)
 
     def acquire(self) -> None:
         """Wait until one request may be sent.
@@ -97,6 +100,7 @@ class Budget:
             if self._granted == 0:
                 return 0.25
             self._granted -= 1
+            self._sent += 1
             return 0.0
 
     def observe(self, headers: Mapping[str, str]) -> None:

@@ -6,10 +6,11 @@ what is said about a failure is said in words of our own.
 
 from __future__ import annotations
 
+import importlib
 import random
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Callable
 from urllib.parse import quote
@@ -133,6 +134,7 @@ class Client:
         self._jitter = jitter
         self._reading = threading.Lock()
         self._requests = _requests()
+        self._http_error: Any = importlib.import_module("urllib3.exceptions").HTTPError
         self._session = self._requests.Session()
         adapter = self._requests.adapters.HTTPAdapter(
             pool_connections=1, pool_maxsize=max(1, connections), max_retries=0
@@ -204,7 +206,7 @@ class Client:
             ) as answer:
                 self._budget.observe(answer.headers)
                 chunks, size = [], 0
-                for chunk in answer.iter_content(CHUNK):
+                for chunk in _pieces(answer):
                     chunks.append(chunk)
                     size += len(chunk)
                     if self._clock() - started > policy.total or size > LARGEST:
@@ -214,10 +216,23 @@ class Client:
                     return 0, b"", 0.0, "a cut answer"
                 fault = f"status {answer.status_code}"
                 return answer.status_code, b"".join(chunks), _seconds(answer.headers), fault
-        except self._requests.Timeout:
+        except (self._requests.Timeout, TimeoutError):
             return 0, b"", 0.0, f"no data for {policy.read:g} s"
-        except (self._requests.RequestException, OSError) as error:
+        except (self._requests.RequestException, self._http_error, OSError) as error:
             return 0, b"", 0.0, _words(error)
+
+
+def _pieces(answer: Any) -> Iterator[bytes]:
+    """Yield a body as it arrives. Waiting for full pieces would let a trickle go on past every time-out."""
+    read = getattr(answer.raw, "read1", None)
+    if read is None:  # urllib3 before 2
+        yield from answer.iter_content(1 << 12)
+        return
+    while True:
+        piece = read(CHUNK, decode_content=True)
+        if not piece:
+            return
+        yield piece
 
 
 def _requests() -> Any:
@@ -237,6 +252,10 @@ def _words(error: Exception) -> str:
     return {
         "ConnectionError": "a connection that failed or was closed",
         "ChunkedEncodingError": "a cut answer",
+        "IncompleteRead": "a cut answer",
+        "ProtocolError": "a cut answer",
+        "DecodeError": "a cut answer",
+        "ReadTimeoutError": "an answer that stopped",
         "SSLError": "a TLS failure (check eodhd_base_url and the host's certificates)",
         "ProxyError": "a proxy that refuses (check HTTPS_PROXY on the host)",
         "InvalidURL": "an invalid eodhd_base_url",
