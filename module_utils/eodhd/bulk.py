@@ -32,15 +32,17 @@ ON CONFLICT (symbol) DO UPDATE SET run = EXCLUDED.run,
 WHERE ({", ".join(f"l.{name}" for name in LISTED.split(", "))})
   IS DISTINCT FROM ({", ".join(f"EXCLUDED.{name}" for name in LISTED.split(", "))})
 """
+# Only what differs reaches the upsert: one that finds nothing to do would still mark the row as locked.
 REGISTER = """
 INSERT INTO assets AS a (symbol, exchange, asset_type, is_active)
 SELECT l.symbol, %(exchange)s, l.type, NOT l.delisted
 FROM backfill_listing l JOIN (SELECT DISTINCT symbol FROM backfill_listing_stage) s USING (symbol)
+LEFT JOIN assets o USING (symbol)
+WHERE o.symbol IS NULL OR o.exchange IS NULL
+  OR (o.asset_type, o.is_active) IS DISTINCT FROM (l.type, NOT l.delisted)
 ORDER BY l.symbol
 ON CONFLICT (symbol) DO UPDATE SET asset_type = EXCLUDED.asset_type, is_active = EXCLUDED.is_active,
   exchange = coalesce(a.exchange, EXCLUDED.exchange), updated_at = now()
-WHERE (a.asset_type, a.is_active) IS DISTINCT FROM (EXCLUDED.asset_type, EXCLUDED.is_active)
-  OR a.exchange IS NULL
 RETURNING xmax = 0
 """
 
@@ -55,6 +57,7 @@ def daily(context: Context) -> dict[str, Any]:
         result: tuple[Answer, Parsed | None] = context.client.get(
             f"eod-bulk-last-day/{exchange}",
             lambda body: parser.bulk(body, exchange, context.request.last),
+            cost=planning.BULK_CALLS,
             date=context.request.last,
         )
         return result

@@ -146,12 +146,15 @@ class Client:
         """Close the kept connections."""
         self._session.close()
 
-    def get(self, path: str, usable: Callable[[bytes], Any], **query: Any) -> tuple[Answer, Any]:
+    def get(
+        self, path: str, usable: Callable[[bytes], Any], cost: int = 1, **query: Any
+    ) -> tuple[Answer, Any]:
         """Make one call, repeating it within the bounds of the policy.
 
         Args:
             path: below the base URL, its parts separated by ``/``.
             usable: reads a body; raises ``ValueError`` where it is not what was asked for.
+            cost: calls that the account is charged for an answer.
             query: further parameters.
 
         Returns:
@@ -169,10 +172,10 @@ class Client:
             if status in _STOPS:
                 raise Stop(*_STOPS[status])
             if status in _OUTCOMES:
-                outcome, cost, message = _OUTCOMES[status]
-                return Answer(outcome, b"", calls + cost, sent, message), None
+                outcome, charged, message = _OUTCOMES[status]
+                return Answer(outcome, b"", calls + charged, sent, message), None
             if status == 200:
-                calls += 1
+                calls += cost
                 try:
                     # One at a time: more would only take the interpreter from the threads that store.
                     with self._reading:

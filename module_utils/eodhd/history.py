@@ -104,7 +104,9 @@ def _rank(context: Context) -> list[str]:
     """
     exchange = context.request.exchanges[0]
     answer, ranked = context.client.get(
-        f"eod-bulk-last-day/{exchange}", lambda body: ranking(Parser({}).bulk(body, exchange, None))
+        f"eod-bulk-last-day/{exchange}",
+        lambda body: ranking(Parser({}).bulk(body, exchange, None)),
+        cost=planning.BULK_CALLS,
     )
     if answer.outcome is not None or not ranked:
         raise Problem(

@@ -64,7 +64,7 @@ class Market:
     def query(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         with closing(self.database.connect()) as connection, connection, connection.cursor() as cursor:
             cursor.execute("SET TimeZone = 'UTC'")
-            cursor.execute(statement, values)
+            cursor.execute(statement, values or None)
             return list(cursor.fetchall()) if cursor.description else []
 
     def versions(self) -> list[tuple[Any, ...]]:

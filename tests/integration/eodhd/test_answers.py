@@ -121,10 +121,22 @@ def test_the_minute_limit_is_kept(market: Any) -> None:
 
 
 ODD = {
-    "null": ('{"date":"DAY","open":null,"high":2,"low":1,"close":2,"adjusted_close":2,"volume":7}', "open is null"),
-    "negative": ('{"date":"DAY","open":1,"high":2,"low":-1,"close":2,"adjusted_close":2,"volume":7}', "negative"),
-    "high<low": ('{"date":"DAY","open":1,"high":1,"low":2,"close":2,"adjusted_close":2,"volume":7}', "less than low"),
-    "NA": ('{"date":"DAY","open":1,"high":"NA","low":1,"close":2,"adjusted_close":2,"volume":7}', "no number"),
+    "null": (
+        '{"date":"DAY","open":null,"high":2,"low":1,"close":2,"adjusted_close":2,"volume":7}',
+        "open is null",
+    ),
+    "negative": (
+        '{"date":"DAY","open":1,"high":2,"low":-1,"close":2,"adjusted_close":2,"volume":7}',
+        "negative",
+    ),
+    "high<low": (
+        '{"date":"DAY","open":1,"high":1,"low":2,"close":2,"adjusted_close":2,"volume":7}',
+        "less than low",
+    ),
+    "NA": (
+        '{"date":"DAY","open":1,"high":"NA","low":1,"close":2,"adjusted_close":2,"volume":7}',
+        "no number",
+    ),
     "zeros": ('{"date":"DAY","open":0,"high":0,"low":0,"close":0,"adjusted_close":0,"volume":0}', "zero"),
     "fraction": (
         '{"date":"DAY","open":1,"high":2,"low":1,"close":2,"adjusted_close":2,"volume":2943900.99}',
@@ -139,7 +151,9 @@ ODD = {
 
 
 @pytest.mark.parametrize(("raw", "reason"), ODD.values(), ids=list(ODD))
-def test_a_bad_row_is_kept_aside_and_cleared_once_it_comes_back_good(market: Any, raw: str, reason: str) -> None:
+def test_a_bad_row_is_kept_aside_and_cleared_once_it_comes_back_good(
+    market: Any, raw: str, reason: str
+) -> None:
     market.load()
     day = market.query("SELECT (min(time) + interval '7 days')::date::text FROM market_data")[0][0]
     market.query("DELETE FROM market_data WHERE time = %s", day)
@@ -173,9 +187,13 @@ def test_digits_survive(market: Any) -> None:
 
     for symbol in ("BTC-USD.CC", "EURUSD.FOREX"):
         answer = requests.get(
-            f"{market.standin.url}/eod/{symbol}", {"api_token": market.request().token, "fmt": "json"}, timeout=5
+            f"{market.standin.url}/eod/{symbol}",
+            {"api_token": market.request().token, "fmt": "json"},
+            timeout=5,
         ).text
-        stored = market.query("SELECT close::text, time::date::text FROM market_data WHERE symbol = %s", symbol)
+        stored = market.query(
+            "SELECT close::text, time::date::text FROM market_data WHERE symbol = %s", symbol
+        )
         assert len(stored) >= 4
         for close, day in stored:
             assert f'"close":{close},' in answer[answer.index(f'"date":"{day}"') :][:200]
