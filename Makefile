@@ -47,5 +47,5 @@ lock: setup ## refresh the locks of requirements/ from pyproject.toml
 	@for group in controller test bench; do uv pip compile --quiet --upgrade --universal --python-version 3.11 \
 	  --generate-hashes --no-header --no-emit-index-url --group $$group -o requirements/$$group.txt; done
 clean: sandbox-stop ## leave nothing behind
-	@rm -rf .venv .sandbox .sandbox-molecule .cache reports .hypothesis
+	@rm -rf .venv .sandbox .sandbox-* .cache reports .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -4,7 +4,16 @@ cd "$(dirname "$0")/.." || exit 1
 status=0
 check() { echo "lint: $1"; "$@" || status=1; }
 check ruff check --no-cache --quiet .
-check mypy --no-error-summary --cache-dir .cache/mypy module_utils library tests
+check ruff format --no-cache --quiet --check .
+# mypy finds module_utils where Ansible puts it, so that types hold across the modules.
+mkdir -p .cache/typing/ansible
+ln -sfn ../../../module_utils .cache/typing/ansible/module_utils
+export MYPYPATH=.cache/typing
+check mypy --no-error-summary --cache-dir .cache/mypy -p ansible.module_utils
+check mypy --no-error-summary --cache-dir .cache/mypy library callback_plugins roles tests
 check yamllint --strict .
 check ansible-lint --offline -q
+for module in library/*.py; do
+  check ansible-doc -t module -M library "$(basename "$module" .py)" >/dev/null
+done
 exit $status

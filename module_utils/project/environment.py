@@ -14,7 +14,11 @@ from ansible.module_utils.project.session import Session, opened
 def work(params: dict[str, Any], check_mode: bool, warn: Callable[[str], None]) -> dict[str, Any]:
     """Plan, and unless in check mode apply; see the module's documentation for ``params``."""
     wanted = venv.Wanted(
-        params["python"], params["python_minimum"], params["packages"], params["index_urls"], params["rebuild"]
+        params["python"],
+        params["python_minimum"],
+        params["packages"],
+        params["index_urls"] or [""],
+        params["rebuild"],
     )
     with opened(params) as session:
         root, owner = session.root, Owner(session.root)
@@ -44,7 +48,9 @@ def work(params: dict[str, Any], check_mode: bool, warn: Callable[[str], None]) 
         return result
 
 
-def _build(session: Session, owner: Owner, wanted: venv.Wanted, python: dict[str, Any]) -> tuple[venv.Built, str]:
+def _build(
+    session: Session, owner: Owner, wanted: venv.Wanted, python: dict[str, Any]
+) -> tuple[venv.Built, str]:
     final = f"{session.root.path}/{VENV}"
     with session.changing() as quarantine:
         run = quarantine.begin("reset", session.holder)

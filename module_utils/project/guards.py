@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Callable, Iterable, Sequence
+from typing import Callable
 
 from ansible.module_utils.project.root import Directory, Item
 from ansible.module_utils.reporting import Problem
@@ -22,6 +23,7 @@ _SYSTEM_FOLDERS = (
     "/usr/local", "/usr/local/bin", "/usr/local/lib", "/usr/sbin", "/usr/share", "/usr/src", "/var", "/var/lib",
     "/var/log", "/var/tmp", "/Users", "/Applications", "/Library", "/System",
 )  # fmt: skip
+# ruff: noqa: S108 - named to be refused
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,9 @@ def check_path(path: str, homes: dict[str, str]) -> None:
     """Refuse a root that cannot be a project's; raises Problem."""
 
     def refuse(why: str) -> Problem:
-        return Problem(f"project_root {path!r} {why}. Nothing was touched. Set project_root to the project's folder.")
+        return Problem(
+            f"project_root {path!r} {why}. Nothing was touched. Set project_root to the project's folder."
+        )
 
     if not path.strip():
         raise refuse("is empty")
@@ -56,7 +60,9 @@ def check_path(path: str, homes: dict[str, str]) -> None:
     plain = os.path.normpath(path)
     if plain.startswith("//"):
         plain = plain[1:]
-    if plain in _SYSTEM_FOLDERS or any(plain == tree or plain.startswith(tree + "/") for tree in _SYSTEM_TREES):
+    if plain in _SYSTEM_FOLDERS or any(
+        plain == tree or plain.startswith(tree + "/") for tree in _SYSTEM_TREES
+    ):
         raise refuse("is a system directory" if plain != "/" else "is the root of the file system")
     if plain != path.rstrip("/"):
         raise refuse(f"is not a plain path (it reads as {plain})")
@@ -95,7 +101,12 @@ def check_names(artifacts: Sequence[str], protected: Sequence[str]) -> None:
     """Refuse an artifact that is no plain name in the root, or that is or holds something protected."""
     kept = {os.path.normpath(path).split("/")[0]: path for path in protected}
     for path in protected:
-        if not path.strip() or os.path.isabs(path) or ".." in path.split("/") or os.path.normpath(path) == ".":
+        if (
+            not path.strip()
+            or os.path.isabs(path)
+            or ".." in path.split("/")
+            or os.path.normpath(path) == "."
+        ):
             raise Problem(f"project_protected holds {path!r}: paths inside project_root are needed.")
     for name in artifacts:
         why = None
@@ -183,7 +194,11 @@ def check_state(root: Directory) -> None:
     if found is None:
         return
     owner = os.fstat(root.fd)
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (0, owner.st_uid) or found.st_dev != owner.st_dev:
+    if (
+        not stat.S_ISDIR(found.st_mode)
+        or found.st_uid not in (0, owner.st_uid)
+        or found.st_dev != owner.st_dev
+    ):
         raise Problem(
             f"{root.path}/{STATE} is not a private folder of this project (a link, another file system or"
             " another owner). Look at it and move it away."

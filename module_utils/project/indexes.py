@@ -5,7 +5,8 @@ from __future__ import annotations
 import configparser
 import os
 import re
-from typing import Callable, Mapping
+from collections.abc import Mapping
+from typing import Callable
 from urllib.parse import unquote, urlsplit, urlunsplit
 from urllib.request import Request, urlopen
 
@@ -91,7 +92,9 @@ def pip_settings(files: list[str], environ: Mapping[str, str]) -> dict[str, str]
         value = environ.get("PIP_" + key.upper().replace("-", "_"))
         if value is not None:
             settings[key] = value
-    return {key: " ".join(value.split()) for key, value in settings.items() if key in _UV_NAMES and value.strip()}
+    return {
+        key: " ".join(value.split()) for key, value in settings.items() if key in _UV_NAMES and value.strip()
+    }
 
 
 def uv_environment(settings: Mapping[str, str]) -> dict[str, str]:

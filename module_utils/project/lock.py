@@ -13,7 +13,8 @@ import fcntl
 import json
 import os
 import time
-from typing import Any, Callable, Iterator
+from collections.abc import Iterator
+from typing import Any, Callable
 
 from ansible.module_utils.project.root import Directory
 from ansible.module_utils.reporting import Problem

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import pwd
-from typing import Iterator
+import re
+from collections.abc import Iterator
 
 from ansible.module_utils.project.guards import Facts
 
@@ -31,9 +32,13 @@ def mounts() -> list[str]:
     """Mount points, from /proc; bind mounts too, which a device number does not show."""
     try:
         with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-            return [line.split()[4].encode().decode("unicode_escape") for line in file]
+            return [re.sub(r"\\([0-7]{3})", _octal, line.split()[4]) for line in file]
     except OSError:
         return []
+
+
+def _octal(found: re.Match[str]) -> str:
+    return chr(int(found[1], 8))  # the kernel's way to write a space, a tab, a line break or a backslash
 
 
 def processes() -> Iterator[tuple[str, int, list[str]]]:

@@ -7,7 +7,8 @@ import pwd
 import shutil
 import subprocess
 import sys
-from typing import Any, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ansible.module_utils.project import indexes
 from ansible.module_utils.project.root import Directory
@@ -29,15 +30,26 @@ class Owner:
         self._cwd = root.path
 
     def run(
-        self, argv: Sequence[str], *, env: Mapping[str, str | None] | None = None, text: str = "", seconds: float = 60.0
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str | None] | None = None,
+        text: str = "",
+        seconds: float = 60.0,
     ) -> tuple[int, str, str]:
         """See ``venv.Runner``. A program that cannot be started has code 127; one that takes longer than
         ``seconds`` is killed: code 124."""
         become: dict[str, Any] = {}
         if os.geteuid() == 0 and self.uid != 0:
             become = {"user": self.uid, "group": self.gid, "extra_groups": []}
-        environ = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "VIRTUAL_ENV"))}
-        for key, value in {**(env or {}), "HOME": self.home}.items():
+        environ = {
+            key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "VIRTUAL_ENV"))
+        }
+        own = {
+            "HOME": self.home,
+            **({} if self._at_home() else {"UV_NO_CACHE": "1", "PIP_NO_CACHE_DIR": "1"}),
+        }
+        for key, value in {**(env or {}), **own}.items():
             if value is None:
                 environ.pop(key, None)
             else:
@@ -53,14 +65,28 @@ class Owner:
             return 124, "", f"{os.path.basename(argv[0])} took longer than {seconds:.0f} s"
         return done.returncode, done.stdout, done.stderr
 
+    def _at_home(self) -> bool:
+        """Whether the user has a home to keep a cache in; the accounts of services often have none."""
+        try:
+            return os.stat(self.home).st_uid == self.uid
+        except OSError:
+            return False
+
     def pip_settings(self) -> dict[str, str]:
         """What pip is configured with for this user."""
         return indexes.pip_settings(indexes.pip_files(self.home, os.environ), os.environ)
 
 
-def find_uv(run: Runner, home: str, tools: Directory, python: str, index: Mapping[str, str | None]) -> str | None:
+def find_uv(
+    run: Runner, home: str, tools: Directory, python: str, index: Mapping[str, str | None]
+) -> str | None:
     """uv as the host has it, or got once from the index into ``tools``; None where neither works."""
-    places = [os.path.dirname(sys.executable), f"{home}/.local/bin", f"{home}/.cargo/bin", f"{tools.path}/bin"]
+    places = [
+        os.path.dirname(sys.executable),
+        f"{home}/.local/bin",
+        f"{home}/.cargo/bin",
+        f"{tools.path}/bin",
+    ]
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), *places])
     known = shutil.which("uv", path=path)
     if known and run([known, "--version"])[0] == 0:

@@ -12,7 +12,9 @@ from ansible.module_utils.project.session import opened
 
 def work(params: dict[str, Any], warn: Callable[[str], None]) -> dict[str, Any]:
     """Pass every guard or raise Problem; see the module's documentation for ``params``."""
-    wanted = venv.Wanted(params["python"], params["python_minimum"], params["packages"], rebuild=params["rebuild"])
+    wanted = venv.Wanted(
+        params["python"], params["python_minimum"], params["packages"], rebuild=params["rebuild"]
+    )
     with opened(params) as session:
         session.check_lock()
         root, facts = session.root, session.facts

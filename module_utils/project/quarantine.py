@@ -14,8 +14,9 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Callable, Sequence
+from typing import Any, Callable
 
 from ansible.module_utils.project.guards import STATE
 from ansible.module_utils.project.root import Directory, Item
@@ -138,7 +139,9 @@ class Quarantine:
             return Run.from_json(text)
         except (ValueError, KeyError, TypeError) as error:
             path = os.path.join(self.state.path, RUNS, name, _MANIFEST)
-            raise Problem(f"{path} is damaged: what it lists is in kept/ beside it. Move the folder away.") from error
+            raise Problem(
+                f"{path} is damaged: what it lists is in kept/ beside it. Move the folder away."
+            ) from error
 
     def kept(self, run: Run) -> list[Entry]:
         """The entries that a restore of ``run`` would still bring back."""
@@ -146,7 +149,11 @@ class Quarantine:
             return [
                 entry
                 for entry in run.entries
-                if (kept.identity(entry.name) == entry.before.identity if entry.before else self._stands(entry))
+                if (
+                    kept.identity(entry.name) == entry.before.identity
+                    if entry.before
+                    else self._stands(entry)
+                )
             ]
 
     def _stands(self, entry: Entry) -> bool:

@@ -13,17 +13,20 @@ from ansible.module_utils.project.session import opened
 def work(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     """Plan, and unless in check mode apply; see the module's documentation for ``params``."""
     with opened(params) as session:
-        run, entries = None, []
+        run: Run | None = None
+        entries: list[Entry] = []
+        cut = False
         with session.looking() as quarantine:
             if quarantine is not None:
                 run, entries = _plan(quarantine, params["run"])
+                cut = _cut(quarantine) is not None
         session.check_lock()
         names = [entry.name for entry in entries]
         leaving = [name for name in names if session.root.stat(name)]
         guards.check_file_systems(session.root, leaving, session.facts.mounts)
         guards.check_in_use(session.root, leaving, session.facts, params["allow_in_use"])
         undo = None
-        if entries and not check_mode:
+        if (entries or cut) and not check_mode:
             with session.changing() as quarantine:
                 undo = _apply(quarantine, session.holder, params["run"])
     back = [{"name": entry.name, **listed(entry.before)} for entry in entries if entry.before]
@@ -37,7 +40,9 @@ def work(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
         "report": _report(params["root"], run, back, removed, undo),
         "diff": {
             "before": "".join(f"{name}\n" for name in leaving),
-            "after": "".join(f"{entry.name}  {described(entry.before)}\n" for entry in entries if entry.before),
+            "after": "".join(
+                f"{entry.name}  {described(entry.before)}\n" for entry in entries if entry.before
+            ),
             "before_header": f"{params['root']} now",
             "after_header": f"as before {run.name}" if run else "nothing to restore",
         },
@@ -45,12 +50,19 @@ def work(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
 
 
 def _plan(quarantine: Quarantine, name: str) -> tuple[Run | None, list[Entry]]:
+    # A restore that was cut off is finished first, even where all that is left is to say so.
+    cut = _cut(quarantine)
+    name = name or (cut.entries[0].source if cut else None) or ""
     run = choose(quarantine.runs(), name, quarantine.kept)
     return run, quarantine.kept(run) if run else []
 
 
+def _cut(quarantine: Quarantine) -> Run | None:
+    runs = quarantine.runs()
+    return next((run for run in runs if (run.kind, run.state) == ("restore", "open") and run.entries), None)
+
+
 def _apply(quarantine: Quarantine, holder: dict[str, Any], name: str) -> str | None:
-    # A restore that was killed is settled first; what it had not brought back is then still to do.
     mine = quarantine.begin("restore", holder)
     run, entries = _plan(quarantine, name)
     if run is not None and entries:
@@ -61,7 +73,9 @@ def _apply(quarantine: Quarantine, holder: dict[str, Any], name: str) -> str | N
     return mine.name if mine.entries else None
 
 
-def _report(root: str, run: Run | None, back: list[dict[str, Any]], removed: list[str], undo: str | None) -> str:
+def _report(
+    root: str, run: Run | None, back: list[dict[str, Any]], removed: list[str], undo: str | None
+) -> str:
     if run is None or not (back or removed):
         return f"Nothing to restore in {root}."
     lines = [f"⏪ Restore of {root}: as before {run.name}"]

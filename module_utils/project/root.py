@@ -11,8 +11,9 @@ import ctypes
 import errno
 import os
 import stat
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, Iterator
+from typing import Any
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NOREPLACE, _EXCHANGE = 1, 2  # flags of renameat2(2)
@@ -134,7 +135,9 @@ class Directory:
 
     def write_new(self, name: str, content: bytes, mode: int = 0o600) -> None:
         """Write a file that must not be there yet, and wait until it is on the disk."""
-        fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=self.fd)
+        fd = os.open(
+            name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=self.fd
+        )
         with os.fdopen(fd, "wb") as file:
             os.fchmod(fd, mode)
             self.give(fd)

@@ -1,26 +1,19 @@
-"""What the ``project_*`` modules have in common: the arguments, the guards, the lock and the run."""
+"""What the stages have in common: the arguments, the guards, the lock and the run."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Iterator
+from typing import Any
 
 from ansible.module_utils.project import guards, lock, machine
 from ansible.module_utils.project.guards import STATE, Facts
 from ansible.module_utils.project.quarantine import Quarantine
 from ansible.module_utils.project.root import Directory
 from ansible.module_utils.reporting import Problem
-
-# The options that every project_* module takes; documented in each.
-OPTIONS: dict[str, Any] = {
-    "root": {"type": "str", "required": True},
-    "protected": {"type": "list", "elements": "str", "required": True},
-    "holder": {"type": "dict", "required": True},
-}
-
 
 @dataclass
 class Session:

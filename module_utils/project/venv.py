@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import stat
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Callable, Mapping, Protocol, Sequence
+from typing import Any, Callable, Protocol
 
 from ansible.module_utils.project import indexes
 from ansible.module_utils.project.root import Directory
@@ -16,36 +17,47 @@ RECORD = ".reset.json"  # in the venv: what was asked when it was built, and wha
 STEP_SECONDS = 900.0  # no single command of a build takes longer on purpose
 _STALL_SECONDS = "10"  # an index that says nothing for so long has failed
 
-# Asked of an interpreter: who it is, what it holds, and whether that imports. Names come on standard input.
+# Asked of an interpreter: who it is, what it holds, and whether that imports. Names come on standard input. Each
+# package is imported by a process of its own, all at once: what crashes one says nothing of the others.
 PROBE = r"""
-import json, re, sys
+import json, os, re, sys
 asked = json.load(sys.stdin)
 answer = {"version": "%d.%d.%d" % sys.version_info[:3], "executable": sys.executable, "prefix": sys.prefix}
 answer["base"] = getattr(sys, "_base_executable", None) or sys.executable
+def plain(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+def modules(d):
+    names = (d.read_text("top_level.txt") or "").split()
+    if not names:
+        tops = {str(path).split("/")[0] for path in d.files or () if str(path).endswith((".py", ".so"))}
+        names = sorted({top.split(".")[0] for top in tops})
+    return [n for n in names if n.isidentifier() and not n.startswith("_") and n not in ("tests", "test")]
+def start(d):
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            from importlib import import_module
+            for module in modules(d):
+                import_module(module)
+        except BaseException as error:
+            text = "does not import: %s: %s" % (type(error).__name__, error)
+            os.write(writing, text[:300].encode("utf-8", "replace"))
+        os._exit(0)
+    os.close(writing)
+    return pid, reading
 if asked is not None:
-    from importlib import import_module, metadata
-    plain = lambda name: re.sub(r"[-_.]+", "-", name).lower()
+    from importlib import metadata
     found = {plain(d.metadata["Name"]): d for d in metadata.distributions() if d.metadata["Name"]}
     answer["installed"] = {name: d.version for name, d in found.items()}
-    answer["failed"] = {}
-    for name in asked:
-        d = found.get(plain(name))
-        if d is None:
-            answer["failed"][name] = "is not installed"
-            continue
-        text = d.read_text("top_level.txt")
-        if text:
-            modules = text.split()
-        else:
-            tops = {str(path).split("/")[0] for path in d.files or () if str(path).endswith((".py", ".so"))}
-            modules = sorted({top.split(".")[0] for top in tops})
-        modules = [m for m in modules if m.isidentifier() and not m.startswith("_") and m not in ("tests", "test")]
-        for module in modules:
-            try:
-                import_module(module)
-            except BaseException as error:
-                answer["failed"][name] = "does not import: %s: %s" % (type(error).__name__, str(error)[:300])
-                break
+    answer["failed"] = {name: "is not installed" for name in asked if plain(name) not in found}
+    started = {name: start(found[plain(name)]) for name in asked if plain(name) in found}
+    for name, (pid, reading) in started.items():
+        with open(reading, "rb") as pipe:
+            text = pipe.read().decode()
+        status = os.waitpid(pid, 0)[1]
+        if text or status:
+            answer["failed"][name] = text or "does not import: its import ended the interpreter (status %d)" % status
 print("\n" + json.dumps(answer))
 """
 
@@ -57,7 +69,12 @@ class Runner(Protocol):
     """
 
     def __call__(
-        self, argv: Sequence[str], *, env: Mapping[str, str | None] | None = None, text: str = "", seconds: float = 60.0
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str | None] | None = None,
+        text: str = "",
+        seconds: float = 60.0,
     ) -> tuple[int, str, str]: ...
 
 
@@ -124,7 +141,9 @@ def interpreter(run: Runner, wanted: Wanted) -> dict[str, Any]:
     """The interpreter to build with: its ``version`` as it says itself, and ``base``, its path."""
     answer = probe(run, wanted.python, None)
     if answer is None:
-        raise Problem(f"project_python {wanted.python!r} does not run on this host. Install it or set project_python.")
+        raise Problem(
+            f"project_python {wanted.python!r} does not run on this host. Install it or set project_python."
+        )
     if _numbers(answer["version"]) < _numbers(wanted.minimum):
         raise Problem(
             f"project_python {wanted.python!r} is Python {answer['version']}, below project_python_minimum"
@@ -227,10 +246,16 @@ def build(
         )
     with folder.enter("venv") as venv:
         _settle(venv, final)
-        record = {"asked": list(wanted.packages), "python": answer["version"], "installed": answer["installed"]}
+        record = {
+            "asked": list(wanted.packages),
+            "python": answer["version"],
+            "installed": answer["installed"],
+        }
         venv.write_new(RECORD, json.dumps(record, indent=1, sort_keys=True).encode() + b"\n", 0o644)
     warnings = [f"Package index passed over, {why}" for why in passed_over]
-    return Built("uv" if tool else "pip", indexes.masked(url), answer["version"], answer["installed"], warnings)
+    return Built(
+        "uv" if tool else "pip", indexes.masked(url), answer["version"], answer["installed"], warnings
+    )
 
 
 def _index_environment(url: str, own_index: Callable[[], dict[str, str]]) -> dict[str, str | None]:
@@ -238,7 +263,7 @@ def _index_environment(url: str, own_index: Callable[[], dict[str, str]]) -> dic
     environ: dict[str, str | None] = {
         "UV_HTTP_TIMEOUT": _STALL_SECONDS, "UV_HTTP_RETRIES": "1", "PIP_DEFAULT_TIMEOUT": _STALL_SECONDS,
         "PIP_RETRIES": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1", "PIP_NO_COMPILE": "1",
-        "UV_PYTHON_DOWNLOADS": "never", "UV_LINK_MODE": "copy", "UV_NO_PROGRESS": "1",
+        "UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1",
     }  # fmt: skip
     if not url:
         return {**environ, **indexes.uv_environment(own_index())}
@@ -260,7 +285,10 @@ def _install(
             [uv, "pip", "install", "--python", target, "--", *packages],
         ]
     else:
-        commands = [[python, "-m", "venv", path], [target, "-m", "pip", "install", "--quiet", "--", *packages[1:]]]
+        commands = [
+            [python, "-m", "venv", path],
+            [target, "-m", "pip", "install", "--quiet", "--", *packages[1:]],
+        ]
     for command in commands:
         code, out, err = run(command, env=environ, seconds=STEP_SECONDS)
         if code:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import stat
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, Iterator
+from typing import Any
 
 from ansible.module_utils.project import dotenv, lock, settings, venv
 from ansible.module_utils.project.clean import described
@@ -27,7 +28,9 @@ class Check:
     ok: bool
 
 
-def checks(root: Directory, artifacts: list[str], packages: list[str] | None, keys: list[str]) -> Iterator[Check]:
+def checks(
+    root: Directory, artifacts: list[str], packages: list[str] | None, keys: list[str]
+) -> Iterator[Check]:
     """The promises about a root's files.
 
     Args:
@@ -57,7 +60,9 @@ def _environment(root: Directory, packages: list[str]) -> Iterator[Check]:
     except (OSError, ValueError):
         record = {}
     asked = record.get("asked")
-    yield Check(f"{VENV} built and proven for", ", ".join(packages), ", ".join(asked or []), asked == packages)
+    yield Check(
+        f"{VENV} built and proven for", ", ".join(packages), ", ".join(asked or []), asked == packages
+    )
 
 
 def _settings(root: Directory, keys: list[str]) -> Iterator[Check]:
@@ -67,7 +72,9 @@ def _settings(root: Directory, keys: list[str]) -> Iterator[Check]:
     text = (root.read(DOTENV) or b"").decode("utf-8", "surrogateescape")
     seen = [statement.key for statement in dotenv.parse(text)]
     wrong = [key for key in keys if seen.count(key) != 1]
-    yield Check(f"{DOTENV} keys", "each once", f"not once: {', '.join(wrong)}" if wrong else "each once", not wrong)
+    yield Check(
+        f"{DOTENV} keys", "each once", f"not once: {', '.join(wrong)}" if wrong else "each once", not wrong
+    )
 
 
 def work(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
@@ -76,7 +83,11 @@ def work(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     expired: list[Run] = []
     with opened(params) as session:
         proofs = list(checks(session.root, params["artifacts"], params["packages"], params["keys"]))
-        failed = [f"{proof.name}: expected {proof.expected}, found {proof.found}" for proof in proofs if not proof.ok]
+        failed = [
+            f"{proof.name}: expected {proof.expected}, found {proof.found}"
+            for proof in proofs
+            if not proof.ok
+        ]
         if failed:
             raise Problem(
                 f"The reset of {params['root']} did not leave what it promises: {'; '.join(failed)}."

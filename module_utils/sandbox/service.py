@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -82,7 +82,7 @@ def _ensure(
         # Before anything is built, and in a plan too.
         postgres.require_free_port(port, postgres.loopback_addresses())
     if not check:
-        apply = {
+        apply: dict[str, Callable[[], object]] = {
             "initialise": lambda: cluster.initialise(user, password),
             "start": lambda: cluster.start(port, settings),
             "stop": cluster.stop,

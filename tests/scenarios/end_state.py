@@ -88,7 +88,9 @@ def test_foreign_lines_are_still_there() -> None:
     (old,) = ROOT.glob(".reset/runs/*/kept/.env")
     before, after = dotenv_values(old, interpolate=False), dotenv_values(ROOT / ".env", interpolate=False)
     own = {"DB_URL", "EODHD_API_TOKEN", "ENVIRONMENT", "DEBUG"}
-    foreign = {key: value for key, value in before.items() if key not in own and not key.startswith("POSTGRES_")}
+    foreign = {
+        key: value for key, value in before.items() if key not in own and not key.startswith("POSTGRES_")
+    }
     assert len(foreign) >= 3
     assert {key: after.get(key) for key in foreign} == foreign
 

@@ -22,7 +22,8 @@ author: [The project's maintainers]
 
 EXAMPLES = r"""
 - name: Move the legacy artifacts away
-  project_clean:
+  project_reset:
+    stage: clean
     holder: "{{ lookup('reset_holder') }}"
 """
 
@@ -58,7 +59,9 @@ class LookupModule(LookupBase):  # type: ignore[misc]
 
 def _is_ansible(process: psutil.Process) -> bool:
     words = process.info["cmdline"] or []
-    return process.pid == os.getpid() or any(os.path.basename(word).startswith("ansible") for word in words[:2])
+    return process.pid == os.getpid() or any(
+        os.path.basename(word).startswith("ansible") for word in words[:2]
+    )
 
 
 def _identity(process: psutil.Process) -> str:

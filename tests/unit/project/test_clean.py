@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.project import clean, restore, verify
+from ansible.module_utils.project.quarantine import Quarantine
 from ansible.module_utils.reporting import Problem
 
 from tests.unit.project.conftest import picture
@@ -109,3 +110,21 @@ def test_unfinished_run_of_another_controller_keeps_out(params: dict[str, Any], 
     with pytest.raises(Problem, match="Another reset of"):
         clean.work({**params, "holder": rival}, check_mode=False)
     assert (polluted / "bin").is_dir()
+
+
+def test_restore_that_was_cut_off_at_its_end_goes_no_further_back(
+    params: dict[str, Any], polluted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clean.work(params, check_mode=False)
+    close(params)
+    (polluted / "bin").mkdir()
+    before = picture(polluted)
+    clean.work(params, check_mode=False)
+    close(params)
+    with monkeypatch.context() as cut:
+        cut.setattr(Quarantine, "close", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            restore.work({**params, "run": ""}, check_mode=False)
+    assert not restore.work({**params, "run": ""}, check_mode=False)["changed"]
+    assert picture(polluted) == before
+    assert restore.work({**params, "run": ""}, check_mode=False)["changed"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 from ansible.module_utils.project import dotenv
@@ -117,6 +116,20 @@ def test_foreign_statements_survive_and_ours_are_read_back(old: bytes) -> None:
         except UnicodeDecodeError:
             return
         assert {key: found[key] for key in VALUES} == VALUES
+
+
+@settings(max_examples=500, deadline=None)
+@given(files)
+def test_comments_survive_in_order(old: bytes) -> None:
+    def comments(content: bytes) -> list[str]:
+        statements = dotenv.parse(content.decode("utf-8", "surrogateescape").lstrip("\ufeff"))
+        return [s.text.strip() for s in statements if s.valid and s.key is None and s.text.strip()]
+
+    try:
+        after = iter(comments(dotenv.plan(old, SECTIONS).content))
+    except Problem:
+        assume(False)
+    assert all(comment in after for comment in comments(old))
 
 
 @settings(max_examples=1000, deadline=None)

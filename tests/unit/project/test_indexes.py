@@ -53,11 +53,14 @@ def test_index_is_passed_over_with_a_reason(answer: bytes | Exception, why: str)
 
 @pytest.mark.parametrize("url", ["", "file:///wheels"])
 def test_only_an_index_on_the_net_is_asked(url: str) -> None:
-    assert refusal(AssertionError("asked"), url) is None  # type: ignore[arg-type]
+    assert refusal(AssertionError("asked"), url) is None
 
 
 def test_stronger_configuration_wins() -> None:
-    files = ["[global]\nindex-url = https://weak/\ncert = /a.pem\n", "[install]\nindex_url = https://strong/\n"]
+    files = [
+        "[global]\nindex-url = https://weak/\ncert = /a.pem\n",
+        "[install]\nindex_url = https://strong/\n",
+    ]
     settings = indexes.pip_settings(files, {"PIP_CERT": "/b.pem"})
     assert settings == {"index-url": "https://strong/", "cert": "/b.pem"}
 

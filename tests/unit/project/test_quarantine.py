@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -139,15 +140,18 @@ def test_cut_between_any_two_moves_is_settled(
 
     monkeypatch.setattr(Directory, "move", counted(move))
     monkeypatch.setattr(Directory, "exchange", counted(exchange) if atomic else lambda *_: False)
-    try:
+    with contextlib.suppress(Killed):
         restore(quarantine, reset(quarantine, polluted))
-    except Killed:
-        pass
     left = -1
     quarantine.close(quarantine.begin("restore", HOLDER))
     for name in ("bin", "include", "venv"):
-        places = [polluted / name, *(folder / "kept" / name for folder in (polluted / ".reset/runs").iterdir())]
-        old = [path for path in places if path.is_symlink() or (path.exists() and not (path / "new").exists())]
+        places = [
+            polluted / name,
+            *(folder / "kept" / name for folder in (polluted / ".reset/runs").iterdir()),
+        ]
+        old = [
+            path for path in places if path.is_symlink() or (path.exists() and not (path / "new").exists())
+        ]
         assert len(old) == 1, name
     while run := choose(quarantine.runs(), "", quarantine.kept):
         restore(quarantine, run)

@@ -14,8 +14,14 @@ from ansible.module_utils.reporting import Problem
 
 @pytest.fixture
 def asked(params: dict[str, Any]) -> dict[str, Any]:
-    """Parameters of the module project_dotenv."""
-    connection = {"host": "localhost", "port": 5432, "user": "postgres", "password": "it's", "database": "nexus"}
+    """Parameters of the stage dotenv."""
+    connection = {
+        "host": "localhost",
+        "port": 5432,
+        "user": "postgres",
+        "password": "it's",
+        "database": "nexus",
+    }
     keys = {"api_keys": {"EODHD_API_TOKEN": "demo"}, "flags": {"DEBUG": False}, "extra": {}}
     return {**params, "connection": connection, **keys}
 

@@ -117,7 +117,9 @@ def test_other_python_is_a_reason(tmp_path: Path) -> None:
 
 def test_rebuild_is_a_reason(tmp_path: Path) -> None:
     made(tmp_path)
-    assert outdated(tmp_path, Wanted(sys.executable, "3.9", ["psutil"], rebuild=True)) == ["project_rebuild is set"]
+    assert outdated(tmp_path, Wanted(sys.executable, "3.9", ["psutil"], rebuild=True)) == [
+        "project_rebuild is set"
+    ]
 
 
 class FakeTools:
@@ -129,7 +131,12 @@ class FakeTools:
         self.commands: list[list[str]] = []
 
     def __call__(
-        self, argv: Sequence[str], *, env: Mapping[str, str | None] | None = None, text: str = "", seconds: float = 60.0
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str | None] | None = None,
+        text: str = "",
+        seconds: float = 60.0,
     ) -> tuple[int, str, str]:
         self.commands.append(list(argv))
         if "-c" in argv:

@@ -28,7 +28,11 @@ def finished(tmp_path: Path) -> Path:
 
 def failures(root: Path) -> list[str]:
     with Directory.open(str(root)) as opened:
-        return [check.name for check in verify.checks(opened, ["lib64", "venv"], ["redis"], ["A", "B"]) if not check.ok]
+        return [
+            check.name
+            for check in verify.checks(opened, ["lib64", "venv"], ["redis"], ["A", "B"])
+            if not check.ok
+        ]
 
 
 def test_every_promise_is_kept(finished: Path) -> None:

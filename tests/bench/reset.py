@@ -1,0 +1,93 @@
+"""The reset against the plain recipe, and against a play with one ping; all in one run, on one machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
+PACKAGES = ["pandas", "sqlalchemy", "psycopg2-binary", "requests", "redis", "python-dotenv"]
+ROUNDS_COLD, ROUNDS_WARM = 3, 7
+
+
+def run(argv: list[str], home: Path) -> None:
+    """Run a command to its end with a home of its own; nothing is cached there at first."""
+    environment = {**os.environ, "HOME": str(home), "XDG_CACHE_HOME": str(home / ".cache")}
+    environment.pop("ANSIBLE_CONFIG", None)
+    done = subprocess.run(
+        argv, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False, timeout=600
+    )
+    if done.returncode:
+        raise SystemExit(f"{' '.join(argv)} failed:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
+
+
+def seconds(work: Callable[[], None]) -> float:
+    """How long it takes."""
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun
+
+
+def main() -> str:
+    """Measure, and return the section for docs/benchmarks.md."""
+    folder = Path(tempfile.mkdtemp(prefix="bench-"))
+    sandbox = REPOSITORY / ".sandbox-bench"
+    options = ["-e", f"sandbox_dir={sandbox}", "-e", "sandbox_port=54331"]
+    # The host's own index for both: the recipe knows no other.
+    own_index = ["-e", '{"project_index_urls": [""]}']
+    homes = iter(range(1000))
+
+    def play(name: str, *more: str) -> Callable[[], None]:
+        home = folder / f"home{next(homes)}"
+        home.mkdir()
+        return lambda: run(["ansible-playbook", f"{name}.yml", *options, *own_index, *more], home)
+
+    def recipe() -> None:
+        home, root = folder / f"home{next(homes)}", folder / "recipe"
+        home.mkdir()
+        shutil.rmtree(root, ignore_errors=True)
+        run([sys.executable, "-m", "venv", str(root / "venv")], home)
+        run([str(root / "venv/bin/pip"), "install", "--quiet", *PACKAGES], home)
+
+    def warm(work: Callable[[], None]) -> float:
+        work()
+        return statistics.median(seconds(work) for _ in range(ROUNDS_WARM))
+
+    try:
+        cold: dict[str, list[float]] = {"reset": [], "recipe": []}
+        for _ in range(ROUNDS_COLD):
+            play("playbooks/sandbox", "-e", "sandbox_repollute=true")()
+            cold["reset"].append(seconds(play("playbooks/reset")))
+            cold["recipe"].append(seconds(recipe))
+        reset, plain = (statistics.median(cold[name]) for name in ("reset", "recipe"))
+        again = warm(play("playbooks/reset"))
+        health = warm(play("playbooks/reset", "--tags", "health"))
+        ping = warm(play("tests/bench/ping"))
+    finally:
+        play("playbooks/sandbox", "-e", "sandbox_state=absent")()
+        shutil.rmtree(folder, ignore_errors=True)
+    rows = [
+        ("cold reset: clean, venv, `.env`, database, health", reset, "plain recipe: venv and pip alone", plain, 0.4),
+        ("second reset, nothing to do", again, "play with one ping", ping, 5.0),
+        ("`--tags health`", health, "play with one ping", ping, 2.0),
+    ]
+    table = "".join(
+        f"| {ours} | {mine:.2f} s | {rival} | {theirs:.2f} s | {mine / theirs:.2f} | ≤ {bound} |\n"
+        for ours, mine, rival, theirs, bound in rows
+    )
+    return (
+        "## Reset\n\n"
+        f"Medians of {ROUNDS_COLD} cold runs (empty caches for both, the host's own index) and {ROUNDS_WARM} warm runs.\n\n"
+        f"| Ours | | Against | | Ratio | Aim |\n|---|---|---|---|---|---|\n{table}"
+    )
+
+
+if __name__ == "__main__":
+    print(main())

@@ -1,0 +1,99 @@
+"""Runs the stages of a reset, or a restore, in a process that can be killed at any of its operations.
+
+The stages are the modules' own ``work`` functions; only the call through Ansible is left out. Every operation that
+changes the disk, and every program that is started, is a point: ``kill_at`` N kills the whole process group before
+the N-th one. Reads one JSON object from standard input, prints one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ansible.module_utils
+
+ansible.module_utils.__path__.append(str(Path(__file__).resolve().parent.parent.parent / "module_utils"))
+
+from ansible.module_utils.project import clean, environment, preflight, restore, settings, verify
+from ansible.module_utils.project import root as root_module
+from ansible.module_utils.reporting import Problem
+
+CHANGING = ("rename", "mkdir", "rmdir", "unlink", "pwrite", "truncate", "fsync", "fchmod", "fchown")
+
+
+class Points:
+    """Counts operations and kills at one of them."""
+
+    def __init__(self, kill_at: int | None) -> None:
+        self.passed = 0
+        self.kill_at = kill_at
+
+    def wrap(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        def operation(*args: Any, **kwargs: Any) -> Any:
+            if self.passed == self.kill_at:
+                kill()
+            self.passed += 1
+            return real(*args, **kwargs)
+
+        return operation
+
+    def install(self) -> None:
+        for name in CHANGING:
+            setattr(os, name, self.wrap(getattr(os, name)))
+        real_open = os.open
+        counted_open = self.wrap(real_open)
+
+        def opening(path: Any, flags: int, *args: Any, **kwargs: Any) -> int:
+            chosen = counted_open if flags & os.O_CREAT else real_open
+            return int(chosen(path, flags, *args, **kwargs))
+
+        os.open = opening  # type: ignore[assignment]
+        root_module._renameat2 = self.wrap(root_module._renameat2)
+        subprocess.run = self.wrap(subprocess.run)  # type: ignore[assignment]
+
+
+def kill() -> None:
+    os.killpg(0, signal.SIGKILL)
+
+
+def main() -> None:
+    job = json.load(sys.stdin)
+    params, check_mode = job["params"], job.get("check", False)
+    warnings: list[str] = []
+    stages: dict[str, Callable[[], dict[str, Any]]] = {
+        "preflight": lambda: preflight.work(params, warnings.append),
+        "clean": lambda: clean.work(params, check_mode),
+        "venv": lambda: environment.work(params, check_mode, warnings.append),
+        "dotenv": lambda: settings.work(params, check_mode, warnings.append),
+        "verify": lambda: verify.work(params, check_mode),
+        "restore": lambda: restore.work(params, check_mode),
+    }
+    if job.get("uid"):
+        os.setgroups([])
+        os.setgid(job["uid"])
+        os.setuid(job["uid"])
+    points = Points(job.get("kill_at"))
+    points.install()
+    if job.get("kill_after") is not None:
+        timer = threading.Timer(job["kill_after"], kill)
+        timer.daemon = True
+        timer.start()
+    changed, problem = [], None
+    try:
+        for stage in job["stages"]:
+            if stages[stage]()["changed"]:
+                changed.append(stage)
+    except Problem as error:
+        problem = str(error)
+    print(json.dumps({"changed": changed, "problem": problem, "points": points.passed, "warnings": warnings}))
+
+
+if __name__ == "__main__":
+    main()

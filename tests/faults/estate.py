@@ -1,0 +1,170 @@
+"""A root to hurt, and what must hold whatever happened to it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+DRIVER = Path(__file__).with_name("driver.py")
+ARTIFACTS = ["bin", "lib", "lib64", "include", "pyvenv.cfg", "venv"]
+RESET = ["preflight", "clean", "venv", "dotenv", "verify"]
+NEW_PASSWORD = "new-Pa$s'word"
+HOLDER = {"controller": "control/1", "user": "ops"}
+
+
+@dataclass
+class Outcome:
+    """What the driver printed; ``killed`` where it could not."""
+
+    killed: bool
+    changed: list[str] = field(default_factory=list)
+    problem: str | None = None
+    points: int = 0
+    warnings: list[str] = field(default_factory=list)
+
+
+class Estate:
+    """A project root with artifacts, protected paths and foreign settings."""
+
+    def __init__(self, root: Path, index_url: str) -> None:
+        self.root = root
+        self.params: dict[str, Any] = {
+            "root": str(root), "protected": ["src", "docs"], "artifacts": ARTIFACTS, "allow_in_use": False,
+            "python": sys.executable, "python_minimum": "3.9", "packages": ["sound"], "index_urls": [index_url],
+            "rebuild": False, "space_mb": 1, "keep": 5, "keep_days": 90, "run": "",
+            "connection": {"host": "db", "port": 1, "user": "u", "password": NEW_PASSWORD, "database": "d"},
+            "api_keys": {"EODHD_API_TOKEN": "demo"}, "flags": {"DEBUG": False}, "extra": {},
+            "keys": ["DB_URL", "DEBUG"],
+        }  # fmt: skip
+        self._number = 100
+        self.old_dotenv = b""
+
+    def pollute(self) -> None:
+        """Lay out the protected paths and the mess; a venv that is there stays."""
+        for folder in ("src/deep", "docs", "bin", "lib/deep", "include"):
+            (self.root / folder).mkdir(parents=True, exist_ok=True)
+        (self.root / "src/deep/model.bin").write_bytes(os.urandom(40_000))
+        (self.root / "docs/notes.md").write_text("irreplaceable\n")
+        (self.root / "bin/deploy.sh").write_text("#!/bin/sh\necho somebody's own\n")
+        (self.root / "lib/deep/data").write_bytes(os.urandom(20_000))
+        if not os.path.lexists(self.root / "lib64"):
+            (self.root / "lib64").symlink_to("lib")
+        (self.root / "pyvenv.cfg").write_text("version = 3.6.8\n")
+        (self.root / ".env").write_text("# theirs\nAI_PROVIDER=kept\nDEBUG=true\n")
+        self.old_dotenv = (self.root / ".env").read_bytes()
+
+    def run(self, stages: list[str], kill_at: int | None = None, **job: Any) -> Outcome:
+        """Run stages in a process group of their own, as a new run of Ansible each time."""
+        self._number += 1
+        process = f"{self._number} 1.00"
+        holder = {**HOLDER, "pid": self._number, "process": process, "alive": [process]}
+        overrides, python = job.pop("params", {}), job.pop("interpreter", sys.executable)
+        text = json.dumps(
+            {
+                "params": {**self.params, "holder": holder, **overrides},
+                "stages": stages,
+                "kill_at": kill_at,
+                **job,
+            }
+        )
+        environment = {"PATH": os.environ["PATH"], "HOME": str(self.root.parent), "LANG": "C.UTF-8"}
+        if python != sys.executable:
+            environment["PYTHONPATH"] = os.pathsep.join(sys.path)  # for Ansible's own files
+        done = subprocess.run(
+            [python, str(DRIVER)], input=text, capture_output=True, text=True, timeout=120, check=False,
+            start_new_session=True, env=environment,
+        )  # fmt: skip
+        if done.returncode < 0:
+            return Outcome(killed=True)
+        assert done.returncode == 0, done.stderr
+        return Outcome(killed=False, **json.loads(done.stdout))
+
+    def treasure(self) -> dict[str, tuple[tuple[int, int], int]]:
+        """Identity and bytes of each artifact that stands in the root, the venv aside."""
+        found = {}
+        for name in ARTIFACTS:
+            path = self.root / name
+            if name != "venv" and os.path.lexists(path):
+                found[name] = (_identity(path), _bytes(path))
+        return found
+
+    def lost(self, treasure: dict[str, tuple[tuple[int, int], int]]) -> int:
+        """Bytes of ``treasure`` that are not exactly once in place or in quarantine."""
+        lost = 0
+        for name, (identity, size) in treasure.items():
+            places = [self.root / name, *(kept / name for kept in self.root.glob(".reset/runs/*/kept"))]
+            where = [path for path in places if os.path.lexists(path) and _identity(path) == identity]
+            if len(where) != 1 or _bytes(where[0]) != size:
+                lost += max(size, 1)
+        return lost
+
+    def closed(self, kind: str) -> bool:
+        """Whether the last run is of this kind and says that it is done."""
+        manifests = [json.loads(path.read_text()) for path in self.root.glob(".reset/runs/*/manifest.json")]
+        last = max(manifests, key=lambda manifest: float(manifest["started"]))
+        return (last["kind"], last["state"]) == (kind, "closed")
+
+    def works(self) -> bool:
+        """Whether the venv in place is whole: its python, its package, its console script."""
+        venv = self.root / "venv"
+        commands = [
+            [f"{venv}/bin/python", "-c", "import sound"],
+            [f"{venv}/bin/sound-hello"],
+            ["sh", "-c", f". {venv}/bin/activate && python -c 'import sound'"],
+        ]
+        return all(_succeeds(command) for command in commands)
+
+    def picture(self) -> dict[str, tuple[int, bytes]]:
+        """Every path but the private folder: mode and content or target."""
+        seen = {}
+        for folder, folders, files in os.walk(self.root):
+            if folder == str(self.root) and ".reset" in folders:
+                folders.remove(".reset")
+            # What an interpreter caches while it is asked whether it works is nobody's data.
+            folders[:] = [name for name in folders if name != "__pycache__"]
+            for name in folders + files:
+                path = Path(folder, name)
+                link = path.is_symlink()
+                content = (
+                    os.fsencode(os.readlink(path)) if link else path.read_bytes() if path.is_file() else b""
+                )
+                seen[str(path.relative_to(self.root))] = (
+                    path.lstat().st_mode,
+                    hashlib.sha256(content).digest(),
+                )
+        return seen
+
+    def protected(self) -> dict[str, tuple[int, bytes]]:
+        """The picture of the protected paths alone."""
+        return {
+            path: value for path, value in self.picture().items() if path.split("/")[0] in ("src", "docs")
+        }
+
+    def remove(self) -> None:
+        """Take all of it away, for the next case at the same path."""
+        shutil.rmtree(self.root, ignore_errors=True)
+
+
+def _succeeds(command: list[str]) -> bool:
+    try:
+        return subprocess.run(command, capture_output=True, timeout=30, check=False).returncode == 0
+    except OSError:
+        return False
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.lstat()
+    return found.st_dev, found.st_ino
+
+
+def _bytes(path: Path) -> int:
+    if path.is_symlink() or not path.is_dir():
+        return path.lstat().st_size
+    return sum(entry.lstat().st_size for entry in path.rglob("*") if not entry.is_dir())

@@ -1,0 +1,176 @@
+"""SIGKILL of the whole process group, at points spread over a reset and over a restore.
+
+``FAULTS=full`` tries every point that there is; otherwise a spread of them that fits into ``make test``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.faults.conftest import FIGURES
+from tests.faults.estate import RESET, Estate
+from tests.faults.wheels import Index
+
+FULL = os.environ.get("FAULTS") == "full"
+
+
+def spread(count: int, wanted: int) -> list[int]:
+    """``wanted`` points out of ``count``, evenly; all of them in full."""
+    if FULL or wanted >= count:
+        return list(range(count))
+    return sorted({round(index * (count - 1) / (wanted - 1)) for index in range(wanted)})
+
+
+def with_old_environment(estate: Estate) -> None:
+    """A root whose environment works and is due for another one, and whose mess is back."""
+    estate.pollute()
+    assert estate.run(RESET).problem is None
+    estate.pollute()
+    estate.params["rebuild"] = True
+
+
+def without_environment(estate: Estate) -> None:
+    estate.pollute()
+
+
+def reset_done(estate: Estate) -> None:
+    with_old_environment(estate)
+    assert estate.run(RESET).problem is None
+    estate.params["rebuild"] = False
+
+
+def problems_of_reset(estate: Estate, had_environment: bool, kill_at: int | None, **job: float) -> list[str]:
+    """Kill a reset and say what does not hold; the faults of the next runs are faults of this one."""
+    protected, treasure, old = estate.protected(), estate.treasure(), estate.old_dotenv
+    outcome = estate.run(RESET, kill_at, **job)
+    wrong = _held(estate, protected, treasure, had_environment)
+    if outcome.killed and (estate.root / ".env").read_bytes() != old and not _new_dotenv(estate):
+        wrong.append(".env is neither the old nor the new one")
+    following = estate.run(RESET)
+    if following.problem:
+        wrong.append(f"the next run stops: {following.problem}")
+    estate.params["rebuild"] = False
+    again = estate.run(RESET)
+    if again.changed or again.problem:
+        wrong.append(f"the run after the next is not quiet: {again}")
+    wrong += _held(estate, protected, treasure, True)
+    if not _new_dotenv(estate):
+        wrong.append(".env is not the new one in the end")
+    return wrong
+
+
+def _held(estate: Estate, protected: object, treasure: object, environment: bool) -> list[str]:
+    wrong = []
+    if estate.protected() != protected:
+        wrong.append("protected paths differ")
+    lost = estate.lost(treasure)  # type: ignore[arg-type]
+    FIGURES["lost"] += lost
+    if lost:
+        wrong.append(f"{lost} bytes lost or doubled")
+    if (environment or os.path.lexists(estate.root / "venv")) and not estate.works():
+        wrong.append("the environment does not work")
+    return wrong
+
+
+def _new_dotenv(estate: Estate) -> bool:
+    content = (estate.root / ".env").read_bytes()
+    return content.startswith(b"# theirs\nAI_PROVIDER=kept\n") and b"DEBUG=false\n" in content
+
+
+def problems_of_restore(estate: Estate, before: dict[str, tuple[int, bytes]], kill_at: int) -> list[str]:
+    """Kill a restore of the last reset and finish it by another one."""
+    protected, treasure = estate.protected(), estate.treasure()
+    estate.run(["restore"], kill_at)
+    wrong = _held(estate, protected, treasure, True)
+    if not estate.closed("restore"):
+        following = estate.run(["restore"])
+        if following.problem:
+            wrong.append(f"the next restore stops: {following.problem}")
+    if estate.picture() != before:
+        wrong.append("the tree is not the one before the reset")
+    again = estate.run(["restore"])
+    while again.changed and not again.problem:
+        again = estate.run(["restore"])  # the resets before that one
+    if again.problem:
+        wrong.append(f"an earlier reset does not come back: {again.problem}")
+    return wrong
+
+
+def try_all(
+    folder: Path, wheels: Index, points: Iterable[int], case: Callable[[Estate, int], list[str]]
+) -> dict[int, list[str]]:
+    """Each point on an estate of its own, two at a time."""
+
+    def one(point: int) -> tuple[int, list[str]]:
+        estate = Estate(folder / f"point{point}" / "project", wheels.url())
+        try:
+            return point, case(estate, point)
+        finally:
+            shutil.rmtree(folder / f"point{point}", ignore_errors=True)
+
+    with ThreadPoolExecutor(max(2, os.cpu_count() or 1)) as pool:
+        results = dict(pool.map(one, points))
+    FIGURES["points"] += len(results)
+    FIGURES["survived"] += sum(not wrong for wrong in results.values())
+    return {point: wrong for point, wrong in results.items() if wrong}
+
+
+@pytest.mark.timeout(3000)
+def test_killed_reset_loses_nothing_without_an_old_environment(
+    tmp_path: Path, wheels: Index, estate: Estate
+) -> None:
+    count = estate.run(RESET).points
+    assert count > 100
+
+    def case(hurt: Estate, point: int) -> list[str]:
+        without_environment(hurt)
+        return problems_of_reset(hurt, False, point)
+
+    assert try_all(tmp_path, wheels, spread(count, 35), case) == {}
+
+
+@pytest.mark.timeout(3000)
+def test_killed_reset_loses_nothing_with_an_old_environment(
+    tmp_path: Path, wheels: Index, estate: Estate
+) -> None:
+    with_old_environment(estate)
+    count = estate.run(RESET).points
+    assert count > 100
+
+    def case(hurt: Estate, point: int) -> list[str]:
+        with_old_environment(hurt)
+        return problems_of_reset(hurt, True, point)
+
+    assert try_all(tmp_path, wheels, spread(count, 35), case) == {}
+
+
+@pytest.mark.timeout(3000)
+def test_reset_killed_while_it_builds_loses_nothing(tmp_path: Path, wheels: Index) -> None:
+    """Between the points: wherever the programs that build happen to be."""
+
+    def case(hurt: Estate, point: int) -> list[str]:
+        with_old_environment(hurt)
+        return problems_of_reset(hurt, True, None, kill_after=0.15 + 0.02 * point)
+
+    assert try_all(tmp_path, wheels, range(40 if FULL else 12), case) == {}
+
+
+@pytest.mark.timeout(3000)
+def test_killed_restore_loses_nothing(tmp_path: Path, wheels: Index, estate: Estate) -> None:
+    reset_done(estate)
+    count = estate.run(["restore"]).points
+    assert count > 30
+
+    def case(hurt: Estate, point: int) -> list[str]:
+        with_old_environment(hurt)
+        before = hurt.picture()
+        assert hurt.run(RESET).problem is None
+        return problems_of_restore(hurt, before, point)
+
+    assert try_all(tmp_path, wheels, spread(count, 24), case) == {}

@@ -1,0 +1,39 @@
+"""What is read from the machine."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from ansible.module_utils.project import machine
+
+
+def test_mount_point_with_a_space_is_read_as_it_is() -> None:
+    assert re.sub(r"\\([0-7]{3})", machine._octal, r"/mnt/my\040disk\134x") == "/mnt/my disk\\x"
+
+
+def test_root_of_the_file_system_is_a_mount_point() -> None:
+    assert "/" in machine.mounts()
+
+
+def test_process_is_found_by_the_name_that_it_was_started_with(tmp_path: Path) -> None:
+    """A venv's python is a link: the program behind it is elsewhere."""
+    link = tmp_path / "python"
+    link.symlink_to(sys.executable)
+    with subprocess.Popen(["./python", "-c", "input()"], cwd=tmp_path, stdin=subprocess.PIPE) as process:
+        time.sleep(0.2)
+        found = {pid: paths for _, pid, paths in machine.processes()}
+        process.kill()
+    assert str(link) in found[process.pid]
+
+
+def test_own_process_is_left_out() -> None:
+    assert os.getpid() not in {pid for _, pid, _ in machine.processes()}
+
+
+def test_own_home_is_a_home() -> None:
+    assert os.path.normpath(os.path.expanduser("~")) in machine.homes()
