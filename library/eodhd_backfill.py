@@ -124,7 +124,7 @@ options:
   workers:
     description: Requests under way at the same time, at most.
     type: int
-    default: 16
+    default: 24
   interpreter:
     description:
       - A Python with psycopg2 and requests, usually C(bin/python) of the project's venv. The module continues
@@ -291,7 +291,7 @@ def main() -> None:
             "force": {"type": "bool", "default": False},
             "partial": {"type": "bool", "default": False},
             "accept": {"type": "list", "elements": "str", "choices": list(ACCEPTABLE), "default": []},
-            "workers": {"type": "int", "default": 16},
+            "workers": {"type": "int", "default": 24},
             "interpreter": {"type": "path"},
             "progress_path": {"type": "path"},
         },

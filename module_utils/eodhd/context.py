@@ -51,7 +51,7 @@ class Request:
     force: bool = False
     partial: bool = False
     accept: frozenset[str] = frozenset()
-    workers: int = 16
+    workers: int = 24
     check: bool = False
     progress_path: str | None = None
 

@@ -241,6 +241,7 @@ def main(*wanted: str) -> str:
         for title, part in PARTS.items():
             if not wanted or title in wanted:
                 sections.append(f"### {title}\n\n{part(server, standin)}\n")
+                print(sections[-1], file=sys.stderr, flush=True)
     return "\n".join(sections)
 
 

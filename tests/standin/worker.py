@@ -1,13 +1,12 @@
-"""A backfill in a process of its own, to be killed and measured: ``python -m standin.worker '{…}'``.
+"""A backfill in a process of its own, to be killed and measured: ``python -m standin.worker``.
 
-Takes the request as JSON, prints the result as JSON with the process's peak memory and the seconds it took.
+Takes the request as JSON on its input, prints the result as JSON with the process's peak memory and the seconds it took.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -22,13 +21,19 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 def start(server: Any, **options: Any) -> subprocess.Popen[str]:
     """Start a backfill; its output is one line of JSON."""
     request = json.dumps({"server": asdict(server), **options}, default=str)
-    return subprocess.Popen(
-        [sys.executable, "-m", "standin.worker", request],
+    process = subprocess.Popen(
+        [sys.executable, "-m", "standin.worker"],
         env={**os.environ, "PYTHONPATH": str(ROOT / "tests")},
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+    assert process.stdin
+    with process.stdin:
+        process.stdin.write(request)
+    process.stdin = None
+    return process
 
 
 def finish(process: subprocess.Popen[str], timeout: float = 120) -> dict[str, Any]:
@@ -49,7 +54,7 @@ def main() -> None:
     from ansible.module_utils.eodhd.context import Request
     from ansible.module_utils.reporting import Problem
 
-    options = json.loads(sys.argv[1])
+    options = json.load(sys.stdin)
     options["server"] = Server(**options["server"])
     for name in ("first", "last"):
         options[name] = date.fromisoformat(options[name]) if options.get(name) else None
@@ -59,7 +64,9 @@ def main() -> None:
     except Problem as problem:
         result = {**problem.details, "problem": str(problem)}
     result["seconds"] = time.perf_counter() - began
-    result["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    # Not ru_maxrss: that of the parent survives the exec.
+    status = Path("/proc/self/status").read_text()
+    result["peak_mb"] = int(status.split("VmHWM:")[1].split()[0]) / 1024
     print(json.dumps(result))
 
 
