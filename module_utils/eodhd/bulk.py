@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from ansible.module_utils.eodhd import plan as planning
@@ -31,7 +32,7 @@ ON CONFLICT (symbol) DO UPDATE SET run = EXCLUDED.run,
   {", ".join(f"{name} = EXCLUDED.{name}" for name in LISTED.split(", "))}
 WHERE ({", ".join(f"l.{name}" for name in LISTED.split(", "))})
   IS DISTINCT FROM ({", ".join(f"EXCLUDED.{name}" for name in LISTED.split(", "))})
-"""
+"""  # noqa: S608 - our own names
 # Only what differs reaches the upsert: one that finds nothing to do would still mark the row as locked.
 REGISTER = """
 INSERT INTO assets AS a (symbol, exchange, asset_type, is_active)
@@ -57,8 +58,8 @@ def daily(context: Context) -> dict[str, Any]:
         result: tuple[Answer, Parsed | None] = context.client.get(
             f"eod-bulk-last-day/{exchange}",
             lambda body: parser.bulk(body, exchange, context.request.last),
-            cost=planning.BULK_CALLS,
-            date=context.request.last,
+            {"date": context.request.last},
+            planning.BULK_CALLS,
         )
         return result
 
@@ -103,8 +104,8 @@ def register(context: Context) -> dict[str, Any]:
         for delisted in (0, 1):
             answer, parsed = context.client.get(
                 f"exchange-symbol-list/{exchange}",
-                lambda body, gone=bool(delisted): listing(body, exchange, gone),
-                delisted=delisted or None,
+                partial(listing, exchange=exchange, delisted=bool(delisted)),
+                {"delisted": delisted or None},
             )
             calls, requests = calls + answer.calls, requests + answer.requests
             if answer.outcome is not None:

@@ -24,7 +24,7 @@ CHUNK = 1 << 18
 LARGEST = 256 << 20
 
 
-class Stop(Problem):  # type: ignore[misc]
+class Stop(Problem):
     """No further request makes sense in this run.
 
     Attributes:
@@ -147,15 +147,15 @@ class Client:
         self._session.close()
 
     def get(
-        self, path: str, usable: Callable[[bytes], Any], cost: int = 1, **query: Any
+        self, path: str, usable: Callable[[bytes], Any], query: Mapping[str, Any] | None = None, cost: int = 1
     ) -> tuple[Answer, Any]:
         """Make one call, repeating it within the bounds of the policy.
 
         Args:
             path: below the base URL, its parts separated by ``/``.
             usable: reads a body; raises ``ValueError`` where it is not what was asked for.
+            query: further parameters; those that are None are left out.
             cost: calls that the account is charged for an answer.
-            query: further parameters.
 
         Returns:
             tuple: the answer, and what ``usable`` made of its body.
@@ -168,7 +168,7 @@ class Client:
         while True:
             self._budget.acquire()
             sent += 1
-            status, body, retry_after, fault = self._send(path, query)
+            status, body, retry_after, fault = self._send(path, query or {})
             if status in _STOPS:
                 raise Stop(*_STOPS[status])
             if status in _OUTCOMES:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import signal
 import socket
@@ -11,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, timezone
+from functools import partial
 from typing import Any, Callable
 
 from ansible.module_utils.database import tables
@@ -135,13 +137,13 @@ class Context:
 
     def quota(self) -> Quota:
         """Ask what the account has left today; an account that may not know is taken as unknown."""
-        answer, user = self.client.get("user", _json)
+        answer, user = self.client.get("user", json.loads)
         return quota(user if answer.outcome is None else None, self.today)
 
     def counts(self) -> dict[str, int | None]:
         """Count both tables; None where that takes too long."""
 
-        def work(cursor: Any, table: str) -> int:
+        def work(table: str, cursor: Any) -> int:
             cursor.execute(f"SET LOCAL statement_timeout = '{COUNT_TIMEOUT}s'")
             cursor.execute(f"SELECT count(*) FROM {table}")  # noqa: S608 - our own names
             count: int = cursor.fetchone()[0]
@@ -150,7 +152,7 @@ class Context:
         counts: dict[str, int | None] = {}
         for table in ("market_data", "assets"):
             try:
-                counts[table] = self.session.run(lambda cursor, table=table: work(cursor, table))
+                counts[table] = self.session.run(partial(work, table))
             except Exception as error:
                 if getattr(error, "pgcode", None) != "57014":  # cancelled by the time-out
                     raise
@@ -250,9 +252,3 @@ def _stop_of(caught: list[int]) -> Stop | None:
         f"The run was ended by {signal.Signals(caught[0]).name}. What was received is stored;"
         " run the same command again and the rest follows without paying twice.",
     )
-
-
-def _json(body: bytes) -> Any:
-    import json
-
-    return json.loads(body)

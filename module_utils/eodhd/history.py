@@ -58,11 +58,12 @@ def run(context: Context) -> dict[str, Any]:
     parser = Parser(widths)
 
     def fetch(job: Job) -> tuple[Answer, Parsed | None]:
-        return context.client.get(
+        answered: tuple[Answer, Parsed | None] = context.client.get(
             f"eod/{job.symbol}",
             lambda body: parser.history(body, job.symbol, job.range),
-            **{"from": job.range.first, "to": job.range.last, "period": "d", "order": "a"},
+            eod_query(job.range),
         )
+        return answered
 
     import psycopg2.errors
 
@@ -82,6 +83,11 @@ def run(context: Context) -> dict[str, Any]:
             f"{len(symbols):,} symbols ({span})", done.totals, before, after, lacking, request.accept
         )
     return conclude(context, done.run, done.totals, plan, text, lacking, done.stopped, warnings)
+
+
+def eod_query(days: Range) -> dict[str, Any]:
+    """Return the parameters of ``/eod`` for the daily bars of some days."""
+    return {"from": days.first, "to": days.last, "period": "d", "order": "a"}
 
 
 def _symbols(context: Context) -> tuple[list[str], int]:

@@ -5,6 +5,7 @@ Its tables stand beside the data, so that every host that loads into a database 
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -99,9 +100,13 @@ CREATE INDEX IF NOT EXISTS backfill_lease_account ON backfill_lease (account, at
 """
 # Any number will do that nobody else uses: two hosts create the tables one after the other.
 _SCHEMA_LOCK = 0x6261636B66696C6C
-# A session's lock goes with its connection, so a killed run's claims are free at once.
-_KEY = "hashtextextended('backfill ' || {}, 0)"
 WINDOW = budget.WINDOW + budget.LEASE_LIFE
+
+
+def key(name: str) -> int:
+    """Return the number of an advisory lock; such a lock goes with its connection, so a killed run's are free."""
+    digest = hashlib.blake2b(name.encode(), digest_size=8, person=b"backfill").digest()
+    return int.from_bytes(digest, "big", signed=True)
 
 
 class Ledger:
@@ -115,6 +120,8 @@ class Ledger:
     def __init__(self, session: Session, account: str) -> None:
         self._session = session
         self._account = account
+        self._held: set[int] = set()
+        session.opened = self._claim_again
 
     def create(self) -> None:
         """Create the tables where they are missing."""
@@ -150,22 +157,25 @@ class Ledger:
         """Open a run and return its number; runs whose process is gone are closed as ``interrupted``."""
 
         def work(cursor: Any) -> int:
+            cursor.execute("SELECT run FROM backfill_run WHERE state = 'running'")
+            open_runs = [row[0] for row in cursor.fetchall()]
             cursor.execute(
-                "UPDATE backfill_run SET state = 'interrupted', finished = now()"
-                " WHERE state = 'running' AND pg_try_advisory_xact_lock("
-                + _KEY.format("'run ' || run::text")
-                + ")"
+                "UPDATE backfill_run r SET state = 'interrupted', finished = now()"
+                " FROM unnest(%s::bigint[], %s::bigint[]) AS k (run, key)"
+                " WHERE r.run = k.run AND pg_try_advisory_xact_lock(k.key)",
+                (open_runs, [key(f"run {run}") for run in open_runs]),
             )
             cursor.execute(
                 "INSERT INTO backfill_run (mode, request, worker) VALUES (%s, %s, %s) RETURNING run",
                 (mode, json.dumps(request), worker),
             )
             run = int(cursor.fetchone()[0])
-            cursor.execute("SELECT pg_advisory_lock(" + _KEY.format("%s") + ")", (f"run {run}",))
             cursor.execute("DELETE FROM backfill_lease WHERE at < now() - interval '10 minutes'")
             return run
 
-        return self._session.run(work)
+        run = self._session.run(work)
+        self._lock([f"run {run}"])
+        return run
 
     def end(self, run: int, state: str, totals: Mapping[str, Any], message: str) -> None:
         """Close a run."""
@@ -178,25 +188,35 @@ class Ledger:
 
     def claim(self, symbols: Iterable[str]) -> set[str]:
         """Claim symbols for this run and return those that no other run is at."""
-
-        def work(cursor: Any) -> set[str]:
-            cursor.execute(
-                "SELECT symbol FROM unnest(%s::text[]) AS symbol WHERE pg_try_advisory_lock("
-                + _KEY.format("symbol")
-                + ")",
-                (list(symbols),),
-            )
-            return {row[0] for row in cursor.fetchall()}
-
-        return self._session.run(work)
+        return self._lock(list(symbols))
 
     def release(self, symbols: Iterable[str]) -> None:
         """Give claims back."""
+        keys = [key(symbol) for symbol in symbols]
+        self._held.difference_update(keys)
         self._session.run(
             lambda cursor: cursor.execute(
-                "SELECT pg_advisory_unlock(" + _KEY.format("symbol") + ") FROM unnest(%s::text[]) AS symbol",
-                (list(symbols),),
+                "SELECT pg_advisory_unlock(key) FROM unnest(%s::bigint[]) AS key", (keys,)
             )
+        )
+
+    def _lock(self, names: Sequence[str]) -> set[str]:
+        def work(cursor: Any) -> set[str]:
+            cursor.execute(
+                "SELECT name FROM unnest(%s::text[], %s::bigint[]) AS k (name, key)"
+                " WHERE pg_try_advisory_lock(key)",
+                (list(names), [key(name) for name in names]),
+            )
+            return {row[0] for row in cursor.fetchall()}
+
+        locked = self._session.run(work)
+        self._held.update(map(key, locked))
+        return locked
+
+    def _claim_again(self, cursor: Any) -> None:
+        """Take the claims up again on a new connection; one that another run got meanwhile stays with it."""
+        cursor.execute(
+            "SELECT pg_try_advisory_lock(key) FROM unnest(%s::bigint[]) AS key", (list(self._held),)
         )
 
     def ranking(self, exchange: str, days: int) -> list[str] | None:
@@ -230,9 +250,7 @@ class Ledger:
         """Grant requests to this run; all runs of the account together stay below its limit a minute."""
 
         def work(cursor: Any) -> int:
-            cursor.execute(
-                "SELECT pg_advisory_xact_lock(" + _KEY.format("%s") + ")", (f"account {self._account}",)
-            )
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", (key(f"account {self._account}"),))
             cursor.execute(
                 "SELECT coalesce(sum(requests), 0), max(minute_limit) FROM backfill_lease"
                 " WHERE account = %s AND at > clock_timestamp() - %s * interval '1 second'",

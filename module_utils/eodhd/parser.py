@@ -220,8 +220,8 @@ class Parser:
         day = str(row.get("date"))
         if not _is_day(day):
             return None, [], "no date"
-        texts = [row.get(name) for name in COLUMNS]
-        if all(isinstance(text, str) for text in texts):
+        texts = [text for name in COLUMNS if isinstance(text := row.get(name), str)]
+        if len(texts) == len(COLUMNS):
             # Most rows of an answer with one odd row are clean; the reasons below cost five times as much.
             clean = self._values.fullmatch("\t".join(texts))
             if clean and Decimal(clean["high"]) >= Decimal(clean["low"]):
@@ -303,7 +303,8 @@ def _raw(row: Any) -> str:
 
 def _is_day(text: str) -> bool:
     try:
-        return len(text) == 10 and bool(date.fromisoformat(text))
+        # Newer Pythons take week dates, too.
+        return len(text) == 10 and text[5] != "W" and bool(date.fromisoformat(text))
     except ValueError:
         return False
 

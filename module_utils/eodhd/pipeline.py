@@ -22,7 +22,6 @@ from ansible.module_utils.eodhd.client import Stop
 from ansible.module_utils.eodhd.model import ANSWERED, Coverage, Job
 from ansible.module_utils.eodhd.parser import Parsed
 from ansible.module_utils.eodhd.store import Item, Written
-from ansible.module_utils.reporting import Problem
 
 # Rows stored in one transaction, about: enough that its cost does not show, few enough to lose by a kill.
 BATCH_ROWS = 50_000

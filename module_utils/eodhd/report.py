@@ -120,7 +120,7 @@ def advice(outcomes: Collection[str]) -> str:
     known = {
         "empty": 'empty: check the dates, or accept it with -e \'{"backfill_accept": ["empty"]}\'',
         "set_aside": "set_aside: look at backfill_set_aside, or accept it in backfill_accept",
-        "truncated": "truncated: the free plan has one year; ask for less (backfill_days), or accept it in backfill_accept",
+        "truncated": "truncated: the free plan has one year; ask for less (backfill_days), or accept it",
         "unknown": "unknown: correct or remove the symbol in backfill_symbols",
         "forbidden": "forbidden: the plan of eodhd_api_token does not include it",
         "rejected": "rejected: check the symbol and the dates",

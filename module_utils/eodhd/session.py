@@ -25,11 +25,13 @@ _LOST = ("08", "57P")
 class Session:
     """Runs work in transactions, from any thread, one at a time.
 
+    Attributes:
+        opened: told of each new connection's cursor, in a transaction of its own.
+
     Args:
         server: where to.
         name: as ``pg_stat_activity`` shows it.
         patience: seconds in which a lost database is waited for.
-        opened: told of each new connection's cursor, in a transaction of its own.
         sleep: in seconds.
     """
 
@@ -38,14 +40,13 @@ class Session:
         server: Server,
         name: str,
         patience: float = PATIENCE,
-        opened: Callable[[Any], None] = lambda cursor: None,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self._server = server
         self._name = name
         self._patience = patience
-        self._opened = opened
         self._sleep = sleep
+        self.opened: Callable[[Any], None] = lambda cursor: None
         self._lock = threading.Lock()
         self._connection: Any = None
         self._errors = driver()
@@ -80,7 +81,7 @@ class Session:
                 # A daily bar stands at midnight UTC of its date, whatever the server's zone.
                 cursor.execute("SET TimeZone = 'UTC'")
             with fresh, fresh.cursor() as cursor:
-                self._opened(cursor)
+                self.opened(cursor)
             self._connection = fresh
         with self._connection, self._connection.cursor() as cursor:
             return work(cursor)

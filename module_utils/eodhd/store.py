@@ -45,7 +45,7 @@ SELECT c.symbol, count(*) FILTER (WHERE NOT c.known), count(*) FILTER (WHERE c.k
     OR (c.old_volume IS DISTINCT FROM c.volume AND c.time < k.settled))), false)
 FROM compared c JOIN unnest(%(symbols)s::text[], %(settled)s::date[]) AS k (symbol, settled) USING (symbol)
 GROUP BY c.symbol
-"""
+"""  # noqa: S608 - our own names
 ASSETS = """
 INSERT INTO assets AS a (symbol, exchange, asset_type, is_active, last_synced)
 SELECT symbol, exchange, asset_type, true, %(at)s

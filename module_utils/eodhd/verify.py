@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from ansible.module_utils.eodhd import plan as planning
 from ansible.module_utils.eodhd import report
 from ansible.module_utils.eodhd.context import Context
+from ansible.module_utils.eodhd.history import eod_query
 from ansible.module_utils.eodhd.model import Range
 from ansible.module_utils.eodhd.parser import COLUMNS, Parser
 from ansible.module_utils.eodhd.store import SETTLE_DAYS
@@ -88,15 +90,13 @@ def run(context: Context) -> dict[str, Any]:
     rows = calls = 0
     for symbol, days in sample:
         answer, parsed = context.client.get(
-            f"eod/{symbol}",
-            lambda body, symbol=symbol, days=days: parser.history(body, symbol, days),
-            **{"from": days.first, "to": days.last, "period": "d", "order": "a"},
+            f"eod/{symbol}", partial(parser.history, symbol=symbol, asked=days), eod_query(days)
         )
         calls += answer.calls
         if parsed is None:
             unanswered[symbol] = f"{answer.outcome} ({answer.message})"
             continue
-        stored = context.session.run(lambda cursor, symbol=symbol, days=days: _stored(cursor, symbol, days))
+        stored = context.session.run(partial(_stored, symbol=symbol, days=days))
         rows += len(stored)
         mismatches += compare(symbol, stored, dict(map(_values, parsed.lines)), settled)
     text = _text(asked, len(sample), rows, calls, mismatches, unanswered)

@@ -56,7 +56,9 @@ def cluster() -> Iterator[Server]:
     server = Server("127.0.0.1", postgres.free_port(), "postgres", "bench", "postgres")
     try:
         made.initialise(server.user, server.password)
-        made.start(server.port, {"shared_buffers": "512MB", "max_wal_size": "8GB", "checkpoint_timeout": "1h"})
+        made.start(
+            server.port, {"shared_buffers": "512MB", "max_wal_size": "8GB", "checkpoint_timeout": "1h"}
+        )
         yield server
     finally:
         made.remove()
@@ -82,7 +84,7 @@ def clean(server: Server) -> None:
 def ours(server: Server, standin: StandIn, **options: Any) -> dict[str, Any]:
     """Run the backfill in a process of its own; its ``seconds`` hold everything but the imports."""
     request = {"mode": "history", "base_url": standin.url, "token": "token", **options}
-    result = worker.finish(worker.start(server, **request), timeout=600)
+    result: dict[str, Any] = worker.finish(worker.start(server, **request), timeout=600)
     if "SUCCESS" not in result.get("report", ""):
         raise SystemExit(f"the backfill failed: {result}")
     return result
@@ -145,9 +147,7 @@ def ours_again(server: Server, standin: StandIn, symbols: list[str]) -> str:
     clean(server)
     ours(server, standin, symbols=symbols, days=365)
     second = ours(server, standin, symbols=symbols, days=365)
-    return (
-        f"A second run: {second['seconds']:.2f} s, {second['totals']['calls']} calls, changed={second['changed']}."
-    )
+    return f"A second run: {second['seconds']:.2f} s, {second['totals']['calls']} calls, changed={second['changed']}."
 
 
 def against_copy(server: Server, standin: StandIn) -> str:

@@ -30,8 +30,9 @@ def official(task: dict[str, Any]) -> Callable[[], None]:
         self._api_url = task["base_url"]
 
     BaseAPI.__init__ = at_the_stand_in
-    client, engine = APIClient("demo"), sqlalchemy.create_engine(
-        task["database"].replace("postgresql://", "postgresql+psycopg2://")
+    client, engine = (
+        APIClient("demo"),
+        sqlalchemy.create_engine(task["database"].replace("postgresql://", "postgresql+psycopg2://")),
     )
     engine.connect().close()
 
@@ -75,7 +76,7 @@ def dlt_merge(task: dict[str, Any], parallel: bool) -> Callable[[], None]:
     def symbols() -> Iterator[str]:
         yield from task["symbols"]
 
-    @dlt.transformer(
+    @dlt.transformer(  # type: ignore[call-overload, untyped-decorator]
         data_from=symbols,
         name="market_data",
         primary_key=("date", "symbol"),

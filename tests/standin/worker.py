@@ -1,6 +1,6 @@
 """A backfill in a process of its own, to be killed and measured: ``python -m standin.worker``.
 
-Takes the request as JSON on its input, prints the result as JSON with the process's peak memory and the seconds it took.
+Takes the request as JSON on its input, prints the result as JSON with peak memory and the seconds it took.
 """
 
 from __future__ import annotations

@@ -50,10 +50,10 @@ def test_register_enters_types_and_delisted_symbols_and_then_nothing(market: Any
     first = market.load(mode="register", exchanges=["US", "CC"])
     assert first["totals"]["calls"] == 4
     assert first["totals"]["registered"] == 56 + 2 + 2 + 2
-    rows = dict(
-        (symbol, (kind, active))
+    rows = {
+        symbol: (kind, active)
         for symbol, kind, active in market.query("SELECT symbol, asset_type, is_active FROM assets")
-    )
+    }
     assert rows["VTI.US"] == ("ETF", True)
     assert rows["GONE.US"] == ("Common Stock", False)
     assert market.query("SELECT name FROM backfill_listing WHERE symbol = 'VTI.US'") == [
