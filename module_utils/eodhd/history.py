@@ -73,9 +73,10 @@ def run(context: Context) -> dict[str, Any]:
     )
     done.totals.calls += ranking_calls
     after = context.counts()
-    grown = (after["market_data"] or 0) - (before["market_data"] or -1)
+    was, now = before["market_data"], after["market_data"]
     # Rows that came and stayed need no second look; where the sum is another, somebody else was at work.
-    lacking = [] if grown == done.totals.inserted else _lacking(context, symbols)
+    undisturbed = was is not None and now is not None and now - was == done.totals.inserted
+    lacking = [] if undisturbed else _lacking(context, symbols)
     if len(symbols) == 1:
         text = report.of_symbol(symbols[0], span, done.totals, before, after, lacking, request.accept)
     else:
