@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Callable
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from ansible.module_utils.eodhd.budget import Budget, Stopped
 from ansible.module_utils.eodhd.model import Outcome
@@ -135,16 +135,24 @@ class Client:
         self._reading = threading.Lock()
         self._requests = _requests()
         self._http_error: Any = importlib.import_module("urllib3.exceptions").HTTPError
-        self._session = self._requests.Session()
-        adapter = self._requests.adapters.HTTPAdapter(
+        self._adapter = self._requests.adapters.HTTPAdapter(
             pool_connections=1, pool_maxsize=max(1, connections), max_retries=0
         )
-        for scheme in ("http://", "https://"):
-            self._session.mount(scheme, adapter)
+        # Preparing a request takes requests longer than sending it, so that is done once; only URLs differ.
+        # The environment's proxies and certificates hold; a .netrc does not.
+        try:
+            with self._requests.Session() as session:
+                self._settings = session.merge_environment_settings(self._base, {}, True, None, None)
+                session.trust_env = False
+                self._template = session.prepare_request(self._requests.Request("GET", self._base))
+        except (self._requests.RequestException, ValueError) as error:
+            raise Problem(
+                f"eodhd_base_url cannot be used: {_words(error)} (group_vars/all/eodhd.yml)."
+            ) from None
 
     def close(self) -> None:
         """Close the kept connections."""
-        self._session.close()
+        self._adapter.close()
 
     def get(
         self, path: str, usable: Callable[[bytes], Any], query: Mapping[str, Any] | None = None, cost: int = 1
@@ -195,17 +203,17 @@ class Client:
 
     def _send(self, path: str, query: Mapping[str, Any]) -> tuple[int, bytes, float, str]:
         """Return status (0 without an answer), body, ``Retry-After`` in seconds, and a fault in words."""
-        url = self._base + "/" + "/".join(quote(part, safe="") for part in path.split("/"))
         parameters = {"api_token": self._token, "fmt": "json", **query}
+        request = self._template.copy()
+        request.url = (
+            f"{self._base}/{quote(path)}"
+            f"?{urlencode({name: value for name, value in parameters.items() if value is not None})}"
+        )
         policy, started = self._policy, self._clock()
         try:
-            with self._session.get(
-                url,
-                params={name: str(value) for name, value in parameters.items() if value is not None},
-                timeout=(policy.connect, policy.read),
-                # A redirect would carry the token to another place.
-                allow_redirects=False,
-                stream=True,
+            # Without a session nothing follows a redirect, which would carry the token to another place.
+            with self._adapter.send(
+                request, timeout=(policy.connect, policy.read), **self._settings
             ) as answer:
                 self._budget.observe(answer.headers)
                 chunks, size = [], 0
