@@ -190,17 +190,16 @@ class Context:
             min(self.request.workers, max(1, len(plan.jobs))),
             progress.tick,
         )
-        state = "failed"
         try:
             with signals(self.stop) as caught:
                 pipeline.run(plan.jobs, totals)
-            stopped = pipeline.stopped_by or _stop_of(caught)
-            state = stopped.kind if stopped else "done"
-            return Executed(run, totals, stopped)
         finally:
             for session in sessions:
                 session.close()
-            self.ledger.end(run, state, totals.facts(), "")
+        # A run that does not come here is closed by the next one, as interrupted.
+        stopped = pipeline.stopped_by or _stop_of(caught)
+        self.ledger.end(run, stopped.kind if stopped else "done", totals.facts(), str(stopped or ""))
+        return Executed(run, totals, stopped)
 
 
 @dataclass(frozen=True)

@@ -170,11 +170,13 @@ class Ledger:
                 (mode, json.dumps(request), worker),
             )
             run = int(cursor.fetchone()[0])
+            # In the same transaction: nobody sees the run without its lock.
+            cursor.execute("SELECT pg_advisory_lock(%s)", (key(f"run {run}"),))
             cursor.execute("DELETE FROM backfill_lease WHERE at < now() - interval '10 minutes'")
             return run
 
         run = self._session.run(work)
-        self._lock([f"run {run}"])
+        self._held.add(key(f"run {run}"))
         return run
 
     def end(self, run: int, state: str, totals: Mapping[str, Any], message: str) -> None:

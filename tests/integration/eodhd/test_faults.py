@@ -70,10 +70,7 @@ def test_the_pipeline_ends_where_the_database_stays_away(
 ) -> None:
     from ansible.module_utils.eodhd import session
 
-    monkeypatch.setattr(session, "PATIENCE", 0.5)
-    monkeypatch.setattr(
-        session.Session.__init__, "__defaults__", (0.5, *session.Session.__init__.__defaults__[1:])
-    )
+    monkeypatch.setattr(session.Session.__init__, "__defaults__", (0.5, time.sleep))
     market.standin.control(latency=0.05)
     symbols = [f"SYM{number:05d}.US" for number in range(200)]
 

@@ -220,3 +220,23 @@ def test_tables_are_taken_as_they_are(market: Any, form: str) -> None:
 def test_a_database_without_the_tables_is_named(market: Any) -> None:
     market.query("DROP TABLE market_data")
     assert "--tags database" in market.load()["problem"]
+
+
+def test_the_runs_of_an_account_share_its_limit(market: Any) -> None:
+    from ansible.module_utils.eodhd.ledger import Ledger
+    from ansible.module_utils.eodhd.session import Session
+
+    sessions = [Session(market.server, f"backfill {number}") for number in range(2)]
+    one, other = (Ledger(session, "account") for session in sessions)
+    one.create()
+    other.create()
+    granted = [ledger.lease(16, 40) for ledger in (one, other, one, other)]
+    assert granted == [16, 16, 8, 0]
+    assert Ledger(sessions[0], "another account").lease(16, 40) == 16
+    # What one learned about the limit holds for the other, too.
+    assert other.lease(16, None) == 0
+    assert one.claim(["A.US", "B.US"]) == {"A.US", "B.US"}
+    assert other.claim(["B.US", "C.US"]) == {"C.US"}
+    sessions[0].close()  # as a kill does
+    assert other.claim(["A.US", "B.US"]) == {"A.US", "B.US"}
+    sessions[1].close()
