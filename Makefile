@@ -28,15 +28,19 @@ sandbox-backfill: sandbox ## the backfill against a stand-in of the service on t
 sandbox-stop: ## stop the sandbox's PostgreSQL and remove .sandbox/
 	@test ! -d .sandbox || ansible-playbook playbooks/sandbox.yml -e sandbox_state=absent
 
-.PHONY: test lint unit integration molecule
-test: lint unit integration molecule ## everything; ends in one summary
-	@echo "make test: lint, unit, integration and molecule passed"
+.PHONY: test lint unit integration safety faults molecule
+test: lint unit integration safety molecule ## everything; ends in one summary
+	@echo "make test: lint, unit, integration, safety and molecule passed"
 lint: setup-test ## ansible-lint (production), yamllint, ruff, mypy, module documentation
 	@tools/lint.sh
 unit: setup-test ## the pure logic, in seconds
 	@pytest tests/unit
 integration: setup-test ## modules against a real PostgreSQL, real sockets and real files
 	@pytest tests/integration
+safety: setup-test ## kills, failing machines and indexes, at a size that fits
+	@pytest tests/faults
+faults: setup-test ## the same in full: every operation, and plays killed as they run
+	@FAULTS=full pytest tests/faults
 molecule: setup-test ## the plays on a sandbox of their own
 	@molecule test
 

@@ -202,6 +202,11 @@ python:
   type: str
   returned: preflight and venv
   sample: 3.11.2
+unfinished:
+  description: Whether a run was cut off before it was closed.
+  type: bool
+  returned: preflight
+  sample: false
 reasons:
   description: Why the environment was built, or in check mode would be; empty where it is as asked.
   type: list
@@ -275,9 +280,9 @@ undo:
   type: str
   returned: restore
 report:
-  description: What was moved or came back and how to undo it, for people; empty where nothing was.
+  description: What was built, moved or brought back and how to undo it, for people; empty where nothing was.
   type: str
-  returned: verify and restore
+  returned: venv, when built; verify and restore
 """
 
 from typing import Any

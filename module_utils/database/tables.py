@@ -237,7 +237,7 @@ def _create_database(
     Whether it is missing is asked of the server, whose messages may be in any language.
 
     Raises:
-        Unreachable: the database is there; it could not be reached for the reason it was given.
+        Unreachable: the server cannot be asked.
         Problem: the user may not create databases.
     """
     from psycopg2 import errors, sql
@@ -256,7 +256,7 @@ def _create_database(
         with session.cursor() as cursor:
             cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (server.database,))
             if cursor.fetchone():
-                raise error
+                return False  # created meanwhile, or out of reach for a reason that the next try tells
             cursor.execute("SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user")
             if not cursor.fetchone()[0]:
                 raise Problem(

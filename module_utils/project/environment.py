@@ -43,7 +43,12 @@ def work(params: dict[str, Any], check_mode: bool, warn: Callable[[str], None]) 
             for warning in built.warnings:
                 warn(warning)
             result.update(
-                run=run, tool=built.tool, index=built.index, python=built.version, packages=built.installed
+                run=run,
+                tool=built.tool,
+                index=built.index,
+                python=built.version,
+                packages=built.installed,
+                report=_report(built, wanted),
             )
         return result
 
@@ -76,3 +81,10 @@ def _diff(path: str, wanted: venv.Wanted, version: str, reasons: list[str]) -> d
         "before_header": f"{path}/{VENV}",
         "after_header": f"{path}/{VENV}, built anew",
     }
+
+
+def _report(built: venv.Built, wanted: venv.Wanted) -> str:
+    installed = {name.lower(): version for name, version in built.installed.items()}
+    names = [venv.distribution(package) for package in wanted.packages]
+    held = ", ".join(f"{name} {installed.get(venv.normalised(name), '?')}" for name in names)
+    return f"🐍 Python {built.version}, built by {built.tool} from {built.index}: {held}"

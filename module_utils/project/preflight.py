@@ -28,4 +28,6 @@ def work(params: dict[str, Any], warn: Callable[[str], None]) -> dict[str, Any]:
             warn(f"{use}; project_allow_in_use lets the reset go on.")
         if building:
             guards.check_space(root, params["space_mb"] << 20, facts.free_bytes)
-        return {"changed": False, "python": python["version"]}
+        with session.looking() as quarantine:
+            unfinished = quarantine is not None and any(run.state == "open" for run in quarantine.runs())
+        return {"changed": False, "python": python["version"], "unfinished": unfinished}

@@ -15,6 +15,7 @@ from ansible.module_utils.project.quarantine import Quarantine
 from ansible.module_utils.project.root import Directory
 from ansible.module_utils.reporting import Problem
 
+
 @dataclass
 class Session:
     """A root that passed the guards, held open."""

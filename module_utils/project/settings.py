@@ -20,7 +20,9 @@ MODE = 0o600
 
 def work(params: dict[str, Any], check_mode: bool, warn: Callable[[str], None]) -> dict[str, Any]:
     """Plan, and unless in check mode apply; see the module's documentation for ``params``."""
-    sections = dotenv.managed(params["connection"], params["api_keys"] or {}, params["flags"], params["extra"] or {})
+    sections = dotenv.managed(
+        params["connection"], params["api_keys"] or {}, params["flags"], params["extra"] or {}
+    )
     run = None
     with opened(params) as session:
         old = _read(session.root)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -124,6 +125,11 @@ def distribution(requirement: str) -> str:
     if not name or name.startswith(("-", ".", "/")):
         raise Problem(f"project_packages holds {requirement!r}, which does not begin with a package's name.")
     return name
+
+
+def normalised(name: str) -> str:
+    """A distribution's name as the probe lists it (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def probe(run: Runner, python: str, packages: Sequence[str] | None) -> dict[str, Any] | None:

@@ -74,7 +74,13 @@ def main() -> str:
         play("playbooks/sandbox", "-e", "sandbox_state=absent")()
         shutil.rmtree(folder, ignore_errors=True)
     rows = [
-        ("cold reset: clean, venv, `.env`, database, health", reset, "plain recipe: venv and pip alone", plain, 0.4),
+        (
+            "cold reset: clean, venv, `.env`, database, health",
+            reset,
+            "plain recipe: venv and pip alone",
+            plain,
+            0.4,
+        ),
         ("second reset, nothing to do", again, "play with one ping", ping, 5.0),
         ("`--tags health`", health, "play with one ping", ping, 2.0),
     ]
@@ -84,7 +90,9 @@ def main() -> str:
     )
     return (
         "## Reset\n\n"
-        f"Medians of {ROUNDS_COLD} cold runs (empty caches for both, the host's own index) and {ROUNDS_WARM} warm runs.\n\n"
+        f"Medians of {ROUNDS_COLD} cold runs (empty caches for both, the host's own index)"
+        f" and {ROUNDS_WARM} warm ones.\n"
+        "\n"
         f"| Ours | | Against | | Ratio | Aim |\n|---|---|---|---|---|---|\n{table}"
     )
 

@@ -33,6 +33,7 @@ class Points:
 
     def __init__(self, kill_at: int | None) -> None:
         self.passed = 0
+        self.moves: list[int] = []
         self.kill_at = kill_at
 
     def wrap(self, real: Callable[..., Any]) -> Callable[..., Any]:
@@ -54,9 +55,15 @@ class Points:
             chosen = counted_open if flags & os.O_CREAT else real_open
             return int(chosen(path, flags, *args, **kwargs))
 
-        os.open = opening  # type: ignore[assignment]
-        root_module._renameat2 = self.wrap(root_module._renameat2)
-        subprocess.run = self.wrap(subprocess.run)  # type: ignore[assignment]
+        os.open = opening
+        rename = self.wrap(root_module._renameat2)
+
+        def moving(*args: Any) -> bool:
+            self.moves.append(self.passed)
+            return bool(rename(*args))
+
+        root_module._renameat2 = moving  # type: ignore[assignment]
+        subprocess.run = self.wrap(subprocess.run)
 
 
 def kill() -> None:
@@ -92,7 +99,17 @@ def main() -> None:
                 changed.append(stage)
     except Problem as error:
         problem = str(error)
-    print(json.dumps({"changed": changed, "problem": problem, "points": points.passed, "warnings": warnings}))
+    print(
+        json.dumps(
+            {
+                "changed": changed,
+                "problem": problem,
+                "points": points.passed,
+                "moves": points.moves,
+                "warnings": warnings,
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

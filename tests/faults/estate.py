@@ -27,6 +27,7 @@ class Outcome:
     changed: list[str] = field(default_factory=list)
     problem: str | None = None
     points: int = 0
+    moves: list[int] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 

@@ -250,13 +250,15 @@ def test_process_that_runs_out_of_the_old_environment_stops_the_reset(served: Es
     sleeper = subprocess.Popen([served.root / "venv/bin/python", "-c", "import time; time.sleep(60)"])
     try:
         time.sleep(0.3)
-        outcome = survives(
-            served, f"pid {sleeper.pid}", reset(served), lambda: (sleeper.kill(), sleeper.wait())
-        )
+        outcome = survives(served, f"pid {sleeper.pid}", reset(served), lambda: end(sleeper))
         assert "project_allow_in_use" in str(outcome.problem)
     finally:
-        sleeper.kill()
-        sleeper.wait()
+        end(sleeper)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
 
 
 def test_process_that_was_started_before_goes_on_working(served: Estate) -> None:

@@ -14,17 +14,20 @@ from pathlib import Path
 import pytest
 
 from tests.faults.conftest import FIGURES
-from tests.faults.estate import RESET, Estate
+from tests.faults.estate import RESET, Estate, Outcome
 from tests.faults.wheels import Index
 
 FULL = os.environ.get("FAULTS") == "full"
 
 
-def spread(count: int, wanted: int) -> list[int]:
-    """``wanted`` points out of ``count``, evenly; all of them in full."""
-    if FULL or wanted >= count:
-        return list(range(count))
-    return sorted({round(index * (count - 1) / (wanted - 1)) for index in range(wanted)})
+def spread(whole: Outcome, wanted: int) -> list[int]:
+    """The points before and after each move, and ``wanted`` others, evenly; all of them in full."""
+    assert whole.problem is None
+    assert whole.points > 30
+    if FULL:
+        return list(range(whole.points))
+    others = {round(index * (whole.points - 1) / (wanted - 1)) for index in range(wanted)}
+    return sorted(others | set(whole.moves) | {move + 1 for move in whole.moves if move + 1 < whole.points})
 
 
 def with_old_environment(estate: Estate) -> None:
@@ -125,14 +128,13 @@ def try_all(
 def test_killed_reset_loses_nothing_without_an_old_environment(
     tmp_path: Path, wheels: Index, estate: Estate
 ) -> None:
-    count = estate.run(RESET).points
-    assert count > 100
+    points = spread(estate.run(RESET), 24)
 
     def case(hurt: Estate, point: int) -> list[str]:
         without_environment(hurt)
         return problems_of_reset(hurt, False, point)
 
-    assert try_all(tmp_path, wheels, spread(count, 35), case) == {}
+    assert try_all(tmp_path, wheels, points, case) == {}
 
 
 @pytest.mark.timeout(3000)
@@ -140,14 +142,13 @@ def test_killed_reset_loses_nothing_with_an_old_environment(
     tmp_path: Path, wheels: Index, estate: Estate
 ) -> None:
     with_old_environment(estate)
-    count = estate.run(RESET).points
-    assert count > 100
+    points = spread(estate.run(RESET), 24)
 
     def case(hurt: Estate, point: int) -> list[str]:
         with_old_environment(hurt)
         return problems_of_reset(hurt, True, point)
 
-    assert try_all(tmp_path, wheels, spread(count, 35), case) == {}
+    assert try_all(tmp_path, wheels, points, case) == {}
 
 
 @pytest.mark.timeout(3000)
@@ -158,14 +159,13 @@ def test_reset_killed_while_it_builds_loses_nothing(tmp_path: Path, wheels: Inde
         with_old_environment(hurt)
         return problems_of_reset(hurt, True, None, kill_after=0.15 + 0.02 * point)
 
-    assert try_all(tmp_path, wheels, range(40 if FULL else 12), case) == {}
+    assert try_all(tmp_path, wheels, range(40 if FULL else 10), case) == {}
 
 
 @pytest.mark.timeout(3000)
 def test_killed_restore_loses_nothing(tmp_path: Path, wheels: Index, estate: Estate) -> None:
     reset_done(estate)
-    count = estate.run(["restore"]).points
-    assert count > 30
+    points = spread(estate.run(["restore"]), 16)
 
     def case(hurt: Estate, point: int) -> list[str]:
         with_old_environment(hurt)
@@ -173,4 +173,4 @@ def test_killed_restore_loses_nothing(tmp_path: Path, wheels: Index, estate: Est
         assert hurt.run(RESET).problem is None
         return problems_of_restore(hurt, before, point)
 
-    assert try_all(tmp_path, wheels, spread(count, 24), case) == {}
+    assert try_all(tmp_path, wheels, points, case) == {}

@@ -55,7 +55,7 @@ def test_package_imports(module: str) -> None:
 
 
 def test_console_script_runs() -> None:
-    assert "dotenv" in output(ROOT / "venv/bin/dotenv", "--help")
+    assert "charset" in output(ROOT / "venv/bin/normalizer", "--help").lower()
 
 
 def test_database_url_stands_exactly_so() -> None:

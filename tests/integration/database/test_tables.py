@@ -188,3 +188,18 @@ def test_a_user_who_may_not_create_tables_is_told_the_statement(server: Server, 
 def test_a_wrong_password_names_the_variable(server: Server) -> None:
     with pytest.raises(Problem, match="vault_postgres_password"):
         ensure(replace(server, password="wrong"))
+
+
+def test_database_that_another_host_creates_meanwhile_is_used(missing: Server) -> None:
+    """The other host is quicker between this one's first try and its question to the server."""
+    tries = 0
+
+    def slow_connect(server: Server, *args: Any, **kwargs: Any) -> Any:
+        nonlocal tries
+        tries += 1
+        if tries == 2:
+            ensure(missing)
+        return connection.connect(server, *args, **kwargs)
+
+    result = tables.ensure(missing, 5, check=False, open_connection=slow_connect)
+    assert result["database"] == "exists"

@@ -1,0 +1,98 @@
+"""The suite itself is tried: without one of its safeguards the project must fail it. In full mode only."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.faults.test_kills import FULL
+
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
+pytestmark = pytest.mark.skipif(not FULL, reason="FAULTS=full only (make faults)")
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """A safeguard taken out: ``old`` in ``file`` becomes ``new``; ``tests`` must notice."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+KILLS = "tests/faults/test_kills.py"
+CONDITIONS = "tests/faults/test_conditions.py"
+PROJECT = "module_utils/project/"
+MUTATIONS = [
+    Mutation(
+        "the atomic exchange", PROJECT + "root.py",
+        "return _renameat2(self, name, other, other_name or name, _EXCHANGE)", "return False",
+        (KILLS, "-k", "reset_loses_nothing_with_an_old"),
+    ),
+    Mutation(
+        "the manifest before the move", PROJECT + "quarantine.py",
+        "        self._save(run)\n        try:\n", "        try:\n",
+        (KILLS, "-k", "reset_loses_nothing_without"),
+    ),
+    Mutation(
+        "the settling of what was cut off", PROJECT + "quarantine.py",
+        "                self.settle(run)\n                if run.kind", "                if run.kind",
+        (KILLS, "-k", "reset_loses_nothing_with_an_old"),
+    ),
+    Mutation(
+        "the lease", PROJECT + "lock.py",
+        "        if keeper:\n            raise", "        if False:\n            raise",
+        (CONDITIONS, "-k", "second_run_stops"),
+    ),
+    Mutation(
+        "the lock", PROJECT + "lock.py", "fcntl.LOCK_EX | fcntl.LOCK_NB", "fcntl.LOCK_UN",
+        ("tests/unit/project/test_lock.py",),
+    ),
+    Mutation(
+        "the containment of names", PROJECT + "guards.py", 'elif "/" in name or', 'elif',
+        ("tests/unit/project/test_guards.py",),
+    ),
+    Mutation(
+        "the refusal of links", PROJECT + "root.py", "os.O_DIRECTORY | os.O_NOFOLLOW |", "os.O_DIRECTORY |",
+        ("tests/unit/project/test_root.py",),
+    ),
+    Mutation(
+        "the guard of mounts", PROJECT + "guards.py", "        if mounted:", "        if False:",
+        ("tests/unit/project/test_guards.py",),
+    ),
+    Mutation(
+        "the proof by import", PROJECT + "venv.py", 'if answer is None or answer["failed"]:', "if answer is None:",
+        (CONDITIONS, "-k", "does_not_import"),
+    ),
+    Mutation(
+        "the redaction of an index", PROJECT + "indexes.py",
+        'netloc=parts.netloc.rpartition("@")[2]', "netloc=parts.netloc",
+        ("tests/unit/project/test_venv.py", "tests/unit/project/test_indexes.py"),
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
+def test_suite_fails_without(mutation: Mutation, tmp_path: Path) -> None:
+    for name in ("module_utils", "library", "tests", "pyproject.toml"):
+        source = REPOSITORY / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, tmp_path / name)
+    file = tmp_path / mutation.file
+    text = file.read_text()
+    assert text.count(mutation.old) == 1, "the safeguard is written differently now: mend the mutation"
+    file.write_text(text.replace(mutation.old, mutation.new))
+    environment = {**os.environ, "PYTHONPATH": "", "FAULTS": ""}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-x", *mutation.tests], cwd=tmp_path, env=environment,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stdout[-2000:]
