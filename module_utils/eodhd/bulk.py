@@ -169,7 +169,7 @@ def _run(context: Context, mode: str, days: Range, cost: int, fetch: Any, write:
     """Plan and run a mode whose jobs are exchanges; the ledger knows them as ``<mode> <exchange>``."""
     request = context.request
     names = [f"{mode} {exchange}" for exchange in dict.fromkeys(request.exchanges)]
-    known = context.ledger.coverage(names)
+    known = context.known(names)
     jobs: Sequence[Job] = [
         Job(name, days, vacant=False)
         for name in names

@@ -16,10 +16,11 @@ from functools import partial
 from typing import Any, Callable
 
 from ansible.module_utils.database import tables
-from ansible.module_utils.database.connection import Server
+from ansible.module_utils.database.connection import Server, Unreachable
 from ansible.module_utils.eodhd import budget, parser
 from ansible.module_utils.eodhd.client import Client, Stop
 from ansible.module_utils.eodhd.ledger import Ledger
+from ansible.module_utils.eodhd.model import Coverage
 from ansible.module_utils.eodhd.pipeline import Pipeline, Totals
 from ansible.module_utils.eodhd.plan import Plan, Quota, Rules, quota, today
 from ansible.module_utils.eodhd.progress import Progress, to_file
@@ -83,6 +84,9 @@ class Context:
         self.request = request
         self.now = now or datetime.now(timezone.utc)
         self.today = today(self.now)
+        # Of the clock, also where ``now`` is another: the ledger's times are of the clock.
+        self.began = datetime.now(timezone.utc)
+        self.absent = False
         self.stop = threading.Event()
         self.session = Session(request.server, "backfill")
         # Of the token only what tells accounts apart.
@@ -111,7 +115,16 @@ class Context:
             def look(cursor: Any, table: Any = table) -> Any:
                 return tables.look_up(cursor, table)
 
-            found = self.session.run(look)
+            try:
+                found = self.session.run(look)
+            except Unreachable as error:
+                if not self.request.check or error.kind != "database":
+                    raise
+                found = None
+            if found is None and self.request.check:
+                # A plan is wanted before there is a database, too; nothing is stored then.
+                self.absent = True
+                return {}
             if found is None:
                 raise Problem(
                     f"Database {self.request.server.database} has no table {table.name}. Create it with"
@@ -125,6 +138,10 @@ class Context:
             if table.name == "market_data":
                 types = dict(found.types)
         return {name: parser.width(types[name]) for name in parser.COLUMNS}
+
+    def known(self, names: list[str]) -> dict[str, Coverage]:
+        """Return what the ledger has of symbols or exchanges; nothing before there is a database."""
+        return {} if self.absent else self.ledger.coverage(names)
 
     def rounding(self, widths: dict[str, parser.Width]) -> list[str]:
         """Return a warning for each price column that is narrower than what the provider may send."""
@@ -189,6 +206,7 @@ class Context:
             self.stop,
             min(self.request.workers, max(1, len(plan.jobs))),
             progress.tick,
+            self.began,
         )
         try:
             with signals(self.stop) as caught:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from ansible.module_utils.eodhd import plan as planning
@@ -98,7 +99,7 @@ def _symbols(context: Context) -> tuple[list[str], int]:
         return normalise(request.symbols, request.exchanges[0]), 0
     if request.top < 1:
         raise Problem(f"backfill_top is {request.top}; it must be at least 1.")
-    known = context.ledger.ranking(request.exchanges[0], RANKING_DAYS)
+    known = None if context.absent else context.ledger.ranking(request.exchanges[0], RANKING_DAYS)
     return (known[: request.top], 0) if known and not request.force else ([], planning.BULK_CALLS)
 
 
@@ -134,9 +135,9 @@ def ranking(parsed: Parsed) -> list[str]:
 
 
 def _plan(context: Context, symbols: list[str], asked: Range, title: str) -> planning.Plan:
-    known = context.ledger.coverage(symbols)
+    known = context.known(symbols)
     wanted = [(symbol, known[symbol].range if symbol in known else asked, asked) for symbol in symbols]
-    stored = context.session.run(lambda cursor: store.count_stored(cursor, wanted))
+    stored = {} if context.absent else context.session.run(partial(store.count_stored, wanted=wanted))
     return planning.of_history(symbols, asked, title, known, stored, context.rules)
 
 

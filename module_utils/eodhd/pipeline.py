@@ -120,6 +120,7 @@ class Pipeline:
         stop: ends the run early when set: no new call is made, answers under way are still stored.
         workers: number of fetching threads.
         tick: called about every second with the totals.
+        planned: when the ledger was read for the plan; what other runs answered since need not be asked.
         clock: the present, in UTC.
     """
 
@@ -131,6 +132,7 @@ class Pipeline:
         stop: threading.Event,
         workers: int,
         tick: Callable[[Totals], None],
+        planned: datetime,
         clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
     ) -> None:
         self._fetch = fetch
@@ -139,6 +141,7 @@ class Pipeline:
         self._stop = stop
         self._workers = workers
         self._tick = tick
+        self._planned = planned
         self._clock = clock
         self._tasks: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._answers: queue.Queue[Item | None] = queue.Queue(QUEUE)
@@ -171,7 +174,6 @@ class Pipeline:
                 thread.join()
 
     def _coordinate(self, waiting: deque[Job], totals: Totals) -> None:
-        began = self._clock()
         active: dict[str, Job] = {}
         retry_at = 0.0
         while waiting or active:
@@ -180,7 +182,7 @@ class Pipeline:
                     totals.settle(job.symbol, "pending", "not asked: the run ended before")
                 waiting.clear()
             while waiting and len(active) < self._workers + CLAIM and time.monotonic() >= retry_at:
-                if not self._hand_out(waiting, active, totals, began):
+                if not self._hand_out(waiting, active, totals):
                     retry_at = time.monotonic() + 0.25  # another run is at all of these
             self._tick(totals)
             try:
@@ -191,7 +193,7 @@ class Pipeline:
                 raise event
             self._take(event, waiting, active, totals)
 
-    def _hand_out(self, waiting: deque[Job], active: dict[str, Job], totals: Totals, began: datetime) -> int:
+    def _hand_out(self, waiting: deque[Job], active: dict[str, Job], totals: Totals) -> int:
         """Claim the next jobs; those that another run is at go to the end, those that it finished are done."""
         chunk = [waiting.popleft() for _ in range(min(CLAIM, len(waiting)))]
         mine = self._claims.claim([job.symbol for job in chunk])
@@ -201,7 +203,7 @@ class Pipeline:
             now = known.get(job.symbol)
             if job.symbol not in mine:
                 waiting.append(job)
-            elif now and finished_since(now, job, began):
+            elif now and finished_since(now, job, self._planned):
                 finished.append(job.symbol)
                 totals.take_fresh(job.symbol, now)
             else:
@@ -292,10 +294,10 @@ class Pipeline:
         return batch, True
 
 
-def finished_since(known: Coverage, job: Job, began: datetime) -> bool:
-    """Whether another run has answered for a job since this one began."""
+def finished_since(known: Coverage, job: Job, planned: datetime) -> bool:
+    """Whether another run has answered for a job since this one was planned."""
     return (
-        known.fetched > began
+        known.fetched > planned
         and known.outcome in ANSWERED
         and not known.restated
         and known.range.covers(job.range)
