@@ -18,11 +18,13 @@ setup-test:
 setup-bench: setup-test
 	@tools/setup.sh bench
 
-.PHONY: reset sandbox sandbox-stop
+.PHONY: reset sandbox sandbox-backfill sandbox-stop
 sandbox: setup ## lay out the polluted project and start its PostgreSQL under .sandbox/
 	@ansible-playbook playbooks/sandbox.yml
 reset: sandbox ## sandbox, then the whole reset on it
 	@ansible-playbook playbooks/reset.yml
+sandbox-backfill: sandbox ## the backfill against a stand-in of the service on this machine, offline
+	@python tests/standin/sandbox.py $(ARGS)
 sandbox-stop: ## stop the sandbox's PostgreSQL and remove .sandbox/
 	@test ! -d .sandbox || ansible-playbook playbooks/sandbox.yml -e sandbox_state=absent
 

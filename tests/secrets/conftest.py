@@ -81,7 +81,7 @@ class Searched:
             **self.give(self.secrets[password]),
             "eodhd_api_token": self.secrets["token"],
             "project_env": {f"KEY_{name.upper()}": secret for name, secret in self.secrets.items()},
-            "project_packages": ["psycopg2-binary", "python-dotenv"],
+            "project_packages": ["psycopg2-binary", "python-dotenv", "requests"],
             "project_index_urls": [""],
             **more,
         }

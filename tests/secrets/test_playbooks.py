@@ -19,8 +19,9 @@ from ansible.module_utils.sandbox import postgres
 from tests.faults.wheels import Index
 from tests.secrets.conftest import Searched
 from tests.secrets.play import FIGURES, REPOSITORY, Host
+from tests.standin.process import StandIn
 
-COVERED = {"reset", "restore", "sandbox"}
+COVERED = {"backfill", "reset", "restore", "sandbox"}
 # A playbook that is not run here, and why it cannot let a secret out.
 NOT_COVERED: dict[str, str] = {}
 SETTINGS = ("--tags", "dotenv,database,health")
@@ -96,6 +97,46 @@ def test_refused_connection(reset: Searched) -> None:
     done = reset("reset", *SETTINGS, postgres_port=postgres.free_port())
     assert done.code != 0
     assert "refuses connections" in done.said
+
+
+@pytest.fixture(scope="module")
+def service(secrets: dict[str, str]) -> Iterator[StandIn]:
+    """A service that takes the token alone, and whose pages quote it."""
+    with StandIn() as standin:
+        standin.control(
+            token=secrets["token"], sticky=True, answers={"TSLA.US": ["free"], "VTI.US": ["page"]}
+        )
+        yield standin
+
+
+def test_backfill_and_its_plan(reset: Searched, service: StandIn) -> None:
+    assert reset("backfill", "--check", "--diff", eodhd_base_url=service.url).code == 0
+    done = reset("backfill", eodhd_base_url=service.url)
+    assert done.code == 0, done.said[-3000:]
+    assert "SUCCESS: Database populated" in done.said
+
+
+def test_backfill_of_answers_that_quote_the_token(reset: Searched, service: StandIn) -> None:
+    done = reset("backfill", eodhd_base_url=service.url, backfill_symbols=["TSLA.US", "VTI.US"])
+    assert done.code != 0
+    assert "TSLA.US" in done.said
+
+
+def test_backfill_with_a_token_that_is_refused(
+    reset: Searched, service: StandIn, secrets: dict[str, str]
+) -> None:
+    service.control(token="another")
+    try:
+        done = reset("backfill", eodhd_base_url=service.url, backfill_force=True)
+    finally:
+        service.control(token=secrets["token"])
+    assert done.code != 0
+    assert "eodhd_api_token" in done.said
+
+
+def test_backfill_without_the_service(reset: Searched) -> None:
+    done = reset("backfill", eodhd_base_url="http://127.0.0.1:9/api", backfill_force=True)
+    assert done.code != 0
 
 
 @contextmanager

@@ -1,0 +1,337 @@
+#!/usr/bin/python
+"""Fill the market tables from EODHD."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: eodhd_backfill
+short_description: Fill market_data and assets from EODHD, paying once and losing nothing
+description:
+  - Loads daily bars from the EODHD service into the tables C(market_data) and C(assets), which stay as they
+    are, plain, partitioned or a hypertable.
+  - Only rows that are new or differ are written. A second run writes nothing and asks for nothing while the
+    ledger's answers are fresh.
+  - A ledger in the same database (tables C(backfill_…)) holds every run and what became of each symbol. A run
+    that was killed, or that met the end of the day's quota, goes on where it was. Several runs at once, on one
+    host or many, share the symbols and the provider's limit a minute.
+  - Rows that cannot be taken are kept in C(backfill_set_aside) with their reason. Values that the provider
+    changed are kept in C(backfill_revision), old and new; where the past was restated, by a split for
+    example, the whole stored history of that symbol is asked for again.
+  - Runs with the Python of the environment that a reset builds.
+options:
+  connection:
+    description: The database.
+    type: dict
+    required: true
+    suboptions:
+      host:
+        description: Name or address of the server, or the folder of its Unix socket.
+        type: str
+        default: localhost
+      port:
+        description: Port of the server.
+        type: int
+        default: 5432
+      user:
+        description: Who connects.
+        type: str
+        default: postgres
+      password:
+        description: The user's password.
+        type: str
+        required: true
+      database:
+        description: Name of the database that holds the tables.
+        type: str
+        required: true
+  api_token:
+    description: The token of the EODHD account. It is in no result, message or log.
+    type: str
+    required: true
+  base_url:
+    description: Where the service is, without a query.
+    type: str
+    default: https://eodhd.com/api
+  mode:
+    description:
+      - V(history) loads the days asked for, of O(symbols) or of the O(top) most traded ones; one call each.
+      - V(daily) loads the last session of whole exchanges, or that of O(last), by one bulk call each, which
+        costs 100.
+      - V(register) enters the symbols of whole exchanges in C(assets), with type, active or delisted; two
+        calls each. Names, currencies and ISINs are kept in C(backfill_listing).
+      - V(verify) asks again for a sample of what is stored and compares it field by field.
+    type: str
+    choices: [history, daily, register, verify]
+    default: history
+  symbols:
+    description:
+      - What to load with O(mode=history), as V(AAPL.US), V(BTC-USD.CC), V(EURUSD.FOREX). Without a suffix the
+        first of O(exchanges) is meant. Empty entries and what follows a C(#) are left out.
+    type: list
+    elements: str
+    default: []
+  top:
+    description:
+      - Load the so many most traded symbols of the first of O(exchanges) instead of O(symbols), by turnover of
+        the last session.
+      - Finding them costs 100 calls; the order is kept for seven days.
+    type: int
+  exchanges:
+    description: For O(mode=daily), O(mode=register) and O(top).
+    type: list
+    elements: str
+    default: [US]
+  days:
+    description: How many days before O(last) to begin, unless O(first) is given.
+    type: int
+    default: 30
+  first:
+    description: First day, as V(2024-01-31).
+    type: str
+  last:
+    description: Last day; today in GMT by default.
+    type: str
+  sample:
+    description: How many symbols O(mode=verify) asks for.
+    type: int
+    default: 10
+  fresh_hours:
+    description:
+      - For so long an answer is not asked for again, unless rows of it have gone missing in C(market_data).
+      - It holds for symbols that the provider does not know or does not allow, too.
+    type: float
+    default: 12
+  overlap_days:
+    description: How far before the last day loaded a later run re-reads, to notice a restated past.
+    type: int
+    default: 10
+  force:
+    description: Ask for everything again, fresh or not.
+    type: bool
+    default: false
+  partial:
+    description: Go as far as the day's quota reaches instead of refusing a run that it does not cover.
+    type: bool
+    default: false
+  accept:
+    description:
+      - Outcomes that are good enough. A run with any other symbol that was not loaded as asked fails, after
+        loading all the others.
+    type: list
+    elements: str
+    choices: [empty, set_aside, truncated, unknown, forbidden]
+    default: []
+  workers:
+    description: Requests under way at the same time, at most.
+    type: int
+    default: 24
+  interpreter:
+    description:
+      - A Python with psycopg2 and requests, usually C(bin/python) of the project's venv. The module continues
+        in it.
+      - Where it is missing, the Python that Ansible uses has to have both.
+    type: path
+  progress_path:
+    description: A file to which lines of progress are added every few seconds while the module runs.
+    type: path
+requirements:
+  - psycopg2
+  - requests
+attributes:
+  check_mode:
+    description:
+      - Returns the plan - symbols, calls, what the account has left, rows expected - and asks the service for
+        nothing but the account's quota.
+    support: full
+  diff_mode:
+    description: The changes are in C(backfill_revision), the counts in RV(totals).
+    support: none
+  idempotent:
+    description:
+      - A second run writes no row version and costs no call while the ledger is fresh; later ones write what
+        differs. C(assets.last_synced) and the ledger do not count as a change.
+    support: full
+author: [The project's maintainers]
+"""
+
+EXAMPLES = r"""
+- name: Load the last 30 days of one symbol
+  eodhd_backfill:
+    connection:
+      password: "{{ vault_postgres_password }}"
+      database: data_nexus
+    api_token: "{{ vault_eodhd_api_token }}"
+    symbols: [AAPL.US]
+
+- name: Load a year of the hundred most traded symbols, as far as today's quota reaches
+  eodhd_backfill:
+    connection: "{{ database }}"
+    api_token: "{{ vault_eodhd_api_token }}"
+    top: 100
+    days: 365
+    partial: true
+    accept: [empty, set_aside]
+
+- name: Load the last session of an exchange every evening
+  eodhd_backfill:
+    connection: "{{ database }}"
+    api_token: "{{ vault_eodhd_api_token }}"
+    mode: daily
+    exchanges: [US]
+"""
+
+RETURN = r"""
+report:
+  description: What people read; in check mode the plan.
+  type: str
+  returned: success, and failure after a run
+run:
+  description: Number of the run in C(backfill_run).
+  type: int
+  returned: when something was run
+  sample: 42
+plan:
+  description: The calls that the run costs, the account's quota, the rows expected, and the symbols.
+  type: dict
+  returned: always, once a plan could be made
+  sample:
+    calls: 100
+    quota_left: 99812
+    quota_limit: 100000
+    rows_expected: 25200
+    symbols: 103
+    symbols_fresh: 3
+    symbols_to_ask: 100
+totals:
+  description:
+    - What the run did. Of the downloaded rows each is inserted, updated, unchanged or set aside.
+  type: dict
+  returned: when something was run
+  sample:
+    bytes: 2615
+    calls: 1
+    done: 1
+    downloaded: 21
+    fresh: 0
+    inserted: 21
+    loaded: 1
+    refetched: 0
+    registered: 1
+    requests: 1
+    set_aside: 0
+    symbols: 1
+    unchanged: 0
+    updated: 0
+not_loaded:
+  description: Every symbol that is not in the table as asked, with its outcome and why.
+  type: list
+  elements: dict
+  returned: when something was run
+  sample: [{symbol: NOPE.US, outcome: unknown, message: EODHD knows no such symbol or exchange (404)}]
+mismatches:
+  description: Where stored values are not the provider's.
+  type: list
+  elements: dict
+  returned: with O(mode=verify)
+  sample: [{symbol: AAPL.US, day: "2024-01-31", field: close, stored: "184.40", provider: "184.4"}]
+notes:
+  description: What should be known but does not keep the run from succeeding, such as narrow columns.
+  type: list
+  elements: str
+  returned: success, and failure after a run
+"""
+
+import importlib.util
+from datetime import date
+from typing import Any
+
+from ansible.module_utils import reporting
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.database.connection import Server
+from ansible.module_utils.eodhd import backfill
+from ansible.module_utils.eodhd.context import Request
+from ansible.module_utils.eodhd.model import ACCEPTABLE
+from ansible.module_utils.project import interpreter
+
+
+def day(text: str | None, variable: str) -> date | None:
+    """Return an ISO date, or None where there is none."""
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError:
+        raise reporting.Problem(f"{variable} is {text!r}, which is no date such as 2024-01-31.") from None
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "connection": {
+                "type": "dict",
+                "required": True,
+                "options": {
+                    "host": {"type": "str", "default": "localhost"},
+                    "port": {"type": "int", "default": 5432},
+                    "user": {"type": "str", "default": "postgres"},
+                    "password": {"type": "str", "required": True, "no_log": True},
+                    "database": {"type": "str", "required": True},
+                },
+            },
+            "api_token": {"type": "str", "required": True, "no_log": True},
+            "base_url": {"type": "str", "default": "https://eodhd.com/api"},
+            "mode": {"type": "str", "choices": list(backfill.MODES), "default": "history"},
+            "symbols": {"type": "list", "elements": "str", "default": []},
+            "top": {"type": "int"},
+            "exchanges": {"type": "list", "elements": "str", "default": ["US"]},
+            "days": {"type": "int", "default": 30},
+            "first": {"type": "str"},
+            "last": {"type": "str"},
+            "sample": {"type": "int", "default": 10},
+            "fresh_hours": {"type": "float", "default": 12},
+            "overlap_days": {"type": "int", "default": 10},
+            "force": {"type": "bool", "default": False},
+            "partial": {"type": "bool", "default": False},
+            "accept": {"type": "list", "elements": "str", "choices": list(ACCEPTABLE), "default": []},
+            "workers": {"type": "int", "default": 24},
+            "interpreter": {"type": "path"},
+            "progress_path": {"type": "path"},
+        },
+        supports_check_mode=True,
+    )
+    options = module.params
+
+    def work() -> dict[str, Any]:
+        obstacle = interpreter.enter(options["interpreter"]) if options["interpreter"] else None
+        if obstacle and not all(map(importlib.util.find_spec, ("psycopg2", "requests"))):
+            raise reporting.Problem(obstacle)
+        result: dict[str, Any] = backfill.run(
+            Request(
+                mode=options["mode"],
+                server=Server(**options["connection"]),
+                base_url=options["base_url"],
+                token=options["api_token"],
+                symbols=options["symbols"],
+                exchanges=options["exchanges"],
+                top=options["top"],
+                days=options["days"],
+                first=day(options["first"], "backfill_from"),
+                last=day(options["last"], "backfill_to"),
+                sample=options["sample"],
+                fresh_hours=options["fresh_hours"],
+                overlap_days=options["overlap_days"],
+                force=options["force"],
+                partial=options["partial"],
+                accept=frozenset(options["accept"]),
+                workers=options["workers"],
+                check=module.check_mode,
+                progress_path=options["progress_path"],
+            )
+        )
+        for note in result["notes"]:
+            module.warn(note)
+        return result
+
+    reporting.run(module, work)
+
+
+if __name__ == "__main__":
+    main()

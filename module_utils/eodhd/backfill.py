@@ -1,0 +1,44 @@
+"""The backfill's entrance: from a request to a result, with every foreseen failure in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Callable
+
+from ansible.module_utils.database.connection import Unreachable, driver, explain
+from ansible.module_utils.eodhd import bulk, history, verify
+from ansible.module_utils.eodhd.context import Context, Request
+from ansible.module_utils.reporting import Problem
+
+MODES: Mapping[str, Callable[[Context], dict[str, Any]]] = {
+    "history": history.run,
+    "daily": bulk.daily,
+    "register": bulk.register,
+    "verify": verify.run,
+}
+
+
+def run(request: Request, now: datetime | None = None) -> dict[str, Any]:
+    """Do what a request asks for; in check mode, plan it.
+
+    Args:
+        request: what is asked.
+        now: the present, in UTC; the clock's by default.
+
+    Returns:
+        dict: the module's result, without a secret.
+
+    Raises:
+        Problem: the run did not get what it asked for; its details are those of a result.
+    """
+    context = Context(request, now)
+    try:
+        return MODES[request.mode](context)
+    except (Unreachable, driver().Error) as error:
+        raise Problem(
+            f"{explain(error, request.server)} What was stored before stays;"
+            " run the same command again and the rest follows without paying twice."
+        ) from None
+    finally:
+        context.close()

@@ -1,0 +1,125 @@
+"""How fast a run may ask: the provider's limit a minute, shared by every worker and host of one account.
+
+Nothing about the limit is known beforehand; the headers of the answers say it. Leases are taken from a ledger
+that all runs of an account share, so that together they stay below the limit in any 60 seconds.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from typing import Callable, Protocol
+
+WINDOW = 60.0
+# A lease is used within this time or lapses; the ledger counts it that much longer.
+LEASE_LIFE = 5.0
+LEASE_SIZE = 16
+
+
+class Leases(Protocol):
+    """Where requests are granted to all runs of an account."""
+
+    def lease(self, wanted: int, limit: int | None) -> int:
+        """Return how many of ``wanted`` requests may be sent now, counting those granted in the window."""
+        ...
+
+
+class Stopped(Exception):
+    """The run was told to stop while a request waited for its turn."""
+
+
+class Unshared:
+    """Leases of a run that has no ledger, such as a plan: its one request is not counted."""
+
+    def lease(self, wanted: int, limit: int | None) -> int:
+        return 1
+
+
+class Budget:
+    """Hands out permission to send requests; used by all fetching threads.
+
+    Args:
+        leases: the shared count.
+        stop: set when the run ends early; nothing waits longer then.
+        clock, sleep: of the machine, in seconds; ``sleep`` returns early when the run is stopped.
+    """
+
+    def __init__(
+        self,
+        leases: Leases,
+        stop: threading.Event,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] | None = None,
+    ) -> None:
+        self._leases = leases
+        self._stop = stop
+        self._clock = clock
+        self._sleep = sleep or stop.wait
+        self._lock = threading.Lock()
+        self._granted = 0
+        self._granted_until = 0.0
+        self._sent = 0
+        self._paused_until = 0.0
+        self.limit: int | None = None
+        self.waited = 0.0
+
+    def share(self, leases: Leases) -> None:
+        """Count together with other runs from now on, what was sent before included."""
+        with self._lock:
+            self._leases = leases
+            if self._sent:
+                leases.lease(self._sent, self.limit)
+
+    def acquire(self) -> None:
+        """Wait until one request may be sent.
+
+        Raises:
+            Stopped: the run was stopped first.
+        """
+        while True:
+            if self._stop.is_set():
+                raise Stopped
+            pause = self._try()
+            if pause <= 0:
+                return
+            self.waited += pause
+            self._sleep(pause)
+
+    def _try(self) -> float:
+        """Take a permission and return 0, or return how long to wait before the next try."""
+        with self._lock:
+            now = self._clock()
+            if now < self._paused_until:
+                return min(self._paused_until - now, 1.0)
+            if now >= self._granted_until:
+                self._granted = 0
+            if self._granted == 0:
+                self._granted = self._leases.lease(LEASE_SIZE, self.limit)
+                self._granted_until = self._clock() + LEASE_LIFE
+            if self._granted == 0:
+                return 0.25
+            self._granted -= 1
+            self._sent += 1
+            return 0.0
+
+    def observe(self, headers: Mapping[str, str]) -> None:
+        """Learn from an answer's headers; what is no number there is ignored."""
+        limit, left = _number(headers, "X-RateLimit-Limit"), _number(headers, "X-RateLimit-Remaining")
+        with self._lock:
+            if limit:
+                self.limit = limit
+            # Somebody else uses the token as well: leave the last few to the requests under way.
+            if limit and left is not None and left < min(LEASE_SIZE, limit // 4):
+                self._paused_until = max(self._paused_until, self._clock() + 1.0)
+
+    def pause(self, seconds: float) -> None:
+        """Let nobody send for so long: the provider refused a request for its minute limit."""
+        with self._lock:
+            self._granted = 0
+            self._paused_until = max(self._paused_until, self._clock() + seconds)
+
+
+def _number(headers: Mapping[str, str], name: str) -> int | None:
+    text = headers.get(name, "")
+    return int(text) if text.isascii() and text.isdigit() else None

@@ -1,0 +1,271 @@
+"""What every mode of the backfill needs: the request, the database, the ledger, the client, a way to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import date, datetime, timezone
+from functools import partial
+from typing import Any, Callable
+
+from ansible.module_utils.database import tables
+from ansible.module_utils.database.connection import Server, Unreachable
+from ansible.module_utils.eodhd import budget, parser
+from ansible.module_utils.eodhd.client import Client, Stop
+from ansible.module_utils.eodhd.ledger import Ledger
+from ansible.module_utils.eodhd.model import Coverage
+from ansible.module_utils.eodhd.pipeline import Pipeline, Totals
+from ansible.module_utils.eodhd.plan import Plan, Quota, Rules, quota, today
+from ansible.module_utils.eodhd.progress import Progress, to_file
+from ansible.module_utils.eodhd.session import Session
+from ansible.module_utils.eodhd.store import Item, Written
+from ansible.module_utils.reporting import Problem
+
+# Connections that store: a second one works while the first waits for its commit.
+STORES = 2
+# Seconds for each of the counts that the report shows; over it the report says what was written only.
+COUNT_TIMEOUT = 10
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asks for; see the module's options for each."""
+
+    mode: str
+    server: Server
+    base_url: str
+    token: str = field(repr=False)
+    symbols: list[str] = field(default_factory=list)
+    exchanges: list[str] = field(default_factory=lambda: ["US"])
+    top: int | None = None
+    days: int = 30
+    first: date | None = None
+    last: date | None = None
+    sample: int = 10
+    fresh_hours: float = 12.0
+    overlap_days: int = 10
+    force: bool = False
+    partial: bool = False
+    accept: frozenset[str] = frozenset()
+    workers: int = 24
+    check: bool = False
+    progress_path: str | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the ledger keeps of it: nothing secret."""
+        symbols = self.symbols if len(self.symbols) <= 20 else [*self.symbols[:20], "…"]
+        return {
+            "symbols": symbols,
+            "exchanges": self.exchanges,
+            "top": self.top,
+            "days": self.days,
+            "first": self.first and self.first.isoformat(),
+            "last": self.last and self.last.isoformat(),
+            "force": self.force,
+        }
+
+
+class Context:
+    """The parts of one run, made from a request.
+
+    Args:
+        request: what is asked.
+        now: the present, in UTC.
+    """
+
+    def __init__(self, request: Request, now: datetime | None = None) -> None:
+        self.request = request
+        self.now = now or datetime.now(timezone.utc)
+        self.today = today(self.now)
+        # Of the clock, also where ``now`` is another: the ledger's times are of the clock.
+        self.began = datetime.now(timezone.utc)
+        self.absent = False
+        self.stop = threading.Event()
+        self.session = Session(request.server, "backfill")
+        # Of the token only what tells accounts apart.
+        account = hashlib.blake2b(request.token.encode(), digest_size=8, person=b"backfill").hexdigest()
+        self.ledger = Ledger(self.session, account)
+        self.budget = budget.Budget(budget.Unshared(), self.stop)
+        self.client = Client(request.base_url, request.token, self.budget, self.stop, request.workers)
+        self.rules = Rules(
+            self.now, request.fresh_hours, request.overlap_days, self.now if request.force else None
+        )
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.client.close()
+        self.session.close()
+
+    def widths(self) -> dict[str, parser.Width]:
+        """Return what the columns of ``market_data`` hold.
+
+        Raises:
+            Problem: a table is missing or does not fit.
+        """
+        types: dict[str, str] = {}
+        for table in tables.TABLES:
+
+            def look(cursor: Any, table: Any = table) -> Any:
+                return tables.look_up(cursor, table)
+
+            try:
+                found = self.session.run(look)
+            except Unreachable as error:
+                if not self.request.check or error.kind != "database":
+                    raise
+                found = None
+            if found is None and self.request.check:
+                # A plan is wanted before there is a database, too; nothing is stored then.
+                self.absent = True
+                return {}
+            if found is None:
+                raise Problem(
+                    f"Database {self.request.server.database} has no table {table.name}. Create it with"
+                    " `ansible-playbook playbooks/reset.yml --tags database`, or check postgres_db."
+                )
+            wrong = tables.misfits(table, found)
+            if wrong:
+                raise Problem(
+                    f"{'; '.join(wrong)}. Nothing was asked. Alter the table, or use another postgres_db."
+                )
+            if table.name == "market_data":
+                types = dict(found.types)
+        return {name: parser.width(types[name]) for name in parser.COLUMNS}
+
+    def known(self, names: list[str]) -> dict[str, Coverage]:
+        """Return what the ledger has of symbols or exchanges; nothing before there is a database."""
+        return {} if self.absent else self.ledger.coverage(names)
+
+    def rounding(self, widths: dict[str, parser.Width]) -> list[str]:
+        """Return a warning for each price column that is narrower than what the provider may send."""
+        return [
+            f"market_data.{name} is {found.name}: rows with more digits are kept in backfill_set_aside."
+            f" ALTER TABLE market_data ALTER COLUMN {name} TYPE numeric; makes room for them."
+            for name, found in widths.items()
+            if name != "volume" and found.name != "numeric"
+        ]
+
+    def quota(self) -> Quota:
+        """Ask what the account has left today; an account that may not know is taken as unknown."""
+        answer, user = self.client.get("user", json.loads)
+        return quota(user if answer.outcome is None else None, self.today)
+
+    def counts(self) -> dict[str, int | None]:
+        """Count both tables; None where that takes too long."""
+
+        def work(table: str, cursor: Any) -> int:
+            cursor.execute(f"SET LOCAL statement_timeout = '{COUNT_TIMEOUT}s'")
+            cursor.execute(f"SELECT count(*) FROM {table}")  # noqa: S608 - our own names
+            count: int = cursor.fetchone()[0]
+            return count
+
+        counts: dict[str, int | None] = {}
+        for table in ("market_data", "assets"):
+            try:
+                counts[table] = self.session.run(partial(work, table))
+            except Exception as error:
+                if getattr(error, "pgcode", None) != "57014":  # cancelled by the time-out
+                    raise
+                counts[table] = None
+        return counts
+
+    def execute(
+        self,
+        plan: Plan,
+        fetch: Callable[[Any], Any],
+        write: Callable[[Any, int, list[Item]], list[Written]],
+    ) -> Executed:
+        """Run a plan's jobs and keep the ledger; a signal ends it early, and what was received is stored.
+
+        Args:
+            plan: what to run.
+            fetch: makes one call.
+            write: stores a batch: cursor, run, items.
+        """
+        self.ledger.create()
+        run = self.ledger.begin(
+            self.request.mode, self.request.facts(), f"{socket.gethostname()} {os.getpid()}"
+        )
+        self.budget.share(self.ledger)
+        totals = Totals(symbols=len(plan.jobs) + len(plan.fresh))
+        for symbol, known in plan.fresh.items():
+            totals.take_fresh(symbol, known)
+        sessions = [Session(self.request.server, "backfill store") for _ in range(STORES)]
+        progress = Progress(to_file(self.request.progress_path))
+        pipeline = Pipeline(
+            fetch,
+            [_storing(session, run, write) for session in sessions],
+            self.ledger,
+            self.stop,
+            min(self.request.workers, max(1, len(plan.jobs))),
+            progress.tick,
+            self.began,
+        )
+        try:
+            with signals(self.stop) as caught:
+                pipeline.run(plan.jobs, totals)
+        finally:
+            for session in sessions:
+                session.close()
+        # A run that does not come here is closed by the next one, as interrupted.
+        stopped = pipeline.stopped_by or _stop_of(caught)
+        self.ledger.end(run, stopped.kind if stopped else "done", totals.facts(), str(stopped or ""))
+        return Executed(run, totals, stopped)
+
+
+@dataclass(frozen=True)
+class Executed:
+    """A run that is over; ``stopped`` says why it ended before its time."""
+
+    run: int
+    totals: Totals
+    stopped: Stop | None
+
+
+def _storing(
+    session: Session, run: int, write: Callable[[Any, int, list[Item]], list[Written]]
+) -> Callable[[list[Item]], list[Written]]:
+    """Return what stores a batch in one transaction of its own connection."""
+    return lambda items: session.run(lambda cursor: write(cursor, run, items))
+
+
+@contextlib.contextmanager
+def signals(stop: threading.Event) -> Iterator[list[int]]:
+    """Turn the first signal that would end the process into ``stop``; the second one ends it."""
+    caught: list[int] = []
+    wanted = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    if threading.current_thread() is not threading.main_thread():
+        yield caught
+        return
+    before = {number: signal.getsignal(number) for number in wanted}
+
+    def handle(number: int, _frame: object) -> None:
+        caught.append(number)
+        stop.set()
+        for each in wanted:
+            signal.signal(each, before[each])
+
+    for number in wanted:
+        signal.signal(number, handle)
+    try:
+        yield caught
+    finally:
+        for number in wanted:
+            signal.signal(number, before[number])
+
+
+def _stop_of(caught: list[int]) -> Stop | None:
+    if not caught:
+        return None
+    return Stop(
+        "interrupted",
+        f"The run was ended by {signal.Signals(caught[0]).name}. What was received is stored;"
+        " run the same command again and the rest follows without paying twice.",
+    )

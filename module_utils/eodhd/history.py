@@ -1,0 +1,191 @@
+"""Mode ``history``: the bars of a list of symbols, or of the most traded ones of an exchange."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from functools import partial
+from typing import Any
+
+from ansible.module_utils.eodhd import plan as planning
+from ansible.module_utils.eodhd import report, store
+from ansible.module_utils.eodhd.client import Answer
+from ansible.module_utils.eodhd.context import Context
+from ansible.module_utils.eodhd.model import Coverage, Job, Range, normalise
+from ansible.module_utils.eodhd.parser import Parsed, Parser
+from ansible.module_utils.eodhd.pipeline import Totals
+from ansible.module_utils.reporting import Problem
+
+# A ranking costs a hundred calls and changes slowly.
+RANKING_DAYS = 7
+
+
+def run(context: Context) -> dict[str, Any]:
+    """Plan, and outside of check mode load; returns the module's result.
+
+    Raises:
+        Problem: a symbol was not loaded and that was not accepted, after loading all the others.
+    """
+    request = context.request
+    asked = planning.asked_range(request.days, request.first, request.last, context.today)
+    span = f"{request.days} days" if request.first is None else f"{asked.first} to {asked.last}"
+    widths = context.widths()
+    warnings = context.rounding(widths)
+    symbols, ranking_calls = _symbols(context)
+    title = (
+        f"history: {report.plural(len(symbols) or request.top or 0, 'symbol')}, {asked.first} to {asked.last}"
+    )
+    plan = _plan(context, symbols, asked, title)
+    plan.calls += ranking_calls
+    if ranking_calls and not symbols:
+        plan.calls += request.top or 0
+        plan.rows = (request.top or 0) * planning.sessions("X.US", asked)
+    if plan.calls:
+        plan.quota = context.quota()
+    if request.check:
+        plan.require_quota(request.partial)
+        return {
+            "changed": plan.calls > 0,
+            "plan": plan.facts(),
+            "report": "\n".join(plan.lines()),
+            "notes": warnings,
+        }
+    plan.require_quota(request.partial)
+    if ranking_calls:
+        context.ledger.create()
+        symbols = _rank(context)
+        plan = _plan(context, symbols, asked, title)
+        plan.calls += ranking_calls
+
+    parser = Parser(widths)
+
+    def fetch(job: Job) -> tuple[Answer, Parsed | None]:
+        answered: tuple[Answer, Parsed | None] = context.client.get(
+            f"eod/{job.symbol}",
+            lambda body: parser.history(body, job.symbol, job.range),
+            eod_query(job.range),
+        )
+        return answered
+
+    import psycopg2.errors
+
+    before = context.counts()
+    done = context.execute(
+        plan, fetch, lambda cursor, run, items: store.write(cursor, run, items, psycopg2.errors)
+    )
+    done.totals.calls += ranking_calls
+    after = context.counts()
+    was, now = before["market_data"], after["market_data"]
+    # Rows that came and stayed need no second look; where the sum is another, somebody else was at work.
+    undisturbed = was is not None and now is not None and now - was == done.totals.inserted
+    lacking = [] if undisturbed else _lacking(context, symbols)
+    if len(symbols) == 1:
+        text = report.of_symbol(symbols[0], span, done.totals, before, after, lacking, request.accept)
+    else:
+        text = report.of_many(
+            f"{len(symbols):,} symbols ({span})", done.totals, before, after, lacking, request.accept
+        )
+    return conclude(context, done.run, done.totals, plan, text, lacking, done.stopped, warnings)
+
+
+def eod_query(days: Range) -> dict[str, Any]:
+    """Return the parameters of ``/eod`` for the daily bars of some days."""
+    return {"from": days.first, "to": days.last, "period": "d", "order": "a"}
+
+
+def _symbols(context: Context) -> tuple[list[str], int]:
+    """Return the symbols, and what it costs to find them; none yet where they still have to be ranked."""
+    request = context.request
+    if request.top is None:
+        return normalise(request.symbols, request.exchanges[0]), 0
+    if request.top < 1:
+        raise Problem(f"backfill_top is {request.top}; it must be at least 1.")
+    known = None if context.absent else context.ledger.ranking(request.exchanges[0], RANKING_DAYS)
+    return (known[: request.top], 0) if known and not request.force else ([], planning.BULK_CALLS)
+
+
+def _rank(context: Context) -> list[str]:
+    """Ask for the last day of the exchange and return its symbols by turnover; the ranking is kept.
+
+    Raises:
+        Stop: the account may not ask this.
+        Problem: there was no answer.
+    """
+    exchange = context.request.exchanges[0]
+    answer, ranked = context.client.get(
+        f"eod-bulk-last-day/{exchange}",
+        lambda body: ranking(Parser({}).bulk(body, exchange, None)),
+        cost=planning.BULK_CALLS,
+    )
+    if answer.outcome is not None or not ranked:
+        raise Problem(
+            f"The most traded symbols of {exchange} could not be found: {answer.message or 'an empty answer'}."
+            " Check backfill_exchange, or name the symbols in backfill_symbols."
+        )
+    context.ledger.keep_ranking(exchange, ranked, context.now)
+    return list(ranked)[: context.request.top]
+
+
+def ranking(parsed: Parsed) -> list[str]:
+    """Return the symbols of a bulk answer by turnover, close times volume, the largest first."""
+    turnover = {}
+    for line in parsed.lines:
+        _day, symbol, _open, _high, _low, close, _adjusted, volume = line.split("\t")
+        turnover[symbol] = Decimal(close) * Decimal(volume.strip())
+    return sorted(turnover, key=lambda symbol: (-turnover[symbol], symbol))
+
+
+def _plan(context: Context, symbols: list[str], asked: Range, title: str) -> planning.Plan:
+    known = context.known(symbols)
+    wanted = [(symbol, known[symbol].range if symbol in known else asked, asked) for symbol in symbols]
+    stored = {} if context.absent else context.session.run(partial(store.count_stored, wanted=wanted))
+    return planning.of_history(symbols, asked, title, known, stored, context.rules)
+
+
+def _lacking(context: Context, symbols: list[str]) -> list[str]:
+    """Return the symbols of which the table holds fewer rows than the ledger says it got."""
+    known = context.ledger.coverage(symbols)
+    got: dict[str, Coverage] = {symbol: entry for symbol, entry in known.items() if entry.rows}
+    wanted = [(symbol, entry.range, entry.range) for symbol, entry in got.items()]
+    stored = context.session.run(lambda cursor: store.count_stored(cursor, wanted))
+    return [symbol for symbol, entry in got.items() if stored.get(symbol, (0, 0))[0] < entry.rows]
+
+
+def conclude(
+    context: Context,
+    run: int,
+    totals: Totals,
+    plan: planning.Plan,
+    text: str,
+    lacking: list[str],
+    stopped: Problem | None,
+    warnings: list[str],
+) -> dict[str, Any]:
+    """Return the module's result, or raise it as a ``Problem`` where the run did not get what it asked for."""
+    bad = report.unaccepted(totals, context.request.accept)
+    result = {
+        "changed": bool(totals.inserted or totals.updated or totals.registered),
+        "run": run,
+        "plan": plan.facts(),
+        "totals": totals.facts(),
+        "not_loaded": [
+            {"symbol": symbol, "outcome": outcome, "message": message}
+            for symbol, (outcome, message) in totals.not_loaded.items()
+        ],
+        "report": text,
+        "notes": warnings,
+    }
+    if stopped is not None:
+        raise Problem(str(stopped), **result)
+    if lacking:
+        raise Problem(
+            f"market_data lacks rows of {len(lacking)} symbols that the ledger says were stored, {lacking[0]}"
+            " first: something else deletes them. Run the same command again; it asks for them anew.",
+            **result,
+        )
+    if bad:
+        raise Problem(
+            f"{len(bad):,} of {totals.symbols:,} were not loaded as asked."
+            f" {report.advice({outcome for outcome, _ in bad.values()})}.",
+            **result,
+        )
+    return result

@@ -1,0 +1,271 @@
+"""The ledger: what was asked, what came, who is at it, and how fast the account is being used.
+
+Its tables stand beside the data, so that every host that loads into a database shares them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from ansible.module_utils.eodhd import budget
+from ansible.module_utils.eodhd.model import Coverage, Range
+from ansible.module_utils.eodhd.session import Session
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS backfill_run (
+  run bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  mode text NOT NULL,
+  request jsonb NOT NULL,
+  worker text NOT NULL,
+  state text NOT NULL DEFAULT 'running',
+  started timestamptz NOT NULL DEFAULT now(),
+  finished timestamptz,
+  totals jsonb,
+  message text
+);
+CREATE TABLE IF NOT EXISTS backfill_outcome (
+  run bigint NOT NULL,
+  symbol text NOT NULL,
+  first_day date NOT NULL,
+  last_day date NOT NULL,
+  outcome text NOT NULL,
+  rows integer NOT NULL,
+  inserted integer NOT NULL,
+  updated integer NOT NULL,
+  set_aside integer NOT NULL,
+  bytes bigint NOT NULL,
+  calls integer NOT NULL,
+  requests integer NOT NULL,
+  seconds numeric NOT NULL,
+  fetched timestamptz NOT NULL,
+  digest text,
+  message text NOT NULL,
+  PRIMARY KEY (run, symbol, first_day, last_day)
+);
+CREATE TABLE IF NOT EXISTS backfill_coverage (
+  symbol text PRIMARY KEY,
+  first_day date NOT NULL,
+  last_day date NOT NULL,
+  outcome text NOT NULL,
+  rows integer NOT NULL,
+  fetched timestamptz NOT NULL,
+  restated boolean NOT NULL,
+  run bigint NOT NULL,
+  message text NOT NULL
+);
+CREATE TABLE IF NOT EXISTS backfill_set_aside (
+  symbol text NOT NULL,
+  day date,
+  raw text NOT NULL,
+  reason text NOT NULL,
+  run bigint NOT NULL,
+  seen timestamptz NOT NULL DEFAULT now(),
+  resolved timestamptz
+);
+CREATE UNIQUE INDEX IF NOT EXISTS backfill_set_aside_key
+  ON backfill_set_aside (symbol, coalesce(day, '-infinity'), reason, md5(raw));
+CREATE TABLE IF NOT EXISTS backfill_revision (
+  run bigint NOT NULL,
+  symbol text NOT NULL,
+  day date NOT NULL,
+  old_open numeric, old_high numeric, old_low numeric, old_close numeric,
+  old_adjusted_close numeric, old_volume numeric,
+  new_open numeric, new_high numeric, new_low numeric, new_close numeric,
+  new_adjusted_close numeric, new_volume numeric,
+  found timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX IF NOT EXISTS backfill_revision_symbol ON backfill_revision (symbol, day);
+CREATE TABLE IF NOT EXISTS backfill_ranking (
+  exchange text PRIMARY KEY,
+  fetched timestamptz NOT NULL,
+  symbols text[] NOT NULL
+);
+CREATE TABLE IF NOT EXISTS backfill_listing (
+  symbol text PRIMARY KEY,
+  name text, exchange text, country text, currency text, type text, isin text,
+  delisted boolean NOT NULL,
+  run bigint NOT NULL
+);
+CREATE TABLE IF NOT EXISTS backfill_lease (
+  account text NOT NULL,
+  at timestamptz NOT NULL,
+  requests integer NOT NULL,
+  minute_limit integer
+);
+CREATE INDEX IF NOT EXISTS backfill_lease_account ON backfill_lease (account, at);
+"""
+# Any number will do that nobody else uses: two hosts create the tables one after the other.
+_SCHEMA_LOCK = 0x6261636B66696C6C
+WINDOW = budget.WINDOW + budget.LEASE_LIFE
+
+
+def key(name: str) -> int:
+    """Return the number of an advisory lock; such a lock goes with its connection, so a killed run's are free."""
+    digest = hashlib.blake2b(name.encode(), digest_size=8, person=b"backfill").digest()
+    return int.from_bytes(digest, "big", signed=True)
+
+
+class Ledger:
+    """Reads and writes the ledger; used by the coordinating thread, leases also by the fetching ones.
+
+    Args:
+        session: of the database; its connection holds the claims.
+        account: tells accounts apart without telling the token.
+    """
+
+    def __init__(self, session: Session, account: str) -> None:
+        self._session = session
+        self._account = account
+        self._held: set[int] = set()
+        session.opened = self._claim_again
+
+    def create(self) -> None:
+        """Create the tables where they are missing."""
+
+        def work(cursor: Any) -> None:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_SCHEMA_LOCK,))
+            cursor.execute("SELECT to_regclass('backfill_lease_account') IS NULL")
+            if cursor.fetchone()[0]:
+                cursor.execute(SCHEMA)
+
+        self._session.run(work)
+
+    def coverage(self, symbols: Sequence[str]) -> dict[str, Coverage]:
+        """Return what is known of ``symbols``; nothing where there is no ledger yet."""
+
+        def work(cursor: Any) -> list[Any]:
+            cursor.execute("SELECT to_regclass('backfill_coverage') IS NOT NULL")
+            if not cursor.fetchone()[0]:
+                return []
+            cursor.execute(
+                "SELECT symbol, first_day, last_day, outcome, rows, fetched, restated, message"
+                " FROM backfill_coverage WHERE symbol = ANY (%s)",
+                (list(symbols),),
+            )
+            return list(cursor.fetchall())
+
+        return {
+            row[0]: Coverage(Range(row[1], row[2]), row[3], row[4], row[5], row[6], row[7])
+            for row in self._session.run(work)
+        }
+
+    def begin(self, mode: str, request: Mapping[str, Any], worker: str) -> int:
+        """Open a run and return its number; runs whose process is gone are closed as ``interrupted``."""
+
+        def work(cursor: Any) -> int:
+            cursor.execute("SELECT run FROM backfill_run WHERE state = 'running'")
+            open_runs = [row[0] for row in cursor.fetchall()]
+            cursor.execute(
+                "UPDATE backfill_run r SET state = 'interrupted', finished = now()"
+                " FROM unnest(%s::bigint[], %s::bigint[]) AS k (run, key)"
+                " WHERE r.run = k.run AND pg_try_advisory_xact_lock(k.key)",
+                (open_runs, [key(f"run {run}") for run in open_runs]),
+            )
+            cursor.execute(
+                "INSERT INTO backfill_run (mode, request, worker) VALUES (%s, %s, %s) RETURNING run",
+                (mode, json.dumps(request), worker),
+            )
+            run = int(cursor.fetchone()[0])
+            # In the same transaction: nobody sees the run without its lock.
+            cursor.execute("SELECT pg_advisory_lock(%s)", (key(f"run {run}"),))
+            cursor.execute("DELETE FROM backfill_lease WHERE at < now() - interval '10 minutes'")
+            return run
+
+        run = self._session.run(work)
+        self._held.add(key(f"run {run}"))
+        return run
+
+    def end(self, run: int, state: str, totals: Mapping[str, Any], message: str) -> None:
+        """Close a run."""
+        self._session.run(
+            lambda cursor: cursor.execute(
+                "UPDATE backfill_run SET state = %s, finished = now(), totals = %s, message = %s WHERE run = %s",
+                (state, json.dumps(totals), message, run),
+            )
+        )
+
+    def claim(self, symbols: Iterable[str]) -> set[str]:
+        """Claim symbols for this run and return those that no other run is at."""
+        return self._lock(list(symbols))
+
+    def release(self, symbols: Iterable[str]) -> None:
+        """Give claims back."""
+        keys = [key(symbol) for symbol in symbols]
+        self._held.difference_update(keys)
+        self._session.run(
+            lambda cursor: cursor.execute(
+                "SELECT pg_advisory_unlock(key) FROM unnest(%s::bigint[]) AS key", (keys,)
+            )
+        )
+
+    def _lock(self, names: Sequence[str]) -> set[str]:
+        def work(cursor: Any) -> set[str]:
+            cursor.execute(
+                "SELECT name FROM unnest(%s::text[], %s::bigint[]) AS k (name, key)"
+                " WHERE pg_try_advisory_lock(key)",
+                (list(names), [key(name) for name in names]),
+            )
+            return {row[0] for row in cursor.fetchall()}
+
+        locked = self._session.run(work)
+        self._held.update(map(key, locked))
+        return locked
+
+    def _claim_again(self, cursor: Any) -> None:
+        """Take the claims up again on a new connection; one that another run got meanwhile stays with it."""
+        cursor.execute(
+            "SELECT pg_try_advisory_lock(key) FROM unnest(%s::bigint[]) AS key", (list(self._held),)
+        )
+
+    def ranking(self, exchange: str, days: int) -> list[str] | None:
+        """Return the exchange's symbols by turnover, if asked for in the last ``days`` days."""
+
+        def work(cursor: Any) -> list[str] | None:
+            cursor.execute("SELECT to_regclass('backfill_ranking') IS NOT NULL")
+            if not cursor.fetchone()[0]:
+                return None
+            cursor.execute(
+                "SELECT symbols FROM backfill_ranking"
+                " WHERE exchange = %s AND fetched > now() - %s * interval '1 day'",
+                (exchange, days),
+            )
+            row = cursor.fetchone()
+            return list(row[0]) if row else None
+
+        return self._session.run(work)
+
+    def keep_ranking(self, exchange: str, symbols: Sequence[str], fetched: datetime) -> None:
+        """Keep a ranking, so that it is not paid for again."""
+        self._session.run(
+            lambda cursor: cursor.execute(
+                "INSERT INTO backfill_ranking VALUES (%s, %s, %s) ON CONFLICT (exchange) DO UPDATE"
+                " SET fetched = EXCLUDED.fetched, symbols = EXCLUDED.symbols",
+                (exchange, fetched, list(symbols)),
+            )
+        )
+
+    def lease(self, wanted: int, limit: int | None) -> int:
+        """Grant requests to this run; all runs of the account together stay below its limit a minute."""
+
+        def work(cursor: Any) -> int:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", (key(f"account {self._account}"),))
+            cursor.execute(
+                "SELECT coalesce(sum(requests), 0), max(minute_limit) FROM backfill_lease"
+                " WHERE account = %s AND at > clock_timestamp() - %s * interval '1 second'",
+                (self._account, WINDOW),
+            )
+            used, seen = cursor.fetchone()
+            known = limit or seen
+            granted = wanted if known is None else max(0, min(wanted, known - used))
+            if granted:
+                cursor.execute(
+                    "INSERT INTO backfill_lease VALUES (%s, clock_timestamp(), %s, %s)",
+                    (self._account, granted, known),
+                )
+            return granted
+
+        return self._session.run(work)

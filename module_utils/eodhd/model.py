@@ -1,0 +1,138 @@
+"""The words that all parts of the backfill share: outcomes, symbols, ranges, jobs."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Literal
+
+from ansible.module_utils.reporting import Problem
+
+Outcome = Literal[
+    "loaded",  # every row of the answer is in the table
+    "set_aside",  # loaded, but for rows that stand in backfill_set_aside
+    "truncated",  # the provider says that it cut the history
+    "empty",  # an answer without rows
+    "unknown",  # no such symbol
+    "forbidden",  # outside of the account's plan
+    "rejected",  # the provider calls the request malformed
+    "failed",  # no usable answer within the retries
+    "pending",  # not asked: the run ended before
+]
+# What the provider said about a symbol and would say again: not asked anew while the ledger's entry is fresh.
+ANSWERED: frozenset[str] = frozenset({"loaded", "set_aside", "truncated", "empty", "unknown", "forbidden"})
+# What a user may declare to be good enough.
+ACCEPTABLE: tuple[str, ...] = ("empty", "set_aside", "truncated", "unknown", "forbidden")
+
+_SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9_&$^-]*\.[A-Z]{1,12}", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Range:
+    """Days, both included."""
+
+    first: date
+    last: date
+
+    @property
+    def days(self) -> int:
+        """Return the number of days."""
+        return (self.last - self.first).days + 1
+
+    def covers(self, other: Range) -> bool:
+        """Whether every day of ``other`` is in this range."""
+        return self.first <= other.first and other.last <= self.last
+
+    def touches(self, other: Range) -> bool:
+        """Whether the two overlap or follow each other without a gap."""
+        return (other.first - self.last).days <= 1 and (self.first - other.last).days <= 1
+
+    def hull(self, other: Range) -> Range:
+        """Return the shortest range that covers both."""
+        return Range(min(self.first, other.first), max(self.last, other.last))
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What the ledger has of a symbol.
+
+    Attributes:
+        range: the days answered for, without a gap.
+        outcome: of the last answer.
+        rows: stored in the range.
+        fetched: when the last answer came.
+        restated: the past was found changed, and its refetch is still to come.
+        message: what people were told.
+    """
+
+    range: Range
+    outcome: str
+    rows: int
+    fetched: datetime
+    restated: bool = False
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One call to make.
+
+    Attributes:
+        symbol: with its exchange, ``AAPL.US``.
+        range: the days asked of the provider.
+        vacant: no row of it was stored when the plan was made, so that COPY may go straight into the table.
+        kept: the ledger's entry that the answer will extend; None where it will replace it.
+    """
+
+    symbol: str
+    range: Range
+    vacant: bool
+    kept: Coverage | None = None
+
+    def covered(self) -> Range:
+        """Return the days that the ledger may call answered for once there is an answer."""
+        return self.kept.range.hull(self.range) if self.kept else self.range
+
+    def rows_after(self, accepted: int, inserted: int) -> int:
+        """Return the rows that stand in ``covered()`` once ``accepted`` rows are stored, ``inserted`` newly."""
+        if self.kept and not self.range.covers(self.kept.range):
+            return self.kept.rows + inserted
+        return accepted
+
+
+def normalise(symbols: list[str], exchange: str) -> list[str]:
+    """Return the symbols as the provider spells them, each once, in the order given.
+
+    Args:
+        symbols: ``AAPL.US``; a missing suffix means ``exchange``. Empty ones and ``#`` comments are left out.
+        exchange: for example ``US``.
+
+    Raises:
+        Problem: one is no symbol; all such are named before any call is paid.
+    """
+    found: dict[str, None] = {}
+    wrong = []
+    for text in symbols:
+        name = str(text).partition("#")[0].strip()
+        if not name:
+            continue
+        name = name if "." in name else f"{name}.{exchange}"
+        if not _SYMBOL.fullmatch(name):
+            wrong.append(name)
+        # Renamed tickers keep a lower-case _old.
+        found[re.sub(r"_OLD(?=\.)", "_old", name.upper())] = None
+    if wrong:
+        raise Problem(
+            f"These are no EODHD symbols: {', '.join(wrong[:10])}{' …' if len(wrong) > 10 else ''}."
+            " A symbol has one dot, before its exchange: AAPL.US, BRK-B.US, BTC-USD.CC, EURUSD.FOREX"
+            " (backfill_symbols)."
+        )
+    if not found:
+        raise Problem("There is no symbol to load. Name some in backfill_symbols, or set backfill_top.")
+    return list(found)
+
+
+def asset_type(symbol: str) -> str | None:
+    """Return what the exchange of a symbol says about its kind; None where the register has to tell."""
+    return {"CC": "Crypto", "FOREX": "Forex", "INDX": "Index"}.get(symbol.rpartition(".")[2])

@@ -1,0 +1,236 @@
+"""What a run has to ask, what that costs, and whether the account can pay for it. Pure: the facts are passed in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta, timezone
+from typing import Any
+
+from ansible.module_utils.eodhd.model import ANSWERED, Coverage, Job, Range
+from ansible.module_utils.reporting import Problem
+
+HISTORY_CALLS = 1
+BULK_CALLS = 100
+# Weekdays of a year less the holidays of its exchange: close enough for an estimate.
+SESSIONS_OF_WEEKDAYS = 252 / 261
+
+
+@dataclass(frozen=True)
+class Rules:
+    """When an answer is good enough.
+
+    Attributes:
+        now: the present, in UTC.
+        fresh_hours: for so long the provider is not asked again for days that it has answered for.
+        overlap_days: how far before its first new day a top-up re-reads.
+        forced_since: answers before this moment do not count; None where nothing is forced.
+    """
+
+    now: datetime
+    fresh_hours: float
+    overlap_days: int
+    forced_since: datetime | None = None
+
+    def fresh(self, coverage: Coverage) -> bool:
+        """Whether an answer is too young to be asked for again."""
+        if self.forced_since is not None and coverage.fetched < self.forced_since:
+            return False
+        return self.now - coverage.fetched < timedelta(hours=self.fresh_hours)
+
+
+def asked_range(days: int, first: date | None, last: date | None, today: date) -> Range:
+    """Return the days that a user asks for.
+
+    Args:
+        days: back from ``last``; only without ``first``.
+        first, last: given dates; ``last`` is ``today`` by default.
+        today: the provider's day, in GMT.
+
+    Raises:
+        Problem: the range is empty or in the future.
+    """
+    end = last or today
+    if first is None and days < 1:
+        raise Problem(f"backfill_days is {days}; it must be at least 1.")
+    start = first or end - timedelta(days=days)
+    if start > end or start > today:
+        raise Problem(
+            f"There are no days from {start} to {end}"
+            f"{f' (today is {today} GMT)' if start > today else ''}; check backfill_from and backfill_to."
+        )
+    return Range(start, end)
+
+
+def job_for(
+    symbol: str, asked: Range, known: Coverage | None, stored: int, vacant: bool, rules: Rules
+) -> Job | None:
+    """Return the call that a symbol needs, or None where the ledger and the table have what is asked.
+
+    Args:
+        symbol: with its exchange.
+        asked: the days that the user wants.
+        known: what the ledger has.
+        stored: rows of ``known.range`` that are in the table now; fewer than the ledger says means damage.
+        vacant: the table has no row of the symbol in ``asked``.
+        rules: what counts as good enough.
+    """
+    if known is None or known.outcome not in ANSWERED or stored < known.rows:
+        return Job(symbol, asked, vacant)
+    kept = known if known.range.touches(asked) else None
+    if known.restated:
+        return Job(symbol, known.range.hull(asked) if kept else asked, False)
+    if rules.forced_since and known.fetched < rules.forced_since:
+        return Job(symbol, asked, vacant, kept)
+    if known.range.covers(asked) and rules.fresh(known):
+        return None
+    extends = kept is not None and known.range.first <= asked.first
+    if not extends or known.outcome not in ("loaded", "set_aside"):
+        return Job(symbol, asked, vacant, kept)
+    # One call whatever its length, but a short answer is quickly read and compared.
+    overlap = min(known.range.last, asked.last) - timedelta(days=rules.overlap_days - 1)
+    return Job(symbol, Range(max(asked.first, overlap), asked.last), False, kept)
+
+
+def sessions(symbol: str, days: Range) -> int:
+    """Estimate the bars of a symbol: crypto has them daily, FOREX on six days a week, others on sessions."""
+    exchange = symbol.rpartition(".")[2]
+    if exchange == "CC":
+        return days.days
+    if exchange == "FOREX":
+        return round(days.days * 6 / 7)
+    weeks, rest = divmod(days.days, 7)
+    weekdays = weeks * 5 + sum(
+        1 for offset in range(rest) if (days.first + timedelta(days=offset)).weekday() < 5
+    )
+    return round(weekdays * SESSIONS_OF_WEEKDAYS)
+
+
+@dataclass(frozen=True)
+class Quota:
+    """What the account has left today; None where the provider did not say."""
+
+    limit: int | None
+    left: int | None
+
+
+def quota(user: Any, today: date) -> Quota:
+    """Return what is left, from the answer of ``/user``.
+
+    ``apiRequests`` is that of the last day with a call, so it counts only where ``apiRequestsDate`` is today.
+    """
+    if not isinstance(user, Mapping):
+        return Quota(None, None)
+    limit, used = _whole(user.get("dailyRateLimit")), _whole(user.get("apiRequests"))
+    if limit is None or used is None:
+        return Quota(limit, None)
+    spent = used if str(user.get("apiRequestsDate")) == today.isoformat() else 0
+    return Quota(limit, max(0, limit - spent) + (_whole(user.get("extraLimit")) or 0))
+
+
+def _whole(value: Any) -> int | None:
+    text = str(value)
+    return int(text) if text.isascii() and text.isdigit() else None
+
+
+@dataclass
+class Plan:
+    """A run before it happens.
+
+    Attributes:
+        title: what is loaded, for people.
+        jobs: calls of one symbol each.
+        fresh: symbols that need none, with what the ledger has of them.
+        calls: what everything costs.
+        rows: expected in the answers, about.
+        quota: what the account has left.
+    """
+
+    title: str
+    jobs: list[Job]
+    fresh: dict[str, Coverage] = field(default_factory=dict)
+    calls: int = 0
+    rows: int = 0
+    quota: Quota = Quota(None, None)
+
+    @property
+    def affordable(self) -> bool:
+        """Whether the quota covers the calls; an unknown one is taken to."""
+        return self.quota.left is None or self.calls <= self.quota.left
+
+    def require_quota(self, partial: bool) -> None:
+        """Raise ``Problem`` where the quota does not cover the run and going as far as it can is not asked."""
+        if self.affordable or partial:
+            return
+        raise Problem(
+            f"This run costs {self.calls:,} calls and the account has {self.quota.left:,} left today."
+            " Nothing was asked. Take fewer symbols, wait for 00:00 GMT, or go as far as the quota reaches with"
+            " -e backfill_partial=true; the next run goes on from there.",
+            plan=self.facts(),
+            report="\n".join(self.lines()),
+        )
+
+    def facts(self) -> dict[str, Any]:
+        """Return the plan as plain data."""
+        return {
+            "calls": self.calls,
+            "rows_expected": self.rows,
+            "symbols": len(self.jobs) + len(self.fresh),
+            "symbols_to_ask": len(self.jobs),
+            "symbols_fresh": len(self.fresh),
+            "quota_left": self.quota.left,
+            "quota_limit": self.quota.limit,
+        }
+
+    def lines(self) -> list[str]:
+        """Return the plan for people."""
+        fresh = f"; {len(self.fresh):,} fresh in the ledger, not asked again" if self.fresh else ""
+        left = "unknown" if self.quota.left is None else f"{self.quota.left:,}"
+        of = f" of {self.quota.limit:,}" if self.quota.limit is not None else ""
+        lines = [
+            f"📋 PLAN {self.title}",
+            f"   symbols: {', '.join(job.symbol for job in self.jobs[:10])}"
+            f"{f' … {len(self.jobs):,} in all' if len(self.jobs) > 10 else '' if self.jobs else 'none to ask'}"
+            f"{fresh}",
+            f"   calls: {self.calls:,}",
+            f"   quota: {left}{of} calls left today",
+            f"   rows expected: about {self.rows:,}",
+        ]
+        verdict = "✅ The quota covers it" if self.affordable else "❌ The quota does not cover it"
+        return [*lines, verdict if self.quota.left is not None else "⚠️  The quota is not known"]
+
+
+def of_history(
+    symbols: Sequence[str],
+    asked: Range,
+    title: str,
+    known: Mapping[str, Coverage],
+    stored: Mapping[str, tuple[int, int]],
+    rules: Rules,
+) -> Plan:
+    """Return the plan for the histories of ``symbols``.
+
+    Args:
+        symbols: with their exchanges.
+        asked: days for each.
+        title: for people.
+        known: the ledger, by symbol.
+        stored: by symbol, the table's rows in the ledger's range and in ``asked``; absent means none.
+        rules: what counts as good enough.
+    """
+    plan = Plan(title, [])
+    for symbol in symbols:
+        within, wanted = stored.get(symbol, (0, 0))
+        job = job_for(symbol, asked, known.get(symbol), within, wanted == 0, rules)
+        if job is None:
+            plan.fresh[symbol] = known[symbol]
+        else:
+            plan.jobs.append(job)
+            plan.rows += sessions(symbol, job.range)
+    plan.calls = HISTORY_CALLS * len(plan.jobs)
+    return plan
+
+
+def today(now: datetime) -> date:
+    """Return the provider's day, which turns at 00:00 GMT."""
+    return now.astimezone(timezone.utc).date()

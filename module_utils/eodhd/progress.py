@@ -1,0 +1,87 @@
+"""Progress that people can read while a run lasts: plain lines in a file, every few seconds, without a secret."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Callable
+
+from ansible.module_utils.eodhd.pipeline import Totals
+
+INTERVAL = 3.0
+
+
+def line(totals: Totals, seconds: float) -> str:
+    """Return one line: symbols done, rows, calls, requests a second, time left.
+
+    Args:
+        totals: so far.
+        seconds: since the first request.
+    """
+    rate = totals.requests / seconds if seconds > 0 else 0.0
+    asked = totals.done - totals.fresh
+    left = totals.symbols - totals.done
+    ahead = duration(left * seconds / asked) if asked > 0 else "unknown"
+    trouble = len(totals.not_loaded)
+    return (
+        f"{totals.done:,} of {totals.symbols:,} symbols"
+        f"{f' ({trouble:,} not loaded)' if trouble else ''}, {totals.downloaded:,} rows,"
+        f" {totals.calls:,} calls, {rate:.1f} requests/s, {ahead} left"
+    )
+
+
+def duration(seconds: float) -> str:
+    """Return a duration as people say it."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+class Progress:
+    """Writes a line now and then.
+
+    Args:
+        write: takes a line; must not block.
+        interval: seconds between two lines.
+        clock: in seconds.
+    """
+
+    def __init__(
+        self,
+        write: Callable[[str], None],
+        interval: float = INTERVAL,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._write = write
+        self._interval = interval
+        self._clock = clock
+        self._started = clock()
+        self._next = self._started + interval
+
+    def tick(self, totals: Totals) -> None:
+        """Write a line where it is time for one."""
+        now = self._clock()
+        if now >= self._next:
+            self._next = now + self._interval
+            self._write(line(totals, now - self._started))
+
+
+def to_file(path: str | None) -> Callable[[str], None]:
+    """Return what appends lines to a file that another process reads; without a path, what drops them."""
+    if path is None:
+        return lambda text: None
+
+    def write(text: str) -> None:
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(text + "\n")
+
+    return write
+
+
+def listed(names: Sequence[str], most: int = 10) -> str:
+    """Return names separated by commas, the first few of many."""
+    shown = ", ".join(names[:most])
+    return f"{shown} and {len(names) - most:,} more" if len(names) > most else shown

@@ -1,0 +1,130 @@
+"""What people read of a run: its text, whether it got what it asked for, and what to do where it did not."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from typing import Optional
+
+from ansible.module_utils.eodhd.pipeline import Totals
+from ansible.module_utils.eodhd.progress import listed
+
+Counts = Mapping[str, Optional[int]]
+
+
+def unaccepted(totals: Totals, accept: Collection[str]) -> dict[str, tuple[str, str]]:
+    """Return the symbols that are not as asked and that the user did not declare good enough."""
+    return {
+        symbol: (outcome, message)
+        for symbol, (outcome, message) in totals.not_loaded.items()
+        if outcome not in accept
+    }
+
+
+def plural(count: int, word: str) -> str:
+    """Return a count with its noun."""
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
+def of_symbol(
+    symbol: str,
+    span: str,
+    totals: Totals,
+    before: Counts,
+    after: Counts,
+    lacking: Sequence[str],
+    accept: Collection[str],
+) -> str:
+    """Return the report of one symbol.
+
+    Args:
+        symbol: with its exchange.
+        span: the days asked for, in words.
+        totals: of the run.
+        before, after: rows of both tables.
+        lacking: symbols whose rows are not all in the table at the end.
+        accept: outcomes that the user declared good enough.
+    """
+    lines = [f"⬇️  DOWNLOADING {symbol} ({span})"]
+    if totals.fresh:
+        lines.append("✅ Nothing to download: the ledger has a fresh answer")
+    elif totals.downloaded:
+        lines.append(f"✅ Downloaded {plural(totals.downloaded, 'record')}")
+    else:
+        lines.append("❌ Downloaded nothing")
+    lines += ["", "💾 INSERTING INTO DATABASE"]
+    lines.append(f"✅ Inserted {plural(totals.inserted, 'row')} into market_data")
+    if totals.updated:
+        lines.append(f"✅ Updated {plural(totals.updated, 'row')}, the old values are in backfill_revision")
+    if totals.unchanged:
+        lines.append(f"✅ {plural(totals.unchanged, 'row')} unchanged")
+    if totals.set_aside:
+        lines.append(f"⚠️  {plural(totals.set_aside, 'row')} set aside, the reasons are in backfill_set_aside")
+    if totals.registered:
+        lines.append(f"✅ Registered {symbol} in assets")
+    return "\n".join([*lines, *_ending(totals, before, after, lacking, accept)])
+
+
+def of_many(
+    title: str, totals: Totals, before: Counts, after: Counts, lacking: Sequence[str], accept: Collection[str]
+) -> str:
+    """Return the report of a bulk run, in totals; the arguments are those of ``of_symbol``."""
+    lines = [
+        f"⬇️  DOWNLOADING {title}",
+        f"✅ Downloaded {plural(totals.downloaded, 'record')} in {plural(totals.calls, 'call')}"
+        f"{f'; {totals.fresh:,} fresh in the ledger, not asked again' if totals.fresh else ''}",
+        "",
+        "💾 INSERTING INTO DATABASE",
+        f"✅ Inserted {plural(totals.inserted, 'row')}, updated {totals.updated:,},"
+        f" unchanged {totals.unchanged:,}, set aside {totals.set_aside:,}",
+        f"✅ Registered {plural(totals.registered, 'symbol')} in assets",
+    ]
+    if totals.refetched:
+        lines.append(f"✅ Refetched {plural(totals.refetched, 'restated history')}, see backfill_revision")
+    return "\n".join([*lines, *_ending(totals, before, after, lacking, accept)])
+
+
+def _ending(
+    totals: Totals, before: Counts, after: Counts, lacking: Sequence[str], accept: Collection[str]
+) -> list[str]:
+    lines = ["", "📊 VERIFICATION", *(_grown(table, before[table], after[table]) for table in after)]
+    if lacking:
+        lines.append(f"   ❌ rows are missing in market_data: {listed(lacking)}")
+    if totals.not_loaded:
+        by_outcome = Counter(outcome for outcome, _ in totals.not_loaded.values())
+        lines += [
+            "",
+            "⚠️  NOT LOADED: " + ", ".join(f"{count:,} {name}" for name, count in by_outcome.items()),
+        ]
+        lines += [
+            f"   {symbol}: {outcome}{f' ({message})' if message else ''}"
+            for symbol, (outcome, message) in totals.not_loaded.items()
+        ]
+    if not totals.not_loaded and not lacking:
+        verdict = "🎉 SUCCESS: Database populated"
+    elif lacking or unaccepted(totals, accept):
+        verdict = f"❌ INCOMPLETE: {totals.loaded:,} of {totals.symbols:,} loaded as asked"
+    else:
+        verdict = f"⚠️  ACCEPTED: {totals.loaded:,} of {totals.symbols:,} loaded, the others as backfill_accept allows"
+    return [*lines, "", verdict]
+
+
+def _grown(table: str, before: int | None, after: int | None) -> str:
+    if before is None or after is None:
+        return f"   {table}: too large to count in time"
+    return f"   {table}: {plural(after, 'row')} (was {before:,}) → {after - before:+,}"
+
+
+def advice(outcomes: Collection[str]) -> str:
+    """Return what to do about outcomes, in one line."""
+    known = {
+        "empty": 'empty: check the dates, or accept it with -e \'{"backfill_accept": ["empty"]}\'',
+        "set_aside": "set_aside: look at backfill_set_aside, or accept it in backfill_accept",
+        "truncated": "truncated: the free plan has one year; ask for less (backfill_days), or accept it",
+        "unknown": "unknown: correct or remove the symbol in backfill_symbols",
+        "forbidden": "forbidden: the plan of eodhd_api_token does not include it",
+        "rejected": "rejected: check the symbol and the dates",
+        "failed": "failed: run the same command again; only these are asked for",
+        "pending": "pending: run the same command again; only these are asked for",
+    }
+    return "; ".join(text for outcome, text in known.items() if outcome in outcomes)

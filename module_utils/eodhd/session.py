@@ -1,0 +1,110 @@
+"""A database session that outlives its connection: work in transactions, done again when the line was cut."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from typing import Any, Callable, TypeVar
+
+from ansible.module_utils.database.connection import Server, Unreachable, connect, driver
+
+T = TypeVar("T")
+
+# Seconds for a connection, and for a statement's wait for somebody else's lock.
+CONNECT_TIMEOUT = 10.0
+LOCK_TIMEOUT = 60.0
+# Seconds in which a database that restarts is waited for.
+PATIENCE = 60.0
+# SQLSTATE of what is worth another try on the same connection: serialization failure, deadlock.
+_AGAIN = ("40001", "40P01")
+# What goes with the connection: connection exceptions, and a server that restarts.
+_LOST = ("08", "57P")
+
+
+class Session:
+    """Runs work in transactions, from any thread, one at a time.
+
+    Attributes:
+        opened: told of each new connection's cursor, in a transaction of its own.
+
+    Args:
+        server: where to.
+        name: as ``pg_stat_activity`` shows it.
+        patience: seconds in which a lost database is waited for.
+        sleep: in seconds.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        name: str,
+        patience: float = PATIENCE,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
+        self._server = server
+        self._name = name
+        self._patience = patience
+        self._sleep = sleep
+        self.opened: Callable[[Any], None] = lambda cursor: None
+        self._lock = threading.Lock()
+        self._connection: Any = None
+        self._errors = driver()
+
+    def run(self, work: Callable[[Any], T]) -> T:
+        """Return what ``work`` returns for a cursor, in one transaction that is committed.
+
+        ``work`` is called again after a lost connection or a deadlock, so it has to bear being repeated.
+
+        Raises:
+            Unreachable: the database stayed away for longer than the patience.
+            psycopg2.Error: anything that another try would not mend.
+        """
+        with self._lock:
+            deadline: float | None = None
+            while True:
+                try:
+                    return self._once(work)
+                except (Unreachable, self._errors.Error) as error:
+                    self._after(error)
+                    deadline = deadline or time.monotonic() + self._patience
+                    if not _worth_another_try(error, self._errors) or time.monotonic() > deadline:
+                        raise
+                    self._sleep(0.3)
+
+    def _once(self, work: Callable[[Any], T]) -> T:
+        if self._connection is None:
+            fresh = connect(
+                self._server, CONNECT_TIMEOUT, lock_timeout=LOCK_TIMEOUT, application_name=self._name
+            )
+            with fresh, fresh.cursor() as cursor:
+                # A daily bar stands at midnight UTC of its date, whatever the server's zone.
+                cursor.execute("SET TimeZone = 'UTC'")
+            with fresh, fresh.cursor() as cursor:
+                self.opened(cursor)
+            self._connection = fresh
+        with self._connection, self._connection.cursor() as cursor:
+            return work(cursor)
+
+    def _after(self, error: Exception) -> None:
+        """Let go of a connection that is no good any more."""
+        code = str(getattr(error, "pgcode", None) or "")
+        if self._connection is not None and (self._connection.closed or code.startswith(_LOST)):
+            self.close()
+
+    def close(self) -> None:
+        """Close the connection; a later ``run`` opens another."""
+        if self._connection is not None:
+            with contextlib.suppress(self._errors.Error):
+                self._connection.close()
+            self._connection = None
+
+
+def _worth_another_try(error: Exception, errors: Any) -> bool:
+    if isinstance(error, Unreachable):
+        return error.kind in ("refused", "silent", "closed", "starting", "network", "connections")
+    code = str(error.pgcode or "") if isinstance(error, errors.Error) else ""
+    if code:
+        return code in _AGAIN or code.startswith(_LOST)
+    # Without a code it is libpq that speaks: the line was cut.
+    return isinstance(error, (errors.OperationalError, errors.InterfaceError))

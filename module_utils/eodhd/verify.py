@@ -1,0 +1,174 @@
+"""Mode ``verify``: stored rows held against what the provider says of them now, field by field."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+from functools import partial
+from typing import Any
+
+from ansible.module_utils.eodhd import plan as planning
+from ansible.module_utils.eodhd import report
+from ansible.module_utils.eodhd.context import Context
+from ansible.module_utils.eodhd.history import eod_query
+from ansible.module_utils.eodhd.model import Range
+from ansible.module_utils.eodhd.parser import COLUMNS, Parser
+from ansible.module_utils.eodhd.store import SETTLE_DAYS
+from ansible.module_utils.reporting import Problem
+
+Row = Mapping[str, Decimal]
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """A stored value that is not the provider's; ``row`` as field means that one side has no such row."""
+
+    symbol: str
+    day: str
+    field: str
+    stored: str
+    provider: str
+
+
+def compare(
+    symbol: str, stored: Mapping[str, Row], provider: Mapping[str, Row], settled: date
+) -> list[Mismatch]:
+    """Return where stored rows and the provider's differ.
+
+    Args:
+        symbol: whose rows they are.
+        stored, provider: values by column, by ISO day.
+        settled: from this day on the provider's volume is not final, and is not compared.
+    """
+    found = []
+    for day in sorted({*stored, *provider}):
+        ours, theirs = stored.get(day), provider.get(day)
+        if ours is None or theirs is None:
+            if day < settled.isoformat():
+                found.append(
+                    Mismatch(
+                        symbol, day, "row", "present" if ours else "none", "present" if theirs else "none"
+                    )
+                )
+            continue
+        found += [
+            Mismatch(symbol, day, name, str(ours[name]), str(theirs[name]))
+            for name in COLUMNS
+            if ours[name] != theirs[name] and not (name == "volume" and day >= settled.isoformat())
+        ]
+    return found
+
+
+def run(context: Context) -> dict[str, Any]:
+    """Ask again for a random sample of the symbols that the ledger has, and compare.
+
+    Raises:
+        Problem: a value differs, or nothing could be compared.
+    """
+    request = context.request
+    asked = planning.asked_range(request.days, request.first, request.last, context.today)
+    parser = Parser(context.widths())
+    sample = (
+        [] if context.absent else context.session.run(lambda cursor: _sample(cursor, asked, request.sample))
+    )
+    plan = planning.Plan(f"verify: {report.plural(len(sample), 'symbol')}, {asked.first} to {asked.last}", [])
+    plan.calls = len(sample)
+    plan.rows = sum(planning.sessions(symbol, days) for symbol, days in sample)
+    if sample:
+        plan.quota = context.quota()
+    plan.require_quota(request.partial)
+    if request.check:
+        return {"changed": False, "plan": plan.facts(), "report": "\n".join(plan.lines()), "notes": []}
+    if not sample:
+        raise Problem(
+            f"There is nothing to verify: the ledger has no symbol with rows from {asked.first} to {asked.last}."
+            " Load some with backfill_mode=history, or choose other days."
+        )
+    settled = context.today - timedelta(days=SETTLE_DAYS)
+    mismatches: list[Mismatch] = []
+    unanswered: dict[str, str] = {}
+    rows = calls = 0
+    for symbol, days in sample:
+        answer, parsed = context.client.get(
+            f"eod/{symbol}", partial(parser.history, symbol=symbol, asked=days), eod_query(days)
+        )
+        calls += answer.calls
+        if parsed is None:
+            unanswered[symbol] = f"{answer.outcome} ({answer.message})"
+            continue
+        stored = context.session.run(partial(_stored, symbol=symbol, days=days))
+        rows += len(stored)
+        mismatches += compare(symbol, stored, dict(map(_values, parsed.lines)), settled)
+    text = _text(asked, len(sample), rows, calls, mismatches, unanswered)
+    result = {
+        "changed": False,
+        "plan": plan.facts(),
+        "report": text,
+        "mismatches": [asdict(mismatch) for mismatch in mismatches],
+        "not_loaded": [{"symbol": name, "message": message} for name, message in unanswered.items()],
+        "notes": [],
+    }
+    if mismatches:
+        raise Problem(
+            f"{len(mismatches):,} stored values are not the provider's, the first at {mismatches[0].symbol}"
+            f" {mismatches[0].day}. Load them anew with backfill_mode=history and -e backfill_force=true.",
+            **result,
+        )
+    if unanswered or not rows:
+        raise Problem(
+            f"{len(unanswered) or len(sample)} symbols of the sample could not be compared; see the report.",
+            **result,
+        )
+    return result
+
+
+def _sample(cursor: Any, asked: Range, size: int) -> list[tuple[str, Range]]:
+    cursor.execute("SELECT to_regclass('backfill_coverage') IS NOT NULL")
+    if not cursor.fetchone()[0]:
+        return []
+    cursor.execute(
+        "SELECT symbol, greatest(first_day, %(first)s), least(last_day, %(last)s) FROM backfill_coverage"
+        " WHERE rows > 0 AND first_day <= %(last)s AND last_day >= %(first)s AND symbol LIKE '%%.%%'"
+        " ORDER BY random() LIMIT %(size)s",
+        {"first": asked.first, "last": asked.last, "size": size},
+    )
+    return [(symbol, Range(first, last)) for symbol, first, last in cursor.fetchall()]
+
+
+def _stored(cursor: Any, symbol: str, days: Range) -> dict[str, Row]:
+    cursor.execute(
+        f"SELECT time::date::text, {', '.join(f'{name}::numeric' for name in COLUMNS)} FROM market_data"  # noqa: S608
+        " WHERE symbol = %s AND time BETWEEN %s AND %s",
+        (symbol, days.first, days.last),
+    )
+    return {day: dict(zip(COLUMNS, values)) for day, *values in cursor.fetchall()}
+
+
+def _values(line: str) -> tuple[str, Row]:
+    day, _symbol, *values = line.rstrip("\n").split("\t")
+    return day, dict(zip(COLUMNS, map(Decimal, values)))
+
+
+def _text(
+    asked: Range,
+    symbols: int,
+    rows: int,
+    calls: int,
+    mismatches: Sequence[Mismatch],
+    unanswered: Mapping[str, str],
+) -> str:
+    lines = [
+        f"🔎 VERIFYING {report.plural(symbols, 'symbol')} ({asked.first} to {asked.last})",
+        f"   compared: {report.plural(rows, 'row')}, {report.plural(calls, 'call')}",
+    ]
+    lines += [f"   {symbol}: {why}" for symbol, why in unanswered.items()]
+    lines += [
+        f"   {found.symbol} {found.day} {found.field}: stored {found.stored}, provider {found.provider}"
+        for found in mismatches[:50]
+    ]
+    if len(mismatches) > 50:
+        lines.append(f"   and {len(mismatches) - 50:,} more")
+    good = not mismatches and not unanswered and rows
+    return "\n".join([*lines, "", "🎉 SUCCESS: Every value is the provider's" if good else "❌ NOT VERIFIED"])

@@ -1,0 +1,110 @@
+"""What breaks from outside: kills, a database that restarts, a connection cut in the middle of a COPY."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from contextlib import closing
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import psycopg2
+import pytest
+from standin import kills, worker
+from standin.data import Market as Service
+from standin.process import StandIn
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_killed_runs_resume_without_asking_for_what_the_ledger_has(
+    market: Any, standin: StandIn, how: int
+) -> None:
+    standin.control(latency=0.05, token="")
+    today = datetime.now(timezone.utc).date()
+    figures = kills.run(market.server, standin, kills=4, symbols=900, how=how, days=30, workers=8)
+    kills.compare_rows(market.server, Service(), today - timedelta(days=30), today, figures)
+    assert figures.result
+    assert "SUCCESS" in figures.result["report"]
+    assert (figures.known_asked_again, figures.rows_lost, figures.rows_doubled) == (0, 0, 0)
+    if how == signal.SIGTERM:
+        assert figures.paid_again == 0
+    states = market.query("SELECT state, count(*) FROM backfill_run GROUP BY state ORDER BY state")
+    assert dict(states) == {"done": 1, "interrupted": 4}
+
+
+def test_a_database_that_loses_its_sessions_midway_is_waited_for(market: Any, standin: StandIn) -> None:
+    """Sessions end in the middle of statements, COPY among them, again and again."""
+    standin.control(latency=0.01, token="")
+    symbols = [f"SYM{number:05d}.US" for number in range(60)]
+    process = worker.start(
+        market.server,
+        mode="history",
+        base_url=standin.url,
+        token="x",
+        symbols=symbols,
+        days=3000,
+    )
+    cut = 0
+    while process.poll() is None and cut < 25:
+        time.sleep(0.07)
+        cut += len(
+            market.query(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                " AND application_name LIKE 'backfill%'"
+            )
+        )
+    result = worker.finish(process)
+    assert cut >= 6
+    assert "SUCCESS" in result["report"], result
+    assert market.query("SELECT count(DISTINCT symbol) FROM market_data") == [(60,)]
+    counts = standin.counts()
+    assert max(counts["paid"].values()) == 1
+    rows = market.query("SELECT count(*) FROM market_data")[0][0]
+    assert rows == market.query("SELECT sum(rows) FROM backfill_coverage")[0][0]
+
+
+def test_the_pipeline_ends_where_the_database_stays_away(
+    market: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ansible.module_utils.eodhd import session
+
+    monkeypatch.setattr(session.Session.__init__, "__defaults__", (0.5, time.sleep))
+    market.standin.control(latency=0.05)
+    symbols = [f"SYM{number:05d}.US" for number in range(200)]
+
+    def shut() -> None:
+        time.sleep(0.5)
+        with closing(psycopg2.connect(**_maintenance(market))) as connection:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                name = market.server.database
+                cursor.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+                cursor.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,)
+                )
+
+    closer = threading.Thread(target=shut)
+    closer.start()
+    result = market.load(symbols=symbols, days=1000)
+    closer.join()
+    assert "problem" in result
+    assert "same command again" in result["problem"]
+    with closing(psycopg2.connect(**_maintenance(market))) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(f'ALTER DATABASE "{market.server.database}" ALLOW_CONNECTIONS true')
+    rest = market.load(symbols=symbols, days=1000)
+    assert "SUCCESS" in rest["report"]
+
+
+def _maintenance(market: Any) -> dict[str, Any]:
+    server = market.server
+    return {
+        "host": server.host,
+        "port": server.port,
+        "user": server.user,
+        "password": server.password,
+        "dbname": "postgres",
+    }

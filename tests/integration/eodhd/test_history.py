@@ -1,0 +1,254 @@
+"""Histories over real sockets into the real PostgreSQL: the report, idempotence, plans, ranges."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+
+def test_the_emergency_backfill_reads_as_promised_and_a_second_one_does_nothing(market: Any) -> None:
+    first = market.load()
+    count = first["totals"]["inserted"]
+    assert 18 <= count <= 23
+    assert first["report"] == (
+        "⬇️  DOWNLOADING AAPL.US (30 days)\n"
+        f"✅ Downloaded {count} records\n"
+        "\n"
+        "💾 INSERTING INTO DATABASE\n"
+        f"✅ Inserted {count} rows into market_data\n"
+        "✅ Registered AAPL.US in assets\n"
+        "\n"
+        "📊 VERIFICATION\n"
+        f"   market_data: {count} rows (was 0) → +{count}\n"
+        "   assets: 1 row (was 0) → +1\n"
+        "\n"
+        "🎉 SUCCESS: Database populated"
+    )
+    assert first["changed"] is True
+    assert market.query("SELECT symbol, exchange, last_synced IS NOT NULL FROM assets") == [
+        ("AAPL.US", "US", True)
+    ]
+    versions = market.versions()
+    second = market.load()
+    assert second["changed"] is False
+    assert second["totals"]["calls"] == 0
+    assert market.standin.counts()["calls"] == 1
+    assert "SUCCESS" in second["report"]
+    assert market.versions() == versions
+
+
+def test_a_plan_costs_nothing_and_changes_nothing(market: Any) -> None:
+    plan = market.load(symbols=["AAPL.US", "MSFT.US", "BTC-USD.CC"], check=True)
+    assert plan["plan"]["calls"] == 3
+    assert plan["plan"]["quota_left"] == 100_000
+    assert plan["changed"] is True
+    assert abs(plan["plan"]["rows_expected"] - (21 + 21 + 31)) <= 3
+    assert market.standin.counts()["calls"] == 0
+    assert market.query("SELECT count(*) FROM market_data") == [(0,)]
+    assert market.query("SELECT to_regclass('backfill_run')") == [(None,)]
+
+
+def test_a_run_that_the_quota_does_not_cover_is_refused_unless_partial(market: Any) -> None:
+    market.standin.control(daily=10, used=8)
+    symbols = [f"SYM{number:05d}.US" for number in range(4)]
+    refused = market.load(symbols=symbols)
+    assert "backfill_partial" in refused["problem"]
+    assert "4 calls" in refused["problem"]
+    assert "2 left" in refused["problem"]
+    assert market.standin.counts()["calls"] == 0
+    partial = market.load(symbols=symbols, partial=True, workers=1)
+    assert "00:00 GMT" in partial["problem"]
+    assert partial["totals"]["loaded"] == 2
+    assert [entry["outcome"] for entry in partial["not_loaded"]] == ["pending", "pending"]
+    market.standin.control(daily=100)
+    rest = market.load(symbols=symbols)
+    assert rest["totals"]["calls"] == 2
+    assert rest["totals"]["fresh"] == 2
+    assert "SUCCESS" in rest["report"]
+    assert set(market.standin.counts()["paid"].values()) == {1}
+
+
+def test_the_quota_of_another_day_does_not_count(market: Any) -> None:
+    market.standin.control(daily=10, used=10, requests_date="2020-01-01")
+    assert market.load(check=True)["plan"]["quota_left"] == 10
+
+
+def test_a_later_run_asks_for_the_new_days_and_an_overlap_only(market: Any) -> None:
+    today = datetime.now(timezone.utc)
+    early = today - timedelta(days=20)
+    market.standin.control(today=early.date().isoformat())
+    market.load(early, days=365)
+    market.standin.control(today=today.date().isoformat())
+    later = market.load(today, days=365)
+    assert later["totals"]["calls"] == 1
+    assert later["totals"]["downloaded"] < 30
+    assert later["totals"]["unchanged"] > 0
+    assert later["totals"]["updated"] == 0
+    assert "SUCCESS" in later["report"]
+    first, last = market.query("SELECT first_day, last_day FROM backfill_coverage")[0]
+    assert (last - first).days > 380
+    stored = market.query("SELECT count(*), count(DISTINCT time) FROM market_data")[0]
+    assert stored[0] == stored[1] == market.query("SELECT rows FROM backfill_coverage")[0][0]
+
+
+def test_rows_that_went_missing_are_asked_for_again(market: Any) -> None:
+    market.load(days=100)
+    market.query("DELETE FROM market_data WHERE time = (SELECT min(time) FROM market_data)")
+    again = market.load(days=100)
+    assert again["totals"]["inserted"] == 1
+    assert again["totals"]["calls"] == 1
+    assert "SUCCESS" in again["report"]
+
+
+def test_a_forced_run_rewrites_nothing_that_is_the_same(market: Any) -> None:
+    market.load(symbols=["AAPL.US", "MSFT.US"], days=100)
+    before = market.query("SELECT xmin::text, ctid::text, xmax::text FROM market_data ORDER BY 2")
+    forced = market.load(symbols=["AAPL.US", "MSFT.US"], days=100, force=True)
+    assert forced["totals"]["calls"] == 2
+    assert forced["changed"] is False
+    assert market.query("SELECT xmin::text, ctid::text, xmax::text FROM market_data ORDER BY 2") == before
+
+
+def test_a_split_refetches_the_whole_history_and_records_old_and_new(market: Any) -> None:
+    now = datetime.now(timezone.utc)
+    early = now - timedelta(days=3)
+    market.load(early, days=400)
+    split = (now - timedelta(days=5)).date().isoformat()
+    market.standin.control(splits={"AAPL.US": [split, 4]})
+    result = market.load(now, days=30)
+    assert result["totals"]["calls"] == 2
+    assert result["totals"]["refetched"] == 1
+    old = market.query("SELECT count(*) FROM market_data WHERE time < %s", split)[0][0]
+    assert result["totals"]["updated"] == old
+    recorded = market.query("SELECT old_volume, new_volume, run FROM backfill_revision")
+    assert len(recorded) == old
+    assert all(new == 4 * before for before, new, _ in recorded)
+    assert {run for _, _, run in recorded} == {result["run"]}
+    assert "SUCCESS" in result["report"]
+    again = market.load(now, days=30)
+    assert again["changed"] is False
+    assert again["totals"]["calls"] == 0
+
+
+def test_a_corrected_volume_of_the_last_bar_is_no_restated_past(market: Any) -> None:
+    now = datetime.now(timezone.utc)
+    last = market.load(now - timedelta(hours=13))["plan"] and market.query(
+        "SELECT max(time)::date::text, max(time)::date FROM market_data"
+    )
+    day = last[0][0]
+    market.standin.control(
+        rows={
+            "AAPL.US": {
+                day: f'{{"date":"{day}","open":1,"high":2,"low":1,"close":2,"adjusted_close":2,"volume":7}}'
+            }
+        }
+    )
+    old_ratio = market.query("SELECT adjusted_close / close FROM market_data WHERE time = %s", day)
+    result = market.load(now)
+    assert result["totals"]["updated"] == 1
+    # The stand-in's adjusted close is 0.9 of the close, so this one is a restatement of the ratio; its
+    # history is asked for again, and nothing else is found changed.
+    assert old_ratio
+    assert market.query("SELECT volume FROM market_data WHERE time = %s", day) == [(7,)]
+
+
+def test_the_most_traded_symbols_are_ranked_once(market: Any) -> None:
+    planned = market.load(top=3, check=True)
+    assert planned["plan"]["calls"] == 103
+    first = market.load(top=3)
+    assert first["totals"]["loaded"] == 3
+    assert first["totals"]["calls"] == 103
+    by_turnover = market.query(
+        "SELECT symbol FROM market_data WHERE time = (SELECT max(time) FROM market_data)"
+        " ORDER BY close * volume DESC, symbol"
+    )
+    ranked = market.query("SELECT symbols[1:3] FROM backfill_ranking")[0][0]
+    assert ranked == [row[0] for row in by_turnover]
+    assert len(set(ranked)) == 3
+    wider = market.load(top=5)
+    assert wider["totals"]["calls"] == 2
+    assert market.standin.counts()["paid"]["US"] == 1
+
+
+def test_two_backfills_at_once_share_the_symbols(market: Any) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    market.standin.control(latency=0.01)
+    symbols = [f"SYM{number:05d}.US" for number in range(60)]
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(lambda order: market.load(symbols=order), [symbols, symbols[::-1]])
+    assert "SUCCESS" in one["report"]
+    assert "SUCCESS" in other["report"]
+    assert one["totals"]["calls"] + other["totals"]["calls"] == 60
+    assert market.standin.counts()["calls"] == 60
+    assert market.query("SELECT count(DISTINCT symbol) FROM market_data") == [(60,)]
+
+
+@pytest.mark.parametrize("form", ["numeric(12,4)", "partitioned"])
+def test_tables_are_taken_as_they_are(market: Any, form: str) -> None:
+    market.query("DROP TABLE market_data")
+    price = form if form.startswith("numeric") else "numeric"
+    columns = ", ".join(f"{name} {price}" for name in ("open", "high", "low", "close", "adjusted_close"))
+    market.query(
+        f"CREATE TABLE market_data (time timestamptz, symbol text, {columns}, volume bigint,"
+        f" PRIMARY KEY (time, symbol)) {'PARTITION BY RANGE (time)' if form == 'partitioned' else ''}"
+    )
+    if form == "partitioned":
+        market.query("CREATE TABLE market_data_all PARTITION OF market_data DEFAULT")
+    result = market.load(symbols=["AAPL.US", "BTC-USD.CC"], days=10)
+    coins = market.query("SELECT count(*) FROM market_data WHERE symbol = 'BTC-USD.CC'")[0][0]
+    if form == "partitioned":
+        assert "SUCCESS" in result["report"]
+        assert coins == 11
+        second = market.load(symbols=["AAPL.US", "BTC-USD.CC"], days=10, force=True)
+        assert second["changed"] is False
+        return
+    # 8 digits of a coin's price do not fit into 4: kept aside, said, and no success.
+    assert coins < 11
+    assert result["totals"]["set_aside"] == 11 - coins
+    assert "numeric(12,4)" in result["notes"][0]
+    reasons = market.query("SELECT DISTINCT reason FROM backfill_set_aside")
+    assert all("numeric(12,4)" in reason for (reason,) in reasons)
+    assert "set_aside" in result["problem"]
+    assert "SUCCESS" not in result["report"]
+    accepted = market.load(symbols=["AAPL.US", "BTC-USD.CC"], days=10, accept=frozenset({"set_aside"}))
+    assert "ACCEPTED" in accepted["report"]
+
+
+@pytest.mark.parametrize("missing", ["tables", "database"])
+@pytest.mark.parametrize("mode", ["history", "daily", "register", "verify"])
+def test_a_plan_is_made_before_there_is_a_database(market: Any, missing: str, mode: str) -> None:
+    if missing == "tables":
+        market.query("DROP TABLE market_data, assets")
+    else:
+        market.server = replace(market.server, database="not_there_yet")
+    plan = market.load(mode=mode, check=True)
+    assert plan["plan"]["calls"] == {"history": 1, "daily": 100, "register": 2, "verify": 0}[mode]
+
+
+def test_a_database_without_the_tables_is_named(market: Any) -> None:
+    market.query("DROP TABLE market_data")
+    assert "--tags database" in market.load()["problem"]
+
+
+def test_the_runs_of_an_account_share_its_limit(market: Any) -> None:
+    from ansible.module_utils.eodhd.ledger import Ledger
+    from ansible.module_utils.eodhd.session import Session
+
+    sessions = [Session(market.server, f"backfill {number}") for number in range(2)]
+    one, other = (Ledger(session, "account") for session in sessions)
+    one.create()
+    other.create()
+    granted = [ledger.lease(16, 40) for ledger in (one, other, one, other)]
+    assert granted == [16, 16, 8, 0]
+    assert Ledger(sessions[0], "another account").lease(16, 40) == 16
+    # What one learned about the limit holds for the other, too.
+    assert other.lease(16, None) == 0
+    assert one.claim(["A.US", "B.US"]) == {"A.US", "B.US"}
+    assert other.claim(["B.US", "C.US"]) == {"C.US"}
+    sessions[0].close()  # as a kill does
+    assert other.claim(["A.US", "B.US"]) == {"A.US", "B.US"}
+    sessions[1].close()

@@ -1,0 +1,74 @@
+"""A backfill in a process of its own, to be killed and measured: ``python -m standin.worker``.
+
+Takes the request as JSON on its input, prints the result as JSON with peak memory and the seconds it took.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def start(server: Any, **options: Any) -> subprocess.Popen[str]:
+    """Start a backfill; its output is one line of JSON."""
+    request = json.dumps({"server": asdict(server), **options}, default=str)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "standin.worker"],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "tests")},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin
+    with process.stdin:
+        process.stdin.write(request)
+    process.stdin = None
+    return process
+
+
+def finish(process: subprocess.Popen[str], timeout: float = 120) -> dict[str, Any]:
+    """Wait for a backfill and return its result."""
+    out, err = process.communicate(timeout=timeout)
+    if not out:
+        raise RuntimeError(err[-2000:])
+    result: dict[str, Any] = json.loads(out)
+    return result
+
+
+def main() -> None:
+    import ansible.module_utils
+
+    ansible.module_utils.__path__.append(str(ROOT / "module_utils"))
+    from ansible.module_utils.database.connection import Server
+    from ansible.module_utils.eodhd import backfill
+    from ansible.module_utils.eodhd.context import Request
+    from ansible.module_utils.reporting import Problem
+
+    options = json.load(sys.stdin)
+    options["server"] = Server(**options["server"])
+    for name in ("first", "last"):
+        options[name] = date.fromisoformat(options[name]) if options.get(name) else None
+    began = time.perf_counter()
+    try:
+        result = backfill.run(Request(**options))
+    except Problem as problem:
+        result = {**problem.details, "problem": str(problem)}
+    result["seconds"] = time.perf_counter() - began
+    # Not ru_maxrss: that of the parent survives the exec.
+    status = Path("/proc/self/status").read_text()
+    result["peak_mb"] = int(status.split("VmHWM:")[1].split()[0]) / 1024
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

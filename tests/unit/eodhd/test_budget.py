@@ -1,0 +1,89 @@
+"""The rate: never over the limit, whoever asks; and the progress lines."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from ansible.module_utils.eodhd import progress
+from ansible.module_utils.eodhd.budget import Budget, Stopped
+from ansible.module_utils.eodhd.pipeline import Totals
+
+
+class Clock:
+    """Time that passes only where somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class Shared:
+    """The ledger's count, in memory."""
+
+    def __init__(self, clock: Clock, limit: int) -> None:
+        self.clock, self.limit, self.grants = clock, limit, list[tuple[float, int]]()
+
+    def lease(self, wanted: int, limit: int | None) -> int:
+        used = sum(count for at, count in self.grants if at > self.clock() - 65)
+        granted = max(0, min(wanted, self.limit - used))
+        self.grants.append((self.clock(), granted))
+        return granted
+
+
+def test_two_runs_together_stay_below_the_limit_in_any_minute() -> None:
+    clock = Clock()
+    shared = Shared(clock, 100)
+    runs = [Budget(shared, threading.Event(), clock, clock.sleep) for _ in range(2)]
+    sent = []
+    for number in range(500):
+        runs[number % 2].acquire()
+        sent.append(clock())
+        clock.sleep(0.01)
+    assert max(sum(1 for other in sent if at <= other < at + 60) for at in sent) <= 100
+    assert clock() - 1000 < 500
+
+
+def test_a_pause_holds_for_all_and_headers_are_learned() -> None:
+    clock = Clock()
+    budget = Budget(Shared(clock, 10**6), threading.Event(), clock, clock.sleep)
+    budget.observe({"X-RateLimit-Limit": "1000", "X-RateLimit-Remaining": "900"})
+    assert budget.limit == 1000
+    budget.observe({"X-RateLimit-Limit": "soon"})
+    assert budget.limit == 1000
+    budget.pause(7)
+    budget.acquire()
+    assert clock() >= 1007
+    budget.observe({"X-RateLimit-Limit": "1000", "X-RateLimit-Remaining": "2"})
+    before = clock()
+    budget.acquire()
+    assert clock() > before
+
+
+def test_a_stopped_run_waits_for_nothing() -> None:
+    stop = threading.Event()
+    clock = Clock()
+    budget = Budget(Shared(clock, 0), stop, clock, lambda seconds: stop.set())
+    with pytest.raises(Stopped):
+        budget.acquire()
+
+
+def test_progress_says_done_rows_calls_rate_and_time_left() -> None:
+    totals = Totals(symbols=100, done=25, fresh=5, downloaded=5000, calls=20, requests=22)
+    totals.not_loaded["A.US"] = ("unknown", "")
+    assert progress.line(totals, 10) == (
+        "25 of 100 symbols (1 not loaded), 5,000 rows, 20 calls, 2.2 requests/s, 38 s left"
+    )
+    assert progress.duration(3700) == "1 h 01 min"
+    lines: list[str] = []
+    clock = Clock()
+    shown = progress.Progress(lines.append, 3, clock)
+    for _ in range(10):
+        shown.tick(totals)
+        clock.sleep(1)
+    assert len(lines) == 3

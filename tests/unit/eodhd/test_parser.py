@@ -1,0 +1,160 @@
+"""The parser: nothing is lost, nothing is invented, the fast way and the careful way agree."""
+
+from __future__ import annotations
+
+import json
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from ansible.module_utils.eodhd.model import Range
+from ansible.module_utils.eodhd.parser import COLUMNS, PRICES, Parser, Unusable, width
+from hypothesis import given
+from hypothesis import strategies as st
+
+ALL = Range(date(1990, 1, 1), date(2030, 1, 1))
+ROW = '{"date":"2024-01-02","open":1.5,"high":2,"low":1,"close":1.25,"adjusted_close":1.125,"volume":7}'
+LINE = "2024-01-02\tA.US\t1.5\t2\t1\t1.25\t1.125\t7\n"
+
+
+def parse(body: str, asked: Range = ALL, **types: str) -> Any:
+    return Parser({name: width(kind) for name, kind in types.items()}).history(body.encode(), "A.US", asked)
+
+
+def test_a_clean_row_becomes_a_line_of_copy() -> None:
+    assert parse(f"[{ROW}]").lines == [LINE]
+
+
+def test_spaces_another_order_and_strings_are_read_as_well() -> None:
+    row = dict(reversed(json.loads(ROW, parse_float=str, parse_int=str).items()))
+    assert parse(json.dumps([row])).lines == [LINE]
+
+
+@pytest.mark.parametrize("body", ["", "<html>", f"[{ROW}", f"{ROW}]", '{"a":1}', "null", f"[{ROW}]]", "\xff"])
+def test_what_is_no_list_is_unusable(body: str) -> None:
+    with pytest.raises(Unusable):
+        parse(body)
+
+
+@pytest.mark.parametrize("junk", ["null,", "7,", '"x",', "[],", "{},"])
+def test_no_character_of_an_answer_goes_unread(junk: str) -> None:
+    parsed = parse(f"[{junk}{ROW}]")
+    assert parsed.lines == [LINE]
+    assert len(parsed.aside) == 1
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "reason"),
+    [
+        ("open", "null", "open is null"),
+        ("high", '""', "high is null"),
+        ("close", '"NA"', "close is no number"),
+        ("close", "NaN", "close is no number"),
+        ("close", "true", "close is no number"),
+        ("close", '"Infinity"', "close is no number"),
+        ("low", "-1", "low is negative"),
+        ("high", "0.5", "high is less than low"),
+        ("volume", "2943900.99", "volume does not fit the column's type bigint"),
+        ("volume", "9" * 20, "volume does not fit the column's type bigint"),
+        ("adjusted_close", "1.00001", "adjusted_close does not fit the column's type numeric(12,4)"),
+        ("adjusted_close", "123456789", "adjusted_close does not fit the column's type numeric(12,4)"),
+    ],
+)
+def test_reasons(column: str, value: str, reason: str) -> None:
+    row = json.loads(ROW, parse_float=str, parse_int=str)
+    text = json.dumps([row]).replace(f'"{column}": "{row[column]}"', f'"{column}": {value}')
+    parsed = parse(text, volume="bigint", adjusted_close="numeric(12,4)")
+    assert parsed.lines == []
+    [aside] = parsed.aside
+    assert aside.reason == reason
+    assert (aside.symbol, aside.day) == ("A.US", "2024-01-02")
+
+
+def test_the_raw_row_keeps_its_numbers() -> None:
+    raw = ROW.replace("1.5", "-1.50000000000000000001")
+    assert parse(f"[{raw}]").aside[0].raw == raw
+
+
+def test_digits_that_fit_exactly_are_taken() -> None:
+    taken = parse(
+        f"[{ROW.replace('1.125', '1.12500000').replace(':7', ':7.0')}]",
+        adjusted_close="numeric(12,4)",
+        volume="bigint",
+    )
+    assert taken.lines == [LINE.replace("1.125", "1.12500000")]
+    assert parse(f"[{ROW.replace('1.5', '1.5e0')}]").lines == [LINE]
+
+
+def test_two_rows_of_a_date_agree_or_are_both_kept_aside() -> None:
+    assert parse(f"[{ROW},{ROW}]").lines == [LINE]
+    torn = parse(f"[{ROW},{ROW.replace('1.25', '1.26')}]")
+    assert torn.lines == []
+    assert [row.reason for row in torn.aside] == ["two rows of this date disagree"] * 2
+
+
+def test_a_row_outside_of_the_range_is_not_taken() -> None:
+    parsed = parse(f"[{ROW}]", Range(date(2024, 1, 3), date(2024, 1, 4)))
+    assert (parsed.lines, parsed.outside, parsed.aside) == ([], 1, [])
+
+
+@pytest.mark.parametrize("day", ["2024-02-30", "2024-W01-1", "0000-01-01", "02/01/2024", "20240102"])
+def test_no_such_day(day: str) -> None:
+    assert parse(f"[{ROW.replace('2024-01-02', day)}]").aside[0].reason == "no date"
+
+
+@pytest.mark.parametrize("where", ["alone", "with a row"])
+def test_a_warning_means_truncated(where: str) -> None:
+    body = '[{"warning":"cut"}]' if where == "alone" else f'[{ROW[:-1]},"warning":"cut"}}]'
+    parsed = parse(body)
+    assert parsed.truncated
+    assert parsed.lines == ([] if where == "alone" else [LINE])
+
+
+PRICE = st.decimals(0, 10**9, places=6, allow_nan=False).map(lambda value: f"{value.normalize():f}")
+BARS = st.lists(
+    st.fixed_dictionaries(dict.fromkeys(PRICES, PRICE) | {"volume": st.integers(0, 10**17).map(str)}),
+    max_size=20,
+)
+
+
+@given(BARS)
+def test_every_row_is_taken_as_sent_or_kept_aside(bars: list[dict[str, str]]) -> None:
+    days = [(date(2024, 1, 1) + timedelta(days=number)).isoformat() for number in range(len(bars))]
+    rows = [
+        f'{{"date":"{day}",' + ",".join(f'"{name}":{bar[name]}' for name in COLUMNS) + "}"
+        for day, bar in zip(days, bars)
+    ]
+    body = f"[{','.join(rows)}]"
+    parsed = parse(body)
+    assert len(parsed.lines) + len(parsed.aside) == len(bars)
+    by_day = {line[:10]: line.rstrip("\n").split("\t")[2:] for line in parsed.lines}
+    for day, bar in zip(days, bars):
+        sound = Decimal(bar["high"]) >= Decimal(bar["low"]) and any(Decimal(bar[name]) for name in PRICES[:4])
+        assert (day in by_day) == sound
+        if sound:
+            assert by_day[day] == [bar[name] for name in COLUMNS]
+    # Spaces lead every answer the careful way; both have to say the same.
+    careful = parse(body.replace(",", " ,"))
+    assert (careful.lines, careful.aside) == (parsed.lines, parsed.aside)
+
+
+ODD = st.none() | st.booleans() | st.text(max_size=4) | st.integers() | st.floats() | st.just("2024-01-02")
+NAMES = st.sampled_from(["date", *COLUMNS, "warning"])
+
+
+@given(st.lists(st.dictionaries(NAMES, ODD, max_size=9), max_size=5))
+def test_anything_at_all_is_loaded_aside_or_outside_and_never_an_error(rows: list[dict[str, Any]]) -> None:
+    parsed = parse(json.dumps(rows))
+    told = sum(1 for row in rows if row.get("warning") and "date" not in row)
+    repeated = len(rows) - told - len(parsed.lines) - len(parsed.aside) - parsed.outside
+    assert repeated >= 0
+    for line in parsed.lines:
+        assert line.count("\t") == 7
+
+
+def test_bulk_rows_carry_their_symbol() -> None:
+    rows = [f'{{"code":"{code}","exchange_short_name":"US",{ROW[1:]}' for code in ("A", "B-B")]
+    parsed = Parser({}).bulk(f"[{','.join(rows)},{ROW}]".encode(), "US", None)
+    assert [line.split("\t")[1] for line in parsed.lines] == ["A.US", "B-B.US"]
+    assert [row.reason for row in parsed.aside] == ["no code"]

@@ -1,0 +1,148 @@
+"""What a run asks for, what it costs, and what people are told about it."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from ansible.module_utils.eodhd import plan as planning
+from ansible.module_utils.eodhd import report
+from ansible.module_utils.eodhd.model import Coverage, Range, normalise
+from ansible.module_utils.eodhd.pipeline import Totals
+from ansible.module_utils.reporting import Problem
+
+NOW = datetime(2024, 3, 20, 12, tzinfo=timezone.utc)
+ASKED = Range(date(2024, 2, 19), date(2024, 3, 20))
+
+
+def known(first: date = ASKED.first, last: date = ASKED.last, hours: float = 1, **more: Any) -> Coverage:
+    given = {"outcome": "loaded", "rows": 20, **more}
+    return Coverage(Range(first, last), fetched=NOW - timedelta(hours=hours), **given)
+
+
+def rules(**more: Any) -> planning.Rules:
+    return planning.Rules(**{"now": NOW, "fresh_hours": 12, "overlap_days": 10, **more})
+
+
+def job(entry: Coverage | None, stored: int = 20, **more: Any) -> Any:
+    return planning.job_for("A.US", ASKED, entry, stored, stored == 0, rules(**more))
+
+
+def test_what_nobody_asked_for_is_asked_in_full() -> None:
+    asked = job(None, 0)
+    assert (asked.range, asked.vacant) == (ASKED, True)
+
+
+def test_a_fresh_answer_costs_nothing_whatever_it_said() -> None:
+    assert job(known()) is None
+    assert job(known(outcome="unknown", rows=0), 0) is None
+    assert job(known(outcome="empty", rows=0), 0) is None
+    assert job(known(first=ASKED.first - timedelta(days=900))) is None
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [known(outcome="failed"), known(outcome="rejected"), known(outcome="pending"), known(rows=21)],
+    ids=["failed", "rejected", "pending", "rows are missing"],
+)
+def test_what_is_not_had_is_asked_in_full(entry: Coverage) -> None:
+    assert job(entry).range == ASKED
+
+
+def test_an_old_answer_is_topped_up_with_an_overlap() -> None:
+    topped = job(known(last=date(2024, 3, 18), hours=40))
+    assert topped.range == Range(date(2024, 3, 9), ASKED.last)
+    assert topped.covered() == ASKED
+    assert topped.rows_after(accepted=8, inserted=2) == 22
+
+
+def test_an_earlier_first_day_asks_for_the_whole_range() -> None:
+    wider = job(known(first=date(2024, 3, 1)))
+    assert wider.range == ASKED
+    assert wider.rows_after(accepted=21, inserted=9) == 21
+
+
+def test_a_gap_is_not_called_covered() -> None:
+    apart = job(known(first=date(2020, 1, 1), last=date(2020, 12, 31), hours=40))
+    assert (apart.range, apart.covered()) == (ASKED, ASKED)
+
+
+def test_force_and_a_restated_past_ask_again() -> None:
+    assert job(known(), forced_since=NOW).range == ASKED
+    long_ago = date(2001, 1, 1)
+    assert job(known(first=long_ago, restated=True)).range == Range(long_ago, ASKED.last)
+
+
+def test_ranges() -> None:
+    today = NOW.date()
+    assert planning.asked_range(30, None, None, today) == ASKED
+    assert planning.asked_range(30, date(2024, 1, 1), None, today).first == date(2024, 1, 1)
+    for arguments in [
+        (0, None, None),
+        (30, date(2024, 3, 21), None),
+        (30, date(2024, 2, 2), date(2024, 2, 1)),
+    ]:
+        with pytest.raises(Problem, match="backfill_"):
+            planning.asked_range(*arguments, today)
+
+
+def test_sessions() -> None:
+    year = Range(date(2023, 1, 1), date(2023, 12, 31))
+    assert planning.sessions("BTC-USD.CC", year) == 365
+    assert abs(planning.sessions("EURUSD.FOREX", year) - 313) <= 1
+    assert abs(planning.sessions("AAPL.US", year) - 250) <= 3
+
+
+@pytest.mark.parametrize(
+    ("user", "left"),
+    [
+        ({"dailyRateLimit": 100, "apiRequests": 30, "apiRequestsDate": "2024-03-20"}, 70),
+        ({"dailyRateLimit": "100", "apiRequests": "30", "apiRequestsDate": "2024-03-19"}, 100),
+        ({"dailyRateLimit": 100, "apiRequests": 130, "apiRequestsDate": "2024-03-20", "extraLimit": 50}, 50),
+        ({"dailyRateLimit": None}, None),
+        ([], None),
+        (None, None),
+    ],
+)
+def test_quota(user: Any, left: int | None) -> None:
+    assert planning.quota(user, NOW.date()).left == left
+
+
+def test_the_plan_refuses_what_the_quota_does_not_cover() -> None:
+    plan = planning.of_history(["A.US", "B.US"], ASKED, "history", {}, {}, rules())
+    plan.quota = planning.Quota(20, 1)
+    with pytest.raises(Problem, match="2 calls and the account has 1 left"):
+        plan.require_quota(partial=False)
+    plan.require_quota(partial=True)
+    plan.quota = planning.Quota(None, None)
+    plan.require_quota(partial=False)
+    assert "not known" in plan.lines()[-1]
+
+
+def test_symbols() -> None:
+    given = ["aapl", " MSFT.US # the second", "", "BRK-B.US", "AT&T.US", "AAPL.US", "btc-usd.cc", "X_old.US"]
+    found = ["AAPL.US", "MSFT.US", "BRK-B.US", "AT&T.US", "BTC-USD.CC", "X_old.US"]
+    assert normalise(given, "US") == found
+    for wrong in (["B.R.K"], ["A US"], ["../user.US"], ["A.US?x"], ["A/B.US"]):
+        with pytest.raises(Problem, match="no EODHD symbols"):
+            normalise(wrong, "US")
+    with pytest.raises(Problem, match="no symbol to load"):
+        normalise([], "US")
+
+
+COUNTS = {"market_data": 0, "assets": 0}
+
+
+def test_success_is_said_only_where_everything_is_in_the_table() -> None:
+    good = Totals(symbols=2, loaded=2)
+    assert "SUCCESS" in report.of_many("t", good, COUNTS, COUNTS, [], set())
+    assert "SUCCESS" not in report.of_many("t", good, COUNTS, COUNTS, ["A.US"], set())
+    for outcome in ("empty", "unknown", "failed", "pending", "set_aside", "truncated"):
+        bad = Totals(symbols=2, loaded=1, not_loaded={"A.US": (outcome, "why")})
+        text = report.of_many("t", bad, COUNTS, COUNTS, [], set())
+        assert "SUCCESS" not in text
+        assert f"A.US: {outcome} (why)" in text
+        accepted = report.of_many("t", bad, COUNTS, COUNTS, [], {outcome})
+        assert "SUCCESS" not in accepted
+        assert outcome in report.advice({outcome})
