@@ -268,6 +268,8 @@ def main() -> None:
             "connection": {
                 "type": "dict",
                 "required": True,
+                # As a whole, see postgres_schema: the system log gets it as a repr.
+                "no_log": True,
                 "options": {
                     "host": {"type": "str", "default": "localhost"},
                     "port": {"type": "int", "default": 5432},
