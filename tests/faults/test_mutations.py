@@ -74,7 +74,7 @@ MUTATIONS = [
     ),
     Mutation(
         "the redaction of an index", PROJECT + "indexes.py",
-        'netloc=parts.netloc.rpartition("@")[2]', "netloc=parts.netloc",
+        'return re.split("[?#]", ahead + rest)[0]', "return url",
         ("tests/unit/project/test_venv.py", "tests/unit/project/test_indexes.py"),
     ),
 ]  # fmt: skip

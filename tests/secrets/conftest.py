@@ -12,27 +12,37 @@ import pytest
 from psycopg2 import sql
 
 from tests.conftest import Server
+from tests.faults.test_kills import FULL
 from tests.faults.wheels import Index, index
 from tests.secrets.play import FIGURES, Host, Outcome
 
-# What makes trouble in a shell, a URL, a template, a .env, YAML, XML or libpq. Each ends in a word of its own.
+full = pytest.mark.skipif(not FULL, reason="FAULTS=full only (make faults)")
+
+# What makes trouble in a shell, a URL, a template, a .env, YAML, XML or libpq. A word of its own stands for each ~,
+# so that whatever piece a parser tears off and quotes is known again.
 HOSTILE = {
-    "quotes": 'it\'s "q"',
-    "percent": "p%zz%41",
-    "variable": "${HOME}$(id)`id`",
-    "spaces": "  two  words ",
-    "url": "p@ss/w:rd#?",
-    "unicode": "schlüssel-密🔑",
-    "markup": "a&b<c>;|d",
-    "backslash": "\\n\\'\\",
+    "quotes": 'it~\'s "~q"',
+    "percent": "p~%zz~%41",
+    "variable": "${HOME}~$(id)`~`",
+    "spaces": "  two~  words~ ",
+    "url": "p~@ss~/w~:rd~#~?",
+    "unicode": "schlüssel~密🔑",
+    "markup": "a~&b~<c~>~;|d",
+    "backslash": "\\n~\\'~\\",
 }
 
 
 @pytest.fixture(scope="session")
 def secrets() -> dict[str, str]:
     """All secrets of the session by name; unlike those of any other session on this machine."""
-    values = {**HOSTILE, "token": "tok", "index": "s3c/ret", "old": "previous", "key": "-----BEGIN KEY"}
-    return {name: f"{value}-{uuid.uuid4().hex[:12]}" for name, value in values.items()}
+    values = {
+        **HOSTILE,
+        "token": "to~&en=~%zz#~+",
+        "index": "s~/c~:r~@t",
+        "old": "~ previous",
+        "key": "--~ BEGIN KEY",
+    }
+    return {name: f"{value}-~".replace("~", uuid.uuid4().hex[:12]) for name, value in values.items()}
 
 
 @pytest.fixture(scope="session")

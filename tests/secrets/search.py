@@ -9,7 +9,9 @@ import shlex
 from collections.abc import Mapping
 from urllib.parse import quote, quote_plus
 
-FORMS = ("raw", "part", "percent", "base64", "shell", "json", "repr")
+import yaml
+
+FORMS = ("raw", "part", "percent", "base64", "shell", "json", "yaml", "repr")
 
 
 def forms(secret: str) -> dict[str, set[str]]:
@@ -17,12 +19,16 @@ def forms(secret: str) -> dict[str, set[str]]:
     percent = {quote(secret, safe=""), quote_plus(secret), quote(secret)}
     return {
         "raw": {secret},
-        # Each invented secret ends in a word of its own, so that a torn off piece is known too.
+        # The word of its own that stands in every piece of an invented secret, and at its end.
         "part": {secret.rpartition("-")[2]},
         "percent": percent | {text.lower() for text in percent},
         "base64": _base64(secret.encode()),
         "shell": {shlex.quote(secret), "'" + secret.replace("'", "'\\''") + "'"},
         "json": {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]},
+        "yaml": {
+            yaml.safe_dump(secret, allow_unicode=wide, width=10**6).removesuffix("...\n").rstrip("\n")
+            for wide in (True, False)
+        },
         "repr": {repr(secret)[1:-1], ascii(secret)[1:-1]},
     }
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -16,8 +16,9 @@ from urllib.parse import quote
 import pytest
 from ansible.module_utils.sandbox import postgres
 
+from tests.conftest import Database
 from tests.faults.wheels import Index
-from tests.secrets.conftest import Searched
+from tests.secrets.conftest import Searched, full
 from tests.secrets.play import FIGURES, REPOSITORY, Host
 from tests.standin.process import StandIn
 
@@ -67,6 +68,7 @@ def test_the_plan_of_a_whole_reset(reset: Searched) -> None:
     assert "POSTGRES_PASSWORD=*** (new)" in done.said
 
 
+@full
 @pytest.mark.parametrize("password", ["backslash", "url"])
 def test_a_hostile_password_works_and_stays_inside(reset: Searched, password: str) -> None:
     done = reset("reset", *SETTINGS, "--diff", password=password)
@@ -81,12 +83,28 @@ def test_restore_and_its_plan(reset: Searched) -> None:
     assert "changed=1" in done.said
 
 
+def test_restore_of_a_run_that_is_not_there(reset: Searched) -> None:
+    done = reset("restore", "--diff", restore_run="20200101T000000Z")
+    assert done.code != 0
+    assert "There is no run" in done.said
+
+
+@full
+def test_incompatible_table(reset: Searched, database: Database) -> None:
+    with closing(database.connect()) as connection, connection, connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE assets (symbol integer)")
+    done = reset("reset", *SETTINGS, postgres_db=database.name)
+    assert done.code != 0
+    assert "tables that do not fit" in done.said
+
+
 def test_wrong_password(reset: Searched, secrets: dict[str, str]) -> None:
     done = reset("reset", *SETTINGS, postgres_password=secrets["old"])
     assert done.code != 0
     assert "refuses the password of user trader" in done.said
 
 
+@full
 def test_wrong_password_in_the_health_check(reset: Searched, secrets: dict[str, str]) -> None:
     done = reset("reset", "--tags", "dotenv,health", postgres_password=secrets["old"], database_manage=False)
     assert done.code != 0
@@ -116,6 +134,7 @@ def test_backfill_and_its_plan(reset: Searched, service: StandIn) -> None:
     assert "SUCCESS: Database populated" in done.said
 
 
+@full
 def test_backfill_of_answers_that_quote_the_token(reset: Searched, service: StandIn) -> None:
     done = reset("backfill", eodhd_base_url=service.url, backfill_symbols=["TSLA.US", "VTI.US"])
     assert done.code != 0
@@ -134,6 +153,7 @@ def test_backfill_with_a_token_that_is_refused(
     assert "eodhd_api_token" in done.said
 
 
+@full
 def test_backfill_without_the_service(reset: Searched) -> None:
     done = reset("backfill", eodhd_base_url="http://127.0.0.1:9/api", backfill_force=True)
     assert done.code != 0
@@ -157,6 +177,7 @@ def test_dotenv_that_cannot_be_completed(reset: Searched, secrets: dict[str, str
     assert "a quote that is not closed" in done.said
 
 
+@full
 def test_database_url_that_libpq_does_not_take(reset: Searched, secrets: dict[str, str]) -> None:
     url = f"postgresql://trader:{secrets['percent']}@127.0.0.1/market"
     with dotenv(reset.host, f"DB_URL={url}\nstray {secrets['old']}\n"):
@@ -165,6 +186,7 @@ def test_database_url_that_libpq_does_not_take(reset: Searched, secrets: dict[st
     assert "is no PostgreSQL URL" in done.said
 
 
+@full
 def test_build_from_an_index_with_credentials(
     reset: Searched, secrets: dict[str, str], wheels: Index, tmp_path: Path
 ) -> None:
@@ -216,9 +238,14 @@ def test_line_break_in_the_password(reset: Searched, secrets: dict[str, str]) ->
     ("variable", "wrong", "named"),
     [
         ("postgres_password", lambda secret: {"value": secret}, "password"),
-        ("eodhd_api_token", lambda secret: [secret], "eodhd_api_token"),
-        ("project_env", lambda secret: f"OWN {secret}", "reset_env"),
-        ("project_index_urls", lambda secret: [{"value": f"http://u:{secret}@127.0.0.1:9/"}], "index_urls"),
+        pytest.param("eodhd_api_token", lambda secret: [secret], "eodhd_api_token", marks=full),
+        pytest.param("project_env", lambda secret: f"OWN {secret}", "reset_env", marks=full),
+        pytest.param(
+            "project_index_urls",
+            lambda secret: [{"value": f"http://u:{secret}@127.0.0.1:9/"}],
+            "index_urls",
+            marks=full,
+        ),
     ],
 )
 def test_wrong_type(

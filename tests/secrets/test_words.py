@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.secrets.conftest import Searched
+from tests.secrets.conftest import Searched, full
 from tests.secrets.play import FIGURES, Outcome
 
 SAID = ("stdout", "stderr", "log", "junit", "system log")
@@ -68,7 +68,11 @@ def references() -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize(
-    ("password", "token"), [("5", "demo"), ("trader", "true")], ids=["one character", "the user's name"]
+    ("password", "token"),
+    [
+        pytest.param("5", "demo", id="one character"),
+        pytest.param("trader", "true", id="the user's name", marks=full),
+    ],
 )
 def test_a_run_says_the_same_whatever_the_secret(
     said: Callable[..., list[str]], references: dict[str, list[str]], password: str, token: str
