@@ -29,5 +29,5 @@ def work(params: dict[str, Any], warn: Callable[[str], None]) -> dict[str, Any]:
         if building:
             guards.check_space(root, params["space_mb"] << 20, facts.free_bytes)
         with session.looking() as quarantine:
-            unfinished = quarantine is not None and any(run.state == "open" for run in quarantine.runs())
+            unfinished = quarantine is not None and quarantine.unfinished()
         return {"changed": False, "python": python["version"], "unfinished": unfinished}

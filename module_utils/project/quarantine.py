@@ -134,6 +134,10 @@ class Quarantine:
                         found.append(self._parsed(name, text))
         return sorted(found, key=lambda run: (run.started, run.name))
 
+    def unfinished(self) -> bool:
+        """Whether a run was not closed: it works, or it was cut off."""
+        return any(run.state == "open" for run in self.runs())
+
     def _parsed(self, name: str, text: bytes) -> Run:
         try:
             return Run.from_json(text)

@@ -95,7 +95,7 @@ def work(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
                 checks=[asdict(proof) for proof in proofs],
             )
         with session.looking() as found:
-            if found is not None and not check_mode and _unfinished(found):
+            if found is not None and not check_mode and found.unfinished():
                 with session.changing() as quarantine:
                     closed = _close(quarantine)
                     expired = quarantine.expire(params["keep"], params["keep_days"])
@@ -107,10 +107,6 @@ def work(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
         "expired": [run.name for run in expired],
         "report": _report(params["root"], closed, expired),
     }
-
-
-def _unfinished(quarantine: Quarantine) -> bool:
-    return any(run.state == "open" for run in quarantine.runs())
 
 
 def _close(quarantine: Quarantine) -> list[Run]:
