@@ -8,7 +8,6 @@ import re
 from collections.abc import Mapping
 from typing import Callable
 from urllib.parse import unquote, urlsplit, urlunsplit
-from urllib.request import Request, urlopen
 
 PROBE_SECONDS = 4.0
 
@@ -73,6 +72,9 @@ def refusal(url: str, get: Callable[[str, float], bytes]) -> str | None:
 
 def fetch(url: str, seconds: float) -> bytes:
     """The first bytes of a page; OSError where there is none within ``seconds`` for each step."""
+    # Here, for it takes 20 ms that every stage would pay.
+    from urllib.request import Request, urlopen
+
     parts = urlsplit(url)
     headers = {"Accept": "text/html, application/vnd.pypi.simple.v1+html;q=0.9", "User-Agent": "project-venv"}
     if "@" in parts.netloc:
