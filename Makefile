@@ -39,8 +39,8 @@ integration: setup-test ## modules against a real PostgreSQL, real sockets and r
 	@pytest tests/integration
 safety: setup-test ## kills, failing machines and indexes, secrets on every channel, at a size that fits
 	@pytest tests/faults tests/secrets
-faults: setup-test ## the same in full: every operation, and plays killed as they run
-	@FAULTS=full pytest tests/faults tests/secrets
+faults: setup-test ## the same in full: every operation, plays killed as they run, thousands of random examples
+	@FAULTS=full pytest tests/unit tests/faults tests/secrets
 molecule: setup-test ## the plays on a sandbox of their own
 	@molecule test
 

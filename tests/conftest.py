@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import uuid
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import ansible.module_utils
+import hypothesis
 import psycopg2
 import pytest
 
@@ -19,6 +21,12 @@ sys.path += [str(ROOT / "library"), str(ROOT / "tests")]
 ansible.module_utils.__path__.append(str(ROOT / "module_utils"))
 
 from ansible.module_utils.sandbox import postgres
+
+# Random examples a property: a few in the loop of the day, many in `make faults`.
+FULL = os.environ.get("FAULTS") == "full"
+hypothesis.settings.register_profile("loop", max_examples=100, deadline=None)
+hypothesis.settings.register_profile("full", max_examples=5000, deadline=None)
+hypothesis.settings.load_profile("full" if FULL else "loop")
 
 
 @dataclass(frozen=True)

@@ -49,14 +49,9 @@ def held(state: Directory, holder: dict[str, Any], clock: Callable[[], float] = 
     fd = os.open(_FILE, flags, 0o600, dir_fd=state.fd)
     try:
         state.give(fd)
-        lease = _read(fd)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise _refused(state, _who(_read(fd))) from None
-        keeper = judge(lease, holder, clock())
+        keeper = _keeper(fd, fcntl.LOCK_EX, holder, clock)
         if keeper:
-            raise _refused(state, keeper)
+            raise refused(os.path.dirname(state.path), keeper)
         _touch(fd, holder, clock())
         yield
         if os.fstat(fd).st_size:  # not released meanwhile
@@ -72,14 +67,14 @@ def keeper(state: Directory, holder: dict[str, Any], clock: Callable[[], float] 
     except FileNotFoundError:
         return None
     try:
-        lease = _read(fd)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return _who(lease)
-        return judge(lease, holder, clock())
+        return _keeper(fd, fcntl.LOCK_SH, holder, clock)
     finally:
         os.close(fd)
+
+
+def refused(root: str, keeper: str) -> Problem:
+    """What to raise where ``keeper`` has the root."""
+    return Problem(f"Another reset of {root} is under way: {keeper}. Wait for it. Nothing was touched.")
 
 
 def release(state: Directory) -> None:
@@ -91,9 +86,13 @@ def release(state: Directory) -> None:
         os.close(fd)
 
 
-def _refused(state: Directory, keeper: str) -> Problem:
-    root = os.path.dirname(state.path)
-    return Problem(f"Another reset of {root} is under way: {keeper}. Wait for it. Nothing was touched.")
+def _keeper(fd: int, how: int, holder: dict[str, Any], clock: Callable[[], float]) -> str | None:
+    """Lock the open file, or say who keeps ``holder`` out."""
+    try:
+        fcntl.flock(fd, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _who(_read(fd))
+    return judge(_read(fd), holder, clock())  # read under the lock: it cannot change any more
 
 
 def _who(lease: dict[str, Any] | None) -> str:

@@ -48,7 +48,7 @@ class Session:
         with self.looking() as quarantine:
             keeper = lock.keeper(quarantine.state, self.holder) if quarantine else None
         if keeper:
-            raise Problem(f"Another reset of {self.root.path} is under way: {keeper}. Nothing was touched.")
+            raise lock.refused(self.root.path, keeper)
 
 
 @contextlib.contextmanager

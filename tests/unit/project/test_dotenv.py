@@ -67,7 +67,6 @@ def foreign(content: bytes) -> list[str]:
     return [b.original.string.strip() for b in bindings if (b.key or b.error) and b.key not in VALUES]
 
 
-@settings(max_examples=500)
 @given(value_texts)
 @example("a\\")
 @example("${HOME}")
@@ -86,7 +85,7 @@ def test_plain_values_stand_unquoted(value: str) -> None:
 
 
 @pytest.mark.skipif(not shutil.which("bash"), reason="no bash on this machine")
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(value_texts, min_size=1, max_size=30))
 def test_bash_reads_the_same_but_for_the_documented_values(values: list[str]) -> None:
     def conflict(value: str) -> bool:
@@ -99,7 +98,6 @@ def test_bash_reads_the_same_but_for_the_documented_values(values: list[str]) ->
     assert done.stdout.decode().split("\0")[:-1] == agreed
 
 
-@settings(max_examples=1000, deadline=None)
 @given(files)
 @example(b"A='open\n")
 @example(b"DB_URL\n\t\nDB_URL\n\0")
@@ -118,7 +116,6 @@ def test_foreign_statements_survive_and_ours_are_read_back(old: bytes) -> None:
         assert {key: found[key] for key in VALUES} == VALUES
 
 
-@settings(max_examples=500, deadline=None)
 @given(files)
 def test_comments_survive_in_order(old: bytes) -> None:
     def comments(content: bytes) -> list[str]:
@@ -132,7 +129,6 @@ def test_comments_survive_in_order(old: bytes) -> None:
     assert all(comment in after for comment in comments(old))
 
 
-@settings(max_examples=1000, deadline=None)
 @given(files)
 def test_a_second_plan_changes_nothing(old: bytes) -> None:
     try:
@@ -144,7 +140,6 @@ def test_a_second_plan_changes_nothing(old: bytes) -> None:
     assert second.unchanged == tuple(VALUES)
 
 
-@settings(max_examples=1000, deadline=None)
 @given(files)
 def test_statements_are_those_of_python_dotenv(content: bytes) -> None:
     text = (

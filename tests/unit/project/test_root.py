@@ -113,7 +113,7 @@ def test_swapping_folders_for_links_leads_nowhere(tmp_path: Path) -> None:
     racer.start()
     try:
         with Directory.open(str(base)) as opened:
-            for _ in range(300):
+            for _ in range(100):
                 prey = base / "prey"
                 if not os.path.lexists(prey):
                     prey.mkdir()
