@@ -1,37 +1,15 @@
-"""The ``.env`` of a project: our own keys are set, everything else in it stays byte for byte.
+"""The language of a ``.env``: its statements, and a value as it is written and read.
 
 The application reads the file with python-dotenv, so its grammar decides what a statement is (its
 ``parser.py``, 1.2). It is repeated here because the target's own Python does not have that package.
-
-Rules of the plan:
-
-- A key of ours is replaced where it stands, ``export KEY=`` and quoted keys too. Of several the first one
-  stays and the others go, so that python-dotenv and a shell agree on it and ``${KEY}`` below it works.
-- A heading that is missing is put above the first key of its section, or at the end of the file. A key that
-  stands below another heading of ours moves up to its own; none moves down, away from a ``${KEY}`` below it.
-- A comment behind a value of ours goes to a line of its own above it.
-- Lines of ours end in LF, also among CRLF lines: a shell would take the CR for a part of the value.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from ansible.module_utils.database.connection import Server
-from ansible.module_utils.reporting import Problem
 
 NAME = ".env"
-
-
-@dataclass(frozen=True)
-class Section:
-    """Keys of ours under one comment heading, in order."""
-
-    heading: str
-    values: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -56,59 +34,9 @@ class Statement:
     valid: bool = True
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What the file becomes.
-
-    Attributes:
-        content: all of it, secrets included.
-        added, changed, unchanged: names of our keys.
-        notes: what a user should know of the lines that are not ours.
-    """
-
-    content: bytes
-    added: tuple[str, ...]
-    changed: tuple[str, ...]
-    unchanged: tuple[str, ...]
-    notes: tuple[str, ...] = ()
-
-
 # --- values ------------------------------------------------------------------------------------------------
 
-_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PLAIN = re.compile(r"[A-Za-z0-9_@%+=:,./-]*")
-
-
-def text_of(key: str, value: object, variable: str) -> str:
-    """Return a value as text: true and false for a boolean, digits for a number.
-
-    Args:
-        key: its name in ``.env``.
-        value: as Ansible hands it over.
-        variable: where the user sets it, for the message.
-
-    Raises:
-        Problem: the name or the value cannot be written; the value itself is never named.
-    """
-    if not _KEY.fullmatch(key):
-        raise Problem(
-            f"{key!r} is no name for a key of .env: letters, digits and underscores only ({variable})."
-        )
-    if isinstance(value, bool):
-        return str(value).lower()
-    if not isinstance(value, (str, int, float)):
-        raise Problem(f"{key} must be one text or number, not a {type(value).__name__} ({variable}).")
-    text = str(value)
-    if re.search("[\r\n\0]", text):
-        raise Problem(
-            f"{key} holds a line break or a NUL character, which no .env can carry."
-            f" Set {variable} to one line; YAML's block style `|` appends a line break, `|-` does not."
-        )
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise Problem(f"{key} holds a character that UTF-8 cannot carry. Set {variable} anew.") from None
-    return text
 
 
 def encode(value: str) -> str:
@@ -136,51 +64,6 @@ _VARIABLE = re.compile(r"\$\{[^}:]*(?::-([^}]*))?\}")
 def decode(value: str) -> str:
     """Return a parsed value with ``${NAME:-default}`` resolved where no name is defined."""
     return _VARIABLE.sub(lambda found: found[1] or "", value)
-
-
-# --- our keys ----------------------------------------------------------------------------------------------
-
-
-def managed(
-    connection: Mapping[str, Any],
-    api_keys: Mapping[str, object],
-    flags: Mapping[str, object],
-    extra: Mapping[str, object],
-) -> list[Section]:
-    """Return the keys that a reset owns, under their headings.
-
-    Args:
-        connection: ``host``, ``port``, ``user``, ``password`` and ``database``; ``DB_URL`` is made of them.
-        api_keys, flags: as they stand in ``.env``.
-        extra: the user's ``project_env``; its keys follow the flags.
-
-    Raises:
-        Problem: a value cannot be written, or ``extra`` sets a key that another variable sets.
-    """
-    database = {
-        f"POSTGRES_{name}": text_of(f"POSTGRES_{name}", connection[field], f"postgres_{name.lower()}")
-        for name, field in (
-            ("HOST", "host"),
-            ("PORT", "port"),
-            ("USER", "user"),
-            ("PASSWORD", "password"),
-            ("DB", "database"),
-        )
-    }
-    keys = {key: text_of(key, value, key.lower()) for key, value in api_keys.items()}
-    switches = {key: text_of(key, value, "group_vars/all/project.yml") for key, value in flags.items()}
-    taken = {"DB_URL", *database, *keys, *switches} & set(extra)
-    if taken:
-        raise Problem(
-            f"project_env sets {', '.join(sorted(taken))}, which have variables of their own"
-            " (group_vars/all/). Set those, and take the names out of project_env."
-        )
-    own = {key: text_of(key, value, "project_env") for key, value in extra.items()}
-    return [
-        Section("Database Configuration", {"DB_URL": Server(**connection).url(), **database}),
-        Section("API Keys", keys),
-        Section("Environment Flags", {**switches, **own}),
-    ]
 
 
 # --- grammar -----------------------------------------------------------------------------------------------
@@ -267,141 +150,3 @@ def _value(cursor: _Cursor) -> tuple[str, str]:
     part = cursor.take(_UNQUOTED)[0]
     found = re.search(r"\s+(#.*)", part)
     return (part[: found.start()].rstrip(), found[1]) if found else (part.rstrip(), "")
-
-
-# --- plan --------------------------------------------------------------------------------------------------
-
-
-def plan(old: bytes | None, sections: Sequence[Section]) -> Plan:
-    """Decide what the file becomes; see the rules at the top of this module.
-
-    Args:
-        old: the file's bytes, in whatever encoding; None where there is none.
-        sections: our keys; a key stands in one section only.
-
-    Raises:
-        Problem: a quote that is not closed above our keys would swallow them; the line is named.
-    """
-    # Bytes that are no UTF-8 pass through as surrogates.
-    before = (old or b"").decode("utf-8", "surrogateescape")
-    mark = "\ufeff" if before.startswith("\ufeff") else ""
-    statements = parse(before[len(mark) :])
-    wanted = {key: value for section in sections for key, value in section.values.items()}
-    lines = {key: f"{key}={encode(value)}\n" for key, value in wanted.items()}
-
-    text, placed = _lay_out(statements, sections, lines)
-    _verify(statements, parse(text), wanted)
-
-    texts: dict[str | None, list[str]] = {}
-    for statement in statements:
-        texts.setdefault(statement.key, []).append(statement.text)
-    exact = {key for key in placed if texts[key] == [lines[key]]}
-    return Plan(
-        content=(mark + text).encode("utf-8", "surrogateescape"),
-        added=tuple(key for key in wanted if key not in texts),
-        changed=tuple(key for key in wanted if key in texts and key not in exact),
-        unchanged=tuple(key for key in wanted if key in exact),
-        notes=_notes(statements),
-    )
-
-
-def _notes(statements: Sequence[Statement]) -> tuple[str, ...]:
-    undecodable = [s.line for s in statements if re.search("[\udc80-\udcff]", s.text)]
-    invalid = [s.line for s in statements if not s.valid]
-    notes = []
-    if undecodable:
-        notes.append(
-            f"{NAME} is not UTF-8 (line {_list(undecodable)}), so python-dotenv cannot read any of it."
-            " Save it as UTF-8."
-        )
-    if invalid:
-        notes.append(f"{NAME}: python-dotenv ignores line {_list(invalid)}, which is no KEY=value. Mend it.")
-    return tuple(notes)
-
-
-def _list(numbers: Sequence[int]) -> str:
-    return ", ".join(str(number) for number in numbers)
-
-
-def _lay_out(
-    statements: Sequence[Statement], sections: Sequence[Section], lines: Mapping[str, str]
-) -> tuple[str, set[str]]:
-    """Return the new text, and our keys that stand where they stood."""
-    home = {key: section.heading for section in sections for key in section.values}
-    headings = {f"# {section.heading}": section.heading for section in sections}
-    in_file = {_heading(statement, headings) for statement in statements}
-    pieces: list[str] = []
-    ends: dict[str, int] = {}  # of each section met so far: the piece after which its next key goes
-    comments: dict[str, str] = {}
-    met: set[str] = set()
-    placed: set[str] = set()
-    current = None
-
-    for statement in statements:
-        heading, key = _heading(statement, headings), statement.key
-        if heading is not None:
-            current = heading
-            pieces.append(statement.blank + statement.text)
-            ends.setdefault(heading, len(pieces) - 1)
-            continue
-        if key is None or key not in home:
-            pieces.append(statement.blank + statement.text)
-            continue
-        pieces.append(statement.blank)
-        comment = f"{statement.comment}\n" if statement.comment.strip() not in ("", *headings) else ""
-        section = home[key]
-        if key in met:
-            pieces.append(comment)
-            continue
-        met.add(key)
-        if section not in in_file and section not in ends:
-            current = section
-            pieces.append(f"# {section}\n")
-            ends[section] = len(pieces) - 1
-        if section not in ends or current == section:
-            pieces.append(comment + lines[key])
-            placed.add(key)
-            if section in ends:
-                ends[section] = len(pieces) - 1
-        else:
-            comments[key] = comment
-
-    later: dict[int, str] = {}
-    for group in sections:
-        missing = "".join(comments.get(key, "") + lines[key] for key in group.values if key not in placed)
-        if group.heading in ends:
-            later[ends[group.heading]] = missing
-        elif missing:
-            pieces.append(("\n" if any(pieces) else "") + f"# {group.heading}\n" + missing)
-    return _join(pieces, later), placed
-
-
-def _heading(statement: Statement, headings: Mapping[str, str]) -> str | None:
-    return headings.get(statement.text.strip()) if statement.valid and statement.key is None else None
-
-
-def _join(pieces: Sequence[str], later: Mapping[int, str]) -> str:
-    """Put the pieces together, each on lines of its own."""
-    text = ""
-    for position, piece in enumerate(pieces):
-        for part in (piece, later.get(position, "")):
-            if part and text and not text.endswith("\n"):
-                text += "\n"
-            text += part
-    return text
-
-
-def _verify(before: Sequence[Statement], after: Sequence[Statement], wanted: Mapping[str, str]) -> None:
-    """Compare what was meant with what python-dotenv will make of it."""
-    found = [(s.key, decode(s.value or "")) for s in after if s.key and s.key in wanted]
-    foreign = [
-        [s.text.rstrip("\r\n") for s in statements if s.key not in wanted and (s.key or not s.valid)]
-        for statements in (before, after)
-    ]
-    if sorted(found) == sorted(wanted.items()) and foreign[0] == foreign[1]:
-        return
-    lines = _list([s.line for s in before if not s.valid])
-    raise Problem(
-        f"{NAME} cannot be completed: a quote that is not closed would swallow what follows it."
-        f" Mend or remove what cannot be read{f' (line {lines})' if lines else ''}, then run again."
-    )

@@ -7,9 +7,9 @@ import os
 import stat
 from typing import Any, Callable
 
-from ansible.module_utils.project import dotenv
-from ansible.module_utils.project.dotenv import Plan
+from ansible.module_utils.project import managed
 from ansible.module_utils.project.guards import DOTENV
+from ansible.module_utils.project.managed import Plan
 from ansible.module_utils.project.quarantine import BUILD, Quarantine
 from ansible.module_utils.project.root import Directory
 from ansible.module_utils.project.session import opened
@@ -20,13 +20,13 @@ MODE = 0o600
 
 def work(params: dict[str, Any], check_mode: bool, warn: Callable[[str], None]) -> dict[str, Any]:
     """Plan, and unless in check mode apply; see the module's documentation for ``params``."""
-    sections = dotenv.managed(
+    sections = managed.sections(
         params["connection"], params["api_keys"] or {}, params["flags"], params["extra"] or {}
     )
     run = None
     with opened(params) as session:
         old = _read(session.root)
-        plan = dotenv.plan(old, sections)
+        plan = managed.plan(old, sections)
         settled = old is None or _settled(session.root)
         changed = old != plan.content or not settled
         for note in plan.notes:

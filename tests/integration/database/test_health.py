@@ -16,7 +16,7 @@ import health_check
 import pytest
 from ansible.module_utils.database import connection, tables
 from ansible.module_utils.database.connection import Server
-from ansible.module_utils.project import dotenv
+from ansible.module_utils.project import managed
 from ansible.module_utils.testing import patch_module_args
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ def run(database: Database, *statements: str) -> None:
 
 
 def write_env(root: Path, server: Server) -> None:
-    sections = dotenv.managed(vars(server), {"EODHD_API_TOKEN": "demo"}, {}, {})
-    (root / ".env").write_bytes(dotenv.plan(None, sections).content)
+    sections = managed.sections(vars(server), {"EODHD_API_TOKEN": "demo"}, {}, {})
+    (root / ".env").write_bytes(managed.plan(None, sections).content)
 
 
 @pytest.fixture

@@ -1,0 +1,151 @@
+"""The plan for a ``.env``: ours is set, the rest survives; held against the real python-dotenv."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from ansible.module_utils.project import dotenv, managed
+from ansible.module_utils.project.managed import Section
+from ansible.module_utils.reporting import Problem
+from dotenv.parser import parse_stream
+from hypothesis import assume, example, given
+
+from tests.unit.project.dotenv_texts import files, read
+
+SECTIONS = (
+    Section(
+        "Database Configuration",
+        {"DB_URL": "postgresql://u:p@h:5432/d", "POSTGRES_PASSWORD": "it's ${HOME} \\ \"$x` #y "},
+    ),
+    Section("API Keys", {"EODHD_API_TOKEN": "demo"}),
+    Section("Environment Flags", {"DEBUG": "false"}),
+)
+VALUES = {key: value for section in SECTIONS for key, value in section.values.items()}
+
+
+def foreign(content: bytes) -> list[str]:
+    """Assignments and unparsable statements that are not ours, as python-dotenv separates them."""
+    text = content.decode("utf-8", "surrogateescape")
+    bindings = parse_stream(io.StringIO(text, newline=""))
+    return [b.original.string.strip() for b in bindings if (b.key or b.error) and b.key not in VALUES]
+
+
+@given(files)
+@example(b"A='open\n")
+@example(b"DB_URL\n\t\nDB_URL\n\0")
+@example(b"# API Keys\nDB_URL=x\n# Database Configuration\nFOO=1")
+def test_foreign_statements_survive_and_ours_are_read_back(old: bytes) -> None:
+    try:
+        new = managed.plan(old, SECTIONS).content
+    except Problem:
+        assume(False)
+    assert foreign(new) == foreign(old)
+    if b"\xff" not in old:
+        try:
+            found = read(new)
+        except UnicodeDecodeError:
+            return
+        assert {key: found[key] for key in VALUES} == VALUES
+
+
+@given(files)
+def test_comments_survive_in_order(old: bytes) -> None:
+    def comments(content: bytes) -> list[str]:
+        statements = dotenv.parse(content.decode("utf-8", "surrogateescape").lstrip("\ufeff"))
+        return [s.text.strip() for s in statements if s.valid and s.key is None and s.text.strip()]
+
+    try:
+        after = iter(comments(managed.plan(old, SECTIONS).content))
+    except Problem:
+        assume(False)
+    assert all(comment in after for comment in comments(old))
+
+
+@given(files)
+def test_a_second_plan_changes_nothing(old: bytes) -> None:
+    try:
+        first = managed.plan(old, SECTIONS)
+    except Problem:
+        assume(False)
+    second = managed.plan(first.content, SECTIONS)
+    assert second.content == first.content
+    assert second.unchanged == tuple(VALUES)
+
+
+def plan_text(old: str) -> str:
+    plain = [Section("Database Configuration", {**SECTIONS[0].values, "POSTGRES_PASSWORD": "pw"})]
+    return str(managed.plan(old.encode(), [*plain, *SECTIONS[1:]]).content, "utf-8")
+
+
+def test_a_new_file_has_the_three_headings() -> None:
+    assert managed.plan(None, SECTIONS[1:]).content.decode() == (
+        "# API Keys\nEODHD_API_TOKEN=demo\n\n# Environment Flags\nDEBUG=false\n"
+    )
+
+
+def test_keys_are_replaced_in_place_and_missing_ones_added_under_their_heading() -> None:
+    old = "# Ours\r\nexport FOO=bar\n\nDB_URL=old\n\n\n# AI\nKEY=x # y\nEODHD_API_TOKEN=old"
+    assert plan_text(old) == (
+        "# Ours\r\nexport FOO=bar\n\n# Database Configuration\nDB_URL=postgresql://u:p@h:5432/d\n"
+        "POSTGRES_PASSWORD=pw\n\n\n# AI\nKEY=x # y\n# API Keys\nEODHD_API_TOKEN=demo\n"
+        "\n# Environment Flags\nDEBUG=false\n"
+    )
+
+
+def test_of_a_repeated_key_the_first_stays() -> None:
+    assert plan_text("DB_URL=1\nFOO=${DB_URL}\nDB_URL=2\n").count("DB_URL=") == 1
+    assert plan_text("DB_URL=1\nFOO=${DB_URL}\nDB_URL=2\n").index("DB_URL=") < plan_text("FOO=1\n").index(
+        "DEBUG"
+    )
+
+
+def test_a_comment_behind_a_value_of_ours_gets_a_line_of_its_own() -> None:
+    assert "# keep\nDEBUG=false\n" in plan_text("DEBUG=true  # keep\n")
+
+
+def test_a_byte_order_mark_stays_at_the_start() -> None:
+    assert plan_text("\ufeffFOO=1\n").startswith("\ufeffFOO=1\n")
+
+
+def test_a_key_within_a_foreign_value_is_left_alone() -> None:
+    assert "NOTE='x\nDB_URL=inner\n'\n" in plan_text("NOTE='x\nDB_URL=inner\n'\n")
+
+
+def test_a_key_moves_up_to_its_heading() -> None:
+    text = plan_text("# API Keys\nOTHER=1\n# Environment Flags\nEODHD_API_TOKEN=x # mine\n")
+    assert text.startswith(
+        "# API Keys\n# mine\nEODHD_API_TOKEN=demo\nOTHER=1\n# Environment Flags\nDEBUG=false\n"
+    )
+
+
+def test_an_open_quote_that_would_swallow_our_keys_is_named() -> None:
+    with pytest.raises(Problem, match="line 2"):
+        managed.plan(b"A=1\nB='open\n", [Section("API Keys", {"T": "a b"})])
+
+
+def test_lines_that_python_dotenv_cannot_read_are_noted() -> None:
+    notes = managed.plan(b"A=1\nthis is nothing\n\xff=1\n", SECTIONS).notes
+    assert [("line 2" in note, "line 3" in note) for note in notes] == [(False, True), (True, False)]
+
+
+@pytest.mark.parametrize("value", ["Xy\nXy", "Xy\rXy", "Xy\0Xy", "Xy\ud800", None, ["Xy"]])
+def test_a_value_that_no_file_carries_is_refused_without_being_shown(value: object) -> None:
+    with pytest.raises(Problem, match="POSTGRES_PASSWORD.*postgres_password") as caught:
+        managed.text_of("POSTGRES_PASSWORD", value, "postgres_password")
+    assert "Xy" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["", "1A", "A B", "A=B", "É", "A\n"])
+def test_a_name_that_no_shell_takes_is_refused(key: str) -> None:
+    with pytest.raises(Problem, match="project_env"):
+        managed.text_of(key, "x", "project_env")
+
+
+def test_native_values_become_text() -> None:
+    assert [managed.text_of("A", value, "v") for value in (True, False, 5432, "x")] == [
+        "true",
+        "false",
+        "5432",
+        "x",
+    ]
