@@ -44,9 +44,11 @@ faults: setup-test ## the same in full: every operation, plays killed as they ru
 molecule: setup-test ## the plays on a sandbox of their own
 	@molecule test
 
-.PHONY: bench lock clean
+.PHONY: bench reference lock clean
 bench: setup-bench ## measure against the rivals; writes docs/benchmarks.md
 	@python tests/bench/run.py
+reference: setup ## write docs/reference.md out of argument specifications and module documentation
+	@python tools/reference.py
 lock: setup ## refresh the locks of requirements/ from pyproject.toml
 	@for group in controller test bench; do uv pip compile --quiet --upgrade --universal --python-version 3.11 \
 	  --generate-hashes --no-header --no-emit-index-url --group $$group -o requirements/$$group.txt; done

@@ -21,6 +21,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     _supports_async = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Run the module, and print its progress meanwhile."""
         super().run(tmp, task_vars)
         variables = task_vars or {}
         if self._task.check_mode:

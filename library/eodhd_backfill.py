@@ -263,6 +263,7 @@ def day(text: str | None, variable: str) -> date | None:
 
 
 def main() -> None:
+    """Glue."""
     module = AnsibleModule(
         argument_spec={
             "connection": {

@@ -157,6 +157,7 @@ from ansible.module_utils.project import interpreter
 
 
 def main() -> None:
+    """Glue."""
     module = AnsibleModule(
         argument_spec={
             "root": {"type": "path", "required": True},

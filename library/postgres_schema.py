@@ -115,6 +115,7 @@ from ansible.module_utils.project import interpreter
 
 
 def main() -> None:
+    """Glue."""
     module = AnsibleModule(
         argument_spec={
             "connection": {

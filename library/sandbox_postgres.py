@@ -115,6 +115,7 @@ from ansible.module_utils.sandbox import postgres, service
 
 
 def main() -> None:
+    """Glue."""
     module = AnsibleModule(
         argument_spec={
             "state": {"type": "str", "choices": ["started", "stopped", "absent"], "default": "started"},

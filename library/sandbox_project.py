@@ -86,6 +86,7 @@ from ansible.module_utils.sandbox import project
 
 
 def main() -> None:
+    """Glue."""
     module = AnsibleModule(
         argument_spec={
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},

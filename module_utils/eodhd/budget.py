@@ -33,6 +33,7 @@ class Unshared:
     """Leases of a run that has no ledger, such as a plan: its one request is not counted."""
 
     def lease(self, wanted: int, limit: int | None) -> int:
+        """One request, whatever was wanted."""
         return 1
 
 

@@ -34,11 +34,14 @@ CLAIM = 16
 class Claims(Protocol):
     """The part of the ledger that tells runs apart; see ``ledger.Ledger``."""
 
-    def claim(self, symbols: Iterable[str]) -> set[str]: ...
+    def claim(self, symbols: Iterable[str]) -> set[str]:
+        """Those that no other run works on, ours from now on."""
 
-    def release(self, symbols: Iterable[str]) -> None: ...
+    def release(self, symbols: Iterable[str]) -> None:
+        """Give them up."""
 
-    def coverage(self, symbols: Sequence[str]) -> dict[str, Coverage]: ...
+    def coverage(self, symbols: Sequence[str]) -> dict[str, Coverage]:
+        """What the ledger has of them."""
 
 
 @dataclass

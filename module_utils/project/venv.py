@@ -85,7 +85,8 @@ class Runner(Protocol):
         env: Mapping[str, str | None] | None = None,
         text: str = "",
         seconds: float = 60.0,
-    ) -> tuple[int, str, str]: ...
+    ) -> tuple[int, str, str]:
+        """Run it to its end."""
 
 
 @dataclass(frozen=True)
