@@ -19,19 +19,23 @@ from ansible.module_utils.database import tables
 from ansible.module_utils.database.connection import Server, Unreachable
 from ansible.module_utils.eodhd import budget, parser
 from ansible.module_utils.eodhd.client import Client, Stop
+from ansible.module_utils.eodhd.courier import Courier
 from ansible.module_utils.eodhd.ledger import Ledger
 from ansible.module_utils.eodhd.model import Coverage
 from ansible.module_utils.eodhd.pipeline import Pipeline, Totals
 from ansible.module_utils.eodhd.plan import Plan, Quota, Rules, quota, today
 from ansible.module_utils.eodhd.progress import Progress, to_file
 from ansible.module_utils.eodhd.session import Session
+from ansible.module_utils.eodhd.spool import Spool, Unusable
 from ansible.module_utils.eodhd.store import Item, Written
+from ansible.module_utils.eodhd.transport import Policy, Sender, Transport
 from ansible.module_utils.reporting import Problem
 
 # Connections that store: a second one works while the first waits for its commit.
 STORES = 2
 # Seconds for each of the counts that the report shows; over it the report says what was written only.
 COUNT_TIMEOUT = 10
+POLICY = Policy()
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,7 @@ class Request:
     workers: int = 24
     check: bool = False
     progress_path: str | None = None
+    spool: str | None = None
 
     def facts(self) -> dict[str, Any]:
         """Return what the ledger keeps of it: nothing secret."""
@@ -93,10 +98,27 @@ class Context:
         account = hashlib.blake2b(request.token.encode(), digest_size=8, person=b"backfill").hexdigest()
         self.ledger = Ledger(self.session, account)
         self.budget = budget.Budget(budget.Unshared(), self.stop)
-        self.client = Client(request.base_url, request.token, self.budget, self.stop, request.workers)
+        self.notes: list[str] = []
+        self.client = self._client(request)
         self.rules = Rules(
             self.now, request.fresh_hours, request.overlap_days, self.now if request.force else None
         )
+
+    def _client(self, request: Request) -> Client:
+        """The client, its answers kept in the spool where there is one; to be called before a thread is made."""
+        sender: Sender = Transport(request.base_url, request.token, request.workers, POLICY)
+        spool = None
+        if request.spool and not request.check:
+            try:
+                spool = Spool(request.spool, request.base_url, request.fresh_hours)
+                spool.sweep()
+                sender = Courier(sender, spool, request.workers, POLICY)
+            except Unusable as error:
+                self.notes.append(
+                    f"Answers are not kept before they are stored, for {error}: a kill may cost their calls again."
+                    " Let the folder belong to the user of this run, with mode 0700."
+                )
+        return Client(sender, self.budget, self.stop, spool, POLICY, request.force)
 
     def close(self) -> None:
         """Close every connection."""
@@ -154,7 +176,8 @@ class Context:
 
     def quota(self) -> Quota:
         """Ask what the account has left today; an account that may not know is taken as unknown."""
-        answer, user = self.client.get("user", json.loads)
+        answer, user = self.client.get("user", json.loads, anew=True)
+        self.client.stored(answer)  # nothing is stored of it
         return quota(user if answer.outcome is None else None, self.today)
 
     def counts(self) -> dict[str, int | None]:
@@ -201,7 +224,7 @@ class Context:
         progress = Progress(to_file(self.request.progress_path))
         pipeline = Pipeline(
             fetch,
-            [_storing(session, run, write) for session in sessions],
+            [self._storing(session, run, write) for session in sessions],
             self.ledger,
             self.stop,
             min(self.request.workers, max(1, len(plan.jobs))),
@@ -219,6 +242,19 @@ class Context:
         self.ledger.end(run, stopped.kind if stopped else "done", totals.facts(), str(stopped or ""))
         return Executed(run, totals, stopped)
 
+    def _storing(
+        self, session: Session, run: int, write: Callable[[Any, int, list[Item]], list[Written]]
+    ) -> Callable[[list[Item]], list[Written]]:
+        """Return what stores a batch in one transaction of its own connection."""
+
+        def store(items: list[Item]) -> list[Written]:
+            written = session.run(lambda cursor: write(cursor, run, items))
+            for item in items:
+                self.client.stored(item.answer)
+            return written
+
+        return store
+
 
 @dataclass(frozen=True)
 class Executed:
@@ -227,13 +263,6 @@ class Executed:
     run: int
     totals: Totals
     stopped: Stop | None
-
-
-def _storing(
-    session: Session, run: int, write: Callable[[Any, int, list[Item]], list[Written]]
-) -> Callable[[list[Item]], list[Written]]:
-    """Return what stores a batch in one transaction of its own connection."""
-    return lambda items: session.run(lambda cursor: write(cursor, run, items))
 
 
 @contextlib.contextmanager

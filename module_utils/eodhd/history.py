@@ -122,6 +122,7 @@ def _rank(context: Context) -> list[str]:
             " Check backfill_exchange, or name the symbols in backfill_symbols."
         )
     context.ledger.keep_ranking(exchange, ranked, context.now)
+    context.client.stored(answer)
     return list(ranked)[: context.request.top]
 
 
