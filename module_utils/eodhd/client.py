@@ -11,7 +11,7 @@ from typing import Any, Callable
 from ansible.module_utils.eodhd.budget import Budget, Stopped
 from ansible.module_utils.eodhd.model import Outcome
 from ansible.module_utils.eodhd.spool import Spool
-from ansible.module_utils.eodhd.transport import Policy, Sender
+from ansible.module_utils.eodhd.transport import Policy, Reply, Sender
 from ansible.module_utils.reporting import Problem
 
 
@@ -84,6 +84,7 @@ class Client:
         budget: says when a request may be sent.
         stop: set when the run ends early.
         spool: where answers are kept that no run has stored yet; None: nowhere.
+        left: gives an answer that another host's killed run left, by its name in the spool.
         policy: bounds of each call.
         anew: ask also for what the spool has.
         jitter: a random number in [0, 1).
@@ -95,6 +96,7 @@ class Client:
         budget: Budget,
         stop: threading.Event,
         spool: Spool | None = None,
+        left: Callable[[str], Reply | None] = lambda name: None,
         policy: Policy = Policy(),  # noqa: B008 - frozen
         anew: bool = False,
         jitter: Callable[[], float] = random.random,
@@ -103,6 +105,7 @@ class Client:
         self._budget = budget
         self._stop = stop
         self._spool = spool
+        self._left = left
         self._policy = policy
         self._anew = anew
         self._jitter = jitter
@@ -111,6 +114,8 @@ class Client:
     def close(self) -> None:
         """Close the kept connections."""
         self._sender.close()
+        if self._spool:
+            self._spool.close()
 
     def stored(self, answer: Answer) -> None:
         """Let go of what was kept of an answer: the ledger has it."""
@@ -146,7 +151,9 @@ class Client:
         name = self._spool.name(path, query) if self._spool else None
         calls = sent = faults = limited = 0
         # Paid for by a run that was killed before it could store it.
-        found = None if anew or self._anew or not self._spool else self._spool.take(str(name), self._stop)
+        found = None
+        if self._spool and name and not (anew or self._anew):
+            found = self._spool.take(name, self._stop) or self._left(name)
         while True:
             if found is None:
                 self._budget.acquire()

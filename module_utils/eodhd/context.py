@@ -22,13 +22,13 @@ from ansible.module_utils.eodhd.client import Client, Stop
 from ansible.module_utils.eodhd.courier import Courier
 from ansible.module_utils.eodhd.ledger import Ledger
 from ansible.module_utils.eodhd.model import Coverage
-from ansible.module_utils.eodhd.pipeline import Pipeline, Totals
+from ansible.module_utils.eodhd.pipeline import Locks, Pipeline, Totals
 from ansible.module_utils.eodhd.plan import Plan, Quota, Rules, quota, today
 from ansible.module_utils.eodhd.progress import Progress, to_file
 from ansible.module_utils.eodhd.session import Session
 from ansible.module_utils.eodhd.spool import Spool, Unusable
 from ansible.module_utils.eodhd.store import Item, Written
-from ansible.module_utils.eodhd.transport import Policy, Sender, Transport
+from ansible.module_utils.eodhd.transport import Policy, Reply, Sender, Transport
 from ansible.module_utils.reporting import Problem
 
 # Connections that store: a second one works while the first waits for its commit.
@@ -99,6 +99,7 @@ class Context:
         self.ledger = Ledger(self.session, account)
         self.budget = budget.Budget(budget.Unshared(), self.stop)
         self.notes: list[str] = []
+        self.claims: Locks = self.ledger.claims
         self.client = self._client(request)
         self.rules = Rules(
             self.now, request.fresh_hours, request.overlap_days, self.now if request.force else None
@@ -112,13 +113,30 @@ class Context:
             try:
                 spool = Spool(request.spool, request.base_url, request.fresh_hours)
                 spool.sweep()
-                sender = Courier(sender, spool, request.workers, POLICY)
+                courier = Courier(
+                    sender, spool, Session(request.server, "backfill claims"), request.workers, POLICY
+                )
+                sender = self.claims = courier
             except Unusable as error:
                 self.notes.append(
                     f"Answers are not kept before they are stored, for {error}: a kill may cost their calls again."
                     " Let the folder belong to the user of this run, with mode 0700."
                 )
-        return Client(sender, self.budget, self.stop, spool, POLICY, request.force)
+
+        def left(name: str) -> Reply | None:
+            found = self.ledger.take_left(name)
+            if found is None or spool is None:
+                return None
+            status, body, received = found
+            if (self.now - received).total_seconds() > request.fresh_hours * 3600:
+                return None
+            # From now on it is ours, as if this host had received it.
+            reply = Reply(status, body)
+            spool.put(name, reply, received.timestamp())
+            self.ledger.forget_left(name)
+            return reply
+
+        return Client(sender, self.budget, self.stop, spool, left, POLICY, request.force)
 
     def close(self) -> None:
         """Close every connection."""
@@ -225,7 +243,8 @@ class Context:
         pipeline = Pipeline(
             fetch,
             [self._storing(session, run, write) for session in sessions],
-            self.ledger,
+            self.claims,
+            self.ledger.coverage,
             self.stop,
             min(self.request.workers, max(1, len(plan.jobs))),
             progress.tick,

@@ -49,6 +49,7 @@ class Spool:
         self, folder: str, base_url: str, hours: float, clock: Callable[[], float] = time.time
     ) -> None:
         self._base_url = base_url.rstrip("/")
+        self._kept: set[str] = set()
         self._seconds = hours * 3600
         self._clock = clock
         try:
@@ -56,27 +57,43 @@ class Spool:
                 os.mkdir(folder, 0o700)
                 with open(os.path.join(folder, ".gitignore"), "x", encoding="ascii") as file:
                     file.write("*\n")
-            self._fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            self.fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError as error:
             raise Unusable(f"{folder}: {error.strerror}") from None
-        found = os.fstat(self._fd)
+        found = os.fstat(self.fd)
         if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077:
             self.close()
             raise Unusable(f"{folder} is not private to the user of this run")
 
     def close(self) -> None:
         """Close the folder."""
-        os.close(self._fd)
+        os.close(self.fd)
 
     def name(self, path: str, query: Mapping[str, Any]) -> str:
         """The name of a request's answer."""
         asked = [self._base_url, path, sorted((key, str(value)) for key, value in query.items())]
         return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:40]
 
+    def left(self) -> Iterator[tuple[str, Reply, float]]:
+        """What this process kept and nobody took away since: name, answer, seconds of the epoch."""
+        for name in sorted(self._kept):
+            with contextlib.suppress(OSError):
+                received = os.stat(name, dir_fd=self.fd, follow_symlinks=False).st_mtime
+                reply = self.take(name)
+                if reply:
+                    yield name, reply, received
+
+    def put(self, name: str, reply: Reply, received: float) -> None:
+        """Keep an answer that was received before."""
+        with self.under_way(name) as keep:
+            keep(reply)
+        with contextlib.suppress(OSError):
+            os.utime(name, (received, received), dir_fd=self.fd, follow_symlinks=False)
+
     def take(self, name: str, stop: threading.Event | None = None) -> Reply | None:
         """The answer of that name, after waiting for one that is under way; None where there is none."""
         try:
-            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._fd)
+            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.fd)
         except OSError:
             return None
         try:
@@ -108,6 +125,7 @@ class Spool:
                 with contextlib.suppress(OSError):
                     _write(fd, reply)
                     kept = True
+                    self._kept.add(name)
 
         try:
             yield keep
@@ -120,7 +138,7 @@ class Spool:
         """The file of that name, empty and locked; None where it cannot be made or somebody else writes it."""
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            fd = os.open(name, flags, 0o600, dir_fd=self._fd)
+            fd = os.open(name, flags, 0o600, dir_fd=self.fd)
         except OSError:
             return None
         try:
@@ -134,15 +152,15 @@ class Spool:
     def drop(self, name: str) -> None:
         """Remove an answer, if it is there."""
         with contextlib.suppress(OSError):
-            os.unlink(name, dir_fd=self._fd)
+            os.unlink(name, dir_fd=self.fd)
 
     def sweep(self) -> None:
         """Remove what is too old to be taken."""
-        for name in os.listdir(self._fd):
+        for name in os.listdir(self.fd):
             with contextlib.suppress(OSError):
-                found = os.stat(name, dir_fd=self._fd, follow_symlinks=False)
+                found = os.stat(name, dir_fd=self.fd, follow_symlinks=False)
                 if not name.startswith(".") and self._clock() - found.st_mtime > self._seconds:
-                    os.unlink(name, dir_fd=self._fd)
+                    os.unlink(name, dir_fd=self.fd)
 
 
 def _wait(fd: int, stop: threading.Event) -> bool:

@@ -12,6 +12,8 @@ from typing import Any
 import psutil
 import pytest
 from ansible.module_utils.eodhd.courier import Courier
+from ansible.module_utils.eodhd.ledger import Ledger
+from ansible.module_utils.eodhd.session import Session
 from ansible.module_utils.eodhd.spool import Spool
 from ansible.module_utils.eodhd.transport import Policy, Transport
 from ansible.module_utils.reporting import Problem
@@ -28,10 +30,15 @@ def spool(tmp_path: Path, standin: StandIn) -> Spool:
 
 
 @pytest.fixture
-def courier(standin: StandIn, spool: Spool) -> Iterator[Courier]:
-    made = Courier(Transport(standin.url, TOKEN, 2, QUICK), spool, 2, QUICK)
+def courier(market: Any, standin: StandIn, spool: Spool) -> Iterator[Courier]:
+    made = start(market, standin, spool)
     yield made
     made.close()
+
+
+def start(market: Any, standin: StandIn, spool: Spool) -> Courier:
+    session = Session(market.server, "backfill claims")
+    return Courier(Transport(standin.url, TOKEN, 2, QUICK), spool, session, 2, QUICK)
 
 
 def child() -> psutil.Process:
@@ -67,14 +74,19 @@ def test_a_killed_courier_ends_the_run_with_a_message(courier: Courier, spool: S
         courier.send("eod/AAPL.US", {}, spool.name("eod/AAPL.US", {}))
 
 
-def test_what_is_under_way_at_a_kill_is_brought_home(spool: Spool, standin: StandIn, tmp_path: Path) -> None:
+def test_what_is_under_way_at_a_kill_is_left_to_every_host_before_the_claim_is_free(
+    market: Any, spool: Spool, standin: StandIn
+) -> None:
     """The run is killed while it waits; the courier, in a session of its own, finishes and ends."""
+    ledger = Ledger(Session(market.server, "test"), "account")
+    ledger.create()
     standin.control(latency=0.5)
     name = spool.name("eod/AAPL.US", {})
     run = os.fork()
     if run == 0:
         try:
-            made = Courier(Transport(standin.url, TOKEN, 2, QUICK), spool, 2, QUICK)
+            made = start(market, standin, spool)
+            made.claim(["AAPL.US"])
             made.send("eod/AAPL.US", {}, name)
         finally:
             os._exit(1)
@@ -82,8 +94,14 @@ def test_what_is_under_way_at_a_kill_is_brought_home(spool: Spool, standin: Stan
     [asking] = psutil.Process(run).children()
     os.kill(run, signal.SIGKILL)
     os.waitpid(run, 0)
-    kept: Any = spool.take(name)
-    assert kept.status == 200
+    assert ledger.claims.claim(["AAPL.US"]) == set()
+    deadline = time.monotonic() + 5
+    while not ledger.claims.claim(["AAPL.US"]) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    ledger.coverage([])
+    left: Any = ledger.take_left(name)
+    assert left[0] == 200
     psutil.wait_procs([asking], timeout=5)
     assert not asking.is_running()
     assert standin.counts()["paid"] == {"AAPL.US": 1}
+    assert spool.take(name) is None
