@@ -121,10 +121,20 @@ options:
     elements: str
     choices: [empty, set_aside, truncated, unknown, forbidden]
     default: []
-  workers:
+  concurrency:
     description: Requests under way at the same time, at most.
     type: int
     default: 24
+  shard:
+    description:
+      - Which of O(shards) runs this is, from 0. Each begins in a part of the list of its own and then helps the others;
+        no symbol is asked for by two of them.
+    type: int
+    default: 0
+  shards:
+    description: How many runs load the same list at the same time.
+    type: int
+    default: 1
   interpreter:
     description:
       - A Python with psycopg2 and requests, usually C(bin/python) of the project's venv. The module continues
@@ -291,7 +301,9 @@ def main() -> None:
             "force": {"type": "bool", "default": False},
             "partial": {"type": "bool", "default": False},
             "accept": {"type": "list", "elements": "str", "choices": list(ACCEPTABLE), "default": []},
-            "workers": {"type": "int", "default": 24},
+            "concurrency": {"type": "int", "default": 24},
+            "shard": {"type": "int", "default": 0},
+            "shards": {"type": "int", "default": 1},
             "interpreter": {"type": "path"},
             "progress_path": {"type": "path"},
             "spool": {"type": "path"},
@@ -322,7 +334,9 @@ def main() -> None:
                 force=options["force"],
                 partial=options["partial"],
                 accept=frozenset(options["accept"]),
-                workers=options["workers"],
+                concurrency=options["concurrency"],
+                shard=options["shard"],
+                shards=options["shards"],
                 check=module.check_mode,
                 progress_path=options["progress_path"],
                 spool=options["spool"],

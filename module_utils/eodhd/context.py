@@ -21,7 +21,7 @@ from ansible.module_utils.eodhd import budget, parser
 from ansible.module_utils.eodhd.client import Client, Stop
 from ansible.module_utils.eodhd.courier import Courier
 from ansible.module_utils.eodhd.ledger import Ledger
-from ansible.module_utils.eodhd.model import Coverage
+from ansible.module_utils.eodhd.model import Coverage, Job
 from ansible.module_utils.eodhd.pipeline import Locks, Pipeline, Totals
 from ansible.module_utils.eodhd.plan import Plan, Quota, Rules, quota, today
 from ansible.module_utils.eodhd.progress import Progress, to_file
@@ -58,7 +58,9 @@ class Request:
     force: bool = False
     partial: bool = False
     accept: frozenset[str] = frozenset()
-    workers: int = 24
+    concurrency: int = 24
+    shard: int = 0
+    shards: int = 1
     check: bool = False
     progress_path: str | None = None
     spool: str | None = None
@@ -107,14 +109,14 @@ class Context:
 
     def _client(self, request: Request) -> Client:
         """The client, its answers kept in the spool where there is one; to be called before a thread is made."""
-        sender: Sender = Transport(request.base_url, request.token, request.workers, POLICY)
+        sender: Sender = Transport(request.base_url, request.token, request.concurrency, POLICY)
         spool = None
         if request.spool and not request.check:
             try:
                 spool = Spool(request.spool, request.base_url, request.fresh_hours)
                 spool.sweep()
                 courier = Courier(
-                    sender, spool, Session(request.server, "backfill claims"), request.workers, POLICY
+                    sender, spool, Session(request.server, "backfill claims"), request.concurrency, POLICY
                 )
                 sender = self.claims = courier
             except Unusable as error:
@@ -246,13 +248,13 @@ class Context:
             self.claims,
             self.ledger.coverage,
             self.stop,
-            min(self.request.workers, max(1, len(plan.jobs))),
+            min(self.request.concurrency, max(1, len(plan.jobs))),
             progress.tick,
             self.began,
         )
         try:
             with signals(self.stop) as caught:
-                pipeline.run(plan.jobs, totals)
+                pipeline.run(own_part_first(plan.jobs, self.request.shard, self.request.shards), totals)
         finally:
             for session in sessions:
                 session.close()
@@ -282,6 +284,12 @@ class Executed:
     run: int
     totals: Totals
     stopped: Stop | None
+
+
+def own_part_first(jobs: list[Job], shard: int, shards: int) -> list[Job]:
+    """Return all jobs, beginning with the part of this run, so that several runs seldom meet."""
+    start = len(jobs) * shard // max(1, shards)
+    return jobs[start:] + jobs[:start]
 
 
 @contextlib.contextmanager

@@ -219,7 +219,7 @@ def death(server: Server, standin: StandIn) -> str:
         standin.control(reset=True)
         with tempfile.TemporaryDirectory() as folder:
             figures = kills.run(
-                server, standin, KILLS, 6000, how, courier, days=30, workers=8, spool=f"{folder}/spool"
+                server, standin, KILLS, 6000, how, courier, days=30, concurrency=8, spool=f"{folder}/spool"
             )
         kills.compare_rows(server, Market(), TODAY - timedelta(days=30), TODAY, figures)
         who = "run and courier at once" if courier else "the run"

@@ -66,7 +66,7 @@ def test_an_answer_about_the_account_stops_the_run_and_the_rest_follows_later(
 ) -> None:
     symbols = [f"SYM{number:05d}.US" for number in range(8)]
     market.standin.control(answers={symbols[4]: [behaviour]})
-    stopped = market.load(symbols=symbols, workers=1)
+    stopped = market.load(symbols=symbols, concurrency=1)
     assert word in stopped["problem"]
     assert stopped["totals"]["loaded"] == 4
     assert {entry["outcome"] for entry in stopped["not_loaded"]} == {"pending"}

@@ -27,7 +27,7 @@ def test_killed_runs_resume_without_asking_for_what_the_ledger_has(
     standin.control(latency=0.05, token="")
     today = datetime.now(timezone.utc).date()
     figures = kills.run(
-        market.server, standin, kills=4, symbols=900, how=how, days=30, workers=8, spool=market.spool
+        market.server, standin, kills=4, symbols=900, how=how, days=30, concurrency=8, spool=market.spool
     )
     kills.compare_rows(market.server, Service(), today - timedelta(days=30), today, figures)
     assert figures.result
@@ -89,7 +89,7 @@ def test_a_database_that_is_restarted_midway_is_waited_for(tmp_path: Path, stand
         ):
             for table in tables.TABLES:
                 cursor.execute(table.statement())
-        process = worker.start(server, workers=4, **options)
+        process = worker.start(server, concurrency=4, **options)
         for _ in range(2):
             time.sleep(1.0)
             assert process.poll() is None, worker.finish(process)

@@ -59,7 +59,7 @@ def test_a_run_that_the_quota_does_not_cover_is_refused_unless_partial(market: A
     assert "4 calls" in refused["problem"]
     assert "2 left" in refused["problem"]
     assert market.standin.counts()["calls"] == 0
-    partial = market.load(symbols=symbols, partial=True, workers=1)
+    partial = market.load(symbols=symbols, partial=True, concurrency=1)
     assert "00:00 GMT" in partial["problem"]
     assert partial["totals"]["loaded"] == 2
     assert [entry["outcome"] for entry in partial["not_loaded"]] == ["pending", "pending"]
