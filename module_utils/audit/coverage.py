@@ -1,0 +1,279 @@
+"""Which bars are there, symbols by months: gaps, holidays and freshness. Decisions; the numbers are passed in.
+
+The map is bounded: the ``limit`` symbols that lack most are drawn one by one, all others are summed up.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import Any, Callable, Protocol
+
+# Days that are drawn one by one, the newest on the right.
+RECENT = 42
+NO_CALENDAR = "no calendar"
+
+
+class Calendar(Protocol):
+    """The sessions of a market."""
+
+    name: str
+
+    def sessions(self, first: date, last: date) -> Sequence[date]:
+        """The days on which it trades, both ends included."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """What a symbol has in the window: first and last day, and number of bars."""
+
+    first: date
+    last: date
+    bars: int
+
+
+@dataclass
+class Market:
+    """A calendar with its sessions in the window, up to the last one that is over.
+
+    Attributes:
+        name: for people.
+        days: in order.
+    """
+
+    name: str
+    days: list[date]
+
+    def between(self, first: date, last: date) -> int:
+        """Number of sessions, both ends included."""
+        return max(0, bisect_right(self.days, last) - bisect_left(self.days, first))
+
+
+@dataclass
+class Window:
+    """The days that are looked at.
+
+    Attributes:
+        first, last: both included.
+        months: the first day of each.
+    """
+
+    first: date
+    last: date
+    months: list[date] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """The months that it touches."""
+        self.months = [self.first.replace(day=1)]
+        while following(self.months[-1]) <= self.last:
+            self.months.append(following(self.months[-1]))
+
+    @classmethod
+    def of(cls, months: int, last: date) -> Window:
+        """The month of ``last`` and those before it, ``months`` in all."""
+        count = last.year * 12 + last.month - months
+        return cls(date(count // 12, count % 12 + 1, 1), last)
+
+
+def following(month: date) -> date:
+    """The first day of the next month."""
+    return (month + timedelta(days=31)).replace(day=1)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What is known of each symbol in the window; ``active`` ones should go on to the last session."""
+
+    ranges: Mapping[str, Range]
+    active: frozenset[str]
+    rows: Mapping[date, int]
+    symbols: Mapping[date, int]
+
+
+def markets(
+    symbols: Iterable[str], of: Callable[[str], tuple[Calendar, date] | None], window: Window
+) -> dict[str, Market]:
+    """Return the market of each symbol that has one.
+
+    Args:
+        symbols: all of them.
+        of: a symbol's calendar and the last of its sessions that is over; None where no calendar is known.
+        window: the days that are looked at.
+    """
+    known: dict[str, Market] = {}
+    found = {}
+    for symbol in symbols:
+        answer = of(symbol)
+        if answer is not None:
+            calendar, over = answer
+            if calendar.name not in known:
+                days = list(calendar.sessions(window.first, min(over, window.last)))
+                known[calendar.name] = Market(calendar.name, days)
+            found[symbol] = known[calendar.name]
+    return found
+
+
+@dataclass(frozen=True)
+class Lack:
+    """What a symbol lacks: sessions inside its range, and sessions after its last bar."""
+
+    symbol: str
+    missing: int
+    behind: int
+
+
+def lacks(summary: Summary, market: Mapping[str, Market], window: Window) -> list[Lack]:
+    """Return what each symbol lacks, the worst first; active ones without a bar lack the whole window."""
+    found = []
+    for symbol in {*summary.ranges, *summary.active}:
+        sessions, span = market.get(symbol), summary.ranges.get(symbol)
+        if sessions is None:
+            found.append(Lack(symbol, 0, 0))
+        elif span is None:
+            found.append(Lack(symbol, 0, len(sessions.days)))
+        else:
+            missing = max(0, sessions.between(span.first, span.last) - span.bars)
+            behind = sessions.between(span.last + timedelta(days=1), window.last)
+            found.append(Lack(symbol, missing, behind if symbol in summary.active else 0))
+    return sorted(found, key=lambda lack: (-lack.missing - lack.behind, lack.symbol))
+
+
+def drawn(
+    lack: Lack, summary: Summary, days: Iterable[date], sessions: Market | None, window: Window
+) -> dict[str, Any]:
+    """Return the line of one symbol.
+
+    Args:
+        lack: what it lacks.
+        summary: of all symbols.
+        days: its bars in the window.
+        sessions: of its market; None where no calendar is known, so that nothing can be called missing.
+        window: the days that are looked at.
+
+    In ``months``, each has ``bars``, ``missing`` (sessions inside the symbol's range) and ``behind`` (sessions
+    after its last bar). ``recent`` has one letter a day: ``b`` a bar, ``m`` missing, ``l`` later than the last
+    bar, ``.`` no session or not judged.
+    """
+    have, span = set(days), summary.ranges.get(lack.symbol)
+    active = lack.symbol in summary.active
+    lacking = [day for day in (sessions.days if sessions else ()) if day not in have]
+    missing = {day for day in lacking if span and span.first <= day <= span.last}
+    behind = {day for day in lacking if active and (span is None or day > span.last)}
+    by_month = [Counter(day.replace(day=1) for day in group) for group in (have, missing, behind)]
+    return {
+        "symbol": lack.symbol,
+        "market": sessions.name if sessions else NO_CALENDAR,
+        "active": active,
+        "first": span.first.isoformat() if span else None,
+        "last": span.last.isoformat() if span else None,
+        "bars": len(have),
+        "missing": len(missing),
+        "behind": len(behind),
+        "months": [
+            dict(zip(("bars", "missing", "behind"), (group[month] for group in by_month)))
+            for month in window.months
+        ],
+        "recent": "".join(
+            "b" if day in have else "m" if day in missing else "l" if day in behind else "."
+            for day in recent(window)
+        ),
+    }
+
+
+def recent(window: Window) -> list[date]:
+    """The days that are drawn one by one."""
+    count = min(RECENT, (window.last - window.first).days + 1)
+    return [window.last - timedelta(days=count - 1 - back) for back in range(count)]
+
+
+def summed(summary: Summary, market: Mapping[str, Market], window: Window) -> list[dict[str, int]]:
+    """Return for each month the sessions expected of all symbols with a calendar, inside their ranges.
+
+    Symbols of the same market and range are counted together, so that 150,000 of them take no time.
+    """
+    spans = Counter(
+        (market[symbol].name, span.first, span.last)
+        for symbol, span in summary.ranges.items()
+        if symbol in market
+    )
+    sessions = {found.name: found for found in market.values()}
+    expected: Counter[date] = Counter()
+    for (name, first, last), number in spans.items():
+        for month in window.months:
+            end = following(month) - timedelta(days=1)
+            if first <= end and month <= last:
+                expected[month] += number * sessions[name].between(max(first, month), min(last, end))
+    return [
+        {"rows": summary.rows.get(m, 0), "symbols": summary.symbols.get(m, 0), "expected": expected[m]}
+        for m in window.months
+    ]
+
+
+def calendars(market: Mapping[str, Market], window: Window) -> list[dict[str, Any]]:
+    """Return for each market its sessions and holidays by month, and its recent holidays.
+
+    A holiday is a weekday without a session up to the last session that is over.
+    """
+    found = []
+    for name, sessions in sorted({entry.name: entry for entry in market.values()}.items()):
+        held = set(sessions.days)
+        end = sessions.days[-1] if sessions.days else window.first
+        span = (window.first + timedelta(days=n) for n in range((end - window.first).days + 1))
+        holidays = [day for day in span if day.weekday() < 5 and day not in held]
+        each = [Counter(day.replace(day=1) for day in group) for group in (held, holidays)]
+        found.append(
+            {
+                "name": name,
+                "symbols": sum(1 for entry in market.values() if entry.name == name),
+                "months": [
+                    {"sessions": each[0][month], "holidays": each[1][month]} for month in window.months
+                ],
+                "recent": "".join(
+                    "s" if day in held else "h" if day in holidays else "." for day in recent(window)
+                ),
+                "holidays": [day.isoformat() for day in holidays if day >= recent(window)[0]],
+            }
+        )
+    return found
+
+
+def picture(
+    summary: Summary,
+    of: Callable[[str], tuple[Calendar, date] | None],
+    days: Callable[[Sequence[str]], Mapping[str, Sequence[date]]],
+    window: Window,
+    limit: int,
+) -> dict[str, Any]:
+    """Return the whole map, as ``audit.json`` keeps it.
+
+    Args:
+        summary: of all symbols.
+        of: see ``markets``.
+        days: gives the days with a bar of some symbols.
+        window: the days that are looked at.
+        limit: how many symbols are drawn one by one.
+    """
+    market = markets({*summary.ranges, *summary.active}, of, window)
+    every = lacks(summary, market, window)
+    worst = every[:limit]
+    bars = days([lack.symbol for lack in worst])
+    lines = [
+        drawn(lack, summary, bars.get(lack.symbol, ()), market.get(lack.symbol), window) for lack in worst
+    ]
+    return {
+        "first": window.first.isoformat(),
+        "last": window.last.isoformat(),
+        "months": [month.strftime("%Y-%m") for month in window.months],
+        "recent": [day.isoformat() for day in recent(window)],
+        "symbols": len(every),
+        "without_bars": len(summary.active - set(summary.ranges)),
+        "with_gaps": sum(1 for lack in every if lack.missing),
+        "behind": sum(1 for lack in every if lack.behind),
+        "without_calendar": len(every) - len(market),
+        "all": summed(summary, market, window),
+        "markets": calendars(market, window),
+        "worst": lines,
+    }
