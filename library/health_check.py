@@ -152,7 +152,8 @@ from typing import Any
 
 from ansible.module_utils import reporting
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.database import connection, health
+from ansible.module_utils.database import connection
+from ansible.module_utils.health import checks, model
 from ansible.module_utils.project import interpreter
 
 
@@ -175,17 +176,17 @@ def main() -> None:
         root = Path(options["root"])
         obstacle = interpreter.enter(options["interpreter"] or str(root / "venv/bin/python"))
         if obstacle:
-            unhealthy: dict[str, Any] = health.result([health.Finding("environment", "fail", obstacle)])
+            unhealthy: dict[str, Any] = checks.result([model.Finding("environment", "fail", obstacle)])
             return unhealthy
-        context = health.Context(
+        context = model.Context(
             env=root / ".env",
-            tables=health.wanted(options["tables"]),
+            tables=model.wanted(options["tables"]),
             timeout=options["timeout"],
             query_timeout=options["query_timeout"],
             count=options["count"],
             open_connection=connection.connect,
         )
-        examined: dict[str, Any] = health.examine(context)
+        examined: dict[str, Any] = checks.examine(context)
         return examined
 
     reporting.run(module, work)
