@@ -96,6 +96,13 @@ options:
     type: list
     elements: dict
     default: []
+  calendars:
+    description: The sessions of the exchanges, as the lookup P(health_calendars#lookup) gives them.
+    type: str
+  publish_hours:
+    description: Hours from the end of a session until its bar is expected.
+    type: float
+    default: 6
   months:
     description: How many months of bars the page shows.
     type: int
@@ -206,18 +213,17 @@ from ansible.module_utils import reporting
 from ansible.module_utils.audit import health, host, model, waivers
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.database.connection import Server
+from ansible.module_utils.health.model import wanted
 from ansible.module_utils.project import interpreter
 
 
 def examine(options: dict[str, Any]) -> dict[str, Any]:
     """Look at everything, and apply the waivers."""
-    from ansible.module_utils.database.health import wanted
-
     waived = waivers.parse(options["waivers"])
     today = datetime.now(timezone.utc).date()
     found = host.examine(options)
     tables = [table.name for table in wanted(options["tables"])]
-    found.checks += health.checks(options["health"], {}, tables)
+    found.checks += health.checks(options["health"], tables)
     checks = waivers.applied(found.checks, waived, options["host"], today)
     return {
         "changed": False,
@@ -237,12 +243,14 @@ def database(options: dict[str, Any]) -> dict[str, Any] | None:
 
     if not importlib.util.find_spec("psycopg2"):
         return None
-    from ansible.module_utils.audit import data
+    from ansible.module_utils.audit import coverage, data
+    from ansible.module_utils.health import calendars
 
+    now = datetime.now(timezone.utc)
     return data.look(
         Server(**options["connection"]),
-        lambda symbol: None,
-        datetime.now(timezone.utc).date(),
+        coverage.by_suffix(calendars.parse(options["calendars"]), now, options["publish_hours"]),
+        now.date(),
         options["months"],
         options["symbols"],
         options["timeout"],
@@ -278,6 +286,8 @@ def main() -> None:
             "health": {"type": "dict", "required": True},
             "tables": {"type": "list", "elements": "raw", "required": True},
             "waivers": {"type": "list", "elements": "dict", "default": []},
+            "calendars": {"type": "str"},
+            "publish_hours": {"type": "float", "default": 6},
             "months": {"type": "int", "default": 24},
             "symbols": {"type": "int", "default": 40},
             "timeout": {"type": "float", "default": 3},

@@ -9,21 +9,19 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, timedelta
-from typing import Any, Callable, Protocol
+from datetime import date, datetime, timedelta
+from typing import Any, Callable, Optional
+
+from ansible.module_utils.health.calendars import Calendar, Calendars
 
 # Days that are drawn one by one, the newest on the right.
 RECENT = 42
 NO_CALENDAR = "no calendar"
 
 
-class Calendar(Protocol):
-    """The sessions of a market."""
-
-    name: str
-
-    def sessions(self, first: date, last: date) -> Sequence[date]:
-        """The days on which it trades, both ends included."""
+# Gives the market of a symbol: its name, its calendar, and the last session whose bars are expected; None where
+# no calendar is known.
+Asked = Callable[[str], Optional["tuple[str, Calendar, date]"]]
 
 
 @dataclass(frozen=True)
@@ -93,14 +91,33 @@ class Summary:
     symbols: Mapping[date, int]
 
 
-def markets(
-    symbols: Iterable[str], of: Callable[[str], tuple[Calendar, date] | None], window: Window
-) -> dict[str, Market]:
+def by_suffix(calendars: Calendars, now: datetime, publish_hours: float) -> Asked:
+    """Return what gives the market of a symbol, by its suffix.
+
+    Args:
+        calendars: of all markets.
+        now: the present, with its zone.
+        publish_hours: from the end of a session until its bar is expected.
+    """
+    known: dict[str, tuple[str, Calendar, date] | None] = {}
+
+    def of(symbol: str) -> tuple[str, Calendar, date] | None:
+        suffix = symbol.rpartition(".")[2]
+        if suffix not in known:
+            calendar = calendars.of(symbol)
+            over = calendar.last_finished(now - timedelta(hours=publish_hours)) if calendar else now.date()
+            known[suffix] = (suffix, calendar, over) if calendar else None
+        return known[suffix]
+
+    return of
+
+
+def markets(symbols: Iterable[str], of: Asked, window: Window) -> dict[str, Market]:
     """Return the market of each symbol that has one.
 
     Args:
         symbols: all of them.
-        of: a symbol's calendar and the last of its sessions that is over; None where no calendar is known.
+        of: see ``by_suffix``.
         window: the days that are looked at.
     """
     known: dict[str, Market] = {}
@@ -108,11 +125,10 @@ def markets(
     for symbol in symbols:
         answer = of(symbol)
         if answer is not None:
-            calendar, over = answer
-            if calendar.name not in known:
-                days = list(calendar.sessions(window.first, min(over, window.last)))
-                known[calendar.name] = Market(calendar.name, days)
-            found[symbol] = known[calendar.name]
+            name, calendar, over = answer
+            if name not in known:
+                known[name] = Market(name, list(calendar.sessions(window.first, min(over, window.last))))
+            found[symbol] = known[name]
     return found
 
 
@@ -242,7 +258,7 @@ def calendars(market: Mapping[str, Market], window: Window) -> list[dict[str, An
 
 def picture(
     summary: Summary,
-    of: Callable[[str], tuple[Calendar, date] | None],
+    of: Asked,
     days: Callable[[Sequence[str]], Mapping[str, Sequence[date]]],
     window: Window,
     limit: int,
@@ -251,7 +267,7 @@ def picture(
 
     Args:
         summary: of all symbols.
-        of: see ``markets``.
+        of: see ``by_suffix``.
         days: gives the days with a bar of some symbols.
         window: the days that are looked at.
         limit: how many symbols are drawn one by one.

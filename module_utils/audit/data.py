@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Callable
 
 from ansible.module_utils.audit import coverage
-from ansible.module_utils.audit.coverage import Calendar, Range, Summary, Window
+from ansible.module_utils.audit.coverage import Asked, Range, Summary, Window
 from ansible.module_utils.database.connection import (
     Server,
     TimedOut,
@@ -39,7 +39,7 @@ SELECT NULL, month, sum(bars)::bigint, count(*), NULL, NULL FROM cell GROUP BY m
 
 def look(
     server: Server,
-    of: Callable[[str], tuple[Calendar, date] | None],
+    of: Asked,
     today: date,
     months: int,
     limit: int,
@@ -50,7 +50,7 @@ def look(
 
     Args:
         server: where to.
-        of: see ``coverage.markets``.
+        of: see ``coverage.by_suffix``.
         today: the last day looked at.
         months: how many are looked at.
         limit: how many symbols are drawn one by one.
@@ -119,9 +119,7 @@ def _there(cursor: Any, table: str) -> bool:
     return bool(cursor.fetchone()[0])
 
 
-def _map(
-    cursor: Any, of: Callable[[str], tuple[Calendar, date] | None], window: Window, limit: int
-) -> dict[str, Any] | None:
+def _map(cursor: Any, of: Asked, window: Window, limit: int) -> dict[str, Any] | None:
     if not _there(cursor, "market_data"):
         return None
     return coverage.picture(

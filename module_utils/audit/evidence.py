@@ -34,7 +34,7 @@ def document(answers: Mapping[str, Mapping[str, Any]], generated: str) -> dict[s
 
 def _host(name: str, answer: Mapping[str, Any]) -> dict[str, Any]:
     """One host; an answer without checks is none, whatever it says of itself."""
-    known = "verdict" in answer and not answer.get("failed") is True
+    known = "verdict" in answer and answer.get("failed") is not True
     checks = list(answer.get("checks") or []) if known else []
     verdict = answer["verdict"] if checks else model.FAIL if known else _silence(answer)
     messages = {

@@ -11,12 +11,11 @@ _AGAIN = "Look at `ansible-playbook playbooks/reset.yml --tags health`."
 _VERDICTS = {"ok": PASS, "warn": WARN, "fail": FAIL}
 
 
-def checks(result: Mapping[str, Any], expects: Mapping[str, str], tables: Sequence[str]) -> Iterator[Check]:
+def checks(result: Mapping[str, Any], tables: Sequence[str]) -> Iterator[Check]:
     """Judge a result of the module ``health_check``.
 
     Args:
         result: as it is returned; where the module broke off, what Ansible made of that.
-        expects: what each check expects, by its name.
         tables: those whose rows have to be known.
     """
     healthy = result.get("healthy") is True
@@ -25,7 +24,7 @@ def checks(result: Mapping[str, Any], expects: Mapping[str, str], tables: Sequen
     )
     yield judged("Health", "health", "healthy", found, healthy, _AGAIN)
     for name, findings in _by_name(result.get("checks") or []).items():
-        yield _one(name, findings, expects.get(name, "no problem"))
+        yield _one(name, findings)
     yield from rows(result, tables)
 
 
@@ -36,11 +35,12 @@ def _by_name(findings: Sequence[Mapping[str, str]]) -> dict[str, list[Mapping[st
     return named
 
 
-def _one(name: str, findings: Sequence[Mapping[str, str]], expected: str) -> Check:
+def _one(name: str, findings: Sequence[Mapping[str, str]]) -> Check:
     """Several findings of one check become one; the worst decides, and is what is shown."""
     levels = [_VERDICTS.get(finding["level"], FAIL) for finding in findings]
     worst = max(levels, key=(PASS, WARN, FAIL).index)
     said = "; ".join(finding["message"] for finding, level in zip(findings, levels) if level == worst)
+    expected = findings[0].get("expects") or "no problem"
     # What to do about it is part of a finding's message.
     return Check(f"health: {name}", "Health", expected, said, worst)
 
