@@ -157,15 +157,15 @@ def plan(old: bytes | None, sections: Sequence[Section]) -> Plan:
 
 
 def astray(text: str, sections: Sequence[Section]) -> list[str]:
-    """Return our keys of a file's text that do not stand under the heading of their section."""
+    """Return our keys that do not stand under the heading of their section in a file's text."""
     home = {key: section.heading for section in sections for key in section.values}
     headings = {f"# {section.heading}": section.heading for section in sections}
-    current, found = None, []
+    current, settled = None, set()
     for statement in parse(text):
         current = _heading(statement, headings) or current
-        if statement.key in home and home[statement.key] != current:
-            found.append(statement.key)
-    return found
+        if statement.key and home.get(statement.key) == current:
+            settled.add(statement.key)
+    return [key for key in home if key not in settled]
 
 
 def _notes(statements: Sequence[Statement]) -> tuple[str, ...]:
