@@ -11,20 +11,27 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.database.connection import Unreachable, explain
-from ansible.module_utils.health import basics, counts
+from ansible.module_utils.health import bars, basics, counts, freshness, gaps, services
 from ansible.module_utils.health.model import LEVELS, Check, Context, Finding
 from ansible.module_utils.health.report import report
 from ansible.module_utils.reporting import Problem
 
 CHECKS: tuple[Check, ...] = (
-    Check("settings", basics.check_settings, ".env is there and holds every required key, once"),
+    Check("settings", basics.check_settings, ".env holds every required key, each line can be read"),
+    Check("disk", services.check_disk, "room at the root for an environment and what a reset keeps"),
     Check("connection", basics.check_connection, "PostgreSQL answers within health_timeout, and soon"),
     Check(
-        "tables",
-        counts.check_tables,
-        "every table of health_tables is there, may be read and holds rows enough",
-        needs_session=True,
+        "tables", counts.check_tables, "every table of health_tables can be read and holds rows enough", True
     ),
+    Check(
+        "freshness", freshness.check_freshness, "a bar of the last finished session for every symbol", True
+    ),
+    Check("coverage", freshness.check_coverage, "bars for every symbol that is active in assets", True),
+    Check("gaps", gaps.check_gaps, "no session missing inside the range of a symbol", True),
+    Check("set_aside", bars.check_set_aside, "no bar set aside by the backfill and unresolved", True),
+    Check("precision", bars.check_precision, "columns that hold every digit of the provider", True),
+    Check("token", services.check_token, "EODHD accepts the token, and calls are left today"),
+    Check("redis", services.check_redis, "the Redis that .env names answers"),
 )
 
 
@@ -70,6 +77,8 @@ def result(findings: Sequence[Finding], context: Context | None = None) -> dict[
         "server_version": context.server_version,
         "latency_ms": context.latency_ms,
         "url": context.server.masked_url() if context.server else None,
+        "token": context.token and {"level": context.token.level, "message": context.token.message},
+        "measures": context.measures,
         "checks": [
             {"check": f.check, "level": f.level, "message": f.message, "expects": expects.get(f.check, "")}
             for f in findings

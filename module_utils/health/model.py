@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from dataclasses import dataclass, field, fields
+from datetime import date, datetime, timezone
 from pathlib import Path
 from typing import Any, Callable
 
@@ -57,6 +57,16 @@ class Count:
 
 
 @dataclass(frozen=True)
+class Group:
+    """Active symbols of one market with the same last bar; ``day`` is None where they have none."""
+
+    suffix: str
+    day: date | None
+    symbols: int
+    examples: Sequence[str]
+
+
+@dataclass(frozen=True)
 class Limits:
     """Where ok ends; each is the variable ``health_…`` of the same name, and 0 switches it off.
 
@@ -73,11 +83,11 @@ class Limits:
         disk_warn, disk_fail: MiB free at the root.
     """
 
-    latency_warn: float = 250
+    latency_warn: float = 250.0
     stale_warn: int = 3
     stale_fail: int = 10
     stale_share: float = 0.1
-    publish_hours: float = 6
+    publish_hours: float = 6.0
     gap_days: int = 3650
     gap_warn: int = 1
     gap_fail: int = 0
@@ -88,6 +98,11 @@ class Limits:
     quota_warn: int = 10
     disk_warn: int = 2048
     disk_fail: int = 256
+
+    @classmethod
+    def options(cls) -> dict[str, dict[str, Any]]:
+        """Return the thresholds as options of a module."""
+        return {f.name: {"type": type(f.default).__name__, "default": f.default} for f in fields(cls)}
 
     def level(self, name: str, found: float) -> str:
         """Return the level of an amount by the thresholds ``<name>_warn`` and ``<name>_fail``."""
@@ -112,9 +127,15 @@ class Context:
         limits: the thresholds.
         calendars: the sessions of the markets.
         now: the present, in UTC.
-        account: asks EODHD about a token and returns a ``Finding``; None where that is switched off.
-        ping: asks the Redis of some settings, and returns a ``Finding``.
+        account: asks EODHD about a token; None where that is switched off.
+        token: what an earlier check of this run found about the token.
+        ping: asks the Redis of some settings; None where that is switched off.
         free: MiB free at a path.
+        settings: the values of ``.env``.
+        deadline: of the monotonic clock, for all questions about the bars.
+        groups: the active symbols by market and last bar; None where they could not be read.
+        recent_since: the day since which ``groups`` were looked for, where that is not all.
+        measures: numbers for the metrics.
     """
 
     env: Path
@@ -126,8 +147,9 @@ class Context:
     limits: Limits = field(default_factory=Limits)
     calendars: Calendars = field(default_factory=Calendars)
     now: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
-    account: Callable[[str], Finding] | None = None
-    ping: Callable[[Mapping[str, str]], Finding] | None = None
+    account: Callable[[str], tuple[str, str, Any]] | None = None
+    token: Finding | None = None
+    ping: Callable[[Mapping[str, str]], str] | None = None
     free: Callable[[Path], float] | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
     server: Server | None = None
@@ -135,6 +157,9 @@ class Context:
     server_version: str | None = None
     latency_ms: float | None = None
     counts: dict[str, Count] = field(default_factory=dict)
+    deadline: float | None = None
+    groups: Sequence[Group] | None = None
+    recent_since: date | None = None
     measures: dict[str, float] = field(default_factory=dict)
 
     def bounded(self, work: Callable[[], Any], seconds: float) -> Any:
