@@ -163,9 +163,8 @@ def market(found: Any, first: date, last: date) -> dict[str, Any]:
     """Return one calendar in the form of ``module_utils/health/calendars.py``."""
     begin, end = first.toordinal(), last.toordinal()
     closes: dict[int, int] = {}
-    for session, closing in found.closes.items():
-        minutes = (closing.tz_localize(None) - session).total_seconds() // 60
-        closes[session.toordinal()] = int(minutes)
+    for session, closing in zip(found.sessions, found.closes.dt.tz_convert(None), strict=True):
+        closes[session.toordinal()] = int((closing - session).total_seconds() // 60)
     usual = {day for day in range(begin, end + 1) if found.weekmask[(day - 1) % 7] == "1"}
     changes: list[tuple[int, int]] = []
     for day, minutes in closes.items():
