@@ -53,7 +53,7 @@ def environment(root: Directory, packages: Sequence[str], minimum: str, run: Run
     found = "its python answers" if active == path else active or f"does not work (code {code})"
     yield _environment(f"{VENV}/bin/activate", "its python answers", found, active == path, build)
 
-    code, out, _ = run([os.path.join(path, "bin", "pip"), "--version"])
+    code, out, _ = run([os.path.join(path, "bin", "pip"), "--version"], env={"PYTHONDONTWRITEBYTECODE": "1"})
     works = code == 0 and path in out
     found = " ".join(out.split()[:2]) if works else f"does not work (code {code})"
     yield _environment(f"{VENV}/bin/pip", "works", found, works, build)

@@ -79,7 +79,9 @@ def test_last_bars_that_are_taken_out_are_behind(server: Server, database: Datab
     assert look(server)["coverage"]["behind"] == 0
 
 
-def test_bar_at_midnight_utc_belongs_to_its_day_wherever_the_server_is(server: Server, database: Database) -> None:
+def test_bar_at_midnight_utc_belongs_to_its_day_wherever_the_server_is(
+    server: Server, database: Database
+) -> None:
     run(database, f"ALTER DATABASE \"{database.name}\" SET timezone = 'America/New_York'")
     found = look(server)["coverage"]
     assert (found["with_gaps"], found["behind"]) == (0, 0)
@@ -146,7 +148,11 @@ def test_ledger_tells_the_last_runs_the_newest_first(server: Server, database: D
     found = look(server)["ledger"]
     assert [entry["run"] for entry in found] == list(range(12, 2, -1))
     assert found[0]["started"] == "2026-11-21T04:15:00Z"
-    assert (found[0]["seconds"], found[0]["totals"]["inserted"], found[0]["totals"]["calls"]) == (2.5, 21, None)
+    assert (found[0]["seconds"], found[0]["totals"]["inserted"], found[0]["totals"]["calls"]) == (
+        2.5,
+        21,
+        None,
+    )
 
 
 def test_it_writes_nothing(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
