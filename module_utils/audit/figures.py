@@ -223,8 +223,9 @@ _SHORTER = (
 def _svg(figure: Figure, title: str, number: int) -> str:
     """Return the figure as an element of an HTML page."""
     out = io.StringIO()
-    settings = {"svg.fonttype": "none", "svg.hashsalt": f"figure {number}", "font.family": "sans-serif"}
-    with mpl.rc_context(settings):
+    with mpl.rc_context(
+        {"svg.fonttype": "none", "svg.hashsalt": f"figure {number}", "font.family": "sans-serif"}
+    ):
         figure.savefig(
             out, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
         )
