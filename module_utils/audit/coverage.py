@@ -26,7 +26,7 @@ Asked = Callable[[str], Optional["tuple[str, Calendar, date]"]]
 
 @dataclass(frozen=True)
 class Range:
-    """What a symbol has in the window: first and last day, and number of bars."""
+    """What a symbol has in the window: first and last day with a bar, and its bars on sessions of its market."""
 
     first: date
     last: date
@@ -40,14 +40,31 @@ class Market:
     Attributes:
         name: for people.
         days: in order.
+        masks: the same by month, as ``month_key`` counts them: bit 1 is the first day.
     """
 
     name: str
     days: list[date]
+    masks: dict[int, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """The masks of the days."""
+        self.masks = {}
+        for day in self.days:
+            self.masks[month_key(day)] = self.masks.get(month_key(day), 0) | 1 << day.day
 
     def between(self, first: date, last: date) -> int:
         """Number of sessions, both ends included."""
         return max(0, bisect_right(self.days, last) - bisect_left(self.days, first))
+
+
+def month_key(day: date) -> int:
+    """The number of a day's month."""
+    return day.year * 12 + day.month
+
+
+def _day(key: int, number: int) -> date:
+    return date((key - 1) // 12, (key - 1) % 12 + 1, number)
 
 
 @dataclass
@@ -81,14 +98,81 @@ def following(month: date) -> date:
     return (month + timedelta(days=31)).replace(day=1)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Summary:
-    """What is known of each symbol in the window; ``active`` ones should go on to the last session."""
+    """What is known of all symbols in the window.
 
-    ranges: Mapping[str, Range]
+    Attributes:
+        ranges: of those with a bar.
+        active: those that should go on to the last session.
+        rows, symbols: bars, and symbols that have one, by month.
+        held: bars on sessions of their markets, by month.
+    """
+
+    ranges: dict[str, Range]
     active: frozenset[str]
-    rows: Mapping[date, int]
-    symbols: Mapping[date, int]
+    rows: dict[date, int]
+    symbols: dict[date, int]
+    held: Counter[date]
+
+
+class Markets:
+    """The markets of symbols, each made once.
+
+    Args:
+        of: see ``by_suffix``.
+        window: the days that are looked at.
+    """
+
+    def __init__(self, of: Asked, window: Window) -> None:
+        self._of = of
+        self._window = window
+        self._known: dict[str, Market] = {}
+
+    def get(self, symbol: str) -> Market | None:
+        """The market of a symbol; None where no calendar is known."""
+        answer = self._of(symbol)
+        if answer is None:
+            return None
+        name, calendar, over = answer
+        if name not in self._known:
+            days = list(calendar.sessions(self._window.first, min(over, self._window.last)))
+            self._known[name] = Market(name, days)
+        return self._known[name]
+
+
+def gathered(
+    symbols: Iterable[tuple[str, Sequence[int], Sequence[int]]],
+    months: Iterable[tuple[date, int, int]],
+    active: Iterable[str],
+    markets: Markets,
+) -> Summary:
+    """Return the summary of what a database holds.
+
+    Args:
+        symbols: each with the numbers of its months in order, and the days with a bar in each as a mask.
+        months: each with its bars and its symbols.
+        active: symbols.
+        markets: of the symbols.
+    """
+    listed = list(months)
+    rows = {month: bars for month, bars, _ in listed}
+    found = Summary({}, frozenset(active), rows, {month: number for month, _, number in listed}, Counter())
+    held: Counter[int] = Counter()
+    for symbol, keys, masks in symbols:
+        sessions = markets.get(symbol)
+        total = 0
+        for key, mask in zip(keys, masks):
+            bars = bin(mask & sessions.masks.get(key, 0) if sessions else mask).count("1")
+            total += bars
+            if sessions:
+                held[key] += bars
+        first, last = masks[0], masks[-1]
+        found.ranges[symbol] = Range(
+            _day(keys[0], (first & -first).bit_length() - 1), _day(keys[-1], last.bit_length() - 1), total
+        )
+    found.held = Counter({_day(key, 1): number for key, number in held.items()})
+    return found
 
 
 def by_suffix(calendars: Calendars, now: datetime, publish_hours: float) -> Asked:
@@ -112,26 +196,6 @@ def by_suffix(calendars: Calendars, now: datetime, publish_hours: float) -> Aske
     return of
 
 
-def markets(symbols: Iterable[str], of: Asked, window: Window) -> dict[str, Market]:
-    """Return the market of each symbol that has one.
-
-    Args:
-        symbols: all of them.
-        of: see ``by_suffix``.
-        window: the days that are looked at.
-    """
-    known: dict[str, Market] = {}
-    found = {}
-    for symbol in symbols:
-        answer = of(symbol)
-        if answer is not None:
-            name, calendar, over = answer
-            if name not in known:
-                known[name] = Market(name, list(calendar.sessions(window.first, min(over, window.last))))
-            found[symbol] = known[name]
-    return found
-
-
 @dataclass(frozen=True)
 class Lack:
     """What a symbol lacks: sessions inside its range, and sessions after its last bar."""
@@ -141,17 +205,17 @@ class Lack:
     behind: int
 
 
-def lacks(summary: Summary, market: Mapping[str, Market], window: Window) -> list[Lack]:
+def lacks(summary: Summary, markets: Markets, window: Window) -> list[Lack]:
     """Return what each symbol lacks, the worst first; active ones without a bar lack the whole window."""
     found = []
     for symbol in {*summary.ranges, *summary.active}:
-        sessions, span = market.get(symbol), summary.ranges.get(symbol)
+        sessions, span = markets.get(symbol), summary.ranges.get(symbol)
         if sessions is None:
             found.append(Lack(symbol, 0, 0))
         elif span is None:
             found.append(Lack(symbol, 0, len(sessions.days)))
         else:
-            missing = max(0, sessions.between(span.first, span.last) - span.bars)
+            missing = sessions.between(span.first, span.last) - span.bars
             behind = sessions.between(span.last + timedelta(days=1), window.last)
             found.append(Lack(symbol, missing, behind if symbol in summary.active else 0))
     return sorted(found, key=lambda lack: (-lack.missing - lack.behind, lack.symbol))
@@ -205,36 +269,42 @@ def recent(window: Window) -> list[date]:
     return [window.last - timedelta(days=count - 1 - back) for back in range(count)]
 
 
-def summed(summary: Summary, market: Mapping[str, Market], window: Window) -> list[dict[str, int]]:
+def summed(summary: Summary, markets: Markets, window: Window) -> list[dict[str, int]]:
     """Return for each month the sessions expected of all symbols with a calendar, inside their ranges.
 
     Symbols of the same market and range are counted together, so that 150,000 of them take no time.
     """
-    spans = Counter(
-        (market[symbol].name, span.first, span.last)
-        for symbol, span in summary.ranges.items()
-        if symbol in market
-    )
-    sessions = {found.name: found for found in market.values()}
+    spans: Counter[tuple[str, date, date]] = Counter()
+    known: dict[str, Market] = {}
+    for symbol, span in summary.ranges.items():
+        market = markets.get(symbol)
+        if market:
+            known[market.name] = market
+            spans[(market.name, span.first, span.last)] += 1
     expected: Counter[date] = Counter()
     for (name, first, last), number in spans.items():
         for month in window.months:
             end = following(month) - timedelta(days=1)
             if first <= end and month <= last:
-                expected[month] += number * sessions[name].between(max(first, month), min(last, end))
+                expected[month] += number * known[name].between(max(first, month), min(last, end))
     return [
-        {"rows": summary.rows.get(m, 0), "symbols": summary.symbols.get(m, 0), "expected": expected[m]}
-        for m in window.months
+        {
+            "rows": summary.rows.get(month, 0),
+            "symbols": summary.symbols.get(month, 0),
+            "expected": expected[month],
+            "held": summary.held[month],
+        }
+        for month in window.months
     ]
 
 
-def calendars(market: Mapping[str, Market], window: Window) -> list[dict[str, Any]]:
+def calendars(symbols: Mapping[str, Market], window: Window) -> list[dict[str, Any]]:
     """Return for each market its sessions and holidays by month, and its recent holidays.
 
     A holiday is a weekday without a session up to the last session that is over.
     """
     found = []
-    for name, sessions in sorted({entry.name: entry for entry in market.values()}.items()):
+    for name, sessions in sorted({entry.name: entry for entry in symbols.values()}.items()):
         held = set(sessions.days)
         end = sessions.days[-1] if sessions.days else window.first
         span = (window.first + timedelta(days=n) for n in range((end - window.first).days + 1))
@@ -243,7 +313,7 @@ def calendars(market: Mapping[str, Market], window: Window) -> list[dict[str, An
         found.append(
             {
                 "name": name,
-                "symbols": sum(1 for entry in market.values() if entry.name == name),
+                "symbols": sum(1 for entry in symbols.values() if entry.name == name),
                 "months": [
                     {"sessions": each[0][month], "holidays": each[1][month]} for month in window.months
                 ],
@@ -258,7 +328,7 @@ def calendars(market: Mapping[str, Market], window: Window) -> list[dict[str, An
 
 def picture(
     summary: Summary,
-    of: Asked,
+    markets: Markets,
     days: Callable[[Sequence[str]], Mapping[str, Sequence[date]]],
     window: Window,
     limit: int,
@@ -267,18 +337,15 @@ def picture(
 
     Args:
         summary: of all symbols.
-        of: see ``by_suffix``.
+        markets: of the symbols.
         days: gives the days with a bar of some symbols.
         window: the days that are looked at.
         limit: how many symbols are drawn one by one.
     """
-    market = markets({*summary.ranges, *summary.active}, of, window)
-    every = lacks(summary, market, window)
+    every = lacks(summary, markets, window)
+    market = {lack.symbol: found for lack in every if (found := markets.get(lack.symbol))}
     worst = every[:limit]
     bars = days([lack.symbol for lack in worst])
-    lines = [
-        drawn(lack, summary, bars.get(lack.symbol, ()), market.get(lack.symbol), window) for lack in worst
-    ]
     return {
         "first": window.first.isoformat(),
         "last": window.last.isoformat(),
@@ -287,9 +354,12 @@ def picture(
         "symbols": len(every),
         "without_bars": len(summary.active - set(summary.ranges)),
         "with_gaps": sum(1 for lack in every if lack.missing),
+        "missing": sum(lack.missing for lack in every),
         "behind": sum(1 for lack in every if lack.behind),
         "without_calendar": len(every) - len(market),
-        "all": summed(summary, market, window),
+        "all": summed(summary, markets, window),
         "markets": calendars(market, window),
-        "worst": lines,
+        "worst": [
+            drawn(lack, summary, bars.get(lack.symbol, ()), market.get(lack.symbol), window) for lack in worst
+        ],
     }

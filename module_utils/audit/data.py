@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Callable
 
 from ansible.module_utils.audit import coverage
-from ansible.module_utils.audit.coverage import Asked, Range, Summary, Window
+from ansible.module_utils.audit.coverage import Asked, Markets, Summary, Window
 from ansible.module_utils.database.connection import (
     Server,
     TimedOut,
@@ -24,16 +24,18 @@ LOCK_TIMEOUT = 1.0
 SHORT = 3
 RUNS = 10
 
-# One pass over the bars: symbols by months, and from those the symbols and the months.
+# One pass over the bars: the days of each symbol and month as a mask, and from those the symbols and the months.
 _SUMMARY = """
 WITH cell AS (
-  SELECT symbol, date_trunc('month', time AT TIME ZONE 'UTC')::date AS month, count(*) AS bars,
-         min(time AT TIME ZONE 'UTC')::date AS first, max(time AT TIME ZONE 'UTC')::date AS last
-  FROM market_data WHERE time >= %s AND time < %s GROUP BY 1, 2
+  SELECT symbol, (extract(year FROM day) * 12 + extract(month FROM day))::int AS month, count(*) AS bars,
+         bit_or(1::bigint << extract(day FROM day)::int) AS days
+  FROM (SELECT symbol, time AT TIME ZONE 'UTC' AS day FROM market_data WHERE time >= %s AND time < %s) AS bar
+  GROUP BY 1, 2
 )
-SELECT symbol, NULL::date, sum(bars)::bigint, NULL::bigint, min(first), max(last) FROM cell GROUP BY symbol
+SELECT symbol, array_agg(month ORDER BY month), array_agg(days ORDER BY month), NULL::int, NULL::bigint, NULL::bigint
+FROM cell GROUP BY symbol
 UNION ALL
-SELECT NULL, month, sum(bars)::bigint, count(*), NULL, NULL FROM cell GROUP BY month
+SELECT NULL, NULL, NULL, month, sum(bars)::bigint, count(*) FROM cell GROUP BY month
 """
 
 
@@ -122,9 +124,9 @@ def _there(cursor: Any, table: str) -> bool:
 def _map(cursor: Any, of: Asked, window: Window, limit: int) -> dict[str, Any] | None:
     if not _there(cursor, "market_data"):
         return None
-    return coverage.picture(
-        _summary(cursor, window), of, lambda symbols: _days(cursor, symbols, window), window, limit
-    )
+    markets = Markets(of, window)
+    summary = _summary(cursor, window, markets)
+    return coverage.picture(summary, markets, lambda symbols: _days(cursor, symbols, window), window, limit)
 
 
 def _bounds(window: Window) -> tuple[str, str]:
@@ -132,21 +134,20 @@ def _bounds(window: Window) -> tuple[str, str]:
     return f"{window.first} 00:00+00", f"{window.last} 23:59:59.999999+00"
 
 
-def _summary(cursor: Any, window: Window) -> Summary:
-    cursor.execute(_SUMMARY, _bounds(window))
-    ranges: dict[str, Range] = {}
-    rows: dict[date, int] = {}
-    symbols: dict[date, int] = {}
-    for symbol, month, bars, number, first, last in cursor:
-        if symbol is not None:
-            ranges[symbol] = Range(first, last, bars)
-        else:
-            rows[month], symbols[month] = bars, number
-    active: frozenset[str] = frozenset()
+def _summary(cursor: Any, window: Window, markets: Markets) -> Summary:
+    active: list[str] = []
     if _there(cursor, "assets"):
         cursor.execute("SELECT symbol FROM assets WHERE is_active")
-        active = frozenset(row[0] for row in cursor)
-    return Summary(ranges, active, rows, symbols)
+        active = [row[0] for row in cursor]
+    cursor.execute(_SUMMARY, _bounds(window))
+    found = cursor.fetchall()
+    by_key = {coverage.month_key(month): month for month in window.months}
+    return coverage.gathered(
+        (row[:3] for row in found if row[0] is not None),
+        [(by_key[row[3]], row[4], row[5]) for row in found if row[0] is None],
+        active,
+        markets,
+    )
 
 
 def _days(cursor: Any, symbols: Sequence[str], window: Window) -> Mapping[str, Sequence[date]]:

@@ -63,7 +63,7 @@ def months_map(coverage: dict[str, Any], number: int) -> str:
     notes.append("bars of those expected")
     for column, month in enumerate(coverage["all"]):
         if month["expected"]:
-            share = month["rows"] / month["expected"]
+            share = month["held"] / month["expected"]
             put(column, _gap(1 - share), "" if share >= 1 else f"{int(share * 1000) / 10:g}%")
     for line in coverage["worst"]:
         labels.append(line["symbol"])

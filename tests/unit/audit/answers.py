@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, datetime, timezone
 from typing import Any
 
 from ansible.module_utils.audit import coverage
-from ansible.module_utils.audit.coverage import Range, Summary, Window
+from ansible.module_utils.audit.coverage import Markets, Window
 from ansible.module_utils.health.calendars import Calendar, Calendars
 
 TODAY = date(2026, 11, 23)
@@ -20,6 +20,13 @@ def check(name: str, verdict: str, **more: str) -> dict[str, str]:
     return {"name": name, "verdict": verdict, **empty, **more}
 
 
+def masks(days: list[date]) -> tuple[list[int], list[int]]:
+    found: dict[int, int] = {}
+    for day in days:
+        found[coverage.month_key(day)] = found.get(coverage.month_key(day), 0) | 1 << day.day
+    return list(found), list(found.values())
+
+
 def bars(symbols: int, months: int = 24) -> dict[str, Any]:
     """A coverage of which some symbols lack something."""
     window = Window.of(months, TODAY)
@@ -30,16 +37,18 @@ def bars(symbols: int, months: int = 24) -> dict[str, Any]:
         ]
         for number in range(symbols)
     }
+    of = coverage.by_suffix(Calendars({"US": US}), datetime(2026, 11, 23, 12, tzinfo=timezone.utc), 6)
+    markets = Markets(of, window)
     rows = Counter(day.replace(day=1) for have in days.values() for day in have)
-    found = Summary(
-        {symbol: Range(have[0], have[-1], len(have)) for symbol, have in days.items()},
-        frozenset([*days, "NONE.US"]),
-        rows,
-        dict.fromkeys(rows, symbols),
+    found = coverage.gathered(
+        [(symbol, *masks(have)) for symbol, have in days.items()],
+        [(month, number, symbols) for month, number in rows.items()],
+        [*days, "NONE.US"],
+        markets,
     )
-    now = datetime(2026, 11, 23, 12, tzinfo=timezone.utc) + timedelta(0)
-    of = coverage.by_suffix(Calendars({"US": US}), now, 6)
-    return coverage.picture(found, of, lambda names: {n: days[n] for n in names if n in days}, window, 40)
+    return coverage.picture(
+        found, markets, lambda names: {n: days[n] for n in names if n in days}, window, 40
+    )
 
 
 def data(symbols: int = 8) -> dict[str, Any]:

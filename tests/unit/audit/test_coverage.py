@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.audit import coverage
-from ansible.module_utils.audit.coverage import Range, Summary, Window
+from ansible.module_utils.audit.coverage import Markets, Summary, Window
 from ansible.module_utils.health.calendars import Calendar, Calendars
+
+from tests.unit.audit.answers import masks
 
 TODAY = date(2026, 11, 23)  # a Monday
 HOLIDAY = date(2026, 11, 11)
@@ -24,17 +26,18 @@ SESSIONS = US.sessions(WINDOW.first, date(2026, 11, 20))
 
 def summary(bars: Mapping[str, Sequence[date]], active: set[str] | None = None) -> Summary:
     rows = Counter(day.replace(day=1) for days in bars.values() for day in days)
-    return Summary(
-        {symbol: Range(min(days), max(days), len(days)) for symbol, days in bars.items() if days},
-        frozenset(bars if active is None else active),
-        rows,
-        {month: len(bars) for month in rows},
+    return coverage.gathered(
+        [(symbol, *masks(days)) for symbol, days in bars.items() if days],
+        [(month, number, len(bars)) for month, number in rows.items()],
+        bars if active is None else active,
+        Markets(OF, WINDOW),
     )
 
 
 def picture(bars: Mapping[str, Sequence[date]], active: set[str] | None = None, limit: int = 40) -> Any:
+    found = summary(bars, active)
     return coverage.picture(
-        summary(bars, active), OF, lambda symbols: {s: bars[s] for s in symbols if s in bars}, WINDOW, limit
+        found, Markets(OF, WINDOW), lambda names: {s: bars[s] for s in names if s in bars}, WINDOW, limit
     )
 
 
@@ -132,11 +135,21 @@ def test_bar_is_expected_some_hours_after_its_session() -> None:
     assert later[2] == date(2026, 11, 20)
 
 
+def test_bar_on_a_holiday_does_not_make_up_for_one_that_is_missing() -> None:
+    days = sorted([HOLIDAY, *(day for day in SESSIONS if day != date(2026, 11, 4))])
+    found = picture({"A.US": days})
+    assert (found["with_gaps"], found["missing"], found["worst"][0]["missing"]) == (1, 1, 1)
+    assert found["all"][2]["held"] == found["all"][2]["expected"] - 1
+    assert found["all"][2]["rows"] == 14
+
+
 def test_a_hundred_and_fifty_thousand_symbols_make_no_more_lines() -> None:
-    span = Range(SESSIONS[0], SESSIONS[-1], len(SESSIONS) - 1)
-    ranges = {f"S{number}.US": span for number in range(150_000)}
-    everything = Summary(ranges, frozenset(ranges), {}, {})
-    found = coverage.picture(everything, OF, lambda symbols: {}, WINDOW, 40)
-    assert found["symbols"] == found["with_gaps"] == 150_000
+    keys, days = masks(SESSIONS)
+    markets = Markets(OF, WINDOW)
+    names = [f"S{number}.US" for number in range(150_000)]
+    rows = ((name, keys, [days[0], days[1] & ~(days[1] & -days[1]), days[2]]) for name in names)
+    everything = coverage.gathered(rows, [], names, markets)
+    found = coverage.picture(everything, markets, lambda symbols: {}, WINDOW, 40)
+    assert found["symbols"] == found["with_gaps"] == found["missing"] == 150_000
     assert len(found["worst"]) == 40
-    assert found["all"][0]["expected"] == 150_000 * 22
+    assert found["all"][0]["expected"] == found["all"][0]["held"] == 150_000 * 22
