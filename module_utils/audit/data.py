@@ -57,7 +57,7 @@ def look(
         months: how many are looked at.
         limit: how many symbols are drawn one by one.
         timeout: seconds for the connection.
-        query_timeout: seconds for all questions together, about.
+        query_timeout: seconds for all questions together; one has at most half of it.
     """
     url = server.masked_url()
     result: dict[str, Any] = {
@@ -90,7 +90,7 @@ def look(
                     break
 
     try:
-        within(query_timeout * 2 + LOCK_TIMEOUT, work)
+        within(query_timeout + LOCK_TIMEOUT, work)
     except TimedOut:
         # Not closed: that would wait for the statement that hangs. It ends with this process.
         result["notes"].append(explain(TimedOut(), server))
