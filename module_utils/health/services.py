@@ -136,6 +136,7 @@ def ping_redis(timeout: float) -> Callable[[Mapping[str, str]], str]:
             "socket_timeout": timeout,
             "socket_connect_timeout": timeout,
             "retry": None,
+            "protocol": 2,  # the later one is unknown to Redis before 6
         }
 
         def answer() -> bool:
