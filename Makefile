@@ -40,7 +40,7 @@ integration: setup-test ## modules against a real PostgreSQL, real sockets and r
 safety: setup-test ## kills, failing machines and indexes, secrets on every channel, at a size that fits
 	@pytest tests/faults tests/secrets
 faults: setup-test ## the same in full: every operation, plays killed as they run, thousands of random examples
-	@FAULTS=full pytest tests/unit tests/faults tests/secrets
+	@FAULTS=full pytest tests/unit tests/integration/eodhd/test_fleet.py tests/faults tests/secrets
 molecule: setup-test ## the plays on a sandbox of their own
 	@molecule test
 

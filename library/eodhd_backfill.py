@@ -27,7 +27,7 @@ options:
       host:
         description: Name or address of the server, or the folder of its Unix socket.
         type: str
-        default: localhost
+        required: true
       port:
         description: Port of the server.
         type: int
@@ -35,7 +35,7 @@ options:
       user:
         description: Who connects.
         type: str
-        default: postgres
+        required: true
       password:
         description: The user's password.
         type: str
@@ -121,10 +121,20 @@ options:
     elements: str
     choices: [empty, set_aside, truncated, unknown, forbidden]
     default: []
-  workers:
+  concurrency:
     description: Requests under way at the same time, at most.
     type: int
     default: 24
+  shard:
+    description:
+      - Which of O(shards) runs this is, from 0. Each begins in a part of the list of its own and then helps the others;
+        no symbol is asked for by two of them.
+    type: int
+    default: 0
+  shards:
+    description: How many runs load the same list at the same time.
+    type: int
+    default: 1
   interpreter:
     description:
       - A Python with psycopg2 and requests, usually C(bin/python) of the project's venv. The module continues
@@ -133,6 +143,12 @@ options:
     type: path
   progress_path:
     description: A file to which lines of progress are added every few seconds while the module runs.
+    type: path
+  spool:
+    description:
+      - A folder, private to the user of the run, in which answers are kept between their receipt and the ledger, so
+        that a kill costs no call. It is made where it is missing, and not used in check mode.
+      - Without it, answers that a killed run had received and not stored are paid for again.
     type: path
 requirements:
   - psycopg2
@@ -158,6 +174,8 @@ EXAMPLES = r"""
 - name: Load the last 30 days of one symbol
   eodhd_backfill:
     connection:
+      host: localhost
+      user: postgres
       password: "{{ vault_postgres_password }}"
       database: data_nexus
     api_token: "{{ vault_eodhd_api_token }}"
@@ -248,6 +266,7 @@ from typing import Any
 from ansible.module_utils import reporting
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.database.connection import Server
+from ansible.module_utils.database.options import CONNECTION
 from ansible.module_utils.eodhd import backfill
 from ansible.module_utils.eodhd.context import Request
 from ansible.module_utils.eodhd.model import ACCEPTABLE
@@ -266,19 +285,7 @@ def main() -> None:
     """Glue."""
     module = AnsibleModule(
         argument_spec={
-            "connection": {
-                "type": "dict",
-                "required": True,
-                # As a whole, see postgres_schema: the system log gets it as a repr.
-                "no_log": True,
-                "options": {
-                    "host": {"type": "str", "default": "localhost"},
-                    "port": {"type": "int", "default": 5432},
-                    "user": {"type": "str", "default": "postgres"},
-                    "password": {"type": "str", "required": True, "no_log": True},
-                    "database": {"type": "str", "required": True},
-                },
-            },
+            "connection": {**CONNECTION, "required": True},
             "api_token": {"type": "str", "required": True, "no_log": True},
             "base_url": {"type": "str", "default": "https://eodhd.com/api"},
             "mode": {"type": "str", "choices": list(backfill.MODES), "default": "history"},
@@ -294,9 +301,12 @@ def main() -> None:
             "force": {"type": "bool", "default": False},
             "partial": {"type": "bool", "default": False},
             "accept": {"type": "list", "elements": "str", "choices": list(ACCEPTABLE), "default": []},
-            "workers": {"type": "int", "default": 24},
+            "concurrency": {"type": "int", "default": 24},
+            "shard": {"type": "int", "default": 0},
+            "shards": {"type": "int", "default": 1},
             "interpreter": {"type": "path"},
             "progress_path": {"type": "path"},
+            "spool": {"type": "path"},
         },
         supports_check_mode=True,
     )
@@ -324,9 +334,12 @@ def main() -> None:
                 force=options["force"],
                 partial=options["partial"],
                 accept=frozenset(options["accept"]),
-                workers=options["workers"],
+                concurrency=options["concurrency"],
+                shard=options["shard"],
+                shards=options["shards"],
                 check=module.check_mode,
                 progress_path=options["progress_path"],
+                spool=options["spool"],
             )
         )
         for note in result["notes"]:

@@ -34,7 +34,7 @@ options:
       password:
         description: Password of the role.
         type: str
-        default: ""
+        required: true
       database:
         description: Name of the database. C(postgres) or C(template1) is used to create it.
         type: str
@@ -111,6 +111,7 @@ from typing import Any
 from ansible.module_utils import reporting
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.database import connection, tables
+from ansible.module_utils.database.options import CONNECTION
 from ansible.module_utils.project import interpreter
 
 
@@ -118,20 +119,7 @@ def main() -> None:
     """Glue."""
     module = AnsibleModule(
         argument_spec={
-            "connection": {
-                "type": "dict",
-                "required": True,
-                # As a whole: the system log gets a dictionary as its repr, where a quote in a password is
-                # escaped and the masker does not know it again.
-                "no_log": True,
-                "options": {
-                    "host": {"type": "str", "required": True},
-                    "port": {"type": "int", "default": 5432},
-                    "user": {"type": "str", "required": True},
-                    "password": {"type": "str", "default": "", "no_log": True},
-                    "database": {"type": "str", "required": True},
-                },
-            },
+            "connection": {**CONNECTION, "required": True},
             "timeout": {"type": "float", "default": 3},
             "interpreter": {"type": "path"},
         },

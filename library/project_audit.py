@@ -52,7 +52,7 @@ options:
       port:
         description: Port of the server.
         type: int
-        required: true
+        default: 5432
       user:
         description: Name of the role.
         type: str
@@ -213,6 +213,7 @@ from ansible.module_utils import reporting
 from ansible.module_utils.audit import health, host, model, waivers
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.database.connection import Server
+from ansible.module_utils.database.options import CONNECTION
 from ansible.module_utils.health.model import wanted
 from ansible.module_utils.project import interpreter
 
@@ -262,13 +263,6 @@ def main() -> None:
     """Glue."""
     names = {"type": "list", "elements": "str", "required": True}
     text = {"type": "str", "required": True}
-    connection = {
-        "host": text,
-        "port": {"type": "int", "required": True},
-        "user": text,
-        "password": {**text, "no_log": True},
-        "database": text,
-    }
     module = AnsibleModule(
         argument_spec={
             "host": text,
@@ -277,8 +271,7 @@ def main() -> None:
             "artifacts": names,
             "packages": names,
             "python_minimum": {"type": "str", "default": "3.9"},
-            # As a whole, for the system log; see project_reset.
-            "connection": {"type": "dict", "options": connection, "required": True, "no_log": True},
+            "connection": {**CONNECTION, "required": True},
             "api_keys": {"type": "dict", "no_log": True},
             "flags": {"type": "dict", "default": {}, "no_log": False},
             "extra": {"type": "dict", "no_log": True},

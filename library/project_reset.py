@@ -100,7 +100,7 @@ options:
       port:
         description: Port of the server.
         type: int
-        required: true
+        default: 5432
       user:
         description: Name of the role.
         type: str
@@ -289,6 +289,7 @@ from typing import Any
 
 from ansible.module_utils import reporting
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.database.options import CONNECTION
 
 
 def take(stage: str, module: Any) -> dict[str, Any]:
@@ -323,13 +324,6 @@ def main() -> None:
     """Glue."""
     names = {"type": "list", "elements": "str"}
     text = {"type": "str", "required": True}
-    connection = {
-        "host": text,
-        "port": {"type": "int", "required": True},
-        "user": text,
-        "password": {**text, "no_log": True},
-        "database": text,
-    }
     module = AnsibleModule(
         argument_spec={
             "stage": {**text, "choices": ["preflight", "clean", "venv", "dotenv", "verify", "restore"]},
@@ -345,9 +339,7 @@ def main() -> None:
             "rebuild": {"type": "bool", "default": False},
             "space_mb": {"type": "int", "default": 1024},
             "allow_in_use": {"type": "bool", "default": False},
-            # As a whole: the system log gets a dictionary as its repr, where a quote in a password is escaped
-            # and the masker does not know it again.
-            "connection": {"type": "dict", "options": connection, "no_log": True},
+            "connection": CONNECTION,
             "api_keys": {"type": "dict", "no_log": True},
             "flags": {"type": "dict", "default": {}, "no_log": False},
             "extra": {"type": "dict", "no_log": True},

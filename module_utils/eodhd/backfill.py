@@ -34,7 +34,9 @@ def run(request: Request, now: datetime | None = None) -> dict[str, Any]:
     """
     context = Context(request, now)
     try:
-        return MODES[request.mode](context)
+        result = MODES[request.mode](context)
+        result["notes"] = [*context.notes, *result["notes"]]
+        return result
     except (Unreachable, driver().Error) as error:
         raise Problem(
             f"{explain(error, request.server)} What was stored before stays;"

@@ -100,19 +100,19 @@ def register(context: Context) -> dict[str, Any]:
 
     def fetch(job: Job) -> tuple[Answer, Parsed | None]:
         exchange = job.symbol.rpartition(" ")[2]
-        merged, calls, requests, body = Parsed(), 0, 0, b""
+        merged, calls, requests, body, kept = Parsed(), 0, 0, b"", ()
         for delisted in (0, 1):
             answer, parsed = context.client.get(
                 f"exchange-symbol-list/{exchange}",
                 partial(listing, exchange=exchange, delisted=bool(delisted)),
                 {"delisted": delisted or None},
             )
-            calls, requests = calls + answer.calls, requests + answer.requests
+            calls, requests, kept = calls + answer.calls, requests + answer.requests, kept + answer.kept
             if answer.outcome is not None:
-                return Answer(answer.outcome, b"", calls, requests, answer.message), None
+                return Answer(answer.outcome, b"", calls, requests, answer.message, kept), None
             merged.lines += parsed.lines
             body += answer.body
-        return Answer(None, body, calls, requests), merged
+        return Answer(None, body, calls, requests, kept=kept), merged
 
     def write(cursor: Any, run: int, items: list[Item]) -> list[Written]:
         results = [_write_listing(cursor, run, item) for item in items]

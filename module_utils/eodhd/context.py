@@ -19,19 +19,23 @@ from ansible.module_utils.database import tables
 from ansible.module_utils.database.connection import Server, Unreachable
 from ansible.module_utils.eodhd import budget, parser
 from ansible.module_utils.eodhd.client import Client, Stop
+from ansible.module_utils.eodhd.courier import Courier
 from ansible.module_utils.eodhd.ledger import Ledger
-from ansible.module_utils.eodhd.model import Coverage
-from ansible.module_utils.eodhd.pipeline import Pipeline, Totals
+from ansible.module_utils.eodhd.model import Coverage, Job
+from ansible.module_utils.eodhd.pipeline import Locks, Pipeline, Totals
 from ansible.module_utils.eodhd.plan import Plan, Quota, Rules, quota, today
 from ansible.module_utils.eodhd.progress import Progress, to_file
 from ansible.module_utils.eodhd.session import Session
+from ansible.module_utils.eodhd.spool import Spool, Unusable
 from ansible.module_utils.eodhd.store import Item, Written
+from ansible.module_utils.eodhd.transport import Policy, Reply, Sender, Transport
 from ansible.module_utils.reporting import Problem
 
 # Connections that store: a second one works while the first waits for its commit.
 STORES = 2
 # Seconds for each of the counts that the report shows; over it the report says what was written only.
 COUNT_TIMEOUT = 10
+POLICY = Policy()
 
 
 @dataclass(frozen=True)
@@ -54,9 +58,12 @@ class Request:
     force: bool = False
     partial: bool = False
     accept: frozenset[str] = frozenset()
-    workers: int = 24
+    concurrency: int = 24
+    shard: int = 0
+    shards: int = 1
     check: bool = False
     progress_path: str | None = None
+    spool: str | None = None
 
     def facts(self) -> dict[str, Any]:
         """Return what the ledger keeps of it: nothing secret."""
@@ -93,10 +100,45 @@ class Context:
         account = hashlib.blake2b(request.token.encode(), digest_size=8, person=b"backfill").hexdigest()
         self.ledger = Ledger(self.session, account)
         self.budget = budget.Budget(budget.Unshared(), self.stop)
-        self.client = Client(request.base_url, request.token, self.budget, self.stop, request.workers)
+        self.notes: list[str] = []
+        self.claims: Locks = self.ledger.claims
+        self.client = self._client(request)
         self.rules = Rules(
             self.now, request.fresh_hours, request.overlap_days, self.now if request.force else None
         )
+
+    def _client(self, request: Request) -> Client:
+        """The client, its answers kept in the spool where there is one; to be called before a thread is made."""
+        sender: Sender = Transport(request.base_url, request.token, request.concurrency, POLICY)
+        spool = None
+        if request.spool and not request.check:
+            try:
+                spool = Spool(request.spool, request.base_url, request.fresh_hours)
+                spool.sweep()
+                courier = Courier(
+                    sender, spool, Session(request.server, "backfill claims"), request.concurrency, POLICY
+                )
+                sender = self.claims = courier
+            except Unusable as error:
+                self.notes.append(
+                    f"Answers are not kept before they are stored, for {error}: a kill may cost their calls again."
+                    " Let the folder belong to the user of this run, with mode 0700."
+                )
+
+        def left(name: str) -> Reply | None:
+            found = self.ledger.take_left(name)
+            if found is None or spool is None:
+                return None
+            status, body, received = found
+            if (self.now - received).total_seconds() > request.fresh_hours * 3600:
+                return None
+            # From now on it is ours, as if this host had received it.
+            reply = Reply(status, body)
+            spool.put(name, reply, received.timestamp())
+            self.ledger.forget_left(name)
+            return reply
+
+        return Client(sender, self.budget, self.stop, spool, left, POLICY, request.force)
 
     def close(self) -> None:
         """Close every connection."""
@@ -154,7 +196,8 @@ class Context:
 
     def quota(self) -> Quota:
         """Ask what the account has left today; an account that may not know is taken as unknown."""
-        answer, user = self.client.get("user", json.loads)
+        answer, user = self.client.get("user", json.loads, anew=True)
+        self.client.stored(answer)  # nothing is stored of it
         return quota(user if answer.outcome is None else None, self.today)
 
     def counts(self) -> dict[str, int | None]:
@@ -201,16 +244,17 @@ class Context:
         progress = Progress(to_file(self.request.progress_path))
         pipeline = Pipeline(
             fetch,
-            [_storing(session, run, write) for session in sessions],
-            self.ledger,
+            [self._storing(session, run, write) for session in sessions],
+            self.claims,
+            self.ledger.coverage,
             self.stop,
-            min(self.request.workers, max(1, len(plan.jobs))),
+            min(self.request.concurrency, max(1, len(plan.jobs))),
             progress.tick,
             self.began,
         )
         try:
             with signals(self.stop) as caught:
-                pipeline.run(plan.jobs, totals)
+                pipeline.run(own_part_first(plan.jobs, self.request.shard, self.request.shards), totals)
         finally:
             for session in sessions:
                 session.close()
@@ -218,6 +262,19 @@ class Context:
         stopped = pipeline.stopped_by or _stop_of(caught)
         self.ledger.end(run, stopped.kind if stopped else "done", totals.facts(), str(stopped or ""))
         return Executed(run, totals, stopped)
+
+    def _storing(
+        self, session: Session, run: int, write: Callable[[Any, int, list[Item]], list[Written]]
+    ) -> Callable[[list[Item]], list[Written]]:
+        """Return what stores a batch in one transaction of its own connection."""
+
+        def store(items: list[Item]) -> list[Written]:
+            written = session.run(lambda cursor: write(cursor, run, items))
+            for item in items:
+                self.client.stored(item.answer)
+            return written
+
+        return store
 
 
 @dataclass(frozen=True)
@@ -229,11 +286,10 @@ class Executed:
     stopped: Stop | None
 
 
-def _storing(
-    session: Session, run: int, write: Callable[[Any, int, list[Item]], list[Written]]
-) -> Callable[[list[Item]], list[Written]]:
-    """Return what stores a batch in one transaction of its own connection."""
-    return lambda items: session.run(lambda cursor: write(cursor, run, items))
+def own_part_first(jobs: list[Job], shard: int, shards: int) -> list[Job]:
+    """Return all jobs, beginning with the part of this run, so that several runs seldom meet."""
+    start = len(jobs) * shard // max(1, shards)
+    return jobs[start:] + jobs[:start]
 
 
 @contextlib.contextmanager

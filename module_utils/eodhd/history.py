@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -52,7 +53,7 @@ def run(context: Context) -> dict[str, Any]:
     plan.require_quota(request.partial)
     if ranking_calls:
         context.ledger.create()
-        symbols = _rank(context)
+        symbols, ranking_calls = _rank(context)
         plan = _plan(context, symbols, asked, title)
         plan.calls += ranking_calls
 
@@ -103,14 +104,29 @@ def _symbols(context: Context) -> tuple[list[str], int]:
     return (known[: request.top], 0) if known and not request.force else ([], planning.BULK_CALLS)
 
 
-def _rank(context: Context) -> list[str]:
-    """Ask for the last day of the exchange and return its symbols by turnover; the ranking is kept.
+def _rank(context: Context) -> tuple[list[str], int]:
+    """Ask for the last day of the exchange and return its symbols by turnover, and the calls; the ranking is kept.
 
     Raises:
         Stop: the account may not ask this.
         Problem: there was no answer.
     """
     exchange = context.request.exchanges[0]
+    claim, waited = f"ranking {exchange}", False
+    while not context.claims.claim([claim]):  # another run asks for it
+        time.sleep(0.25)
+        waited = True
+    try:
+        known = (
+            context.ledger.ranking(exchange, RANKING_DAYS) if waited or not context.request.force else None
+        )
+        ranked, calls = (known, 0) if known else (_ask_ranking(context, exchange), planning.BULK_CALLS)
+        return ranked[: context.request.top], calls
+    finally:
+        context.claims.release([claim])
+
+
+def _ask_ranking(context: Context, exchange: str) -> list[str]:
     answer, ranked = context.client.get(
         f"eod-bulk-last-day/{exchange}",
         lambda body: ranking(Parser({}).bulk(body, exchange, None)),
@@ -122,7 +138,8 @@ def _rank(context: Context) -> list[str]:
             " Check backfill_exchange, or name the symbols in backfill_symbols."
         )
     context.ledger.keep_ranking(exchange, ranked, context.now)
-    return list(ranked)[: context.request.top]
+    context.client.stored(answer)
+    return list(ranked)
 
 
 def ranking(parsed: Parsed) -> list[str]:

@@ -5,13 +5,13 @@ Its tables stand beside the data, so that every host that loads into a database 
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from ansible.module_utils.eodhd import budget
+from ansible.module_utils.eodhd.claims import Claims, key
 from ansible.module_utils.eodhd.model import Coverage, Range
 from ansible.module_utils.eodhd.session import Session
 
@@ -97,38 +97,42 @@ CREATE TABLE IF NOT EXISTS backfill_lease (
   minute_limit integer
 );
 CREATE INDEX IF NOT EXISTS backfill_lease_account ON backfill_lease (account, at);
+CREATE TABLE IF NOT EXISTS backfill_answer (
+  name text PRIMARY KEY,
+  status integer NOT NULL,
+  body bytea NOT NULL,
+  received timestamptz NOT NULL
+);
 """
 # Any number will do that nobody else uses: two hosts create the tables one after the other.
 _SCHEMA_LOCK = 0x6261636B66696C6C
 WINDOW = budget.WINDOW + budget.LEASE_LIFE
 
 
-def key(name: str) -> int:
-    """Return the number of an advisory lock; such a lock goes with its connection, so a killed run's are free."""
-    digest = hashlib.blake2b(name.encode(), digest_size=8, person=b"backfill").digest()
-    return int.from_bytes(digest, "big", signed=True)
-
-
 class Ledger:
     """Reads and writes the ledger; used by the coordinating thread, leases also by the fetching ones.
 
     Args:
-        session: of the database; its connection holds the claims.
+        session: of the database; its connection holds the run.
         account: tells accounts apart without telling the token.
+
+    Attributes:
+        claims: of this connection.
+        left: whether a run that was killed left answers in the database, as far as was last seen.
     """
 
     def __init__(self, session: Session, account: str) -> None:
         self._session = session
         self._account = account
-        self._held: set[int] = set()
-        session.opened = self._claim_again
+        self.claims = Claims(session)
+        self.left = False
 
     def create(self) -> None:
         """Create the tables where they are missing."""
 
         def work(cursor: Any) -> None:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_SCHEMA_LOCK,))
-            cursor.execute("SELECT to_regclass('backfill_lease_account') IS NULL")
+            cursor.execute("SELECT to_regclass('backfill_answer') IS NULL")
             if cursor.fetchone()[0]:
                 cursor.execute(SCHEMA)
 
@@ -138,9 +142,11 @@ class Ledger:
         """Return what is known of ``symbols``; nothing where there is no ledger yet."""
 
         def work(cursor: Any) -> list[Any]:
-            cursor.execute("SELECT to_regclass('backfill_coverage') IS NOT NULL")
+            cursor.execute("SELECT to_regclass('backfill_answer') IS NOT NULL")
             if not cursor.fetchone()[0]:
                 return []
+            cursor.execute("SELECT EXISTS (SELECT FROM backfill_answer)")
+            self.left = cursor.fetchone()[0]
             cursor.execute(
                 "SELECT symbol, first_day, last_day, outcome, rows, fetched, restated, message"
                 " FROM backfill_coverage WHERE symbol = ANY (%s)",
@@ -173,10 +179,11 @@ class Ledger:
             # In the same transaction: nobody sees the run without its lock.
             cursor.execute("SELECT pg_advisory_lock(%s)", (key(f"run {run}"),))
             cursor.execute("DELETE FROM backfill_lease WHERE at < now() - interval '10 minutes'")
+            cursor.execute("DELETE FROM backfill_answer WHERE received < now() - interval '7 days'")
             return run
 
         run = self._session.run(work)
-        self._held.add(key(f"run {run}"))
+        self.claims.hold(f"run {run}")
         return run
 
     def end(self, run: int, state: str, totals: Mapping[str, Any], message: str) -> None:
@@ -188,37 +195,20 @@ class Ledger:
             )
         )
 
-    def claim(self, symbols: Iterable[str]) -> set[str]:
-        """Claim symbols for this run and return those that no other run is at."""
-        return self._lock(list(symbols))
+    def take_left(self, name: str) -> tuple[int, bytes, datetime] | None:
+        """Return status, body and time of an answer that a killed run left."""
 
-    def release(self, symbols: Iterable[str]) -> None:
-        """Give claims back."""
-        keys = [key(symbol) for symbol in symbols]
-        self._held.difference_update(keys)
+        def work(cursor: Any) -> Any:
+            cursor.execute("SELECT status, body, received FROM backfill_answer WHERE name = %s", (name,))
+            return cursor.fetchone()
+
+        row = self._session.run(work) if self.left else None
+        return (row[0], bytes(row[1]), row[2]) if row else None
+
+    def forget_left(self, name: str) -> None:
+        """Remove an answer that a killed run left."""
         self._session.run(
-            lambda cursor: cursor.execute(
-                "SELECT pg_advisory_unlock(key) FROM unnest(%s::bigint[]) AS key", (keys,)
-            )
-        )
-
-    def _lock(self, names: Sequence[str]) -> set[str]:
-        def work(cursor: Any) -> set[str]:
-            cursor.execute(
-                "SELECT name FROM unnest(%s::text[], %s::bigint[]) AS k (name, key)"
-                " WHERE pg_try_advisory_lock(key)",
-                (list(names), [key(name) for name in names]),
-            )
-            return {row[0] for row in cursor.fetchall()}
-
-        locked = self._session.run(work)
-        self._held.update(map(key, locked))
-        return locked
-
-    def _claim_again(self, cursor: Any) -> None:
-        """Take the claims up again on a new connection; one that another run got meanwhile stays with it."""
-        cursor.execute(
-            "SELECT pg_try_advisory_lock(key) FROM unnest(%s::bigint[]) AS key", (list(self._held),)
+            lambda cursor: cursor.execute("DELETE FROM backfill_answer WHERE name = %s", (name,))
         )
 
     def ranking(self, exchange: str, days: int) -> list[str] | None:

@@ -31,17 +31,14 @@ QUEUE = 8
 CLAIM = 16
 
 
-class Claims(Protocol):
-    """The part of the ledger that tells runs apart; see ``ledger.Ledger``."""
+class Locks(Protocol):
+    """What tells runs apart; see ``claims.Claims``."""
 
     def claim(self, symbols: Iterable[str]) -> set[str]:
         """Those that no other run works on, ours from now on."""
 
     def release(self, symbols: Iterable[str]) -> None:
         """Give them up."""
-
-    def coverage(self, symbols: Sequence[str]) -> dict[str, Coverage]:
-        """What the ledger has of them."""
 
 
 @dataclass
@@ -131,7 +128,8 @@ class Pipeline:
         self,
         fetch: Callable[[Job], tuple[Any, Parsed | None]],
         stores: Sequence[Callable[[list[Item]], list[Written]]],
-        claims: Claims,
+        claims: Locks,
+        coverage: Callable[[Sequence[str]], dict[str, Coverage]],
         stop: threading.Event,
         workers: int,
         tick: Callable[[Totals], None],
@@ -141,6 +139,7 @@ class Pipeline:
         self._fetch = fetch
         self._stores = stores
         self._claims = claims
+        self._coverage = coverage
         self._stop = stop
         self._workers = workers
         self._tick = tick
@@ -200,7 +199,7 @@ class Pipeline:
         """Claim the next jobs; those that another run is at go to the end, those that it finished are done."""
         chunk = [waiting.popleft() for _ in range(min(CLAIM, len(waiting)))]
         mine = self._claims.claim([job.symbol for job in chunk])
-        known = self._claims.coverage(sorted(mine))
+        known = self._coverage(sorted(mine))
         finished = []
         for job in chunk:
             now = known.get(job.symbol)

@@ -42,7 +42,7 @@ class Session:
         patience: float = PATIENCE,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
-        self._server = server
+        self.server = server
         self._name = name
         self._patience = patience
         self._sleep = sleep
@@ -75,7 +75,7 @@ class Session:
     def _once(self, work: Callable[[Any], T]) -> T:
         if self._connection is None:
             fresh = connect(
-                self._server, CONNECT_TIMEOUT, lock_timeout=LOCK_TIMEOUT, application_name=self._name
+                self.server, CONNECT_TIMEOUT, lock_timeout=LOCK_TIMEOUT, application_name=self._name
             )
             with fresh, fresh.cursor() as cursor:
                 # A daily bar stands at midnight UTC of its date, whatever the server's zone.

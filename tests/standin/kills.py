@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
+import psutil
 import psycopg2
 
 from standin import worker
@@ -22,7 +23,7 @@ class Figures:
     Attributes:
         kills: processes that were killed while they worked.
         known_asked_again: symbols asked for again although the ledger had them at the kill.
-        paid_again: calls paid a second time, because their answers were not stored yet at the kill.
+        paid_again: calls paid a second time.
         rows_lost, rows_doubled: against what the stand-in serves.
         symbols: asked for in all.
     """
@@ -38,7 +39,13 @@ class Figures:
 
 
 def run(
-    server: Any, standin: StandIn, kills: int, symbols: int, how: int = signal.SIGKILL, **options: Any
+    server: Any,
+    standin: StandIn,
+    kills: int,
+    symbols: int,
+    how: int = signal.SIGKILL,
+    courier: bool = False,
+    **options: Any,
 ) -> Figures:
     """Kill ``kills`` backfills of ``symbols`` symbols, then let one come to its end.
 
@@ -48,6 +55,7 @@ def run(
         kills: how many.
         symbols: enough that all kills meet work.
         how: the signal.
+        courier: whether the process that asks is killed with the run.
         options: of the request.
     """
     names = [f"SYM{number:05d}.US" for number in range(symbols)]
@@ -64,7 +72,10 @@ def run(
         time.sleep(chance.random() * 0.3)
         if process.poll() is not None:
             raise RuntimeError("the run ended before it could be killed; take more symbols")
+        others = psutil.Process(process.pid).children() if courier else []
         process.send_signal(how)
+        for other in others:
+            other.kill()
         process.communicate(timeout=60)
         figures.kills += 1
         counts = standin.counts()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -48,9 +49,11 @@ class Market:
     server: Server
     standin: StandIn
     database: Any
+    spool: str
 
     def request(self, **options: Any) -> Request:
         given = {"mode": "history", "symbols": ["AAPL.US"], "base_url": self.standin.url, "token": TOKEN}
+        given["spool"] = self.spool
         return Request(server=self.server, **{**given, **options})
 
     def load(self, now: datetime | None = None, **options: Any) -> dict[str, Any]:
@@ -76,9 +79,9 @@ class Market:
 
 
 @pytest.fixture
-def market(database: Any, standin: StandIn) -> Market:
+def market(database: Any, standin: StandIn, tmp_path: Path) -> Market:
     server = Server(database.host, database.port, database.user, database.password, database.name)
     with closing(database.connect()) as connection, connection, connection.cursor() as cursor:
         for table in tables.TABLES:
             cursor.execute(table.statement())
-    return Market(server, standin, database)
+    return Market(server, standin, database, str(tmp_path / "spool"))

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.eodhd import client as eodhd_client
+from ansible.module_utils.eodhd import context as eodhd_context
+from ansible.module_utils.eodhd.transport import Policy
 
 # By what the stand-in is told: the symbol's outcome, and a word of the message.
 OF_THE_SYMBOL = {
@@ -31,12 +33,13 @@ REPEATED = ["bad_gateway", "page", "object", "cut", "cut_close", "reset", "too_m
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits of a second instead of half a minute."""
-    quick = eodhd_client.Policy(connect=1, read=0.6, total=1.5, tries=3, tries_limited=3)
+    quick = Policy(connect=1, read=0.6, total=1.5, tries=3, tries_limited=3)
     original = eodhd_client.Client.__init__
 
     def fast(self: Any, *args: Any, **kwargs: Any) -> None:
-        original(self, *args, **{**kwargs, "policy": quick, "jitter": lambda: -0.45})
+        original(self, *args, **{**kwargs, "jitter": lambda: -0.45})
 
+    monkeypatch.setattr(eodhd_context, "POLICY", quick)
     monkeypatch.setattr(eodhd_client.Client, "__init__", fast)
 
 
@@ -63,7 +66,7 @@ def test_an_answer_about_the_account_stops_the_run_and_the_rest_follows_later(
 ) -> None:
     symbols = [f"SYM{number:05d}.US" for number in range(8)]
     market.standin.control(answers={symbols[4]: [behaviour]})
-    stopped = market.load(symbols=symbols, workers=1)
+    stopped = market.load(symbols=symbols, concurrency=1)
     assert word in stopped["problem"]
     assert stopped["totals"]["loaded"] == 4
     assert {entry["outcome"] for entry in stopped["not_loaded"]} == {"pending"}

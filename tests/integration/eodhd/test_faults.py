@@ -7,10 +7,14 @@ import threading
 import time
 from contextlib import closing
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import psycopg2
 import pytest
+from ansible.module_utils.database import tables
+from ansible.module_utils.database.connection import Server
+from ansible.module_utils.sandbox import postgres
 from standin import kills, worker
 from standin.data import Market as Service
 from standin.process import StandIn
@@ -22,13 +26,14 @@ def test_killed_runs_resume_without_asking_for_what_the_ledger_has(
 ) -> None:
     standin.control(latency=0.05, token="")
     today = datetime.now(timezone.utc).date()
-    figures = kills.run(market.server, standin, kills=4, symbols=900, how=how, days=30, workers=8)
+    figures = kills.run(
+        market.server, standin, kills=4, symbols=900, how=how, days=30, concurrency=8, spool=market.spool
+    )
     kills.compare_rows(market.server, Service(), today - timedelta(days=30), today, figures)
     assert figures.result
     assert "SUCCESS" in figures.result["report"]
     assert (figures.known_asked_again, figures.rows_lost, figures.rows_doubled) == (0, 0, 0)
-    if how == signal.SIGTERM:
-        assert figures.paid_again == 0
+    assert figures.paid_again == 0
     states = market.query("SELECT state, count(*) FROM backfill_run GROUP BY state ORDER BY state")
     assert dict(states) == {"done": 1, "interrupted": 4}
 
@@ -63,6 +68,44 @@ def test_a_database_that_loses_its_sessions_midway_is_waited_for(market: Any, st
     assert max(counts["paid"].values()) == 1
     rows = market.query("SELECT count(*) FROM market_data")[0][0]
     assert rows == market.query("SELECT sum(rows) FROM backfill_coverage")[0][0]
+
+
+def test_a_database_that_is_restarted_midway_is_waited_for(tmp_path: Path, standin: StandIn) -> None:
+    """The server itself goes down and comes back, twice."""
+    tmp_path.chmod(0o755)
+    cluster = postgres.Cluster(tmp_path / "cluster")
+    server = Server("127.0.0.1", postgres.free_port(), "postgres", "restarted", "postgres")
+    standin.control(latency=0.05, token="")
+    symbols = [f"SYM{number:05d}.US" for number in range(400)]
+    options = {"mode": "history", "base_url": standin.url, "token": "x", "symbols": symbols, "days": 1000}
+    options["spool"] = str(tmp_path / "spool")
+    try:
+        cluster.initialise(server.user, server.password)
+        cluster.start(server.port)
+        with (
+            closing(psycopg2.connect(**_parameters(server))) as connection,
+            connection,
+            connection.cursor() as cursor,
+        ):
+            for table in tables.TABLES:
+                cursor.execute(table.statement())
+        process = worker.start(server, concurrency=4, **options)
+        for _ in range(2):
+            time.sleep(1.0)
+            assert process.poll() is None, worker.finish(process)
+            cluster.stop()
+            time.sleep(0.3)
+            cluster.start(server.port)
+        result = worker.finish(process)
+        assert "SUCCESS" in result["report"], result
+        assert max(standin.counts()["paid"].values()) == 1
+        with closing(psycopg2.connect(**_parameters(server))) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT count(DISTINCT symbol), count(*) FROM market_data")
+            loaded, rows = cursor.fetchone() or (0, 0)
+            cursor.execute("SELECT sum(rows) FROM backfill_coverage")
+            assert (loaded, rows) == (400, (cursor.fetchone() or [0])[0])
+    finally:
+        cluster.remove()
 
 
 def test_the_pipeline_ends_where_the_database_stays_away(
@@ -100,11 +143,14 @@ def test_the_pipeline_ends_where_the_database_stays_away(
 
 
 def _maintenance(market: Any) -> dict[str, Any]:
-    server = market.server
+    return {**_parameters(market.server), "dbname": "postgres"}
+
+
+def _parameters(server: Server) -> dict[str, Any]:
     return {
         "host": server.host,
         "port": server.port,
         "user": server.user,
         "password": server.password,
-        "dbname": "postgres",
+        "dbname": server.database,
     }

@@ -59,7 +59,7 @@ def test_a_run_that_the_quota_does_not_cover_is_refused_unless_partial(market: A
     assert "4 calls" in refused["problem"]
     assert "2 left" in refused["problem"]
     assert market.standin.counts()["calls"] == 0
-    partial = market.load(symbols=symbols, partial=True, workers=1)
+    partial = market.load(symbols=symbols, partial=True, concurrency=1)
     assert "00:00 GMT" in partial["problem"]
     assert partial["totals"]["loaded"] == 2
     assert [entry["outcome"] for entry in partial["not_loaded"]] == ["pending", "pending"]
@@ -247,8 +247,8 @@ def test_the_runs_of_an_account_share_its_limit(market: Any) -> None:
     assert Ledger(sessions[0], "another account").lease(16, 40) == 16
     # What one learned about the limit holds for the other, too.
     assert other.lease(16, None) == 0
-    assert one.claim(["A.US", "B.US"]) == {"A.US", "B.US"}
-    assert other.claim(["B.US", "C.US"]) == {"C.US"}
+    assert one.claims.claim(["A.US", "B.US"]) == {"A.US", "B.US"}
+    assert other.claims.claim(["B.US", "C.US"]) == {"C.US"}
     sessions[0].close()  # as a kill does
-    assert other.claim(["A.US", "B.US"]) == {"A.US", "B.US"}
+    assert other.claims.claim(["A.US", "B.US"]) == {"A.US", "B.US"}
     sessions[1].close()

@@ -87,7 +87,7 @@ def test_progress_is_read_while_the_play_runs_and_a_missing_symbol_fails_it(
     names.write_text(
         "# the sandbox's\n" + "".join(f"SYM{number:05d}\n" for number in range(30)) + "NOPE.US\n"
     )
-    done = play(backfill_symbols=str(names), backfill_workers=2)
+    done = play(backfill_symbols=str(names), backfill_concurrency=2)
     assert done.returncode == 2
     lines = re.findall(r"\[sandbox-host\] (\d+) of 31 symbols.* requests/s, .* left", done.stdout)
     assert lines, done.stdout

@@ -1,0 +1,184 @@
+"""One GET to the service, and what came of it: no repetition, no judgement.
+
+Every URL of the service holds the token. Therefore no text of requests or urllib3 is passed on: what is said about
+a failure is said in words of our own.
+"""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Callable, Protocol
+from urllib.parse import quote, urlencode
+
+from ansible.module_utils.reporting import Problem
+
+CHUNK = 1 << 18
+# Bodies that are no data are short; anything larger than this is not read to its end.
+LARGEST = 256 << 20
+# What is read of an answer's headers.
+HEADERS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "Retry-After")
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Bounds of one call.
+
+    Attributes:
+        connect, read: seconds for the connection, and for each wait for data.
+        total: seconds for one whole answer.
+        tries: requests at most where the service or the line is at fault.
+        tries_limited: requests at most where the minute limit is.
+    """
+
+    connect: float = 5.0
+    read: float = 30.0
+    total: float = 120.0
+    tries: int = 5
+    tries_limited: int = 12
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came of one request.
+
+    Attributes:
+        status: of HTTP; 0 without a whole answer.
+        body: as received.
+        headers: those of ``HEADERS`` that it had.
+        fault: where it is of no use, why, in words.
+    """
+
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    fault: str = ""
+
+
+class Sender(Protocol):
+    """Sends requests; may be used by many threads at once."""
+
+    def send(self, path: str, query: Mapping[str, Any], name: str | None = None) -> Reply:
+        """Make one request, and keep its answer under ``name`` where there is a place to keep it."""
+
+    def close(self) -> None:
+        """End it."""
+
+
+class Transport:
+    """Sends requests from this process.
+
+    Args:
+        base_url: of the service, without a query.
+        token: goes into every query.
+        connections: how many are kept open.
+        policy: bounds of each request.
+        clock: in seconds.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        token: str,
+        connections: int = 1,
+        policy: Policy = Policy(),  # noqa: B008 - frozen
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._base = base_url.rstrip("/")
+        self._token = token
+        self._policy = policy
+        self._clock = clock
+        self._requests = _requests()
+        self._http_error: Any = importlib.import_module("urllib3.exceptions").HTTPError
+        self._adapter = self._requests.adapters.HTTPAdapter(
+            pool_connections=1, pool_maxsize=max(1, connections), max_retries=0
+        )
+        # Preparing a request takes requests longer than sending it, so that is done once; only URLs differ.
+        # The environment's proxies and certificates hold; a .netrc does not.
+        try:
+            with self._requests.Session() as session:
+                self._settings = session.merge_environment_settings(self._base, {}, True, None, None)
+                session.trust_env = False
+                self._template = session.prepare_request(self._requests.Request("GET", self._base))
+        except (self._requests.RequestException, ValueError) as error:
+            raise Problem(
+                f"eodhd_base_url cannot be used: {_words(error)} (group_vars/all/eodhd.yml)."
+            ) from None
+
+    def close(self) -> None:
+        """Close the kept connections."""
+        self._adapter.close()
+
+    def send(self, path: str, query: Mapping[str, Any], name: str | None = None) -> Reply:
+        """Make one request; ``query`` without those that are None. Nothing is kept, whatever the name."""
+        parameters = {"api_token": self._token, "fmt": "json", **query}
+        request = self._template.copy()
+        request.url = (
+            f"{self._base}/{quote(path)}"
+            f"?{urlencode({key: value for key, value in parameters.items() if value is not None})}"
+        )
+        policy, started = self._policy, self._clock()
+        try:
+            # Without a session nothing follows a redirect, which would carry the token to another place.
+            with self._adapter.send(
+                request, timeout=(policy.connect, policy.read), **self._settings
+            ) as answer:
+                chunks, size = [], 0
+                for chunk in _pieces(answer):
+                    chunks.append(chunk)
+                    size += len(chunk)
+                    if self._clock() - started > policy.total or size > LARGEST:
+                        return Reply(0, fault=f"an answer of over {policy.total:g} s or {LARGEST >> 20} MB")
+                promised = answer.headers.get("Content-Length")
+                if promised and "Content-Encoding" not in answer.headers and int(promised) != size:
+                    return Reply(0, fault="a cut answer")
+                headers = {key: answer.headers[key] for key in HEADERS if key in answer.headers}
+                return Reply(answer.status_code, b"".join(chunks), headers, f"status {answer.status_code}")
+        except (self._requests.Timeout, TimeoutError):
+            return Reply(0, fault=f"no data for {policy.read:g} s")
+        except (self._requests.RequestException, self._http_error, OSError) as error:
+            return Reply(0, fault=_words(error))
+
+
+def _pieces(answer: Any) -> Iterator[bytes]:
+    """Yield a body as it arrives. Waiting for full pieces would let a trickle go on past every time-out."""
+    read = getattr(answer.raw, "read1", None)
+    if read is None:  # urllib3 before 2
+        yield from answer.iter_content(1 << 12)
+        return
+    while True:
+        piece = read(CHUNK, decode_content=True)
+        if not piece:
+            return
+        yield piece
+
+
+def _requests() -> Any:
+    try:
+        import requests
+    except ImportError as error:
+        raise Problem(
+            "This Python has no requests. Keep requests in project_packages, and build the environment with"
+            " `ansible-playbook playbooks/reset.yml --tags venv`."
+        ) from error
+    return requests
+
+
+def _words(error: Exception) -> str:
+    """Say what kind of failure this is; its own text holds the URL."""
+    kind = type(error).__name__
+    return {
+        "ConnectionError": "a connection that failed or was closed",
+        "ChunkedEncodingError": "a cut answer",
+        "IncompleteRead": "a cut answer",
+        "ProtocolError": "a cut answer",
+        "DecodeError": "a cut answer",
+        "ReadTimeoutError": "an answer that stopped",
+        "SSLError": "a TLS failure (check eodhd_base_url and the host's certificates)",
+        "ProxyError": "a proxy that refuses (check HTTPS_PROXY on the host)",
+        "InvalidURL": "an invalid eodhd_base_url",
+        "InvalidSchema": "an eodhd_base_url without http(s)://",
+        "MissingSchema": "an eodhd_base_url without http(s)://",
+    }.get(kind, kind)

@@ -1,0 +1,107 @@
+"""The process that asks: what it does when the run or it itself comes to an end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from ansible.module_utils.eodhd.courier import Courier
+from ansible.module_utils.eodhd.ledger import Ledger
+from ansible.module_utils.eodhd.session import Session
+from ansible.module_utils.eodhd.spool import Spool
+from ansible.module_utils.eodhd.transport import Policy, Transport
+from ansible.module_utils.reporting import Problem
+from standin.process import StandIn
+
+from tests.integration.eodhd.conftest import TOKEN
+
+QUICK = Policy(connect=1, read=1, total=2)
+
+
+@pytest.fixture
+def spool(tmp_path: Path, standin: StandIn) -> Spool:
+    return Spool(str(tmp_path / "spool"), standin.url, 12)
+
+
+@pytest.fixture
+def courier(market: Any, standin: StandIn, spool: Spool) -> Iterator[Courier]:
+    made = start(market, standin, spool)
+    yield made
+    made.close()
+
+
+def start(market: Any, standin: StandIn, spool: Spool) -> Courier:
+    session = Session(market.server, "backfill claims")
+    return Courier(Transport(standin.url, TOKEN, 2, QUICK), spool, session, 2, QUICK)
+
+
+def child() -> psutil.Process:
+    return psutil.Process().children()[-1]
+
+
+def test_an_answer_is_kept_before_the_run_has_it(courier: Courier, spool: Spool) -> None:
+    name = spool.name("eod/AAPL.US", {})
+    reply = courier.send("eod/AAPL.US", {}, name)
+    assert reply.status == 200
+    assert "X-RateLimit-Limit" in reply.headers
+    kept = spool.take(name)
+    assert kept
+    assert kept.body == reply.body
+
+
+def test_a_fault_comes_in_words(courier: Courier, spool: Spool, standin: StandIn) -> None:
+    standin.control(answers={"AAPL.US": ["reset"]})
+    reply = courier.send("eod/AAPL.US", {}, spool.name("eod/AAPL.US", {}))
+    assert (reply.status, reply.fault) == (0, "a connection that failed or was closed")
+
+
+def test_it_ends_with_the_run(courier: Courier) -> None:
+    asking = child()
+    courier.close()
+    assert not asking.is_running()
+
+
+def test_a_killed_courier_ends_the_run_with_a_message(courier: Courier, spool: Spool) -> None:
+    asking = child()
+    asking.kill()
+    with pytest.raises(Problem, match="same command again"):
+        courier.send("eod/AAPL.US", {}, spool.name("eod/AAPL.US", {}))
+
+
+def test_what_is_under_way_at_a_kill_is_left_to_every_host_before_the_claim_is_free(
+    market: Any, spool: Spool, standin: StandIn
+) -> None:
+    """The run is killed while it waits; the courier, in a session of its own, finishes and ends."""
+    ledger = Ledger(Session(market.server, "test"), "account")
+    ledger.create()
+    standin.control(latency=0.5)
+    name = spool.name("eod/AAPL.US", {})
+    run = os.fork()
+    if run == 0:
+        try:
+            made = start(market, standin, spool)
+            made.claim(["AAPL.US"])
+            made.send("eod/AAPL.US", {}, name)
+        finally:
+            os._exit(1)
+    time.sleep(0.25)
+    [asking] = psutil.Process(run).children()
+    os.kill(run, signal.SIGKILL)
+    os.waitpid(run, 0)
+    assert ledger.claims.claim(["AAPL.US"]) == set()
+    deadline = time.monotonic() + 5
+    while not ledger.claims.claim(["AAPL.US"]) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    ledger.coverage([])
+    left: Any = ledger.take_left(name)
+    assert left[0] == 200
+    psutil.wait_procs([asking], timeout=5)
+    assert not asking.is_running()
+    assert standin.counts()["paid"] == {"AAPL.US": 1}
+    assert spool.take(name) is None

@@ -1,0 +1,150 @@
+"""Several workers on one list: one ledger, one rate, no call twice, also when one of them is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.module_utils.eodhd.context import own_part_first
+from ansible.module_utils.eodhd.model import Job, Range
+from standin import worker
+
+from tests.conftest import FULL
+
+ROOT = Path(__file__).resolve().parents[3]
+WORKERS = 3
+SYMBOLS = [f"SYM{number:05d}.US" for number in range(240)]
+CONTENT = "SELECT symbol, time, open, high, low, close, adjusted_close, volume FROM market_data ORDER BY 1, 2"
+DIGESTS = "SELECT symbol, digest FROM backfill_outcome WHERE outcome = 'loaded' ORDER BY 1"
+
+
+def fleet(market: Any, tmp_path: Path, **options: Any) -> list[subprocess.Popen[str]]:
+    """Start the workers, each with a spool of its own, as on hosts of their own."""
+    return [
+        worker.start(
+            market.server,
+            **{
+                "mode": "history", "base_url": market.standin.url, "token": "token", "symbols": SYMBOLS,
+                "days": 60, "concurrency": 4, "shard": shard, "shards": WORKERS,
+                "spool": str(tmp_path / f"spool{shard}"), **options,
+            },
+        )
+        for shard in range(WORKERS)
+    ]  # fmt: skip
+
+
+def test_every_worker_begins_in_a_part_of_its_own() -> None:
+    days = Range.__new__(Range)
+    jobs = [Job(name, days, vacant=True) for name in "ABCDEFG"]
+    firsts = ["".join(job.symbol for job in own_part_first(jobs, shard, 3)) for shard in range(3)]
+    assert firsts == ["ABCDEFG", "CDEFGAB", "EFGABCD"]
+
+
+def test_three_workers_leave_what_one_leaves(market: Any, tmp_path: Path) -> None:
+    market.standin.control(latency=0.02, token="", universe=240)
+    results = [worker.finish(process) for process in fleet(market, tmp_path)]
+    assert all("SUCCESS" in result["report"] for result in results)
+    assert min(result["totals"]["calls"] for result in results) > 20, "the work is shared"
+    assert max(market.standin.counts()["paid"].values()) == 1
+    together = market.query(CONTENT), market.query(DIGESTS)
+    market.query("TRUNCATE market_data, assets, backfill_coverage, backfill_outcome")
+    market.load(symbols=SYMBOLS, days=60)
+    assert (market.query(CONTENT), market.query(DIGESTS)) == together
+
+
+def test_a_killed_worker_s_share_goes_to_the_others_and_no_call_is_paid_twice(
+    market: Any, tmp_path: Path
+) -> None:
+    market.standin.control(latency=0.05, token="", universe=240)
+    processes = fleet(market, tmp_path)
+    while not market.query("SELECT to_regclass('backfill_coverage') IS NOT NULL")[0][0]:
+        time.sleep(0.02)
+    while market.query("SELECT count(*) < 40 FROM backfill_coverage")[0][0]:
+        time.sleep(0.02)
+    processes[0].send_signal(signal.SIGKILL)
+    processes[0].communicate(timeout=30)
+    for process in processes[1:]:
+        assert "SUCCESS" in worker.finish(process)["report"]
+    assert market.query("SELECT count(DISTINCT symbol) FROM market_data") == [(240,)]
+    assert max(market.standin.counts()["paid"].values()) == 1
+
+
+@pytest.mark.skipif(not FULL, reason="FAULTS=full only (make faults): it lasts more than a minute")
+def test_the_limit_a_minute_holds_for_all_workers_together(market: Any, tmp_path: Path) -> None:
+    market.standin.control(token="", universe=240, minute=60)
+    began = time.monotonic()
+    processes = fleet(market, tmp_path, symbols=SYMBOLS[:70])
+    results = [worker.finish(process) for process in processes]
+    assert time.monotonic() - began > 50, "70 calls at 60 a minute"
+    assert all("SUCCESS" in result["report"] for result in results)
+    counts = market.standin.counts()
+    assert counts["peak_minute"] <= 60
+    assert max(counts["paid"].values()) == 1
+
+
+def test_the_ranking_is_paid_for_once(market: Any, tmp_path: Path) -> None:
+    market.standin.control(latency=0.05, token="", universe=240)
+    results = [worker.finish(process) for process in fleet(market, tmp_path, symbols=[], top=30)]
+    assert all("SUCCESS" in result["report"] for result in results)
+    counts = market.standin.counts()
+    assert counts["calls"] == 130
+    assert sum(result["totals"]["calls"] for result in results) == 130
+
+
+def test_the_hosts_of_the_group_share_the_play(market: Any, tmp_path: Path) -> None:
+    host = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    names = [f"worker-{number}" for number in range(WORKERS)]
+    for name in names:
+        (tmp_path / name).mkdir()
+    inventory = tmp_path / "hosts.json"
+    inventory.write_text(
+        json.dumps(
+            {
+                "all": {
+                    "children": {
+                        "backfill_workers": {
+                            "hosts": {n: {**host, "project_root": str(tmp_path / n)} for n in names}
+                        },
+                        "others": {"hosts": {"idle": host}},
+                    }
+                }
+            }
+        )
+    )
+    server = market.server
+    given = tmp_path / "variables.json"
+    given.write_text(
+        json.dumps(
+            {
+                "postgres_host": server.host, "postgres_port": server.port, "postgres_user": server.user,
+                "postgres_password": server.password, "postgres_db": server.database,
+                "eodhd_api_token": "token", "eodhd_base_url": market.standin.url,
+                "backfill_interpreter": sys.executable, "database_interpreter": sys.executable,
+                "backfill_symbols": SYMBOLS, "ansible_remote_tmp": str(tmp_path / "tmp"),
+            }
+        )
+    )  # fmt: skip
+    market.standin.control(latency=0.02, token="", universe=240)
+    done = subprocess.run(
+        [
+            Path(sys.executable).parent / "ansible-playbook", "-i", "inventory/sandbox.yml", "-i", inventory,
+            "playbooks/backfill.yml", "-e", f"@{given}",
+        ],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "LC_ALL": "C.UTF-8"},
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("🎉 SUCCESS") == WORKERS
+    assert "idle" not in done.stdout
+    assert market.standin.counts()["calls"] == len(SYMBOLS)

@@ -1,0 +1,136 @@
+"""What is kept between an answer and the ledger, and what of it is believed."""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from ansible.module_utils.eodhd.spool import Spool, Unusable
+from ansible.module_utils.eodhd.transport import Reply
+
+URL = "http://service/api"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "spool"
+
+
+@pytest.fixture
+def spool(folder: Path) -> Spool:
+    return Spool(str(folder), URL, hours=12)
+
+
+def keep(spool: Spool, reply: Reply, path: str = "eod/A.US") -> str:
+    name = spool.name(path, {"from": "2024-01-01"})
+    with spool.under_way(name) as kept:
+        kept(reply)
+    return name
+
+
+@pytest.mark.parametrize("reply", [Reply(200, b'[{"a": 1}]\n\n'), Reply(200, b""), Reply(404, b"Ticker")])
+def test_a_paid_answer_comes_back_as_it_was(spool: Spool, reply: Reply) -> None:
+    assert spool.take(keep(spool, reply)) == reply
+
+
+@pytest.mark.parametrize("status", [0, 401, 402, 429, 500])
+def test_what_costs_nothing_is_not_kept(spool: Spool, folder: Path, status: int) -> None:
+    name = keep(spool, Reply(status, b"sorry"))
+    assert spool.take(name) is None
+    assert not (folder / name).exists()
+
+
+def test_another_range_service_or_path_is_another_answer(spool: Spool, folder: Path) -> None:
+    other = Spool(str(folder), "https://elsewhere/api", hours=12)
+    names = {
+        spool.name("eod/A.US", {"from": "2024-01-01"}),
+        spool.name("eod/A.US", {"from": "2024-01-02"}),
+        spool.name("eod/B.US", {"from": "2024-01-01"}),
+        other.name("eod/A.US", {"from": "2024-01-01"}),
+    }
+    assert len(names) == 4
+
+
+@pytest.mark.parametrize("cut", [0, 1, 30, 100])
+def test_a_torn_answer_is_removed_and_not_believed(spool: Spool, folder: Path, cut: int) -> None:
+    name = keep(spool, Reply(200, b"[1, 2, 3]" * 20))
+    os.truncate(folder / name, cut)
+    assert spool.take(name) is None
+    assert not (folder / name).exists()
+
+
+def test_a_changed_answer_is_not_believed(spool: Spool, folder: Path) -> None:
+    name = keep(spool, Reply(200, b"[1, 2, 3]"))
+    content = (folder / name).read_bytes()
+    (folder / name).write_bytes(content.replace(b"[1,", b"[9,"))
+    assert spool.take(name) is None
+
+
+def test_an_old_answer_is_not_taken_and_swept(spool: Spool, folder: Path) -> None:
+    name, fresh = keep(spool, Reply(200, b"[]")), keep(spool, Reply(200, b"[]"), "eod/B.US")
+    os.utime(folder / name, (0, time.time() - 13 * 3600))
+    spool.sweep()
+    assert sorted(path.name for path in folder.iterdir()) == sorted([".gitignore", fresh])
+    os.utime(folder / fresh, (0, time.time() - 13 * 3600))
+    assert spool.take(fresh) is None
+
+
+def test_an_answer_under_way_is_waited_for(spool: Spool, folder: Path) -> None:
+    name = spool.name("eod/A.US", {})
+    begun, go = threading.Event(), threading.Event()
+
+    def ask() -> None:
+        with Spool(str(folder), URL, 12).under_way(name) as kept:
+            begun.set()
+            go.wait(10)
+            kept(Reply(200, b"[7]"))
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    begun.wait(10)
+    threading.Timer(0.2, go.set).start()
+    assert spool.take(name) == Reply(200, b"[7]")
+    asking.join()
+
+
+def test_nobody_waits_once_the_run_is_stopped(spool: Spool) -> None:
+    name, stop = spool.name("eod/A.US", {}), threading.Event()
+    stop.set()
+    with spool.under_way(name):
+        assert spool.take(name, stop) is None
+
+
+def test_two_that_ask_the_same_leave_each_other_alone(spool: Spool) -> None:
+    name = spool.name("eod/A.US", {})
+    with spool.under_way(name) as first:
+        with spool.under_way(name) as second:
+            second(Reply(200, b"[2]"))
+        first(Reply(200, b"[1]"))
+    assert spool.take(name) == Reply(200, b"[1]")
+
+
+def test_the_folder_is_private_and_git_does_not_see_it(spool: Spool, folder: Path) -> None:
+    name = keep(spool, Reply(200, b"[]"))
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600
+    assert (folder / ".gitignore").read_text() == "*\n"
+
+
+@pytest.mark.parametrize("trouble", ["open to others", "a link", "a file", "no parent"])
+def test_a_folder_that_is_not_ours_is_refused(folder: Path, tmp_path: Path, trouble: str) -> None:
+    if trouble == "open to others":
+        folder.mkdir()
+        folder.chmod(0o755)
+    elif trouble == "a link":
+        (tmp_path / "elsewhere").mkdir(mode=0o700)
+        folder.symlink_to(tmp_path / "elsewhere")
+    elif trouble == "a file":
+        folder.write_text("")
+    else:
+        folder = tmp_path / "missing/spool"
+    with pytest.raises(Unusable, match="spool"):
+        Spool(str(folder), URL, 12)
