@@ -5,10 +5,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: health_check
-short_description: Check a project's settings, its database and its tables
+short_description: Check a project's settings, its database and its data
 description:
   - Reads C(.env) in the project's root as the application does, connects to the database that C(DB_URL)
-    names, and counts the rows of the tables in one read-only session.
+    names, and looks at the tables and the bars in one read-only session. Besides, it asks EODHD about the token,
+    pings the Redis that C(.env) names, and looks at the free space.
+  - Each finding is V(ok), V(warn) or V(fail); the worst decides, and only V(fail) makes the host unhealthy.
   - Nothing takes longer than the time-outs, whatever the server does. What is wrong is in the result, each
     problem with what to do about it; the module itself succeeds, and RV(healthy) says how it stands.
   - It continues in the Python of the project's venv, which proves that the venv works.
@@ -31,11 +33,12 @@ options:
     elements: raw
     default: [market_data, assets]
   timeout:
-    description: Seconds for the connection, all addresses of the host together.
+    description:
+      - Seconds for the connection, all addresses of the host together; for EODHD and for Redis each as many.
     type: float
     default: 3
   query_timeout:
-    description: Seconds for all counts together.
+    description: Seconds for all counts together, and as many for all questions about the bars.
     type: float
     default: 10
   count:
@@ -46,12 +49,105 @@ options:
     type: str
     choices: [exact, estimate, auto]
     default: auto
+  limits:
+    description: Where ok ends. A value of 0 switches the threshold off.
+    type: dict
+    default: {}
+    suboptions:
+      latency_warn:
+        description: Milliseconds of one question to PostgreSQL and its answer.
+        type: float
+        default: 250
+      stale_warn:
+        description: Finished sessions of its market that a symbol has no bar of, for a warning.
+        type: int
+        default: 3
+      stale_fail:
+        description: Finished sessions of its market that a symbol has no bar of, for a failure.
+        type: int
+        default: 10
+      stale_share:
+        description: Share of the symbols that may reach O(limits.stale_fail) with a warning alone.
+        type: float
+        default: 0.1
+      publish_hours:
+        description: Hours from the end of a session until its bar is expected.
+        type: float
+        default: 6
+      gap_days:
+        description: How far back gaps are looked for, in days; V(0) does not look.
+        type: int
+        default: 3650
+      gap_warn:
+        description: Sessions missing inside the ranges of all symbols together, for a warning.
+        type: int
+        default: 1
+      gap_fail:
+        description: Sessions missing inside the ranges of all symbols together, for a failure.
+        type: int
+        default: 0
+      coverage_warn:
+        description: Symbols active in C(assets) without any bar, for a warning.
+        type: int
+        default: 1
+      coverage_fail:
+        description: Symbols active in C(assets) without any bar, for a failure.
+        type: int
+        default: 0
+      set_aside_warn:
+        description: Bars that the backfill set aside and nobody resolved, for a warning.
+        type: int
+        default: 1
+      set_aside_fail:
+        description: Bars that the backfill set aside and nobody resolved, for a failure.
+        type: int
+        default: 0
+      quota_warn:
+        description: A warning where the EODHD account has fewer calls left today.
+        type: int
+        default: 10
+      disk_warn:
+        description: A warning where fewer MiB are free at O(root).
+        type: int
+        default: 2048
+      disk_fail:
+        description: A failure where fewer MiB are free at O(root).
+        type: int
+        default: 256
+  calendars:
+    description:
+      - The sessions of the exchanges, from the lookup P(health_calendars#lookup) on the controller.
+      - Without them, freshness and gaps are checked for currencies and crypto alone.
+    type: str
+  token:
+    description: Whether to ask EODHD about the token of C(.env), which takes one call at most.
+    type: bool
+    default: true
+  token_known:
+    description: RV(token) of an earlier check in the same run; then EODHD is not asked again.
+    type: dict
+  base_url:
+    description: EODHD's address.
+    type: str
+    default: https://eodhd.com/api
+  redis:
+    description: Whether to ping the Redis that C(REDIS_URL) or C(REDIS_HOST) in C(.env) names.
+    type: bool
+    default: true
+  metrics_path:
+    description:
+      - A file on the target to write the result to for Prometheus, mode 0644, replaced as a whole; for node_exporter
+        a C(.prom) file in the folder of its textfile collector.
+      - It is an output and no state, so RV(ignore:changed) does not tell of it. Check mode does not write it.
+    type: path
 requirements:
   - psycopg2
   - python-dotenv
+  - requests, where O(token) is asked about
+  - redis, where one is pinged
 attributes:
   check_mode:
-    description: It never changes anything, and does the same in check mode.
+    description: It does the same in check mode, but for O(metrics_path), which is not written.
     support: full
   diff_mode:
     description: There is nothing to compare.
@@ -95,6 +191,11 @@ report:
        market_data: 21 rows
        assets: 1 row
     ✅ System Healthy
+level:
+  description: That of the worst finding.
+  type: str
+  returned: success
+  sample: ok
 problems:
   description: What makes the host unhealthy, each with what to do.
   type: list
@@ -119,6 +220,20 @@ checks:
       description: What was found, and what to do about it.
       type: str
       sample: PostgreSQL 18.1 at localhost:5432
+    expects:
+      description: What the check expects.
+      type: str
+      sample: PostgreSQL answers within health_timeout, and soon
+token:
+  description: The finding about the token, with C(level) and C(message), for O(token_known); null without one.
+  type: dict
+  returned: success
+  sample: {level: ok, message: "EODHD accepts the token; 99,998 calls are left today"}
+measures:
+  description: The numbers that were found, as far as they were looked for.
+  type: dict
+  returned: success
+  sample: {stale_symbols: 0, uncovered_symbols: 0, gap_sessions: 0, bars_set_aside: 0, disk_free_mib: 51200}
 tables:
   description: Rows by table; null where they could not be counted. Tables that cannot be read are left out.
   type: dict
@@ -147,12 +262,14 @@ url:
   sample: postgresql://postgres:***@localhost:5432/data_nexus
 """
 
+import time
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils import reporting
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.database import connection, health
+from ansible.module_utils.database import connection
+from ansible.module_utils.health import calendars, checks, metrics, model, services
 from ansible.module_utils.project import interpreter
 
 
@@ -166,27 +283,46 @@ def main() -> None:
             "timeout": {"type": "float", "default": 3},
             "query_timeout": {"type": "float", "default": 10},
             "count": {"type": "str", "choices": ["exact", "estimate", "auto"], "default": "auto"},
+            "limits": {"type": "dict", "default": {}, "options": model.Limits.options()},
+            "calendars": {"type": "str"},
+            "token": {"type": "bool", "default": True, "no_log": False},
+            "token_known": {"type": "dict", "no_log": False},
+            "base_url": {"type": "str", "default": "https://eodhd.com/api"},
+            "redis": {"type": "bool", "default": True},
+            "metrics_path": {"type": "path"},
         },
         supports_check_mode=True,
     )
     options = module.params
 
     def work() -> dict[str, Any]:
+        result: dict[str, Any] = look()
+        if options["metrics_path"] and not module.check_mode:
+            metrics.write(options["metrics_path"], metrics.render(result, time.time()))
+        return result
+
+    def look() -> Any:
         root = Path(options["root"])
         obstacle = interpreter.enter(options["interpreter"] or str(root / "venv/bin/python"))
         if obstacle:
-            unhealthy: dict[str, Any] = health.result([health.Finding("environment", "fail", obstacle)])
-            return unhealthy
-        context = health.Context(
-            env=root / ".env",
-            tables=health.wanted(options["tables"]),
-            timeout=options["timeout"],
-            query_timeout=options["query_timeout"],
-            count=options["count"],
-            open_connection=connection.connect,
+            return checks.result([model.Finding("environment", "fail", obstacle)])
+        timeout, known = options["timeout"], options["token_known"]
+        return checks.examine(
+            model.Context(
+                env=root / ".env",
+                tables=model.wanted(options["tables"]),
+                timeout=timeout,
+                query_timeout=options["query_timeout"],
+                count=options["count"],
+                open_connection=connection.connect,
+                limits=model.Limits(**options["limits"]),
+                calendars=calendars.parse(options["calendars"]),
+                account=services.ask_account(options["base_url"], timeout) if options["token"] else None,
+                token=model.Finding("token", known["level"], known["message"]) if known else None,
+                ping=services.ping_redis(timeout) if options["redis"] else None,
+                free=services.free_space,
+            )
         )
-        examined: dict[str, Any] = health.examine(context)
-        return examined
 
     reporting.run(module, work)
 

@@ -21,6 +21,10 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "POSTGRES_DB": ("POSTGRES_DB",),
     "EODHD_API_TOKEN": ("EODHD_API_TOKEN", "EODHD_API_KEY"),
 }
+# Those that need not be there.
+OPTIONAL: Mapping[str, tuple[str, ...]] = {
+    name: (name,) for name in ("REDIS_URL", "REDIS_HOST", "REDIS_PORT", "REDIS_PASSWORD", "REDIS_DB")
+}
 # A server that trusts its hosts asks for no password.
 MAY_BE_EMPTY = frozenset({"POSTGRES_PASSWORD"})
 
@@ -29,7 +33,7 @@ _REWRITE = "write it anew with `ansible-playbook playbooks/reset.yml --tags dote
 
 @dataclass(frozen=True)
 class Settings:
-    """The values of ``.env`` by the names of ``NAMES``, and its lines that python-dotenv drops."""
+    """The values of ``.env`` by the names of ``NAMES`` and ``OPTIONAL``, and its lines that python-dotenv drops."""
 
     values: Mapping[str, str]
     dropped: tuple[int, ...]
@@ -76,7 +80,7 @@ def read(content: bytes, path: str) -> Settings:
     return Settings(
         {
             name: present.get(next((key for key in names if key in present), name), "")
-            for name, names in NAMES.items()
+            for name, names in {**NAMES, **OPTIONAL}.items()
             if name in MAY_BE_EMPTY or any(key in present for key in names)
         },
         dropped,

@@ -156,6 +156,18 @@ def plan(old: bytes | None, sections: Sequence[Section]) -> Plan:
     )
 
 
+def astray(text: str, sections: Sequence[Section]) -> list[str]:
+    """Return our keys that do not stand under the heading of their section in a file's text."""
+    home = {key: section.heading for section in sections for key in section.values}
+    headings = {f"# {section.heading}": section.heading for section in sections}
+    current, settled = None, set()
+    for statement in parse(text):
+        current = _heading(statement, headings) or current
+        if statement.key and home.get(statement.key) == current:
+            settled.add(statement.key)
+    return [key for key in home if key not in settled]
+
+
 def _notes(statements: Sequence[Statement]) -> tuple[str, ...]:
     undecodable = [s.line for s in statements if re.search("[\udc80-\udcff]", s.text)]
     invalid = [s.line for s in statements if not s.valid]

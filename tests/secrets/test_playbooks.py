@@ -22,7 +22,7 @@ from tests.secrets.conftest import Searched, full
 from tests.secrets.play import FIGURES, REPOSITORY, Host
 from tests.standin.process import StandIn
 
-COVERED = {"backfill", "reset", "restore", "sandbox"}
+COVERED = {"audit", "backfill", "reset", "restore", "sandbox"}
 # A playbook that is not run here, and why it cannot let a secret out.
 NOT_COVERED: dict[str, str] = {}
 SETTINGS = ("--tags", "dotenv,database,health")
@@ -267,6 +267,26 @@ def test_locked_root(reset: Searched) -> None:
         lock.write_text("")
     assert done.code != 0
     assert "ops on elsewhere/1" in done.said
+
+
+def test_audit_of_a_host_as_promised(reset: Searched) -> None:
+    """The evidence lies where every file is searched."""
+    folder = reset.host.temporary / "audit"
+    made = reset("reset", *SETTINGS, password="url")
+    assert made.code == 0, made.said[-3000:]
+    done = reset("audit", "--diff", password="url", audit_evidence_dir=str(folder))
+    assert done.code == 0, done.said[-3000:]
+    assert {path.name for path in folder.iterdir()} == {"audit.json", "junit.xml", "index.html"}
+    assert "Audit passed" in done.said
+
+
+def test_audit_of_a_host_where_every_value_is_another(reset: Searched, secrets: dict[str, str]) -> None:
+    folder = reset.host.temporary / "audit"
+    lines = [f"KEY_{name.upper()}={secret}-other" for name, secret in secrets.items()]
+    with dotenv(reset.host, "\n".join([*lines, f"stray {secrets['old']}", f"DB_URL={secrets['percent']}"])):
+        done = reset("audit", "--diff", password="quotes", audit_evidence_dir=str(folder))
+    assert done.code != 0
+    assert "missing or of another value: DB_URL" in done.said
 
 
 def test_sandbox_up_and_down(secrets: dict[str, str], tmp_path: Path) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import socket
-import sys
 import threading
 import time
 from contextlib import closing
@@ -12,26 +10,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
 
-import health_check
 import pytest
-from ansible.module_utils.database import connection, tables
+from ansible.module_utils.database import connection
 from ansible.module_utils.database.connection import Server
 from ansible.module_utils.project import managed
-from ansible.module_utils.testing import patch_module_args
 
 if TYPE_CHECKING:
     from tests.conftest import Database
+    from tests.integration.health.conftest import Host
 
 Check = Callable[..., dict[str, Any]]
-BARS = (
-    "INSERT INTO market_data"
-    " SELECT now() + i * interval '1 day', 'AAPL.US', 1, 1, 1, 1, 1, 1 FROM generate_series(1, 21) i"
-)
 
 
 @pytest.fixture
-def server(database: Database) -> Server:
-    return Server(database.host, database.port, database.user, database.password, database.name)
+def check(host: Host) -> Check:
+    """Runs the module on a healthy project; what a test breaks, it breaks before."""
+    return host.check
 
 
 def run(database: Database, *statements: str) -> None:
@@ -45,25 +39,6 @@ def run(database: Database, *statements: str) -> None:
 def write_env(root: Path, server: Server) -> None:
     sections = managed.sections(vars(server), {"EODHD_API_TOKEN": "demo"}, {}, {})
     (root / ".env").write_bytes(managed.plan(None, sections).content)
-
-
-@pytest.fixture
-def check(server: Server, database: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Check:
-    """Runs the module on a healthy project; what a test breaks, it breaks before."""
-    run(database, *(table.statement() for table in tables.TABLES), BARS,
-        "INSERT INTO assets (symbol) VALUES ('AAPL.US')")  # fmt: skip
-    write_env(tmp_path, server)
-
-    def call(**options: Any) -> dict[str, Any]:
-        arguments = {"root": str(tmp_path), "interpreter": sys.executable, **options}
-        with patch_module_args(arguments), pytest.raises(SystemExit):
-            health_check.main()
-        output = capsys.readouterr().out
-        assert server.password not in output
-        result: dict[str, Any] = json.loads(output)
-        return result
-
-    return call
 
 
 def only_problem(result: dict[str, Any]) -> str:

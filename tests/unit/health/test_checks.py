@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.database import health
 from ansible.module_utils.database.connection import Server
-from ansible.module_utils.database.health import Check, Context, Count, Finding, Wanted
+from ansible.module_utils.health import checks, counts, model, report
+from ansible.module_utils.health.model import Check, Context, Count, Finding, Wanted
 from ansible.module_utils.reporting import Problem
 
 
@@ -22,7 +22,7 @@ def context() -> Context:
 
 
 def test_the_report_reads_as_the_contract_says(context: Context) -> None:
-    assert health.report([Finding("tables", "ok", "x")], context, healthy=True) == (
+    assert report.report([Finding("tables", "ok", "x")], context, healthy=True) == (
         "📊 Infrastructure Health Check\n"
         "Database: postgresql://postgres:***@localhost:5432/data_nexus\n"
         "✅ Connection successful\n"
@@ -34,14 +34,14 @@ def test_the_report_reads_as_the_contract_says(context: Context) -> None:
 
 
 def test_warnings_stand_above_system_healthy(context: Context) -> None:
-    result = health.result([Finding("tables", "warn", "assets is empty.")], context)
+    result = checks.result([Finding("tables", "warn", "assets is empty.")], context)
     assert result["healthy"]
     assert result["problems"] == []
     assert result["report"].endswith("⚠️  assets is empty.\n✅ System Healthy")
 
 
 def test_a_failure_makes_the_host_unhealthy(context: Context) -> None:
-    result = health.result([Finding("tables", "fail", "No.")], context)
+    result = checks.result([Finding("tables", "fail", "No.")], context)
     assert not result["healthy"]
     assert result["problems"] == ["No."]
     assert result["report"].endswith("❌ No.\n❌ System Unhealthy")
@@ -74,15 +74,15 @@ def test_counts_read_well(count: Count, text: str) -> None:
     ],
 )
 def test_the_level_of_a_count(table: Wanted, count: Count, mode: str, level: str) -> None:
-    assert health.judge(table, count, mode, 10).level == level
+    assert counts.judge(table, count, mode, 10).level == level
 
 
 def test_an_empty_table_names_the_backfill() -> None:
-    assert "playbooks/backfill.yml" in health.judge(Wanted("t"), Count(0), "auto", 10).message
+    assert "playbooks/backfill.yml" in counts.judge(Wanted("t"), Count(0), "auto", 10).message
 
 
 def test_tables_are_names_or_names_with_a_floor() -> None:
-    assert health.wanted(["a", "s.b", {"name": "c", "min_rows": "7"}]) == [
+    assert model.wanted(["a", "s.b", {"name": "c", "min_rows": "7"}]) == [
         Wanted("a"),
         Wanted("s.b"),
         Wanted("c", 7),
@@ -93,17 +93,17 @@ def test_tables_are_names_or_names_with_a_floor() -> None:
                                    {"name": "a", "min_rows": "many"}, None])  # fmt: skip
 def test_an_entry_that_names_no_table_is_refused(entry: object) -> None:
     with pytest.raises(Problem, match="health_tables"):
-        health.wanted([entry])
+        model.wanted([entry])
 
 
 def test_a_check_that_needs_a_session_is_left_out_without_one(context: Context) -> None:
     def never(_: Context) -> Iterator[Finding]:
         raise AssertionError("it was asked without a session")
 
-    checks = [Check("a", lambda _: iter([Finding("a", "ok", "")])), Check("b", never, True)]
-    assert [check["check"] for check in health.examine(context, checks)["checks"]] == ["a"]
+    some = [Check("a", lambda _: iter([Finding("a", "ok", "")]), ""), Check("b", never, "", True)]
+    assert [check["check"] for check in checks.examine(context, some)["checks"]] == ["a"]
 
 
 def test_without_context_there_is_only_the_finding() -> None:
-    result = health.result([Finding("environment", "fail", "No venv.")])
+    result = checks.result([Finding("environment", "fail", "No venv.")])
     assert result["report"] == "📊 Infrastructure Health Check\n❌ No venv.\n❌ System Unhealthy"

@@ -1,0 +1,127 @@
+#!/usr/bin/python
+"""Write the evidence of an audit on the controller."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: audit_evidence
+short_description: Write the evidence of an audit
+description:
+  - Writes what all hosts of a run answered as C(audit.json), C(junit.xml) and C(index.html), a page that opens
+    without a network. It runs on the controller, in the Python of Ansible.
+options:
+  folder:
+    description: Where to write; made where it is missing.
+    type: path
+    required: true
+  templates:
+    description: Folder of the page's template and style.
+    type: path
+    required: true
+  hosts:
+    description:
+      - By host, what the module M(project_audit) returned. Where it failed or could not be run, what Ansible made
+        of that; the host stands in the evidence as such.
+    type: dict
+    required: true
+requirements:
+  - jinja2
+  - matplotlib
+attributes:
+  check_mode:
+    description: Judges without writing.
+    support: full
+  diff_mode:
+    description: There is nothing to compare.
+    support: none
+  idempotent:
+    description: The files tell the time at which they were written.
+    support: none
+author: [The project's maintainers]
+"""
+
+EXAMPLES = r"""
+- name: Write the evidence for all hosts
+  audit_evidence:
+    folder: reports/audit/20261123T041500Z
+    templates: "{{ role_path }}/templates"
+    hosts:
+      hub: "{{ hostvars.hub.audit }}"
+  delegate_to: localhost
+  run_once: true
+"""
+
+RETURN = r"""
+verdicts:
+  description: By host, V(pass), V(warn), V(fail), V(unreachable) or V(failed).
+  type: dict
+  returned: success
+  sample: {hub: pass}
+problems:
+  description: By host, what did not pass; empty where nothing is wrong.
+  type: dict
+  returned: success
+  sample: {hub: ""}
+files:
+  description: What was written; nothing in check mode.
+  type: list
+  elements: str
+  returned: success
+report:
+  description: The text for people.
+  type: str
+  returned: success
+"""
+
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils import reporting
+from ansible.module_utils.audit import evidence, model
+from ansible.module_utils.basic import AnsibleModule
+
+
+def work(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+    """Make the document, and unless in check mode write it."""
+    folder = Path(options["folder"])
+    found = evidence.document(options["hosts"], datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"))
+    try:
+        files = [] if check_mode else evidence.write(folder, Path(options["templates"]), found)
+    except OSError as error:
+        raise reporting.Problem(
+            f"The evidence cannot be written to {folder} ({error.strerror}). Set audit_evidence_dir"
+            " (group_vars/all/audit.yml) to a folder that you may write to."
+        ) from error
+    where = str(folder / "index.html") if files else "not written in check mode"
+    good = (model.PASS, model.WARN)
+    lines = [
+        f"   {model.MARKS[host['verdict']]} {host['name']}: {host['verdict']}" for host in found["hosts"]
+    ]
+    return {
+        "changed": bool(files),
+        "verdicts": {host["name"]: host["verdict"] for host in found["hosts"]},
+        "problems": {
+            host["name"]: "" if host["verdict"] in good else evidence.problems(host, where)
+            for host in found["hosts"]
+        },
+        "files": files,
+        "report": "\n".join(["📋 Audit of all hosts", *lines, f"   Evidence: {where}"]),
+    }
+
+
+def main() -> None:
+    """Glue."""
+    module = AnsibleModule(
+        argument_spec={
+            "folder": {"type": "path", "required": True},
+            "templates": {"type": "path", "required": True},
+            "hosts": {"type": "dict", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    reporting.run(module, lambda: work(module.params, module.check_mode))
+
+
+if __name__ == "__main__":
+    main()

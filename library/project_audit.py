@@ -1,0 +1,303 @@
+#!/usr/bin/python
+"""Audit a host: every promise of a reset, its health, and what its database holds."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: project_audit
+short_description: Audit what a reset leaves behind
+description:
+  - Looks at every promise of a reset, each with what is expected, what is found and a verdict. It only reads.
+  - What is wrong is in the result; the module itself succeeds, and RV(verdict) says how it stands. It works on a
+    host without an environment too, and says so.
+  - It continues in the Python of the project's venv, where there is one, and reads from the database what the
+    audit's page shows.
+options:
+  host:
+    description: Name of the host, for the waivers.
+    type: str
+    required: true
+  root:
+    description: Absolute path of the project root.
+    type: str
+    required: true
+  protected:
+    description: Paths inside O(root) that must be there.
+    type: list
+    elements: str
+    required: true
+  artifacts:
+    description: Names in O(root) that must be gone, C(venv) aside.
+    type: list
+    elements: str
+    required: true
+  packages:
+    description: Requirements that the environment must hold.
+    type: list
+    elements: str
+    required: true
+  python_minimum:
+    description: Least version of the environment's Python.
+    type: str
+    default: "3.9"
+  connection:
+    description: The database that C(.env) must name.
+    type: dict
+    required: true
+    suboptions:
+      host:
+        description: Name or address of the server, or the folder of its Unix socket.
+        type: str
+        required: true
+      port:
+        description: Port of the server.
+        type: int
+        default: 5432
+      user:
+        description: Name of the role.
+        type: str
+        required: true
+      password:
+        description: Password of the role; compared, never shown.
+        type: str
+        required: true
+      database:
+        description: Name of the database.
+        type: str
+        required: true
+  api_keys:
+    description: Keys of the services, by their names in C(.env).
+    type: dict
+  flags:
+    description: Flags of the environment, by their names in C(.env).
+    type: dict
+    default: {}
+  extra:
+    description: Further keys that the reset owns.
+    type: dict
+  holder:
+    description: The run that asks, as the lookup P(reset_holder#lookup) gives it.
+    type: dict
+    required: true
+  health:
+    description: The result of the module M(health_check) on this host.
+    type: dict
+    required: true
+  tables:
+    description: Tables whose rows must be known, as M(health_check) takes them.
+    type: list
+    elements: raw
+    required: true
+  waivers:
+    description:
+      - Problems that are put up with. Each names a C(check), a C(reason), the last day on which it counts as
+        C(expires), and where it is not for all, a C(host).
+      - One without reason or date is refused. One that has expired counts no more, and is named.
+    type: list
+    elements: dict
+    default: []
+  calendars:
+    description: The sessions of the exchanges, as the lookup P(health_calendars#lookup) gives them.
+    type: str
+  publish_hours:
+    description: Hours from the end of a session until its bar is expected.
+    type: float
+    default: 6
+  months:
+    description: How many months of bars the page shows.
+    type: int
+    default: 24
+  symbols:
+    description: How many symbols it shows one by one, those first that lack most.
+    type: int
+    default: 40
+  timeout:
+    description: Seconds for the connection.
+    type: float
+    default: 3
+  query_timeout:
+    description: Seconds for the questions to the database, about.
+    type: float
+    default: 30
+requirements:
+  - psycopg2, for what the page shows of the database
+attributes:
+  check_mode:
+    description: It never changes anything, and does the same in check mode.
+    support: full
+  diff_mode:
+    description: There is nothing to compare.
+    support: none
+  idempotent:
+    description: It never changes anything.
+    support: full
+author: [The project's maintainers]
+"""
+
+EXAMPLES = r"""
+- name: Audit the host
+  project_audit:
+    host: "{{ inventory_hostname }}"
+    root: /opt/mt5-crs
+    protected: [src, scripts, docs, .git]
+    artifacts: [bin, lib, lib64, include, pyvenv.cfg, venv]
+    packages: [pandas, redis]
+    connection:
+      host: localhost
+      port: 5432
+      user: postgres
+      password: "{{ vault_postgres_password }}"
+      database: data_nexus
+    api_keys:
+      EODHD_API_TOKEN: "{{ vault_eodhd_api_token }}"
+    holder: "{{ lookup('reset_holder') }}"
+    health: "{{ health }}"
+    tables: [market_data, assets]
+    waivers:
+      - check: package redis
+        reason: Built without it until the mirror has it again
+        expires: 2026-12-31
+  register: audit
+"""
+
+RETURN = r"""
+verdict:
+  description: V(fail) where a check failed or none was made, V(warn) where one warns, V(pass) otherwise.
+  type: str
+  returned: success
+  sample: pass
+checks:
+  description: Every check in order.
+  type: list
+  elements: dict
+  returned: success
+  contains:
+    name: {description: "The same in every run.", type: str}
+    group: {description: What it is about., type: str}
+    expected: {description: What was promised., type: str}
+    found: {description: What was found., type: str}
+    verdict: {description: "V(pass), V(warn), V(fail) or V(waived).", type: str}
+    advice: {description: "What to do, empty where nothing is.", type: str}
+    waiver: {description: "Why it is put up with, and until when.", type: str}
+failures:
+  description: Names of the checks that failed.
+  type: list
+  elements: str
+  returned: success
+counts:
+  description: Number of checks by verdict.
+  type: dict
+  returned: success
+  sample: {pass: 31, warn: 0, fail: 0, waived: 0}
+last_reset:
+  description: What the last reset that is kept moved, and the command that undoes it; null where there is none.
+  type: dict
+  returned: success
+data:
+  description:
+    - What the page shows of the database - C(coverage), C(ledger), and C(notes) on what could not be had. Null
+      where no Python with psycopg2 is there.
+  type: dict
+  returned: success
+report:
+  description: The text for people.
+  type: str
+  returned: success
+"""
+
+import os
+from datetime import datetime, timezone
+from typing import Any
+
+from ansible.module_utils import reporting
+from ansible.module_utils.audit import health, host, model, waivers
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.database.connection import Server
+from ansible.module_utils.database.options import CONNECTION
+from ansible.module_utils.health.model import wanted
+from ansible.module_utils.project import interpreter
+
+
+def examine(options: dict[str, Any]) -> dict[str, Any]:
+    """Look at everything, and apply the waivers."""
+    waived = waivers.parse(options["waivers"])
+    today = datetime.now(timezone.utc).date()
+    found = host.examine(options)
+    tables = [table.name for table in wanted(options["tables"])]
+    found.checks += health.checks(options["health"], tables)
+    checks = waivers.applied(found.checks, waived, options["host"], today)
+    return {
+        "changed": False,
+        "verdict": model.verdict(checks),
+        "checks": [check.as_dict() for check in checks],
+        "failures": [check.name for check in checks if check.verdict == model.FAIL],
+        "counts": model.counts(checks),
+        "last_reset": found.last_reset,
+        "data": database(options),
+        "report": model.report(checks),
+    }
+
+
+def database(options: dict[str, Any]) -> dict[str, Any] | None:
+    """What the page shows of the database; None in a Python that cannot ask it."""
+    import importlib.util
+
+    if not importlib.util.find_spec("psycopg2"):
+        return None
+    from ansible.module_utils.audit import coverage, data
+    from ansible.module_utils.health import calendars
+
+    now = datetime.now(timezone.utc)
+    return data.look(
+        Server(**options["connection"]),
+        coverage.by_suffix(calendars.parse(options["calendars"]), now, options["publish_hours"]),
+        now.date(),
+        options["months"],
+        options["symbols"],
+        options["timeout"],
+        options["query_timeout"],
+    )
+
+
+def main() -> None:
+    """Glue."""
+    names = {"type": "list", "elements": "str", "required": True}
+    text = {"type": "str", "required": True}
+    module = AnsibleModule(
+        argument_spec={
+            "host": text,
+            "root": text,
+            "protected": names,
+            "artifacts": names,
+            "packages": names,
+            "python_minimum": {"type": "str", "default": "3.9"},
+            "connection": {**CONNECTION, "required": True},
+            "api_keys": {"type": "dict", "no_log": True},
+            "flags": {"type": "dict", "default": {}, "no_log": False},
+            "extra": {"type": "dict", "no_log": True},
+            "holder": {"type": "dict", "required": True},
+            "health": {"type": "dict", "required": True},
+            "tables": {"type": "list", "elements": "raw", "required": True},
+            "waivers": {"type": "list", "elements": "dict", "default": []},
+            "calendars": {"type": "str"},
+            "publish_hours": {"type": "float", "default": 6},
+            "months": {"type": "int", "default": 24},
+            "symbols": {"type": "int", "default": 40},
+            "timeout": {"type": "float", "default": 3},
+            "query_timeout": {"type": "float", "default": 30},
+        },
+        supports_check_mode=True,
+    )
+    options = module.params
+
+    def work() -> dict[str, Any]:
+        # Nothing that an audit starts leaves compiled files behind.
+        os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+        interpreter.enter(f"{options['root']}/venv/bin/python")
+        return examine(options)
+
+    reporting.run(module, work)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""One host's audit: every look at it, whatever the one before found. Reading only."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Callable
+
+from ansible.module_utils.audit import files, runs
+from ansible.module_utils.audit.model import Check, judged
+from ansible.module_utils.database.connection import Server
+from ansible.module_utils.project import guards, machine, managed
+from ansible.module_utils.project.guards import DOTENV, STATE
+from ansible.module_utils.project.owner import Owner
+from ansible.module_utils.project.quarantine import Quarantine
+from ansible.module_utils.project.root import Directory
+from ansible.module_utils.project.venv import Runner
+from ansible.module_utils.reporting import Problem
+
+
+@dataclass
+class Audit:
+    """Gathers checks; a look that cannot be taken is a check that failed, not the end.
+
+    Attributes:
+        checks: in the order in which they were made.
+        last_reset: what it moved and how to undo it, where one is kept.
+    """
+
+    checks: list[Check] = field(default_factory=list)
+    last_reset: dict[str, Any] | None = None
+
+    def take(self, group: str, name: str, look: Callable[[], Iterable[Check]]) -> None:
+        """Take a look; ``group`` and ``name`` are those of the check that says why it could not be taken."""
+        try:
+            for check in look():
+                self.checks.append(check)
+        except Problem as problem:
+            self._failed(group, name, str(problem))
+        except (OSError, ValueError, KeyError) as error:
+            # Its text is the system's, of a path in the root, or of an unexpected file: none is shown.
+            self._failed(
+                group, name, f"cannot be read ({getattr(error, 'strerror', None) or type(error).__name__})"
+            )
+
+    def _failed(self, group: str, name: str, why: str) -> None:
+        self.checks.append(judged(group, name, "can be looked at", why, False, "Mend that, and audit again."))
+
+
+@contextlib.contextmanager
+def _quarantine(root: Directory) -> Iterator[Quarantine | None]:
+    guards.check_state(root)
+    quarantine = Quarantine.open(root, create=False)
+    if quarantine is None:
+        yield None
+        return
+    with quarantine:
+        yield quarantine
+
+
+def examine(params: dict[str, Any], run: Callable[[Directory], Runner] | None = None) -> Audit:
+    """Look at a root's files and runs.
+
+    Args:
+        params: see the module's documentation.
+        run: gives what runs the environment's programs; the owner of the root does by default.
+    """
+    audit = Audit()
+
+    def opened() -> Iterator[Check]:
+        with guards.open_root(params["root"], machine.facts(params["root"])) as root:
+            yield judged("Root", "project root", "a folder of its own", "opened", True, "")
+            _files(audit, root, params, run(root) if run else Owner(root).run)
+            audit.take("Runs", STATE, lambda: _runs(audit, root, params))
+
+    audit.take("Root", "project root", opened)
+    return audit
+
+
+def _files(audit: Audit, root: Directory, params: dict[str, Any], run: Runner) -> None:
+    def environment() -> Iterator[Check]:
+        return files.environment(root, params["packages"], params["python_minimum"], run)
+
+    def settings() -> Iterator[Check]:
+        return files.settings(root, _sections(params), Server(**params["connection"]).masked_url())
+
+    audit.take("Root", "artifacts", lambda: files.artifacts(root, params["artifacts"]))
+    audit.take("Root", "protected", lambda: files.protected(root, params["protected"]))
+    audit.take("Environment", "environment", environment)
+    audit.take("Settings", DOTENV, settings)
+
+
+def _runs(audit: Audit, root: Directory, params: dict[str, Any]) -> Iterator[Check]:
+    guards.check_state(root)
+    quarantine = Quarantine.open(root, create=False)
+    with quarantine or contextlib.nullcontext():
+        yield from runs.checks(quarantine, params["holder"])
+        audit.last_reset = runs.last_reset(quarantine)
+        before = runs.dotenv_before(quarantine)
+        if before is not None:
+            ours = [key for section in _sections(params) for key in section.values]
+            yield from files.foreign(root, *before, ours)
+
+
+def _sections(params: dict[str, Any]) -> list[managed.Section]:
+    return managed.sections(
+        params["connection"], params["api_keys"] or {}, params["flags"], params["extra"] or {}
+    )

@@ -1,0 +1,76 @@
+"""The audit as JUnit XML: a suite for each host, a case for each check."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from xml.etree import ElementTree as ET
+
+from ansible.module_utils.audit.model import FAIL, FAILED, UNREACHABLE, WAIVED, WARN
+
+# What XML 1.0 cannot hold, not even escaped.
+_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def text(document: Mapping[str, Any]) -> str:
+    """Return the file; ``document`` as ``audit.json`` holds it.
+
+    A check that failed is a failure, a waived one is skipped with its reason, and a warning passes with its words
+    as output. A host that gave no answer is a suite of one error, one where no check was run of one failure.
+    """
+    suites = [_suite(host, document["generated"]) for host in document["hosts"]]
+    root = ET.Element("testsuites", {"name": "audit", **_sum(suites)})
+    root.extend(suites)
+    ET.indent(root, " ")
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _suite(host: Mapping[str, Any], generated: str) -> ET.Element:
+    cases = [_case(host["name"], check) for check in host["checks"]]
+    if not cases:
+        case = _new(host["name"], "Audit", "answer")
+        kind = "error" if host["verdict"] in (UNREACHABLE, FAILED) else "failure"
+        ET.SubElement(case, kind, {"type": host["verdict"], "message": _plain(host["message"])})
+        cases = [case]
+    numbers = {
+        "tests": len(cases),
+        "failures": sum(1 for case in cases if case.find("failure") is not None),
+        "errors": sum(1 for case in cases if case.find("error") is not None),
+        "skipped": sum(1 for case in cases if case.find("skipped") is not None),
+    }
+    attributes = {name: str(number) for name, number in numbers.items()}
+    suite = ET.Element(
+        "testsuite",
+        {"name": _plain(host["name"]), "timestamp": generated.rstrip("Z"), "time": "0", **attributes},
+    )
+    suite.extend(cases)
+    return suite
+
+
+def _case(host: str, check: Mapping[str, Any]) -> ET.Element:
+    case = _new(host, check["group"], check["name"])
+    said = _plain(f"expected {check['expected']}; found {check['found']}")
+    more = _plain("\n".join(filter(None, (check["advice"], check["waiver"]))))
+    if check["verdict"] == FAIL:
+        ET.SubElement(case, "failure", {"type": FAIL, "message": said}).text = more
+    elif check["verdict"] == WAIVED:
+        ET.SubElement(case, "skipped", {"message": f"{_plain(check['waiver'])}; {said}"})
+    elif check["verdict"] == WARN:
+        ET.SubElement(case, "system-out").text = f"warning: {said}\n{more}"
+    return case
+
+
+def _new(host: str, group: str, name: str) -> ET.Element:
+    return ET.Element(
+        "testcase", {"classname": f"{_plain(host)}.{_plain(group)}", "name": _plain(name), "time": "0"}
+    )
+
+
+def _sum(suites: list[ET.Element]) -> dict[str, str]:
+    names = ("tests", "failures", "errors", "skipped")
+    return {name: str(sum(int(suite.get(name, "0")) for suite in suites)) for name in names}
+
+
+def _plain(value: str) -> str:
+    return _FORBIDDEN.sub("\ufffd", value)

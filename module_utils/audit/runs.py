@@ -1,0 +1,74 @@
+"""What the quarantine tells: is a run under way or cut off, what did the last reset move, how to undo it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+from ansible.module_utils.audit.model import Check, judged
+from ansible.module_utils.project import lock
+from ansible.module_utils.project.clean import described
+from ansible.module_utils.project.guards import DOTENV
+from ansible.module_utils.project.quarantine import KEPT, RUNS, Entry, Quarantine, Run
+
+_runs = partial(judged, "Runs")
+
+
+def checks(quarantine: Quarantine | None, holder: dict[str, Any]) -> Iterator[Check]:
+    """No run was cut off, and nobody holds the root.
+
+    Args:
+        quarantine: None where nothing was ever moved.
+        holder: the asking run, as the lookup ``reset_holder`` gives it.
+    """
+    runs = quarantine.runs() if quarantine else []
+    unfinished = ", ".join(run.name for run in runs if run.state == "open")
+    advice = "Run `ansible-playbook playbooks/reset.yml` again: it continues what was cut off."
+    yield _runs("unfinished runs", "none", unfinished or "none", not unfinished, advice)
+    keeper = lock.keeper(quarantine.state, holder) if quarantine else None
+    yield _runs(
+        "lock", "free", keeper or "free", keeper is None, "Wait for that run to end, and audit again."
+    )
+
+
+def last_reset(quarantine: Quarantine | None) -> dict[str, Any] | None:
+    """Return what the last reset moved and how to undo it; None where none is kept."""
+    runs = [run for run in (quarantine.runs() if quarantine else []) if run.kind == "reset" and run.entries]
+    if quarantine is None or not runs:
+        return None
+    run = runs[-1]
+    back = quarantine.kept(run)
+    return {
+        "run": run.name,
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(run.started)),
+        "state": run.state,
+        "entries": [_entry(entry) for entry in run.entries],
+        "undo": f"ansible-playbook playbooks/restore.yml -e restore_run={run.name}" if back else None,
+    }
+
+
+def _entry(entry: Entry) -> dict[str, str]:
+    if entry.before is None:
+        return {"name": entry.name, "what": "made", "kept": ""}
+    what = "replaced" if entry.after else "moved away"
+    return {"name": entry.name, "what": what, "kept": described(entry.before)}
+
+
+def dotenv_before(quarantine: Quarantine | None) -> tuple[bytes, str] | None:
+    """Return the ``.env`` that the last reset which replaced it has kept, and its path; None without one."""
+    for run in reversed(quarantine.runs() if quarantine else []):
+        content = _kept(quarantine, run) if run.kind == "reset" else None
+        if quarantine and content is not None:
+            return content, f"{quarantine.path(run)}/{KEPT}/{DOTENV}"
+    return None
+
+
+def _kept(quarantine: Quarantine | None, run: Run) -> bytes | None:
+    entry = run.entry(DOTENV)
+    if quarantine is None or entry is None or entry.before is None or entry.before.kind != "file":
+        return None
+    with quarantine.state.enter(RUNS) as runs, runs.enter(run.name) as folder, folder.enter(KEPT) as kept:
+        content: bytes | None = kept.read(DOTENV)
+        return content

@@ -1,0 +1,75 @@
+"""Waivers: a problem that is put up with, with a reason and to a date."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+
+from ansible.module_utils.audit.model import FAIL, WAIVED, WARN, Check, judged
+from ansible.module_utils.reporting import Problem
+
+VARIABLE = "audit_waivers (group_vars/all/audit.yml)"
+
+
+@dataclass(frozen=True)
+class Waiver:
+    """One entry of ``audit_waivers``; an empty ``host`` means every host. It counts up to ``expires``."""
+
+    check: str
+    reason: str
+    expires: date
+    host: str = ""
+
+    @property
+    def text(self) -> str:
+        """For people."""
+        return f"waived until {self.expires}: {self.reason}"
+
+
+def parse(entries: Sequence[object]) -> list[Waiver]:
+    """Return the waivers of ``audit_waivers``.
+
+    Raises:
+        Problem: one has no check, no reason or no date, or holds something else besides.
+    """
+    waivers = []
+    for number, entry in enumerate(entries, 1):
+        values = dict(entry) if isinstance(entry, Mapping) else {}
+        texts = {name: str(values.get(name) or "").strip() for name in ("check", "reason", "expires", "host")}
+        wrong = [name for name in ("check", "reason", "expires") if not texts[name]]
+        unknown = sorted(str(name) for name in set(values) - set(texts))
+        try:
+            expires = date.fromisoformat(texts["expires"][:10]) if texts["expires"] else date.min
+        except ValueError:
+            wrong.append("expires")
+        if wrong or unknown:
+            why = f"has no {' and no '.join(wrong)}" if wrong else f"holds {', '.join(unknown)}"
+            raise Problem(
+                f"Waiver {number} ({texts['check'] or 'of no check'}) {why}. A waiver is"
+                f" {{check: name, reason: text, expires: YYYY-MM-DD, host: name (optional)}}: {VARIABLE}."
+            )
+        waivers.append(Waiver(texts["check"], texts["reason"], expires, texts["host"]))
+    return waivers
+
+
+def applied(checks: Sequence[Check], waivers: Sequence[Waiver], host: str, today: date) -> list[Check]:
+    """Return the checks with the waivers for ``host`` in force, and one check on the waivers themselves."""
+    mine = [waiver for waiver in waivers if waiver.host in ("", host)]
+    valid = {waiver.check: waiver for waiver in mine if waiver.expires >= today}
+    result = [
+        replace(check, verdict=WAIVED, waiver=valid[check.name].text)
+        if check.verdict in (WARN, FAIL) and check.name in valid
+        else check
+        for check in checks
+    ]
+    names = {check.name for check in checks}
+    stale = [f"{w.check} expired on {w.expires} ({w.reason})" for w in mine if w.expires < today]
+    stale += [
+        f"{w.check} is no check of this host" for w in mine if w.expires >= today and w.check not in names
+    ]
+    if mine:
+        found = "; ".join(stale) or f"{len(valid)} in force"
+        advice = f"Renew it with a reason, or take it out of {VARIABLE}."
+        result.append(judged("Audit", "waivers", "each in force", found, not stale, advice, WARN))
+    return result

@@ -1,0 +1,199 @@
+"""What all checks of the bars share, and two short ones: bars set aside, and columns that would round.
+
+``market_data`` has the time first in its key and may have a billion rows. So a question is one statement that sums up
+on the server, and all of them together have ``health_query_timeout``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator, Sequence
+from datetime import date
+from typing import Any, Callable
+
+from ansible.module_utils.database.connection import driver, explain
+from ansible.module_utils.health.model import (
+    BACKFILL,
+    LOCK_TIMEOUT,
+    VARIABLES,
+    Context,
+    Finding,
+    Wanted,
+    limit,
+)
+from ansible.module_utils.reporting import Problem
+
+# So many symbols are named in one message.
+NAMED = 3
+PRICES = ("open", "high", "low", "close", "adjusted_close")
+# What the provider sends: crypto has 8 decimals, and prices of millions are seen.
+DECIMALS, WHOLE = 8, 7
+# Rows set aside that are looked at; more are "at least".
+MANY = 100_000
+
+
+def readable(context: Context, name: str) -> Wanted | None:
+    """Return the table of this name among those of ``health_tables`` that could be read."""
+    found = (table for table in context.tables if table.parts[-1] == name and table.name in context.counts)
+    return next(found, None)
+
+
+def filled(context: Context, name: str) -> Wanted | None:
+    """Return the table where it can be read and is not empty; an empty one is told by the check of tables alone."""
+    table = readable(context, name)
+    return table if table and context.counts[table.name].rows != 0 else None
+
+
+def ask(context: Context, table: Wanted, work: Callable[[Any], Any]) -> Any:
+    """Return what ``work`` reads from a cursor; None where the time is over.
+
+    Raises:
+        Problem: a column is missing, or a right.
+        Unreachable: the server fell silent or away.
+    """
+    if context.deadline is None:
+        context.deadline = time.monotonic() + context.query_timeout
+    deadline = context.deadline
+
+    def read() -> Any:
+        errors = driver().errors
+        if time.monotonic() >= deadline:
+            return None
+        try:
+            with context.session.cursor() as cursor:
+                limit(cursor, deadline)
+                return work(cursor)
+        except (errors.QueryCanceled, errors.LockNotAvailable):
+            return None
+        except (errors.UndefinedColumn, errors.UndefinedFunction, errors.DatatypeMismatch):
+            raise Problem(
+                f"{table.name} does not have the columns of the application."
+                " `ansible-playbook playbooks/reset.yml --tags database` names what does not fit."
+            ) from None
+        except driver().Error as error:
+            if context.session.closed or context.server is None:
+                raise
+            raise Problem(f"Table {table.name}: {explain(error, context.server)}") from None
+
+    return context.bounded(read, max(0.0, deadline - time.monotonic()) + LOCK_TIMEOUT)
+
+
+def too_slow(context: Context, check: str, what: str) -> Finding:
+    """Say that the time was over."""
+    return Finding(
+        check,
+        "warn",
+        f"{what} could not be told within {context.query_timeout:g} s. Raise health_query_timeout ({VARIABLES}).",
+    )
+
+
+def load(symbols: Sequence[str], count: int, first: date | None = None) -> str:
+    """Return the command that loads ``count`` symbols; more than are named here come from a file."""
+    some = json.dumps({"backfill_symbols": list(symbols)})
+    which = f"-e '{some}'" if count == len(symbols) <= NAMED else "-e backfill_symbols=FILE"
+    return f"{BACKFILL} {which}" + (f" -e backfill_from={first}" if first else "")
+
+
+def named(texts: Sequence[str], count: int) -> str:
+    """Return a list of which the first ones are shown."""
+    return ", ".join(texts[:NAMED]) + (", …" if count > min(len(texts), NAMED) else "")
+
+
+def plural(count: int, noun: str) -> str:
+    """Return a number with its noun."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def check_set_aside(context: Context) -> Iterator[Finding]:
+    """The backfill has set no bar aside that nobody has resolved."""
+    table = Wanted("backfill_set_aside")
+
+    def read(cursor: Any) -> Any:
+        cursor.execute(
+            "SELECT to_regclass('backfill_set_aside') IS NOT NULL"
+            " AND coalesce(has_table_privilege(to_regclass('backfill_set_aside'), 'SELECT'), false)"
+        )
+        if not cursor.fetchone()[0]:
+            return (0,)
+        cursor.execute(
+            "SELECT count(*), count(DISTINCT symbol), (array_agg(DISTINCT symbol))[1:%s],"
+            " mode() WITHIN GROUP (ORDER BY reason) FROM"
+            " (SELECT symbol, reason FROM backfill_set_aside WHERE resolved IS NULL LIMIT %s) AS row",
+            (NAMED, MANY),
+        )
+        return cursor.fetchone()
+
+    found = ask(context, table, read)
+    if found is None:
+        yield too_slow(context, "set_aside", "How many bars the backfill set aside")
+        return
+    rows = found[0]
+    context.measures["bars_set_aside"] = rows
+    level = context.limits.level("set_aside", rows)
+    if level == "ok":
+        text = "the backfill has set no bar aside" if not rows else f"{plural(rows, 'bar')} set aside"
+        yield Finding("set_aside", "ok", text)
+        return
+    _, symbols, examples, reason = found
+    least = "At least " if rows == MANY else ""
+    yield Finding(
+        "set_aside",
+        level,
+        f"{least}{plural(rows, 'bar')} of {plural(symbols, 'symbol')} ({named(examples, symbols)})"
+        f" {'was' if rows == 1 else 'were'} set aside, mostly: {reason}. See the rows of backfill_set_aside"
+        " whose resolved is null, mend the cause, and load again with"
+        f" `{BACKFILL} -e backfill_force=true`.",
+    )
+
+
+_TYPES = """
+SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute
+WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped
+"""
+
+
+def check_precision(context: Context) -> Iterator[Finding]:
+    """The columns hold every digit that the provider sends."""
+    table = readable(context, "market_data")
+    if table is None:
+        return
+
+    def read(cursor: Any) -> Any:
+        from psycopg2 import sql
+
+        cursor.execute(_TYPES, (sql.Identifier(*table.parts).as_string(cursor),))
+        return dict(cursor.fetchall())
+
+    types = ask(context, table, read)
+    if types is None:
+        yield too_slow(context, "precision", f"What the columns of {table.name} hold")
+        return
+    suffixes = None if context.groups is None else {group.suffix for group in context.groups}
+    yield judge_precision(table, types, suffixes)
+
+
+def judge_precision(table: Wanted, types: dict[str, str], suffixes: set[str] | None) -> Finding:
+    """Decide what the types of the columns mean for the markets that are there; None where those are unknown."""
+    narrow = {name: types[name] for name in PRICES if _narrow(types.get(name, ""))}
+    # Crypto alone is traded in fractions, and in numbers that an integer does not hold.
+    volume = types.get("volume", "")
+    if volume == "integer" or (volume == "bigint" and "CC" in (suffixes or ())):
+        narrow["volume"] = volume
+    if not narrow:
+        return Finding("precision", "ok", f"the columns of {table.name} hold every digit")
+    kinds = sorted(set(narrow.values()))
+    columns = "; ".join(f"{', '.join(n for n in narrow if narrow[n] == kind)}: {kind}" for kind in kinds)
+    alter = ", ".join(f"ALTER COLUMN {name} TYPE numeric" for name in narrow)
+    return Finding(
+        "precision",
+        "warn",
+        f"{table.name} is too narrow for what the provider sends, such as 8 decimals of crypto ({columns}). Bars that"
+        f" do not fit are set aside. Make room with: ALTER TABLE {table.name} {alter};",
+    )
+
+
+def _narrow(type_name: str) -> bool:
+    found = re.fullmatch(r"numeric\((\d+),(-?\d+)\)", type_name)
+    return found is not None and (int(found[2]) < DECIMALS or int(found[1]) - int(found[2]) < WHOLE)

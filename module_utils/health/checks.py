@@ -1,0 +1,88 @@
+"""Can one work with this host now: the list of checks, and what comes of them.
+
+A check looks at one thing and returns findings. ``fail`` makes the host unhealthy, ``warn`` does not. To add
+a check, write a function of the ``Context`` and put it into ``CHECKS``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.database.connection import Unreachable, explain
+from ansible.module_utils.health import bars, basics, counts, freshness, gaps, services
+from ansible.module_utils.health.model import LEVELS, Check, Context, Finding
+from ansible.module_utils.health.report import report
+from ansible.module_utils.reporting import Problem
+
+CHECKS: tuple[Check, ...] = (
+    Check("settings", basics.check_settings, ".env holds every required key, each line can be read"),
+    Check("disk", services.check_disk, "room at the root for an environment and what a reset keeps"),
+    Check("connection", basics.check_connection, "PostgreSQL answers within health_timeout, and soon"),
+    Check(
+        "tables", counts.check_tables, "every table of health_tables can be read and holds rows enough", True
+    ),
+    Check(
+        "freshness", freshness.check_freshness, "a bar of the last finished session for every symbol", True
+    ),
+    Check("coverage", freshness.check_coverage, "bars for every symbol that is active in assets", True),
+    Check("gaps", gaps.check_gaps, "no session missing inside the range of a symbol", True),
+    Check("set_aside", bars.check_set_aside, "no bar set aside by the backfill and unresolved", True),
+    Check("precision", bars.check_precision, "columns that hold every digit of the provider", True),
+    Check("token", services.check_token, "EODHD accepts the token, and calls are left today"),
+    Check("redis", services.check_redis, "the Redis that .env names answers"),
+)
+
+
+def examine(context: Context, checks: Sequence[Check] = CHECKS) -> dict[str, Any]:
+    """Run the checks and return the module's result; see its RETURN."""
+    findings: list[Finding] = []
+    try:
+        for check in checks:
+            if context.session is not None or not check.needs_session:
+                findings += _run(check, context)
+    finally:
+        if context.session is not None:
+            context.session.close()
+    return result(findings, context)
+
+
+def _run(check: Check, context: Context) -> list[Finding]:
+    """Run one check; what it cannot do becomes a finding, with the driver's text left behind."""
+    findings: list[Finding] = []
+    try:
+        for finding in check.run(context):
+            findings.append(finding)
+    except Problem as problem:
+        findings.append(Finding(check.name, "fail", str(problem)))
+    except Unreachable as error:
+        assert context.server is not None
+        findings.append(Finding(check.name, "fail", explain(error, context.server)))
+    return findings
+
+
+def result(findings: Sequence[Finding], context: Context | None = None) -> dict[str, Any]:
+    """Return the module's result for these findings; without a context nothing but them is known."""
+    context = context or Context(Path(), [], 0, 0, "auto", lambda: None)
+    level = max((finding.level for finding in findings), key=LEVELS.index, default="ok")
+    healthy = level != "fail"
+    expects = {check.name: check.expects for check in CHECKS}
+    return {
+        "changed": False,
+        "healthy": healthy,
+        "level": level,
+        "tables": {name: count.rows for name, count in context.counts.items()},
+        "estimated": [name for name, count in context.counts.items() if count.estimated],
+        "server_version": context.server_version,
+        "latency_ms": context.latency_ms,
+        "url": context.server.masked_url() if context.server else None,
+        "token": context.token and {"level": context.token.level, "message": context.token.message},
+        "measures": context.measures,
+        "checks": [
+            {"check": f.check, "level": f.level, "message": f.message, "expects": expects.get(f.check, "")}
+            for f in findings
+        ],
+        "problems": [finding.message for finding in findings if finding.level == "fail"],
+        "report": report(findings, context, healthy),
+    }

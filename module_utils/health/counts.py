@@ -1,0 +1,162 @@
+"""The tables: are they there, may they be read, and how many rows do they hold."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from ansible.module_utils.database.connection import driver, explain, meaning
+from ansible.module_utils.health.model import BACKFILL, Context, Count, Finding, Wanted, limit
+from ansible.module_utils.reporting import Problem
+
+
+def check_tables(context: Context) -> Iterator[Finding]:
+    """Every table is there, can be read, and holds rows enough."""
+    # The server keeps the time-outs; the second more is for one that falls silent.
+    findings: list[Finding] = context.bounded(lambda: list(_count_tables(context)), context.query_timeout + 1)
+    yield from findings
+
+
+def _count_tables(context: Context) -> Iterator[Finding]:
+    deadline = time.monotonic() + context.query_timeout
+    estimates: dict[str, int | None] = {}
+    counts: dict[str, Count] = {}
+    with context.session.cursor() as cursor:
+        for table in context.tables:
+            try:
+                limit(cursor, deadline)
+                estimates[table.name] = _estimate(cursor, table)
+            except Problem as problem:
+                yield Finding("tables", "fail", str(problem))
+            except driver().Error as error:
+                if context.session.closed:
+                    raise
+                yield Finding("tables", "fail", _table_problem(error, table, context, cursor))
+        # The smallest first, so that one that takes all the time does not leave the others without.
+        for table in sorted(context.tables, key=lambda table: estimates.get(table.name) or 0):
+            if table.name in estimates:
+                count = _count(cursor, table, estimates[table.name], context.count, deadline)
+                counts[table.name] = count
+    for table in context.tables:
+        if table.name in counts:
+            context.counts[table.name] = counts[table.name]
+            yield judge(table, counts[table.name], context.count, context.query_timeout)
+
+
+def judge(table: Wanted, count: Count, mode: str, query_timeout: float) -> Finding:
+    """Decide what a count means."""
+    if count.rows is None and mode != "estimate":
+        level = "fail" if mode == "exact" or table.min_rows else "warn"
+        message = (
+            f"{table.name} could not be counted within {query_timeout:g} s, and was never analysed. Raise"
+            f" health_query_timeout (group_vars/all/health.yml), or run ANALYZE {table.name} in the database."
+        )
+        if mode == "exact":
+            message = (
+                f"{table.name} could not be counted within {query_timeout:g} s. Raise health_query_timeout,"
+                " or set health_count to auto (group_vars/all/health.yml)."
+            )
+        return Finding("tables", level, message)
+    if count.rows is None:
+        return Finding(
+            "tables",
+            "fail" if table.min_rows else "warn",
+            f"{table.name} has no estimate, for it was never analysed. Run ANALYZE {table.name} in the"
+            " database, or set health_count to auto (group_vars/all/health.yml).",
+        )
+    if count.rows < table.min_rows:
+        return Finding(
+            "tables",
+            "fail",
+            f"{table.name} holds {count.text()}, but health_tables asks for {table.min_rows:,} at least."
+            f" Fill it with `{BACKFILL}`.",
+        )
+    if count.rows == 0:
+        return Finding("tables", "warn", f"{table.name} is empty. Fill it with `{BACKFILL}`.")
+    return Finding("tables", "ok", f"{table.name}: {count.text()}")
+
+
+# A partitioned table keeps its rows in children; those that were never analysed say -1, empty ones too.
+_ESTIMATE = """
+WITH RECURSIVE tree(oid) AS (
+  SELECT %s::oid UNION SELECT i.inhrelid FROM pg_inherits i JOIN tree ON i.inhparent = tree.oid
+)
+SELECT coalesce(sum(greatest(c.reltuples, 0)), 0)::bigint,
+       coalesce(bool_or(CASE WHEN c.reltuples < 0 THEN pg_relation_size(c.oid) > 0 END), false)
+FROM pg_class c JOIN tree USING (oid) WHERE c.relkind IN ('r', 'm')
+"""
+
+
+def _estimate(cursor: Any, table: Wanted) -> int | None:
+    """Return the planner's number of rows, 0 for an empty table, None where it was never analysed.
+
+    Raises:
+        Problem: the table is missing.
+        psycopg2.Error: it is locked, or may not be read.
+    """
+    from psycopg2 import sql
+
+    name = sql.Identifier(*table.parts)
+    cursor.execute("SELECT to_regclass(%s)::oid", (name.as_string(cursor),))
+    (oid,) = cursor.fetchone()
+    if oid is None:
+        raise Problem(
+            f"Table {table.name} is missing. Create it with `ansible-playbook playbooks/reset.yml --tags"
+            " database`, or take it out of health_tables (group_vars/all/health.yml)."
+        )
+    # Meets locks and missing rights, and knows an empty table at once.
+    cursor.execute(sql.SQL("SELECT EXISTS (SELECT FROM {})").format(name))
+    if not cursor.fetchone()[0]:
+        return 0
+    cursor.execute(_ESTIMATE, (oid,))
+    rows, unknown = cursor.fetchone()
+    return None if unknown or rows == 0 else int(rows)
+
+
+def _count(cursor: Any, table: Wanted, estimate: int | None, mode: str, deadline: float) -> Count:
+    """Return the rows of a table that can be read."""
+    from psycopg2 import errors, sql
+
+    if mode == "estimate":
+        return Count(estimate, estimated=bool(estimate))
+    try:
+        limit(cursor, deadline)
+        cursor.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(*table.parts)))
+        return Count(int(cursor.fetchone()[0]))
+    except (errors.QueryCanceled, errors.LockNotAvailable):
+        return Count(estimate if mode == "auto" else None, estimated=mode == "auto" and estimate is not None)
+
+
+def _table_problem(error: Exception, table: Wanted, context: Context, cursor: Any) -> str:
+    assert context.server is not None
+    kind = meaning(error)
+    if kind == "locked":
+        return (
+            f"Table {table.name} is locked by another session{_holders(cursor, table)}."
+            " Wait for it, or end it with pg_terminate_backend; pg_stat_activity shows what it does."
+        )
+    if kind == "rights":
+        return (
+            f"User {context.server.user} may not read table {table.name}. Let an administrator run:"
+            f' GRANT SELECT ON {table.name} TO "{context.server.user}";'
+        )
+    if kind == "slow":
+        return (
+            f"Table {table.name} gave no row within {context.query_timeout:g} s. Run VACUUM {table.name} in"
+            f" the database, or raise health_query_timeout (group_vars/all/health.yml)."
+        )
+    text: str = explain(error, context.server)
+    return f"Table {table.name}: {text}"
+
+
+def _holders(cursor: Any, table: Wanted) -> str:
+    from psycopg2 import sql
+
+    cursor.execute(
+        "SELECT string_agg(DISTINCT pid::text, ', ') FROM pg_locks"
+        " WHERE relation = to_regclass(%s) AND mode = 'AccessExclusiveLock' AND granted",
+        (sql.Identifier(*table.parts).as_string(cursor),),
+    )
+    (pids,) = cursor.fetchone()
+    return f" (pid {pids})" if pids else ""

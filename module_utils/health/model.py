@@ -1,0 +1,221 @@
+"""What a check is, what it says, and what all of them share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import date, datetime, timezone
+from pathlib import Path
+from typing import Any, Callable
+
+from ansible.module_utils.database.connection import Server, TimedOut, Unreachable, driver, meaning, within
+from ansible.module_utils.health.calendars import Calendars
+from ansible.module_utils.reporting import Problem
+
+BACKFILL = "ansible-playbook playbooks/backfill.yml"
+VARIABLES = "group_vars/all/health.yml"
+# From the best to the worst; the worst finding decides.
+LEVELS = ("ok", "warn", "fail")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check says; ``level`` is ok, warn or fail, and the message of the latter two says what to do."""
+
+    check: str
+    level: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A table that has to be there, and how many rows it has to hold at least."""
+
+    name: str
+    min_rows: int = 0
+
+    @property
+    def parts(self) -> list[str]:
+        """Schema and table, or the table alone."""
+        return self.name.split(".")
+
+
+@dataclass(frozen=True)
+class Count:
+    """Rows of a table; None where they could not be counted."""
+
+    rows: int | None
+    estimated: bool = False
+
+    def text(self) -> str:
+        """As it is printed."""
+        if self.rows is None:
+            return "not counted"
+        unit = "row" if self.rows == 1 else "rows"
+        return f"about {self.rows:,} {unit} (estimate)" if self.estimated else f"{self.rows:,} {unit}"
+
+
+@dataclass(frozen=True)
+class Group:
+    """Active symbols of one market with the same last bar; ``day`` is None where they have none."""
+
+    suffix: str
+    day: date | None
+    symbols: int
+    examples: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Where ok ends; each is the variable ``health_…`` of the same name, and 0 switches it off.
+
+    Attributes:
+        latency_warn: milliseconds of one question and its answer.
+        stale_warn, stale_fail: finished sessions of its market that a symbol has no bar of.
+        stale_share: share of the symbols that may be beyond ``stale_fail`` with a mere warning.
+        publish_hours: from the end of a session until its bar is expected.
+        gap_days: how far back gaps are looked for.
+        gap_warn, gap_fail: sessions missing in all symbols together.
+        coverage_warn, coverage_fail: active symbols without data.
+        set_aside_warn, set_aside_fail: bars set aside and not resolved.
+        quota_warn: calls that are left today.
+        disk_warn, disk_fail: MiB free at the root.
+    """
+
+    latency_warn: float = 250.0
+    stale_warn: int = 3
+    stale_fail: int = 10
+    stale_share: float = 0.1
+    publish_hours: float = 6.0
+    gap_days: int = 3650
+    gap_warn: int = 1
+    gap_fail: int = 0
+    coverage_warn: int = 1
+    coverage_fail: int = 0
+    set_aside_warn: int = 1
+    set_aside_fail: int = 0
+    quota_warn: int = 10
+    disk_warn: int = 2048
+    disk_fail: int = 256
+
+    @classmethod
+    def options(cls) -> dict[str, dict[str, Any]]:
+        """Return the thresholds as options of a module."""
+        return {f.name: {"type": type(f.default).__name__, "default": f.default} for f in fields(cls)}
+
+    def level(self, name: str, found: float) -> str:
+        """Return the level of an amount by the thresholds ``<name>_warn`` and ``<name>_fail``."""
+        for level in ("fail", "warn"):
+            limit = getattr(self, f"{name}_{level}", 0)
+            if limit and found >= limit:
+                return level
+        return "ok"
+
+
+@dataclass
+class Context:
+    """What the checks look at, and what the first ones find out for the later ones.
+
+    Attributes:
+        env: path of the project's ``.env``.
+        tables: what has to be there, in the order of the report.
+        timeout: seconds for the connection, and for each of the other services.
+        query_timeout: seconds for all counts together, and again for all questions about the bars.
+        count: ``exact``, ``estimate`` or ``auto``.
+        open_connection: ``connection.connect``.
+        limits: the thresholds.
+        calendars: the sessions of the markets.
+        now: the present, in UTC.
+        account: asks EODHD about a token; None where that is switched off.
+        token: what an earlier check of this run found about the token.
+        ping: asks the Redis of some settings; None where that is switched off.
+        free: MiB free at a path.
+        settings: the values of ``.env``.
+        deadline: of the monotonic clock, for all questions about the bars.
+        groups: the active symbols by market and last bar; None where they could not be read.
+        recent_since: the day since which ``groups`` were looked for, where that is not all.
+        measures: numbers for the metrics.
+    """
+
+    env: Path
+    tables: Sequence[Wanted]
+    timeout: float
+    query_timeout: float
+    count: str
+    open_connection: Callable[..., Any]
+    limits: Limits = field(default_factory=Limits)
+    calendars: Calendars = field(default_factory=Calendars)
+    now: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
+    account: Callable[[str], tuple[str, str, Any]] | None = None
+    token: Finding | None = None
+    ping: Callable[[Mapping[str, str]], str] | None = None
+    free: Callable[[Path], float] | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+    server: Server | None = None
+    session: Any = None
+    server_version: str | None = None
+    latency_ms: float | None = None
+    counts: dict[str, Count] = field(default_factory=dict)
+    deadline: float | None = None
+    groups: Sequence[Group] | None = None
+    recent_since: date | None = None
+    measures: dict[str, float] = field(default_factory=dict)
+
+    def bounded(self, work: Callable[[], Any], seconds: float) -> Any:
+        """Do something on the connection; where the server falls silent or away, there is no session any more."""
+        try:
+            return within(seconds, work)
+        except TimedOut:
+            # Not closed: that would wait for the statement that hangs. It ends with this process.
+            self.session = None
+            raise Unreachable("silent", "TimedOut") from None
+        except driver().Error as error:
+            self.session.close()
+            self.session = None
+            raise Unreachable(meaning(error), type(error).__name__) from None
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check by name, and in one line what it expects; one that ``needs_session`` is left out without one."""
+
+    name: str
+    run: Callable[[Context], Iterator[Finding]]
+    expects: str
+    needs_session: bool = False
+
+
+def wanted(entries: Sequence[object]) -> list[Wanted]:
+    """Return the tables of ``health_tables``: names, ``schema.table``, or ``{name, min_rows}``.
+
+    Raises:
+        Problem: an entry is none of these.
+    """
+    tables = []
+    for entry in entries:
+        values = entry if isinstance(entry, Mapping) else {"name": entry}
+        name, rows = values.get("name"), values.get("min_rows", 0)
+        parts = name.split(".") if isinstance(name, str) else []
+        try:
+            if not 1 <= len(parts) <= 2 or not all(parts) or set(values) - {"name", "min_rows"}:
+                raise ValueError
+            tables.append(Wanted(".".join(parts), int(str(rows))))
+        except ValueError:
+            raise Problem(
+                f"health_tables holds {entry!r}; expected table, schema.table, or"
+                f" {{name: table, min_rows: number}} ({VARIABLES})."
+            ) from None
+    return tables
+
+
+# Seconds to wait for another session's lock; readers wait only for those who alter or empty a table.
+LOCK_TIMEOUT = 1.0
+
+
+def limit(cursor: Any, deadline: float) -> None:
+    """Give the next statement what is left until ``deadline``, of the monotonic clock."""
+    left = max(1, round((deadline - time.monotonic()) * 1000))
+    lock = max(1, min(round(LOCK_TIMEOUT * 1000), left // 2))
+    cursor.execute("SELECT set_config('statement_timeout', %s, false), set_config('lock_timeout', %s, false)",
+                   (str(left), str(lock)))  # fmt: skip

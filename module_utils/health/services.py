@@ -1,0 +1,200 @@
+"""What stands around the database: the token, Redis, the disk."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Callable
+
+from ansible.module_utils.database.connection import TimedOut, within
+from ansible.module_utils.eodhd.plan import Quota, quota, today
+from ansible.module_utils.health.model import VARIABLES, Context, Finding
+from ansible.module_utils.reporting import Problem
+
+# The token that the provider publishes for trials; it has no account to ask about.
+PUBLIC_TOKEN = "demo"  # noqa: S105 - public
+_REDIS = ("REDIS_URL", "REDIS_HOST")
+
+
+def check_token(context: Context) -> Iterator[Finding]:
+    """EODHD accepts the token, and the account has calls left today."""
+    token = context.settings.get("EODHD_API_TOKEN")
+    if context.token is not None:
+        yield context.token
+    elif context.account is not None and token:
+        context.token = judge_token(*context.account(token), token, context)
+        yield context.token
+
+
+def judge_token(refusal: str, message: str, user: Any, token: str, context: Context) -> Finding:
+    """Decide what EODHD's answer about a token means.
+
+    Args:
+        refusal: "" for an answer, ``refused``, ``forbidden``, ``quota``, or ``silent`` where none came.
+        message: why there was none, in words that hold no secret.
+        user: the answer, of ``/user``.
+        token: what was asked about.
+        context: gets the calls left.
+    """
+    mend = (
+        "Set eodhd_api_token (vault_eodhd_api_token in the vault) to a valid one, and write .env anew with"
+        " `ansible-playbook playbooks/reset.yml --tags dotenv`."
+    )
+    if refusal == "forbidden" and token == PUBLIC_TOKEN:
+        return Finding("token", "ok", "the public token demo, which EODHD tells nothing about")
+    if refusal in ("refused", "forbidden"):
+        return Finding("token", "fail", f"EODHD refuses EODHD_API_TOKEN. {mend}")
+    if refusal == "quota":
+        user = {"dailyRateLimit": 0, "apiRequests": 0}
+    elif refusal:
+        return Finding(
+            "token",
+            "warn",
+            f"EODHD could not be asked about the token ({message}). Check eodhd_base_url (group_vars/all/eodhd.yml)"
+            f" and the way to the internet, or set health_token to false ({VARIABLES}).",
+        )
+    left: Quota = quota(user, today(context.now()))
+    if left.left is None:
+        return Finding("token", "ok", "EODHD accepts the token; what is left of its quota it does not say")
+    context.measures["quota_left"] = left.left
+    if left.left < context.limits.quota_warn:
+        return Finding(
+            "token",
+            "warn",
+            f"EODHD accepts the token, but the account has {left.left:,} calls left today. A backfill can go on"
+            " after 00:00 GMT; the threshold is health_quota_warn"
+            f" ({VARIABLES}).",
+        )
+    return Finding("token", "ok", f"EODHD accepts the token; {left.left:,} calls are left today")
+
+
+def ask_account(base_url: str, timeout: float) -> Callable[[str], tuple[str, str, Any]]:
+    """Return what asks EODHD about a token: one call, within ``timeout`` seconds altogether."""
+
+    def ask(token: str) -> tuple[str, str, Any]:
+        import threading
+
+        from ansible.module_utils.eodhd.budget import Budget, Unshared
+        from ansible.module_utils.eodhd.client import Client, Policy, Stop
+
+        stop = threading.Event()
+        policy = Policy(connect=timeout, read=timeout, total=timeout, tries=1, tries_limited=1)
+        client = Client(base_url, token, Budget(Unshared(), stop), stop, policy=policy)
+        try:
+            # The name resolution has no time-out of its own.
+            answer, user = within(timeout + 0.5, lambda: client.get("user", _account))
+        except Stop as refusal:
+            return refusal.kind, str(refusal), None
+        except TimedOut:
+            return "silent", f"no answer within {timeout:g} s", None
+        if answer.outcome is None:
+            return "", "", user
+        fault = answer.message.rpartition("the last met ")[2]
+        return ("forbidden" if answer.outcome == "forbidden" else "silent"), fault, None
+
+    return ask
+
+
+def _account(body: bytes) -> dict[str, Any]:
+    found = json.loads(body)
+    if not isinstance(found, dict):
+        raise ValueError
+    return found
+
+
+def check_redis(context: Context) -> Iterator[Finding]:
+    """The Redis that ``.env`` names answers."""
+    if context.ping is None or not any(context.settings.get(name) for name in _REDIS):
+        return
+    names = " and ".join(name for name in _REDIS if context.settings.get(name))
+    reason = context.ping(context.settings)
+    if reason:
+        yield Finding(
+            "redis",
+            "warn",
+            f"The Redis that {names} in {context.env} names {reason}. Start it, mend the line, or set"
+            f" health_redis to false ({VARIABLES}).",
+        )
+    else:
+        yield Finding("redis", "ok", "Redis answers")
+
+
+def ping_redis(timeout: float) -> Callable[[Mapping[str, str]], str]:
+    """Return what asks the Redis of some settings; it returns "" or what is wrong, without a secret."""
+
+    def ping(settings: Mapping[str, str]) -> str:
+        try:
+            import redis
+        except ImportError:
+            raise Problem(
+                "This Python has no redis. Keep redis in project_packages, and build the environment with"
+                " `ansible-playbook playbooks/reset.yml --tags venv`."
+            ) from None
+        options: dict[str, Any] = {
+            "socket_timeout": timeout,
+            "socket_connect_timeout": timeout,
+            "retry": None,
+            "protocol": 2,  # the later one is unknown to Redis before 6
+        }
+
+        def answer() -> bool:
+            if settings.get("REDIS_URL"):
+                client = redis.Redis.from_url(settings["REDIS_URL"], **options)
+            else:
+                client = redis.Redis(
+                    host=settings["REDIS_HOST"],
+                    port=int(settings.get("REDIS_PORT") or 6379),
+                    db=int(settings.get("REDIS_DB") or 0),
+                    password=settings.get("REDIS_PASSWORD") or None,
+                    **options,
+                )
+            with client:
+                return bool(client.ping())
+
+        try:
+            return "" if within(timeout, answer) else "does not answer as Redis does"
+        except ValueError:
+            return "has no usable address (REDIS_URL is redis://[:password@]host:port/db; port and db are numbers)"
+        except (redis.TimeoutError, TimedOut):
+            return f"does not answer within {timeout:g} s"
+        except (redis.AuthenticationError, redis.exceptions.NoPermissionError):
+            return "refuses the password"
+        except redis.ConnectionError:
+            return "cannot be reached"
+        except (redis.RedisError, OSError) as error:
+            return f"does not answer as Redis does ({type(error).__name__})"
+
+    return ping
+
+
+def check_disk(context: Context) -> Iterator[Finding]:
+    """There is room at the root for an environment and what a reset keeps."""
+    if context.free is None:
+        return
+    root = context.env.parent
+    try:
+        free = context.free(root)
+    except OSError as error:
+        yield Finding("disk", "fail", f"{root} cannot be looked at ({error.strerror}). Check project_root.")
+        return
+    context.measures["disk_free_mib"] = free
+    limits = context.limits
+    level = "fail" if free < limits.disk_fail else "warn" if free < limits.disk_warn else "ok"
+    if level == "ok":
+        yield Finding("disk", "ok", f"{free:,.0f} MiB are free at {root}")
+        return
+    bound = limits.disk_fail if level == "fail" else limits.disk_warn
+    yield Finding(
+        "disk",
+        level,
+        f"Only {free:,.0f} MiB are free at {root}, less than the {bound:,} of health_disk_{level}. Make room, for"
+        " example with project_quarantine_keep: 0 at the next reset, which keeps no former state.",
+    )
+
+
+def free_space(path: Path) -> float:
+    """Return the MiB that users other than root may still fill at a path."""
+    found = os.statvfs(path)
+    return found.f_bavail * found.f_frsize / (1 << 20)

@@ -1,0 +1,182 @@
+"""Four hosts on this machine, one of each kind, and the audit of them all."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import exchange_calendars
+import psycopg2
+import pytest
+import yaml
+from ansible.module_utils.eodhd.ledger import SCHEMA
+
+from tests.conftest import Server
+
+ROOT = Path(__file__).resolve().parents[3]
+TOKEN = "t0k~en/7f3a"  # noqa: S105 - invented
+
+
+@dataclass
+class Estate:
+    """Hosts with roots of their own, and one database."""
+
+    folder: Path
+    server: Server
+    database: str
+    values: dict[str, Any] = field(default_factory=dict)
+
+    def root(self, host: str) -> Path:
+        return self.folder / host
+
+    def play(self, playbook: str, *arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
+        given = self.folder / f"{uuid.uuid4().hex}.json"
+        given.write_text(json.dumps({**self.values, **more}))
+        own_index = {key: os.environ[key] for key in os.environ if key.startswith(("PIP_", "UV_", "SSL_"))}
+        done = subprocess.run(
+            [sys.executable, Path(sys.executable).parent / "ansible-playbook", f"playbooks/{playbook}.yml",
+             "-i", self.folder / "inventory/hosts.yml", "-e", f"@{given}", *arguments],
+            cwd=ROOT, env={**own_index, "PATH": os.environ["PATH"], "HOME": str(self.folder), "LC_ALL": "C.UTF-8"},
+            capture_output=True, text=True, timeout=100, check=False,
+        )  # fmt: skip
+        assert TOKEN not in done.stdout + done.stderr
+        assert self.server.password not in done.stdout + done.stderr
+        return done
+
+    def execute(self, *statements: str) -> None:
+        connection = psycopg2.connect(**vars(self.server), dbname=self.database)
+        with closing(connection), connection, connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+
+
+def inventory(folder: Path) -> None:
+    """``hub`` and ``gpu`` are reset, ``bare`` never was, ``away`` cannot be reached."""
+    here = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    hosts: dict[str, Any] = {
+        name: {**here, "project_root": str(folder / name)} for name in ("hub", "gpu", "bare")
+    }
+    hosts["away"] = {"ansible_host": "127.0.0.1", "ansible_port": 9, "project_root": str(folder / "away")}
+    (folder / "inventory").mkdir()
+    (folder / "inventory/group_vars").symlink_to(ROOT / "group_vars")
+    (folder / "inventory/hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": hosts}}))
+    for name in ("hub", "gpu", "bare"):
+        (folder / name / "src").mkdir(parents=True)
+        (folder / name / "lib").mkdir()
+        (folder / name / "lib64").symlink_to("lib")
+        (folder / name / ".env").write_text("AI_KEY=kept\nDB_URL=old\n")
+
+
+@pytest.fixture(scope="session")
+def estate(tmp_path_factory: pytest.TempPathFactory, postgres_server: Server) -> Estate:
+    """The hosts, reset where they are to be, with bars that have a gap and a symbol that is behind."""
+    folder = tmp_path_factory.mktemp("estate")
+    inventory(folder)
+    found = Estate(folder, postgres_server, f"audit_{uuid.uuid4().hex[:8]}")
+    found.values = {
+        "ansible_remote_tmp": str(folder / "tmp"),
+        "postgres_host": postgres_server.host,
+        "postgres_port": postgres_server.port,
+        "postgres_user": postgres_server.user,
+        "postgres_password": postgres_server.password,
+        "postgres_db": found.database,
+        "eodhd_api_token": TOKEN,
+        "project_protected": ["src"],
+        "project_packages": ["psycopg2-binary", "python-dotenv"],
+        "project_index_urls": [""],
+        "project_space_mb": 1,
+        "health_token": False,
+        "health_redis": False,
+        "health_stale_fail": 0,
+        "health_disk_warn": 0,
+        "health_disk_fail": 0,
+    }
+    done = found.play("reset", "--limit", "hub,gpu")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
+    bars(found)
+    return found
+
+
+def bars(estate: Estate) -> None:
+    """Two years of three markets; the sessions are asked of the library itself."""
+    today = date.today()
+    first = today - timedelta(days=800)
+    nyse = [
+        day.date()
+        for day in exchange_calendars.get_calendar("XNYS").sessions_in_range(str(first), str(today))
+    ]
+    every = [first + timedelta(days=n) for n in range((today - first).days)]
+    forex = [day for day in every if day.weekday() != 5 and (day.month, day.day) not in ((1, 1), (12, 25))]
+    series = {
+        "AAPL.US": nyse[:-1],
+        "MSFT.US": [day for day in nyse[:-1] if day != nyse[-9]],  # a gap
+        "VTI.US": nyse[:-31],  # behind
+        "IPO.US": nyse[-80:-1],
+        "EURUSD.FOREX": forex,
+        "BTC-USD.CC": every,
+    }
+    values = ",".join(f"('{day}+00', '{symbol}', 1)" for symbol, days in series.items() for day in days)
+    totals = json.dumps(
+        {"symbols": 6, "loaded": 6, "calls": 6, "inserted": 2500, "updated": 0, "unchanged": 0}
+    )
+    estate.execute(
+        f"INSERT INTO market_data (time, symbol, close) VALUES {values}",
+        "INSERT INTO assets (symbol) VALUES ('NONE.US'), " + ", ".join(f"('{symbol}')" for symbol in series),
+        SCHEMA,
+        "INSERT INTO backfill_run (mode, request, worker, state, started, finished, totals) VALUES"
+        f" ('history', '{{}}', 'w', 'done', now() - interval '1 hour', now(), '{totals}')",
+    )
+
+
+@dataclass
+class Audited:
+    """An audit that has run, with what it left."""
+
+    estate: Estate
+    folder: Path
+    done: subprocess.CompletedProcess[str]
+    before: dict[str, Any]
+    after: dict[str, Any]
+
+    @property
+    def document(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.folder / "audit.json").read_text())
+        return found
+
+    def host(self, name: str) -> dict[str, Any]:
+        (found,) = [host for host in self.document["hosts"] if host["name"] == name]
+        return dict(found)
+
+
+def picture(root: Path) -> dict[str, Any]:
+    """Everything of a root that a look at it must leave alone."""
+    paths = [root, *root.rglob("*")]
+    return {
+        str(path): (found.st_mode, found.st_size, found.st_mtime_ns, found.st_ino)
+        for path in paths
+        for found in [path.lstat()]
+    }
+
+
+@pytest.fixture(scope="session")
+def audited(estate: Estate) -> Iterator[Audited]:
+    """The audit of all four: hub as promised, gpu with a failing and a waived check."""
+    lib = estate.root("gpu") / "lib"
+    lib.mkdir()
+    (estate.root("gpu") / ".env").chmod(0o644)
+    waiver = {"check": "artifact lib", "reason": "a tool of the team lives there", "expires": "2099-12-31"}
+    folder = estate.folder / "evidence"
+    before = picture(estate.root("hub"))
+    done = estate.play("audit", audit_evidence_dir=str(folder), audit_waivers=[{**waiver, "host": "gpu"}])
+    yield Audited(estate, folder, done, before, picture(estate.root("hub")))
+    lib.rmdir()
+    (estate.root("gpu") / ".env").chmod(0o600)

@@ -1,0 +1,278 @@
+"""The checks of the data, each turned to its problem and back."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from ansible.module_utils.eodhd import ledger
+from ansible.module_utils.health import bars, freshness, gaps
+
+if TYPE_CHECKING:
+    from tests.integration.health.conftest import Host
+
+
+def drop(host: Host, *days: date, symbol: str = "AAPL.US") -> None:
+    host.run(
+        "DELETE FROM market_data WHERE symbol = %s AND time::date = ANY (%s)", values=(symbol, list(days))
+    )
+
+
+WIDE = "ALTER TABLE market_data ALTER COLUMN volume TYPE numeric"
+
+
+# --- freshness ---------------------------------------------------------------------------------------------
+
+
+def test_a_last_bar_that_has_aged_is_a_warning_and_then_a_failure(host: Host) -> None:
+    days = host.sessions()
+    assert host.finding("freshness") == ("ok", "1 symbol up to date.")
+    drop(host, *days[-2:])
+    assert host.finding("freshness")[0] == "ok"
+    drop(host, *days[-3:])
+    level, message = host.finding("freshness")
+    assert level == "warn"
+    assert message == (
+        f"1 of 1 symbol stale: AAPL.US (last bar {days[-4]}, 3 sessions behind {days[-1]}). Load with"
+        ' `ansible-playbook playbooks/backfill.yml -e \'{"backfill_symbols": ["AAPL.US"]}\''
+        f" -e backfill_from={days[-4]}`, or set assets.is_active to false where one is traded no more."
+    )
+    drop(host, *days[-10:])
+    level, message = host.finding("freshness")
+    assert level == "fail"
+    assert f"AAPL.US (last bar {days[-11]}, 10 sessions behind {days[-1]})" in message
+    host.load("AAPL.US", days[-10:])
+    assert host.finding("freshness")[0] == "ok"
+
+
+def test_a_symbol_that_is_no_longer_active_may_be_old(host: Host) -> None:
+    host.load("OLD.US", [date(2020, 1, 2), date(2020, 1, 3)])
+    host.run("UPDATE assets SET is_active = false WHERE symbol = 'OLD.US'")
+    assert host.finding("freshness") == ("ok", "1 symbol up to date.")
+
+
+def test_a_few_dead_symbols_of_many_are_a_warning(host: Host) -> None:
+    days = host.sessions(count=30)
+    for number in range(10):
+        host.load(f"S{number}.US", days[-1:])
+    host.load("DEAD.US", days[:1])
+    level, message = host.finding("freshness")
+    assert level == "warn"
+    assert message.startswith(f"1 of 12 symbols stale: DEAD.US (last bar {days[0]}, 29 sessions behind")
+    assert host.finding("freshness", limits={"stale_share": 0.01})[0] == "fail"
+
+
+def test_many_stale_symbols_are_one_line_with_the_worst_first(host: Host) -> None:
+    days = host.sessions(count=30)
+    for number in range(4):
+        host.load(f"S{number}.US", days[number : number + 1])
+    _, message = host.finding("freshness")
+    assert message.startswith("4 of 5 symbols stale: S0.US (")
+    assert "S2.US (" in message
+    assert "S3.US" not in message
+    assert "-e backfill_symbols=FILE" in message
+
+
+def test_each_market_has_its_own_last_session(host: Host) -> None:
+    host.run(WIDE)
+    for suffix in ("LSE", "FOREX", "CC"):
+        host.load(f"X.{suffix}", host.sessions(suffix))
+    assert host.finding("freshness") == ("ok", "4 symbols up to date.")
+
+
+def test_a_market_without_a_calendar_is_named(host: Host) -> None:
+    host.load("GSPC.INDX", [date(2020, 1, 2)])
+    assert host.finding("freshness") == (
+        "ok",
+        "1 symbol up to date. Not checked, for no calendar is known: INDX.",
+    )
+
+
+def test_without_calendars_there_is_one_warning(host: Host) -> None:
+    host.calendars = ""
+    level, message = [
+        (found["level"], found["message"])
+        for found in host.check()["checks"]
+        if found["check"] == "freshness"
+    ][0]
+    assert level == "warn"
+    assert message == (
+        "The sessions of exchanges are unknown: the controller sent no calendars of exchanges. Freshness and gaps"
+        " were checked for currencies and crypto alone."
+    )
+
+
+def test_of_a_large_table_the_recent_days_are_enough(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(freshness, "LARGE", 10)
+    assert host.finding("freshness")[0] == "ok"
+    host.load("OLD.US", [date(2020, 1, 2)])
+    host.load("NEW.US", host.sessions())
+    level, message = host.finding("freshness")
+    assert level == "fail"
+    assert message.startswith("1 of 3 symbols stale: OLD.US (no bar since ")
+
+
+# --- coverage ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("large", [10, 1_000_000])
+def test_an_active_symbol_without_bars(host: Host, monkeypatch: pytest.MonkeyPatch, large: int) -> None:
+    monkeypatch.setattr(freshness, "LARGE", large)
+    assert host.finding("coverage") == ("ok", "0 active symbols without bars")
+    host.run("INSERT INTO assets (symbol) VALUES ('BARE.US')")
+    found = [f for f in host.check()["checks"] if f["check"] == "coverage"]
+    assert [f["level"] for f in found] == ["warn"]
+    assert found[0]["message"] == (
+        "1 active symbol of assets without a bar: BARE.US. Load with `ansible-playbook playbooks/backfill.yml"
+        ' -e \'{"backfill_symbols": ["BARE.US"]}\'`, or set assets.is_active to false.'
+    )
+    assert host.check(limits={"coverage_fail": 1})["level"] == "fail"
+    host.run("UPDATE assets SET is_active = false WHERE symbol = 'BARE.US'")
+    assert host.finding("coverage")[0] == "ok"
+
+
+# --- gaps --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("large", [10, 1_000_000])
+def test_a_session_dropped_in_the_middle(host: Host, monkeypatch: pytest.MonkeyPatch, large: int) -> None:
+    monkeypatch.setattr(gaps, "LARGE", large)
+    days = host.sessions()
+    assert host.finding("gaps")[0] == "ok"
+    drop(host, days[10])
+    level, message = host.finding("gaps")
+    assert level == "warn"
+    assert message == (
+        f"1 session missing in 1 symbol: AAPL.US ({days[10]}). Load with `ansible-playbook playbooks/backfill.yml"
+        f' -e \'{{"backfill_symbols": ["AAPL.US"]}}\' -e backfill_from={days[10]} -e backfill_force=true`.'
+    )
+    assert host.finding("gaps", limits={"gap_fail": 1})[0] == "fail"
+    assert host.finding("gaps", limits={"gap_warn": 2})[0] == "ok"
+    host.load("AAPL.US", [days[10]])
+    assert host.finding("gaps")[0] == "ok"
+
+
+def test_a_bar_on_a_holiday_hides_no_gap(host: Host) -> None:
+    days = host.sessions()
+    holiday = next(day for day in (days[5] + timedelta(days=n) for n in range(1, 9)) if day not in days)
+    host.load("AAPL.US", [holiday])
+    assert host.finding("gaps")[0] == "ok"
+    drop(host, days[10])
+    assert host.finding("gaps")[1].startswith(f"1 session missing in 1 symbol: AAPL.US ({days[10]})")
+
+
+def test_currencies_miss_a_sunday_and_crypto_a_saturday(host: Host) -> None:
+    host.run(WIDE)
+    for suffix, weekday in (("FOREX", 6), ("CC", 5)):
+        days = host.sessions(suffix)
+        host.load(
+            f"X.{suffix}", [day for day in days if day.weekday() != weekday or day in days[:1] + days[-1:]]
+        )
+    _, message = host.finding("gaps")
+    assert " missing in 2 symbols: " in message
+
+
+def test_a_symbol_that_begins_later_misses_nothing_before(host: Host) -> None:
+    host.load("NEW.US", host.sessions()[-3:])
+    assert host.finding("gaps")[0] == "ok"
+
+
+def test_gaps_can_be_left_out(host: Host) -> None:
+    drop(host, host.sessions()[10])
+    assert "gaps" not in [found["check"] for found in host.check(limits={"gap_days": 0})["checks"]]
+
+
+def test_what_the_time_did_not_reach_is_said(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = bars.ask
+    steps: list[date] = []
+
+    def once(context: object, table: object, work: object) -> object:
+        answer = asked(context, table, work)
+        steps.append(answer.since)
+        return answer if len(steps) == 1 else None
+
+    monkeypatch.setattr(gaps, "LARGE", 10)
+    monkeypatch.setattr(gaps, "ask", once)
+    level, message = host.finding("gaps")
+    assert level == "warn"
+    assert message.startswith(f"Gaps were looked for back to {steps[0]} only, as far as 10 s reached. Raise")
+
+
+def test_a_question_over_its_time_is_a_warning(host: Host) -> None:
+    host.run(
+        "ALTER TABLE market_data RENAME TO bars",
+        "CREATE VIEW market_data AS SELECT b.* FROM bars b, LATERAL (SELECT pg_sleep(0.2), b.time) AS slow",
+    )
+    result = host.check(count="estimate", query_timeout=1)
+    assert result["healthy"]
+    assert (
+        "⚠️  How fresh the bars are could not be told within 1 s. Raise health_query_timeout"
+        " (group_vars/all/health.yml)." in result["report"]
+    )
+
+
+# --- one trouble, one line ---------------------------------------------------------------------------------
+
+
+def test_an_empty_table_makes_no_noise(host: Host) -> None:
+    host.run("TRUNCATE market_data")
+    assert host.finding("tables") == (
+        "warn",
+        "market_data is empty. Fill it with `ansible-playbook playbooks/backfill.yml`.",
+    )
+
+
+def test_a_table_that_is_not_the_applications(host: Host) -> None:
+    host.run("ALTER TABLE market_data RENAME COLUMN symbol TO ticker")
+    problems = set(host.check()["problems"])
+    assert problems == {
+        "market_data does not have the columns of the application. `ansible-playbook playbooks/reset.yml"
+        " --tags database` names what does not fit."
+    }
+
+
+# --- set aside, precision ----------------------------------------------------------------------------------
+
+
+def test_bars_set_aside_until_they_are_resolved(host: Host) -> None:
+    assert host.finding("set_aside") == ("ok", "the backfill has set no bar aside")
+    host.run(
+        ledger.SCHEMA,
+        "INSERT INTO backfill_set_aside (symbol, day, raw, reason, run) VALUES"
+        " ('AAPL.US', '2026-01-02', '{}', 'close is missing', 1),"
+        " ('MSFT.US', '2026-01-02', '{}', 'close is missing', 1)",
+    )
+    level, message = host.finding("set_aside")
+    assert level == "warn"
+    assert message == (
+        "2 bars of 2 symbols (AAPL.US, MSFT.US) were set aside, mostly: close is missing. See the rows of"
+        " backfill_set_aside whose resolved is null, mend the cause, and load again with"
+        " `ansible-playbook playbooks/backfill.yml -e backfill_force=true`."
+    )
+    assert host.finding("set_aside", limits={"set_aside_fail": 2})[0] == "fail"
+    host.run("UPDATE backfill_set_aside SET resolved = now()")
+    assert host.finding("set_aside")[0] == "ok"
+
+
+def test_columns_that_would_round(host: Host) -> None:
+    assert host.finding("precision") == ("ok", "the columns of market_data hold every digit")
+    host.run(
+        "ALTER TABLE market_data ALTER COLUMN close TYPE numeric(12,4), ALTER COLUMN open TYPE numeric(20,8)"
+    )
+    level, message = host.finding("precision")
+    assert level == "warn"
+    assert "(close: numeric(12,4))" in message
+    command = message.partition("Make room with: ")[2]
+    assert command == "ALTER TABLE market_data ALTER COLUMN close TYPE numeric;"
+    host.run(command)
+    assert host.finding("precision")[0] == "ok"
+
+
+def test_a_whole_volume_is_too_narrow_for_crypto_alone(host: Host) -> None:
+    host.load("BTC-USD.CC", host.sessions("CC"))
+    level, message = host.finding("precision")
+    assert level == "warn"
+    assert "(volume: bigint)" in message
+    host.run(message.partition("Make room with: ")[2])
+    assert host.finding("precision")[0] == "ok"

@@ -1,0 +1,114 @@
+"""The document of a run and its JUnit form."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+from ansible.module_utils.audit import evidence, junit
+
+from tests.unit.audit.answers import TEMPLATES, answers, check
+
+WHEN = "2026-11-23T04:20:00Z"
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    return evidence.document(answers(), WHEN)
+
+
+def test_every_host_appears_with_its_verdict(document: dict[str, Any]) -> None:
+    assert {host["name"]: host["verdict"] for host in document["hosts"]} == {
+        "hub": "fail", "inference": "pass", "gpu": "unreachable", "spare": "unreachable", "broken": "failed",
+        "empty": "fail", "silent": "failed",
+    }  # fmt: skip
+    assert document["totals"] == {
+        "hosts": 7, "pass": 1, "warn": 0, "fail": 2, "unreachable": 2, "failed": 2,
+    }  # fmt: skip
+
+
+def test_no_check_at_all_is_a_failure_that_says_so(document: dict[str, Any]) -> None:
+    (host,) = [host for host in document["hosts"] if host["name"] == "empty"]
+    assert host["message"] == "No check was run, which proves nothing."
+
+
+def test_host_that_failed_is_told_with_the_words_of_the_failure(document: dict[str, Any]) -> None:
+    (host,) = [host for host in document["hosts"] if host["name"] == "broken"]
+    assert evidence.problems(host, "page") == "Waiver 1 has no reason. | Evidence: page"
+
+
+def test_problems_name_what_failed_and_nothing_that_is_waived(document: dict[str, Any]) -> None:
+    told = evidence.problems(document["hosts"][0], "page")
+    assert told == "1 failed | artifact lib64: expected gone; found link to lib | Evidence: page"
+
+
+def test_a_database_of_several_hosts_stands_there_once(document: dict[str, Any]) -> None:
+    (database,) = document["databases"]
+    assert database["hosts"] == ["hub", "inference"]
+
+
+def test_a_database_is_shown_as_the_host_that_could_read_it_saw_it() -> None:
+    both = answers()
+    both["hub"]["data"] = {**both["hub"]["data"], "coverage": None, "notes": ["no time"]}
+    (database,) = evidence.document(both, WHEN)["databases"]
+    assert database["coverage"] is not None
+    assert (database["hosts"], database["notes"]) == (["hub", "inference"], [])
+
+
+def test_files_are_written_into_a_new_folder(document: dict[str, Any], tmp_path: Path) -> None:
+    written = evidence.write(tmp_path / "a/b", ROOT / TEMPLATES, document)
+    assert [Path(path).name for path in written] == ["audit.json", "junit.xml", "index.html"]
+    assert json.loads((tmp_path / "a/b/audit.json").read_text()) == document
+
+
+@pytest.fixture(scope="module")
+def suites(document: dict[str, Any]) -> ET.Element:
+    return ET.fromstring(junit.text(document))  # noqa: S314 - made here
+
+
+def test_junit_has_a_suite_for_each_host_and_a_case_for_each_check(suites: ET.Element) -> None:
+    assert [suite.get("name") for suite in suites] == list(answers())
+    hub = suites[0]
+    assert {name: hub.get(name) for name in ("tests", "failures", "errors", "skipped")} == {
+        "tests": "4", "failures": "1", "errors": "0", "skipped": "1",
+    }  # fmt: skip
+    assert [case.get("name") for case in hub] == [entry["name"] for entry in answers()["hub"]["checks"]]
+
+
+def test_junit_sums_up(suites: ET.Element) -> None:
+    for name in ("tests", "failures", "errors", "skipped"):
+        assert suites.get(name) == str(sum(int(suite.get(name, "")) for suite in suites))
+
+
+def test_junit_attributes_are_those_that_readers_need(suites: ET.Element) -> None:
+    for suite in suites:
+        assert suite.get("timestamp") == "2026-11-23T04:20:00"
+        for case in suite:
+            assert (case.get("classname") or "").startswith(f"{suite.get('name')}.")
+            assert case.get("time") == "0"
+            assert {child.tag for child in case} <= {"failure", "error", "skipped", "system-out"}
+
+
+def test_junit_tells_failure_waiver_warning_and_silence_apart(suites: ET.Element) -> None:
+    outcomes = {case.get("name"): [child.tag for child in case] for case in suites[0]}
+    assert outcomes == {
+        "artifact lib64": ["failure"], "package redis": ["skipped"], "rows assets": ["system-out"],
+        "artifact bin": [],
+    }  # fmt: skip
+    silent = {suite.get("name"): [child.tag for case in suite for child in case] for suite in suites[2:]}
+    assert silent == {
+        "gpu": ["error"], "spare": ["error"], "broken": ["error"], "empty": ["failure"], "silent": ["error"],
+    }  # fmt: skip
+
+
+def test_junit_bears_what_xml_cannot_hold() -> None:
+    odd = {
+        "h": {"verdict": "fail", "checks": [check("a\x00b", "fail", found='"<\x1b]&\ud800')], "data": None}
+    }
+    text = junit.text(evidence.document(odd, WHEN))
+    (case,) = ET.fromstring(text.encode()).iter("testcase")  # noqa: S314 - made here
+    assert case.get("name") == "a\ufffdb"
