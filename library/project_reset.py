@@ -183,8 +183,16 @@ RETURN = r"""
 run:
   description: The run that keeps what was moved or replaced, null where nothing was.
   type: str
-  returned: clean, venv and dotenv
+  returned: clean, venv, dotenv and verify
   sample: 20261123T041500Z
+kept:
+  description: How much that run keeps by now.
+  type: dict
+  returned: clean, venv, dotenv and verify
+  contains:
+    files: {description: Regular files., type: int}
+    bytes: {description: Their sizes summed., type: int}
+  sample: {files: 9, bytes: 642}
 moved:
   description: What was moved, or in check mode would be.
   type: list

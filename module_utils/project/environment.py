@@ -7,7 +7,7 @@ from typing import Any, Callable
 from ansible.module_utils.project import guards, venv
 from ansible.module_utils.project.guards import VENV
 from ansible.module_utils.project.owner import Owner, find_uv
-from ansible.module_utils.project.quarantine import BUILD
+from ansible.module_utils.project.quarantine import BUILD, Run, totals
 from ansible.module_utils.project.session import Session, opened
 
 
@@ -30,6 +30,7 @@ def work(params: dict[str, Any], check_mode: bool, warn: Callable[[str], None]) 
             "python": python["version"],
             "interpreter": f"{root.path}/{VENV}/bin/python",
             "run": None,
+            "kept": totals([]),
             "diff": _diff(root.path, wanted, python["version"], reasons),
         }
         if not reasons:
@@ -43,7 +44,8 @@ def work(params: dict[str, Any], check_mode: bool, warn: Callable[[str], None]) 
             for warning in built.warnings:
                 warn(warning)
             result.update(
-                run=run,
+                run=run.name,
+                kept=totals([run]),
                 tool=built.tool,
                 index=built.index,
                 python=built.version,
@@ -55,7 +57,7 @@ def work(params: dict[str, Any], check_mode: bool, warn: Callable[[str], None]) 
 
 def _build(
     session: Session, owner: Owner, wanted: venv.Wanted, python: dict[str, Any]
-) -> tuple[venv.Built, str]:
+) -> tuple[venv.Built, Run]:
     final = f"{session.root.path}/{VENV}"
     with session.changing() as quarantine:
         run = quarantine.begin("reset", session.holder)
@@ -70,7 +72,7 @@ def _build(
                 run = quarantine.displace(run, [VENV], put=folder)
             finally:
                 builds.remove(folder.path.rpartition("/")[2])
-    return built, run.name
+    return built, run
 
 
 def _diff(path: str, wanted: venv.Wanted, version: str, reasons: list[str]) -> dict[str, str]:
