@@ -28,9 +28,9 @@ sandbox-backfill: sandbox ## the backfill against a stand-in of the service on t
 sandbox-stop: ## stop the sandbox's PostgreSQL and remove .sandbox/
 	@test ! -d .sandbox || ansible-playbook playbooks/sandbox.yml -e sandbox_state=absent
 
-.PHONY: test lint unit integration safety faults molecule
-test: lint unit integration safety molecule ## everything; ends in one summary
-	@echo "make test: lint, unit, integration, safety and molecule passed"
+.PHONY: test lint unit integration safety faults molecule fleet
+test: lint unit integration safety molecule fleet ## everything; ends in one summary
+	@echo "make test: lint, unit, integration, safety and molecule passed; fleet $$(cat .cache/fleet.txt)"
 lint: setup-test ## ansible-lint (production), yamllint, ruff, mypy, module documentation
 	@tools/lint.sh
 unit: setup-test ## the pure logic, in seconds
@@ -43,6 +43,8 @@ faults: setup-test ## the same in full: every operation, plays killed as they ru
 	@FAULTS=full pytest tests/unit tests/faults tests/secrets
 molecule: setup-test ## the plays on a sandbox of their own
 	@molecule test
+fleet: setup-test ## hosts in containers with SSH, every fault at once; skipped where no container engine works
+	@tools/fleet.sh molecule test --scenario-name fleet
 
 .PHONY: bench reference lock clean
 bench: setup-bench ## measure against the rivals; writes docs/benchmarks.md

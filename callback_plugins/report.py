@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,7 +22,8 @@ description:
 author: [The project's maintainers]
 """
 
-SUMMED_UP = ("project_reset", "health_check")  # modules that say what became of a host
+GATE = "Begin no further batch where too many hosts have failed"  # the task of playbooks/reset.yml
+SUMMED_UP = ("reset.yml", "restore.yml")  # playbooks
 
 
 @dataclass
@@ -61,12 +63,12 @@ class Host:
 
     def verdict(self, plan: bool) -> str:
         """One phrase, with the pictograph that the reports use."""
+        if not self.task or (self.failure and self.task == GATE):
+            return "⏸️  not begun"
         if self.unreachable:
             return f"❌ unreachable at {self.task}"
         if self.failure:
             return f"❌ failed at {self.task}"
-        if not self.task:
-            return "⏸️  not begun"
         if plan:
             return "📝 planned: would change" if self.changed else "📝 planned: nothing to do"
         done = "changed" if self.changed else "nothing to do"
@@ -116,6 +118,10 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         self.hosts: dict[str, Host] = {}
         self.wanted = self.plan = False
 
+    def v2_playbook_on_start(self, playbook: Any) -> None:
+        """See whether it is one that a summary belongs to."""
+        self.wanted = os.path.basename(playbook._file_name) in SUMMED_UP
+
     def v2_playbook_on_play_start(self, play: Any) -> None:
         """Note every host of the play, also of batches that are still to come."""
         self.plan = bool(play.check_mode)
@@ -157,11 +163,10 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
 
     def _end(self, result: Any) -> Host:
         host = self.hosts.setdefault(result.host.get_name(), Host())
-        host.task = result.task.get_name().rpartition(" : ")[2]
+        host.task = result.task.get_name().rpartition(" : ")[2].partition(" - ")[0]
         if host.begun is not None:
             host.seconds += time.monotonic() - host.begun
             host.begun = None
-        self.wanted |= result.task.action in SUMMED_UP
         return host
 
     def _show(self, result: Any) -> None:
@@ -172,4 +177,5 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
 
 def _message(result: dict[str, Any]) -> str:
     message = result.get("msg") or "see above"
-    return " ".join(message if isinstance(message, list) else str(message).split())
+    text = " ".join(message if isinstance(message, list) else str(message).split())
+    return text.removeprefix("Task failed: ")

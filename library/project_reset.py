@@ -74,9 +74,29 @@ options:
     description:
       - Package indexes for V(venv), tried in order. The empty text is the index that the host is configured with.
       - One that does not answer, stalls, serves something else or lacks a package is passed over with a warning.
-      - Left out, the host's own alone.
+      - An absolute path is a folder of wheels on the host. Left out, the host's own index alone.
     type: list
     elements: str
+  wheels:
+    description:
+      - Whether the control node fetches the packages for the host and brings them, for V(venv).
+      - V(never) leaves it to the host. With V(auto) it does so where no index serves the host, with V(always) at once.
+      - Acted on by the action plugin of this name; a host that is the control node itself fetches for itself.
+    type: str
+    choices: [never, auto, always]
+    default: never
+  kit:
+    description: The wheels that the action plugin has brought.
+    type: dict
+    suboptions:
+      path:
+        description: The archive, on the host.
+        type: str
+        required: true
+      sha256:
+        description: Its digest.
+        type: str
+        required: true
   rebuild:
     description: Build even where nothing is wrong, for V(preflight) and V(venv).
     type: bool
@@ -226,6 +246,11 @@ interpreter:
   type: str
   returned: venv
   sample: /opt/mt5-crs/venv/bin/python
+wanting:
+  description: What wheels for this host have to fit; the action plugin fetches them.
+  type: dict
+  returned: venv, when it failed for want of packages
+  sample: {python: 3.11.2, implementation: cpython, machine: x86_64, libc: glibc 2.36}
 tool:
   description: What built the environment, V(uv) or V(pip).
   type: str
@@ -350,6 +375,8 @@ def main() -> None:
             "packages": names,
             # Its URLs may hold credentials.
             "index_urls": {**names, "no_log": True},
+            "wheels": {"type": "str", "choices": ["never", "auto", "always"], "default": "never"},
+            "kit": {"type": "dict", "options": {"path": text, "sha256": text}},
             "rebuild": {"type": "bool", "default": False},
             "space_mb": {"type": "int", "default": 1024},
             "allow_in_use": {"type": "bool", "default": False},
