@@ -104,7 +104,8 @@ class Fleet:
             "ansible_ssh_private_key_file": str(self.folder / "key"), "ansible_ssh_args": options,
             "ansible_timeout": 5, "ansible_control_path_dir": str(self.folder / "cp"), "project_root": ROOT,
             "postgres_host": self.addresses[self.hosts[0]], "postgres_password": PASSWORD,
-            "eodhd_api_token": "demo", "project_packages": PACKAGES, "project_wheels": "always", "project_space_mb": 1,
+            "eodhd_api_token": "demo", "project_packages": PACKAGES, "project_index_urls": [""],
+            "project_wheels": "always", "project_space_mb": 1,
         }  # fmt: skip
         hosts = {
             host: {**everybody, "ansible_host": address, **variables.get(host, {})}
