@@ -47,9 +47,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             return {"failed": True, "msg": f"{known}{problem}"}
         folder = self._make_tmp_path()  # private, and removed by Ansible when the task ends
         path = self._connection._shell.join_path(folder, "wheels.tar")
-        self._transfer_file(kit["path"], path)
+        self._transfer_file(kit, path)
         self._fixup_perms2([folder, path])
         built: dict[str, Any] = self._execute_module(
-            module_args={**arguments, "kit": {"path": path, "sha256": kit["sha256"]}}, task_vars=task_vars
+            module_args={**arguments, "kit": path}, task_vars=task_vars
         )
         return built

@@ -86,17 +86,8 @@ options:
     choices: [never, auto, always]
     default: never
   kit:
-    description: The wheels that the action plugin has brought.
-    type: dict
-    suboptions:
-      path:
-        description: The archive, on the host.
-        type: str
-        required: true
-      sha256:
-        description: Its digest.
-        type: str
-        required: true
+    description: The archive of wheels, on the host, that the action plugin has brought.
+    type: path
   rebuild:
     description: Build even where nothing is wrong, for V(preflight) and V(venv).
     type: bool
@@ -376,7 +367,7 @@ def main() -> None:
             # Its URLs may hold credentials.
             "index_urls": {**names, "no_log": True},
             "wheels": {"type": "str", "choices": ["never", "auto", "always"], "default": "never"},
-            "kit": {"type": "dict", "options": {"path": text, "sha256": text}},
+            "kit": {"type": "path"},
             "rebuild": {"type": "bool", "default": False},
             "space_mb": {"type": "int", "default": 1024},
             "allow_in_use": {"type": "bool", "default": False},

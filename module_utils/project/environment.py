@@ -66,7 +66,7 @@ def work(params: dict[str, Any], check_mode: bool, warn: Callable[[str], None]) 
 
 
 def _build(
-    session: Session, owner: Owner, wanted: venv.Wanted, python: dict[str, Any], kit: dict[str, Any] | None
+    session: Session, owner: Owner, wanted: venv.Wanted, python: dict[str, Any], kit: str | None
 ) -> tuple[venv.Built, Run]:
     final = f"{session.root.path}/{VENV}"
     with session.changing() as quarantine:
@@ -93,7 +93,7 @@ def _build(
     return built, run
 
 
-def _take(kit: dict[str, Any], folder: Directory) -> str:
+def _take(kit: str, folder: Directory) -> str:
     """Unpack the control node's wheels beside the build, which removes them with it."""
     from ansible.module_utils.project import wheels
 

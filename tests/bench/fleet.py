@@ -99,7 +99,7 @@ def kit(folder: str) -> Path:
     from ansible.module_utils.project import wheels as kits
 
     target = kits.Target("3.11.2", "cpython", os.uname().machine, "glibc 2.36")
-    return Path(kits.kit(target, PACKAGES, [""], folder)["path"])
+    return Path(kits.kit(target, PACKAGES, [""], folder))
 
 
 def wheels(fleet: Any) -> dict[str, float]:
