@@ -22,6 +22,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     _supports_async = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Run the stage, and once more where it was wanting wheels."""
         super().run(tmp, task_vars)
         arguments = dict(self._task.args)
         if self._connection.transport == "local":

@@ -21,7 +21,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
 SIZES = (1, 4, 8)
-ROUNDS = 3
+ROUNDS = 2
 CALLS = 10
 PACKAGES = ["pandas", "sqlalchemy", "psycopg2-binary", "requests", "redis", "python-dotenv"]
 PORT = 18080
@@ -91,7 +91,7 @@ def ping(fleet: Any, inventory: Path) -> float:
         return play(inventory, str(path))
 
     calls(1)
-    return statistics.median((calls(CALLS + 1) - calls(1)) / CALLS for _ in range(ROUNDS))
+    return statistics.fmean((calls(CALLS + 1) - calls(1)) / CALLS for _ in range(ROUNDS))
 
 
 def kit(folder: str) -> Path:
@@ -160,7 +160,7 @@ def wheels(fleet: Any) -> dict[str, float]:
                     list(pool.map(way, addresses))
                 found.setdefault(name, []).append(time.perf_counter() - begun)
         server.shutdown()
-    return {name: statistics.median(seconds) for name, seconds in found.items()}
+    return {name: statistics.fmean(seconds) for name, seconds in found.items()}
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
@@ -178,7 +178,7 @@ def section(
 ) -> str:
     """The figures as Markdown."""
     first, again = (
-        {size: statistics.median(seconds) for size, seconds in all_.items()} for all_ in (cold, warm)
+        {size: statistics.fmean(seconds) for size, seconds in all_.items()} for all_ in (cold, warm)
     )
     rows = "".join(
         f"| {size} | {first[size]:.1f} s | {first[size] / first[1]:.2f} | {again[size]:.1f} s"
@@ -189,13 +189,13 @@ def section(
     return (
         "## Fleet\n\n"
         "Hosts in containers on this machine, which do their own work on the same cores; over SSH with pipelining,\n"
-        f"the wheels from the control node, whose cache is warm; medians of {ROUNDS}. The first host goes alone.\n\n"
+        f"the wheels from the control node, whose cache is warm; means of {ROUNDS}. The first host goes alone.\n\n"
         "| Hosts | cold reset | times one host | second reset | times one host | one more module call, all hosts |"
         " for each host |\n|---|---|---|---|---|---|---|\n"
         f"{rows}\n"
         "Aims: 8 hosts at most 3 times one host; a module call at most 0.6 s a host.\n\n"
         "### Wheels\n\n"
-        f"Until the packages are installed on all hosts, out of one kit; medians of {ROUNDS}.\n\n"
+        f"Until the packages are installed on all hosts, out of one kit; means of {ROUNDS}.\n\n"
         f"| | 1 host | 8 hosts |\n|---|---|---|\n{sent}"
     )
 
