@@ -55,5 +55,6 @@ lock: setup ## refresh the locks of requirements/ from pyproject.toml
 	@for group in controller test bench; do uv pip compile --quiet --upgrade --universal --python-version 3.11 \
 	  --generate-hashes --no-header --no-emit-index-url --group $$group -o requirements/$$group.txt; done
 clean: sandbox-stop ## leave nothing behind
+	@test ! -e .cache/fleet.txt || tools/fleet.sh python -m tests.fleet forget
 	@rm -rf .venv .sandbox .sandbox-* .cache reports .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

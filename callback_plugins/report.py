@@ -80,7 +80,9 @@ def summary(hosts: dict[str, Host], plan: bool) -> str:
     width = max(map(len, hosts))
     lines = [f"📋 {len(hosts)} hosts"]
     for name, host in hosts.items():
-        line = f"   {name:{width}}  {host.verdict(plan)}, {host.seconds:.1f} s"
+        line = f"   {name:{width}}  {host.verdict(plan)}"
+        if host.seconds:
+            line += f", {host.seconds:.1f} s"
         if host.run:
             moved = f"{host.files} {'file' if host.files == 1 else 'files'}, {_size(host.bytes)}"
             line += f"; moved {moved}; undo: --limit {name} -e restore_run={host.run}"
