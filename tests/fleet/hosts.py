@@ -97,12 +97,12 @@ class Fleet:
         """An inventory of the hosts, with settings for single ones; its path."""
         options = (
             f"-o ControlMaster=auto -o ControlPersist=20s -o UserKnownHostsFile={self.folder}/known_hosts"
-            " -o ServerAliveInterval=2 -o ServerAliveCountMax=4"
+            " -o ServerAliveInterval=2 -o ServerAliveCountMax=3"
         )
         everybody = {
             "ansible_user": "trader", "ansible_python_interpreter": "/usr/bin/python3",
             "ansible_ssh_private_key_file": str(self.folder / "key"), "ansible_ssh_args": options,
-            "ansible_timeout": 5, "ansible_control_path_dir": str(self.folder / "cp"), "project_root": ROOT,
+            "ansible_timeout": 4, "ansible_control_path_dir": str(self.folder / "cp"), "project_root": ROOT,
             "postgres_host": self.addresses[self.hosts[0]], "postgres_password": PASSWORD,
             "eodhd_api_token": "demo", "project_packages": PACKAGES, "project_index_urls": [""],
             "project_wheels": "always", "project_space_mb": 1,
@@ -118,6 +118,11 @@ class Fleet:
         groups = {"fleet": {"hosts": hosts}, "database": {"hosts": {self.hosts[0]: {}}}}
         path.write_text(json.dumps({"all": {"children": groups}}, indent=1))
         return path
+
+    def all_files(self) -> dict[str, dict[str, str]]:
+        """What ``files`` says, by host."""
+        with ThreadPoolExecutor(4) as pool:
+            return dict(zip(self.hosts, pool.map(self.files, self.hosts)))
 
     def files(self, host: str) -> dict[str, str]:
         """Digest (or link target) of everything in the project's root but the environment and the tools."""

@@ -86,7 +86,7 @@ class Play:
 
 def run(fleet: Fleet) -> dict[str, Any]:
     """The whole trial on a fleet that is up."""
-    before = {host: fleet.files(host) for host in HOSTS}
+    before = fleet.all_files()
     faulty, mended = fleet.inventory(SETTINGS, "faulty.json"), fleet.inventory({}, "mended.json")
     with Play(mended, "--limit", "hub") as play:
         alone = play.end()
@@ -98,11 +98,11 @@ def run(fleet: Fleet) -> dict[str, Any]:
         hurt = play.end()
     for fault in CUT_OFF.values():
         fault.mend(fleet)
-    hurt["files"] = {host: fleet.files(host) for host in HOSTS}
+    hurt["files"] = fleet.all_files()
     fleet.make_room("full")
     with Play(mended) as play:
         healed = play.end()
-    healed["files"] = {host: fleet.files(host) for host in HOSTS}
+    healed["files"] = fleet.all_files()
     secrets = [PASSWORD, SETTINGS["wrong"]["postgres_password"]]
     return {"secrets": secrets, "before": before, "alone": alone, "hurt": hurt, "healed": healed}
 
@@ -116,4 +116,6 @@ def _building(fleet: Fleet, host: str) -> bool:
 def main(subject: Fleet) -> None:
     """Run the trial and leave what happened in ``TRIAL``."""
     subject.find()
-    TRIAL.write_text(json.dumps(run(subject)))
+    found = run(subject)
+    TRIAL.write_text(json.dumps(found))
+    print("; ".join(f"{name}: {found[name]['seconds']} s" for name in ("alone", "hurt", "healed")))
