@@ -34,7 +34,6 @@ PROGRAMS = (
 PART = "is part of make test, or takes longer than all of it"
 NOT_RUN = {
     r"make (test|lint|unit|integration|safety|faults|fleet|molecule|bench|lock|reference|setup)": PART,
-    r"molecule test.*": PART,
     r"pytest tests/(secrets|faults)": PART,
     r"make clean": "would take the environment away that runs this",
     r"pre-commit install": "pre-commit is the contributor's own",
@@ -140,8 +139,6 @@ def exists(command: str) -> None:
     program, name = command.split(" ")[:2]
     if program == "make":
         assert re.search(rf"^(.*\s)?{name}(:|\s.*:)", (ROOT / "Makefile").read_text(), re.MULTILINE), command
-    if program == "molecule":
-        assert (ROOT / "molecule/default/molecule.yml").exists()
 
 
 @pytest.mark.parametrize("pattern", NOT_RUN)
