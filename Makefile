@@ -28,9 +28,9 @@ sandbox-backfill: sandbox ## the backfill against a stand-in of the service on t
 sandbox-stop: ## stop the sandbox's PostgreSQL and remove .sandbox/
 	@test ! -d .sandbox || ansible-playbook playbooks/sandbox.yml -e sandbox_state=absent
 
-.PHONY: test lint unit integration safety faults molecule
-test: lint unit integration safety molecule ## everything; ends in one summary
-	@echo "make test: lint, unit, integration, safety and molecule passed"
+.PHONY: test lint unit integration safety faults molecule fleet
+test: lint unit integration safety molecule fleet ## everything; ends in one summary
+	@echo "make test: lint, unit, integration, safety and molecule passed; fleet $$(cat .cache/fleet.txt)"
 lint: setup-test ## ansible-lint (production), yamllint, ruff, mypy, module documentation
 	@tools/lint.sh
 unit: setup-test ## the pure logic, in seconds
@@ -43,6 +43,8 @@ faults: setup-test ## the same in full: every operation, plays killed as they ru
 	@FAULTS=full pytest tests/unit tests/integration/eodhd/test_fleet.py tests/faults tests/secrets
 molecule: setup-test ## the plays on a sandbox of their own
 	@molecule test
+fleet: setup-test ## hosts in containers with SSH, every fault at once; skipped where no container engine works
+	@tools/fleet.sh molecule test --scenario-name fleet
 
 .PHONY: bench reference lock clean
 bench: setup-bench ## measure against the rivals; writes docs/benchmarks.md
@@ -53,5 +55,6 @@ lock: setup ## refresh the locks of requirements/ from pyproject.toml
 	@for group in controller test bench; do uv pip compile --quiet --upgrade --universal --python-version 3.11 \
 	  --generate-hashes --no-header --no-emit-index-url --group $$group -o requirements/$$group.txt; done
 clean: sandbox-stop ## leave nothing behind
+	@test ! -e .cache/fleet.txt || tools/fleet.sh python -m tests.fleet forget
 	@rm -rf .venv .sandbox .sandbox-* .cache reports .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

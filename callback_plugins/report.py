@@ -1,7 +1,10 @@
-"""Prints the ``report`` of a result as the text that it is."""
+"""Prints the ``report`` of a result as the text that it is, and at the end what became of every host."""
 
 from __future__ import annotations
 
+import os
+import time
+from dataclasses import dataclass, field
 from typing import Any
 
 from ansible.plugins.callback import CallbackBase
@@ -9,12 +12,99 @@ from ansible.plugins.callback import CallbackBase
 DOCUMENTATION = r"""
 name: report
 type: notification
-short_description: Prints the report of a result as the text that it is
+short_description: Prints the report of a result as the text that it is, and a summary of many hosts
 description:
   - Modules of this project return what people read as RV(ignore:report). The default output would show it as YAML,
     with escapes for every pictograph; this shows it line by line.
+  - A reset, a health check or a restore of several hosts ends with a line for each of them - the verdict, what was
+    moved, the time that its tasks took, and the run to undo; also for a host that failed, could not be reached, or
+    was not begun.
 author: [The project's maintainers]
 """
+
+GATE = "Begin no further batch where too many hosts have failed"  # the task of playbooks/reset.yml
+SUMMED_UP = ("reset.yml", "restore.yml")  # playbooks
+
+
+@dataclass
+class Host:
+    """What is known of a host so far.
+
+    Attributes:
+        task: the last one that it was given.
+        failure: why it failed, for people; empty where it did not.
+        unreachable: whether it was cut off, or could not be reached at all.
+        healthy: what the health check said, None where it has not been asked.
+        changed: whether any task changed something.
+        run: the run that keeps what was moved, to undo it by; empty where nothing was moved.
+        files, bytes: what that run keeps.
+        seconds: time that its tasks took, without the waiting for others.
+    """
+
+    task: str = ""
+    failure: str = ""
+    unreachable: bool = False
+    healthy: bool | None = None
+    changed: bool = False
+    run: str = ""
+    files: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    begun: float | None = field(default=None, repr=False)
+
+    def take(self, result: dict[str, Any]) -> None:
+        """Learn from the result of a task."""
+        self.changed |= bool(result.get("changed"))
+        self.healthy = result.get("healthy", self.healthy)
+        run = result.get("run") or result.get("undo")
+        if run:
+            kept = result.get("kept", {})
+            self.run, self.files, self.bytes = run, kept.get("files", 0), kept.get("bytes", 0)
+
+    def verdict(self, plan: bool) -> str:
+        """One phrase, with the pictograph that the reports use."""
+        if not self.task or (self.failure and self.task == GATE):
+            return "⏸️  not begun"
+        if self.unreachable:
+            return f"❌ unreachable at {self.task}"
+        if self.failure:
+            return f"❌ failed at {self.task}"
+        if plan:
+            return "📝 planned: would change" if self.changed else "📝 planned: nothing to do"
+        done = "changed" if self.changed else "nothing to do"
+        return f"✅ healthy, {done}" if self.healthy else f"✅ done, {done}"
+
+
+def summary(hosts: dict[str, Host], plan: bool) -> str:
+    """The table of the end: hosts in the order in which they were begun, and what to do about those that failed."""
+    width = max(map(len, hosts))
+    lines = [f"📋 {len(hosts)} hosts"]
+    for name, host in hosts.items():
+        line = f"   {name:{width}}  {host.verdict(plan)}"
+        if host.seconds:
+            line += f", {host.seconds:.1f} s"
+        if host.run:
+            moved = f"{host.files} {'file' if host.files == 1 else 'files'}, {_size(host.bytes)}"
+            line += f"; moved {moved}; undo: --limit {name} -e restore_run={host.run}"
+        lines.append(line)
+        if host.failure:
+            lines.append(f"   {'':{width}}     {host.failure}")
+    if any(host.run for host in hosts.values()):
+        lines.append(
+            "   Undo: ansible-playbook playbooks/restore.yml, with the inventory of this run and the above"
+        )
+    again = [name for name, host in hosts.items() if host.failure or host.unreachable or not host.task]
+    if again:
+        lines.append(f"   Mend these and run the same again with --limit {','.join(again)}")
+    return "\n".join(lines)
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} GiB"
 
 
 class CallbackModule(CallbackBase):  # type: ignore[misc]
@@ -25,15 +115,69 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
     CALLBACK_NAME = "report"
     CALLBACK_NEEDS_ENABLED = True
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.hosts: dict[str, Host] = {}
+        self.wanted = self.plan = False
+
+    def v2_playbook_on_start(self, playbook: Any) -> None:
+        """See whether it is one that a summary belongs to."""
+        self.wanted = os.path.basename(playbook._file_name) in SUMMED_UP
+
+    def v2_playbook_on_play_start(self, play: Any) -> None:
+        """Note every host of the play, also of batches that are still to come."""
+        self.plan = bool(play.check_mode)
+        inventory = play.get_variable_manager()._inventory
+        for host in inventory.get_hosts(play.hosts, ignore_restrictions=True, order=play.order):
+            self.hosts.setdefault(host.get_name(), Host())
+
+    def v2_runner_on_start(self, host: Any, task: Any) -> None:
+        """A task begins."""
+        known = self.hosts.setdefault(host.get_name(), Host())
+        known.begun = time.monotonic()
+
     def v2_runner_on_ok(self, result: Any) -> None:
         """Show the report of a task that went well."""
+        self._end(result).take(result.result)
         self._show(result)
+
+    def v2_runner_on_skipped(self, result: Any) -> None:
+        """A task that was not for this host."""
+        self._end(result)
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
         """Show the report of a task that failed; its message follows or precedes by the default output."""
+        host = self._end(result)
+        host.take(result.result)
+        if not ignore_errors:
+            host.failure = _message(result.result)
         self._show(result)
 
+    def v2_runner_on_unreachable(self, result: Any) -> None:
+        """A host that is cut off, or was never there."""
+        host = self._end(result)
+        host.unreachable, host.failure = True, _message(result.result)
+
+    def v2_playbook_on_stats(self, stats: Any) -> None:
+        """Say what became of every host, where there are several."""
+        if self.wanted and len(self.hosts) > 1:
+            self._display.display(summary(self.hosts, self.plan))
+
+    def _end(self, result: Any) -> Host:
+        host = self.hosts.setdefault(result.host.get_name(), Host())
+        host.task = result.task.get_name().rpartition(" : ")[2].partition(" - ")[0]
+        if host.begun is not None:
+            host.seconds += time.monotonic() - host.begun
+            host.begun = None
+        return host
+
     def _show(self, result: Any) -> None:
-        report = result.result.get("report") if hasattr(result, "result") else result._result.get("report")
+        report = result.result.get("report")
         if isinstance(report, str) and report:
             self._display.display(report)
+
+
+def _message(result: dict[str, Any]) -> str:
+    message = result.get("msg") or "see above"
+    text = " ".join(message if isinstance(message, list) else str(message).split())
+    return text.removeprefix("Task failed: ")

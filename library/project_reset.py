@@ -74,9 +74,20 @@ options:
     description:
       - Package indexes for V(venv), tried in order. The empty text is the index that the host is configured with.
       - One that does not answer, stalls, serves something else or lacks a package is passed over with a warning.
-      - Left out, the host's own alone.
+      - An absolute path is a folder of wheels on the host. Left out, the host's own index alone.
     type: list
     elements: str
+  wheels:
+    description:
+      - Whether the control node fetches the packages for the host and brings them, for V(venv).
+      - V(never) leaves it to the host. With V(auto) it does so where no index serves the host, with V(always) at once.
+      - Acted on by the action plugin of this name; a host that is the control node itself fetches for itself.
+    type: str
+    choices: [never, auto, always]
+    default: never
+  kit:
+    description: The archive of wheels, on the host, that the action plugin has brought.
+    type: path
   rebuild:
     description: Build even where nothing is wrong, for V(preflight) and V(venv).
     type: bool
@@ -183,8 +194,16 @@ RETURN = r"""
 run:
   description: The run that keeps what was moved or replaced, null where nothing was.
   type: str
-  returned: clean, venv and dotenv
+  returned: clean, venv, dotenv and verify
   sample: 20261123T041500Z
+kept:
+  description: How much that run keeps by now.
+  type: dict
+  returned: clean, venv, dotenv and verify
+  contains:
+    files: {description: Regular files., type: int}
+    bytes: {description: Their sizes summed., type: int}
+  sample: {files: 9, bytes: 642}
 moved:
   description: What was moved, or in check mode would be.
   type: list
@@ -218,6 +237,11 @@ interpreter:
   type: str
   returned: venv
   sample: /opt/mt5-crs/venv/bin/python
+wanting:
+  description: What wheels for this host have to fit; the action plugin fetches them.
+  type: dict
+  returned: venv, when it failed for want of packages
+  sample: {python: 3.11.2, implementation: cpython, machine: x86_64, libc: glibc 2.36}
 tool:
   description: What built the environment, V(uv) or V(pip).
   type: str
@@ -336,6 +360,8 @@ def main() -> None:
             "packages": names,
             # Its URLs may hold credentials.
             "index_urls": {**names, "no_log": True},
+            "wheels": {"type": "str", "choices": ["never", "auto", "always"], "default": "never"},
+            "kit": {"type": "path"},
             "rebuild": {"type": "bool", "default": False},
             "space_mb": {"type": "int", "default": 1024},
             "allow_in_use": {"type": "bool", "default": False},

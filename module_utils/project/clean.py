@@ -6,6 +6,7 @@ from typing import Any
 
 from ansible.module_utils.project import guards
 from ansible.module_utils.project.guards import VENV
+from ansible.module_utils.project.quarantine import totals
 from ansible.module_utils.project.root import Item
 from ansible.module_utils.project.session import opened
 
@@ -26,6 +27,7 @@ def work(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
         "changed": bool(found),
         "moved": [{"name": name, **listed(item)} for name, item in found.items()],
         "run": run.name if run else None,
+        "kept": totals([run] if run else []),
         "diff": {
             "before": "".join(f"{name}  {described(item)}\n" for name, item in found.items()),
             "after": "",

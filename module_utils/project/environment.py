@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Callable
 
 from ansible.module_utils.project import guards, venv
 from ansible.module_utils.project.guards import VENV
 from ansible.module_utils.project.owner import Owner, find_uv
-from ansible.module_utils.project.quarantine import BUILD
+from ansible.module_utils.project.quarantine import BUILD, Run, totals
+from ansible.module_utils.project.root import Directory
 from ansible.module_utils.project.session import Session, opened
+from ansible.module_utils.reporting import Problem
 
 
 def work(params: dict[str, Any], check_mode: bool, warn: Callable[[str], None]) -> dict[str, Any]:
@@ -20,6 +23,7 @@ def work(params: dict[str, Any], check_mode: bool, warn: Callable[[str], None]) 
         params["index_urls"] or [""],
         params["rebuild"],
     )
+    kit = params.get("kit")
     with opened(params) as session:
         root, owner = session.root, Owner(session.root)
         python = venv.interpreter(owner.run, wanted)
@@ -30,6 +34,7 @@ def work(params: dict[str, Any], check_mode: bool, warn: Callable[[str], None]) 
             "python": python["version"],
             "interpreter": f"{root.path}/{VENV}/bin/python",
             "run": None,
+            "kept": totals([]),
             "diff": _diff(root.path, wanted, python["version"], reasons),
         }
         if not reasons:
@@ -39,11 +44,18 @@ def work(params: dict[str, Any], check_mode: bool, warn: Callable[[str], None]) 
             guards.check_in_use(root, [VENV], session.facts, params["allow_in_use"])
         guards.check_space(root, params["space_mb"] << 20, session.facts.free_bytes)
         if not check_mode:
-            built, run = _build(session, owner, wanted, python)
+            if params.get("wheels") == "always" and not kit:
+                raise Problem(
+                    "The wheels for this host come from the control node, as project_wheels asks, and are not here"
+                    " yet.",
+                    wanting=venv.target(python),
+                )
+            built, run = _build(session, owner, wanted, python, kit)
             for warning in built.warnings:
                 warn(warning)
             result.update(
-                run=run,
+                run=run.name,
+                kept=totals([run]),
                 tool=built.tool,
                 index=built.index,
                 python=built.version,
@@ -54,8 +66,8 @@ def work(params: dict[str, Any], check_mode: bool, warn: Callable[[str], None]) 
 
 
 def _build(
-    session: Session, owner: Owner, wanted: venv.Wanted, python: dict[str, Any]
-) -> tuple[venv.Built, str]:
+    session: Session, owner: Owner, wanted: venv.Wanted, python: dict[str, Any], kit: str | None
+) -> tuple[venv.Built, Run]:
     final = f"{session.root.path}/{VENV}"
     with session.changing() as quarantine:
         run = quarantine.begin("reset", session.holder)
@@ -63,14 +75,31 @@ def _build(
         with tools, quarantine.state.enter(BUILD) as builds, builds.make(run.name) as folder:
 
             def uv(index: Any) -> str | None:
-                return find_uv(owner.run, owner.home, tools, python["base"], index)
+                return (
+                    f"{taken}/uv" if taken else find_uv(owner.run, owner.home, tools, python["base"], index)
+                )
 
+            taken = ""
             try:
+                if kit:
+                    taken = _take(kit, folder)
+                    wanted = replace(wanted, index_urls=[taken])
                 built = venv.build(folder, final, wanted, python, owner.run, uv, owner.pip_settings)
+                if taken:
+                    built.index = "the control node's wheels"
                 run = quarantine.displace(run, [VENV], put=folder)
             finally:
                 builds.remove(folder.path.rpartition("/")[2])
-    return built, run.name
+    return built, run
+
+
+def _take(kit: str, folder: Directory) -> str:
+    """Unpack the control node's wheels beside the build, which removes them with it."""
+    from ansible.module_utils.project import wheels
+
+    with folder.make("wheels") as into:
+        wheels.unpack(kit, into)
+        return into.path
 
 
 def _diff(path: str, wanted: venv.Wanted, version: str, reasons: list[str]) -> dict[str, str]:

@@ -91,6 +91,12 @@ class Run:
         return cls(**{**data, "entries": [Entry.from_dict(entry) for entry in data["entries"]]})
 
 
+def totals(runs: Sequence[Run]) -> dict[str, int]:
+    """How much these runs keep: regular files and their bytes."""
+    items = [entry.before for run in runs for entry in run.entries if entry.before]
+    return {"files": sum(item.files for item in items), "bytes": sum(item.bytes for item in items)}
+
+
 class Quarantine:
     """The private folder of a root, opened; ``create=False`` never writes, for plans."""
 

@@ -10,7 +10,7 @@ from typing import Any, Callable
 from ansible.module_utils.project import managed
 from ansible.module_utils.project.guards import DOTENV
 from ansible.module_utils.project.managed import Plan
-from ansible.module_utils.project.quarantine import BUILD, Quarantine
+from ansible.module_utils.project.quarantine import BUILD, Quarantine, Run, totals
 from ansible.module_utils.project.root import Directory
 from ansible.module_utils.project.session import opened
 from ansible.module_utils.reporting import Problem
@@ -38,7 +38,8 @@ def work(params: dict[str, Any], check_mode: bool, warn: Callable[[str], None]) 
         "changed": changed,
         "keys": {name: list(getattr(plan, name)) for name in ("added", "changed", "unchanged")},
         "notes": list(plan.notes),
-        "run": run,
+        "run": run.name if run else None,
+        "kept": totals([run] if run else []),
         "diff": _diff(f"{params['root']}/{DOTENV}", plan, settled=settled, missing=old is None),
     }
 
@@ -63,7 +64,7 @@ def _settled(root: Directory) -> bool:
     return os.geteuid() != 0 or (found.st_uid, found.st_gid) == (owner.st_uid, owner.st_gid)
 
 
-def _replace(quarantine: Quarantine, content: bytes, holder: dict[str, Any]) -> str:
+def _replace(quarantine: Quarantine, content: bytes, holder: dict[str, Any]) -> Run:
     run = quarantine.begin("reset", holder)
     with quarantine.state.enter(BUILD) as build:
         try:
@@ -73,7 +74,7 @@ def _replace(quarantine: Quarantine, content: bytes, holder: dict[str, Any]) -> 
             run = quarantine.displace(run, [DOTENV], put=build)
         finally:
             build.remove(DOTENV)  # there only where it did not get into its place
-    return run.name
+    return run
 
 
 def _diff(name: str, plan: Plan, *, settled: bool, missing: bool) -> dict[str, str]:

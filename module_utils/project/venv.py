@@ -27,6 +27,11 @@ gc.disable()
 asked = json.load(sys.stdin)
 answer = {"version": "%d.%d.%d" % sys.version_info[:3], "executable": sys.executable, "prefix": sys.prefix}
 answer["base"] = getattr(sys, "_base_executable", None) or sys.executable
+try:
+    libc = os.confstr("CS_GNU_LIBC_VERSION") or ""
+except (AttributeError, ValueError):
+    libc = ""
+answer["platform"] = {"implementation": sys.implementation.name, "machine": os.uname().machine, "libc": libc}
 def plain(name):
     return re.sub(r"[-_.]+", "-", name).lower()
 def modules(d):
@@ -248,21 +253,22 @@ def build(
         get: fetches a page, for the first look at an index.
     """
     passed_over = []
-    for url in wanted.index_urls or ("",):
+    for url in wanted.index_urls:
         why = indexes.refusal(url, get)
         if why is None:
-            environ = _index_environment(url, own_index)
+            environ = index_environment(url, own_index)
             tool = uv(environ)
             folder.remove("venv")
             why = _install(run, os.path.join(folder.path, "venv"), wanted, python["base"], environ, tool)
         if why is None:
             break
-        # Cut after scrubbing: half a password would not be known again.
-        passed_over.append(f"{indexes.masked(url)}: {indexes.scrubbed(why, list(wanted.index_urls))[:600]}")
+        # Cut after scrubbing: half a password would not be known again. The cause stands at the end.
+        passed_over.append(f"{indexes.masked(url)}: {indexes.scrubbed(why, list(wanted.index_urls))[-600:]}")
     else:
         raise Problem(
             "The new venv could not be built; the one in place, if any, still serves. Tried in the order of"
-            f" project_index_urls: {'; '.join(passed_over)}. Mend project_index_urls or project_packages."
+            f" project_index_urls: {'; '.join(passed_over)}. Mend project_index_urls or project_packages.",
+            wanting=target(python),
         )
     answer = probe(run, os.path.join(folder.path, "venv", "bin", "python"), wanted.packages)
     if answer is None or answer["failed"]:
@@ -286,8 +292,18 @@ def build(
     )
 
 
-def _index_environment(url: str, own_index: Callable[[], dict[str, str]]) -> dict[str, str | None]:
-    """Environment for uv and pip; never a command line, which everybody on the host can read."""
+def target(python: Mapping[str, Any]) -> dict[str, str]:
+    """What wheels for this host must fit, out of the answer of ``interpreter``."""
+    return {"python": python["version"], **python.get("platform", {})}
+
+
+def index_environment(url: str, own_index: Callable[[], dict[str, str]]) -> dict[str, str | None]:
+    """Environment for uv and pip; never a command line, which everybody on the host can read.
+
+    Args:
+        url: an index; empty: the host's own; an absolute path: a folder of wheels.
+        own_index: the host's own pip configuration, by pip's option names.
+    """
     environ: dict[str, str | None] = {
         "UV_HTTP_TIMEOUT": _STALL_SECONDS, "UV_HTTP_RETRIES": "1", "PIP_DEFAULT_TIMEOUT": _STALL_SECONDS,
         "PIP_RETRIES": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1", "PIP_NO_COMPILE": "1",
@@ -298,6 +314,9 @@ def _index_environment(url: str, own_index: Callable[[], dict[str, str]]) -> dic
     # This index alone: nothing that the host is configured with may answer in its place.
     others = ("UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS")
     environ.update(dict.fromkeys(others), UV_NO_CONFIG="1", PIP_CONFIG_FILE=os.devnull)
+    if url.startswith("/"):
+        only = {"UV_OFFLINE": "1", "UV_FIND_LINKS": url, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": url}
+        return {**environ, **only}
     return {**environ, "UV_DEFAULT_INDEX": url, "PIP_INDEX_URL": url}
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from ansible.module_utils.project import dotenv, lock, settings, venv
 from ansible.module_utils.project.clean import described
 from ansible.module_utils.project.guards import DOTENV, VENV
-from ansible.module_utils.project.quarantine import Quarantine, Run
+from ansible.module_utils.project.quarantine import Quarantine, Run, totals
 from ansible.module_utils.project.root import Directory
 from ansible.module_utils.project.session import opened
 from ansible.module_utils.reporting import Problem
@@ -104,6 +104,8 @@ def work(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
         "changed": bool(expired),
         "checks": [asdict(proof) for proof in proofs],
         "closed": [run.name for run in closed],
+        "run": closed[-1].name if closed else None,
+        "kept": totals(closed),
         "expired": [run.name for run in expired],
         "report": _report(params["root"], closed, expired),
     }

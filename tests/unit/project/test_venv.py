@@ -196,7 +196,7 @@ def test_index_that_lacks_a_package_is_passed_over_and_named(tmp_path: Path) -> 
 
 
 def test_mirror_is_used_alone(tmp_path: Path) -> None:
-    environ = venv._index_environment("https://good.example/simple", dict)
+    environ = venv.index_environment("https://good.example/simple", dict)
     assert environ["UV_INDEX"] is None
     assert environ["PIP_EXTRA_INDEX_URL"] is None
     assert environ["PIP_CONFIG_FILE"] == os.devnull

@@ -1,0 +1,206 @@
+"""Wheels that the control node fetches for hosts which no package index serves: fetched there, taken in on the host.
+
+A kit is one archive with the wheels of everything asked for, resolved for the Python and the system of the host
+and checked against the hashes of the index, and with uv, so that the host needs nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import sys
+import tarfile
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from ansible.module_utils.project import indexes, venv
+from ansible.module_utils.project.owner import Owner
+from ansible.module_utils.project.root import Directory
+from ansible.module_utils.reporting import Problem
+
+UV = "uv"  # the program, beside the wheels
+# What uv resolves for, by the least minor version of glibc 2.
+_UV_PLATFORMS = (40, 39, 38, 37, 36, 35, 34, 33, 32, 31, 28, 17)
+_LEGACY = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
+
+
+@dataclass(frozen=True)
+class Target:
+    """The Python and the system that wheels must fit, as a host's interpreter tells them.
+
+    Attributes:
+        python: ``3.11.2``.
+        implementation: ``cpython``.
+        machine: ``x86_64``.
+        libc: ``glibc 2.36``; empty where it is another one.
+    """
+
+    python: str
+    implementation: str
+    machine: str
+    libc: str
+
+    @property
+    def glibc(self) -> int:
+        """The minor version of glibc 2; raises Problem for a system that no kit is made for."""
+        found = re.fullmatch(r"glibc 2\.(\d+)", self.libc)
+        known = self.implementation == "cpython" and self.machine in ("x86_64", "aarch64")
+        if not known or not found or int(found[1]) < _UV_PLATFORMS[-1]:
+            raise Problem(
+                f"The control node has no wheels for {self.implementation} {self.python} on {self.machine} with"
+                f" {self.libc or 'a libc that is not glibc'}. Give the host an index in project_index_urls."
+            )
+        return int(found[1])
+
+    def uv_platform(self) -> str:
+        """The name of this system for uv, the next older one that it knows."""
+        return f"{self.machine}-manylinux_2_{next(n for n in _UV_PLATFORMS if n <= self.glibc)}"
+
+    def pip_tags(self) -> list[str]:
+        """Options with which pip takes what fits this Python and system, the best first."""
+        names = []
+        for minor in range(self.glibc, 4 if self.machine == "x86_64" else 16, -1):
+            names.append(f"manylinux_2_{minor}_{self.machine}")
+            if minor in _LEGACY:
+                names.append(f"{_LEGACY[minor]}_{self.machine}")
+        short = "".join(self.python.split(".")[:2])
+        options = ["--implementation", "cp", "--python-version", self.python]
+        for abi in (f"cp{short}", "abi3", "none"):
+            options += ["--abi", abi]
+        for name in [*names, f"linux_{self.machine}"]:
+            options += ["--platform", name]
+        return options
+
+
+def kit(target: Target, packages: Sequence[str], index_urls: Sequence[str], folder: str) -> str:
+    """The kit for a target, fetched by the first who asks while the others wait; raises Problem.
+
+    Args:
+        target: who it is for.
+        packages: requirements, as pip reads them.
+        index_urls: package indexes in order, as the hosts try them; empty text is the control node's own.
+        folder: where the kits of this run are kept; private, made where it is missing.
+
+    Returns:
+        str: path of the archive.
+    """
+    asked = json.dumps([asdict(target), list(packages), list(index_urls)])
+    name = hashlib.sha256(asked.encode()).hexdigest()[:16]
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    answer = os.path.join(folder, f"{name}.json")
+    with _alone(os.path.join(folder, f"{name}.lock")):
+        if not os.path.exists(answer):
+            try:
+                made = {"path": _fetch(target, packages, index_urls, os.path.join(folder, name))}
+            except Problem as problem:
+                made = {"problem": str(problem)}  # for the hosts that wait, too
+            with open(answer, "w", encoding="utf-8") as file:
+                json.dump(made, file)
+    with open(answer, encoding="utf-8") as file:
+        found: dict[str, str] = json.load(file)
+    if "problem" in found:
+        raise Problem(found["problem"])
+    return found["path"]
+
+
+@contextlib.contextmanager
+def _alone(path: str) -> Iterator[None]:
+    with open(path, "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _fetch(target: Target, packages: Sequence[str], index_urls: Sequence[str], folder: str) -> str:
+    """Fetch into ``folder``, from the first index that has everything; the archive's path."""
+    uv = shutil.which("uv", path=f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ.get('PATH', '')}")
+    if not uv:
+        raise Problem(
+            "The control node has no uv to fetch wheels with; run `make setup` and use its .venv/bin."
+        )
+    passed_over = []
+    for url in index_urls or ("",):
+        shutil.rmtree(folder, ignore_errors=True)
+        os.mkdir(folder, 0o700)
+        why = indexes.refusal(url, indexes.fetch)
+        if why is None:
+            with Directory.open(folder) as here:
+                owner = Owner(here)
+                environ = venv.index_environment(url, owner.pip_settings)
+                why = _download(target, packages, folder, owner, uv, environ)
+        if why is None:
+            return _packed(folder)
+        passed_over.append(f"{indexes.masked(url)}: {indexes.scrubbed(why, list(index_urls))[-600:]}")
+    raise Problem(
+        f"The control node could not fetch wheels for Python {target.python} on {target.machine} either. Tried in"
+        f" the order of project_index_urls: {'; '.join(passed_over)}. Mend project_index_urls or project_packages."
+    )
+
+
+def _download(
+    target: Target,
+    packages: Sequence[str],
+    folder: str,
+    owner: Owner,
+    uv: str,
+    environ: Mapping[str, str | None],
+) -> str | None:
+    """Why it failed, or None. Resolved by uv, for pip would take the control node's Python for the host's."""
+    lock = os.path.join(folder, "lock.txt")
+    resolve = [
+        uv, "pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--no-annotate", "--only-binary", ":all:",
+        "--python-version", target.python, "--python-platform", target.uv_platform(), "--output-file", lock, "-",
+    ]  # fmt: skip
+    download = [
+        sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes", "--only-binary", ":all:",
+        "--requirement", lock, "--dest", folder, *target.pip_tags(),
+    ]  # fmt: skip
+    wanted = "\n".join(["pip", UV, *packages]) + "\n"
+    for command in (resolve, download):
+        code, out, err = owner.run(command, env=environ, text=wanted, seconds=venv.STEP_SECONDS)
+        if code:
+            lines = [line.strip() for line in (err or out).splitlines() if line.strip()]
+            return " / ".join(lines[-4:]) or f"{os.path.basename(command[0])} ended with {code}"
+    return None
+
+
+def _packed(folder: str) -> str:
+    """One archive of the wheels, with uv as a program instead of its wheel."""
+    wheels = sorted(name for name in os.listdir(folder) if name.endswith(".whl"))
+    path = f"{folder}.tar"
+    with tarfile.open(path, "w") as archive:
+        for name in wheels:
+            if not name.startswith(f"{UV}-"):
+                archive.add(os.path.join(folder, name), name)
+                continue
+            with zipfile.ZipFile(os.path.join(folder, name)) as wheel:
+                program = next(
+                    entry for entry in wheel.infolist() if entry.filename.endswith(f"/scripts/{UV}")
+                )
+                entry = tarfile.TarInfo(UV)
+                entry.size = program.file_size
+                with wheel.open(program) as content:
+                    archive.addfile(entry, content)
+    shutil.rmtree(folder)
+    return path
+
+
+def unpack(path: str, into: Directory) -> None:
+    """Take a kit in on the host: the flat files of an archive that came over SSH, given to the owner."""
+    with tarfile.open(path) as archive:
+        for member in archive:
+            content = archive.extractfile(member)
+            if content is None or "/" in member.name:
+                raise Problem(f"The wheels from the control node hold {member.name!r}, which is no wheel.")
+            mode = 0o700 if member.name == UV else 0o600
+            fd = os.open(
+                member.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode, dir_fd=into.fd
+            )
+            into.give(fd)
+            with open(fd, "wb") as file:
+                shutil.copyfileobj(content, file, 1 << 20)

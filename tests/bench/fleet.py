@@ -1,0 +1,215 @@
+"""The reset of 1, 4 and 8 hosts over SSH, a module call there, and the two ways to bring wheels to a host."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tarfile
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(REPOSITORY))
+
+SIZES = (1, 4, 8)
+ROUNDS = 2
+CALLS = 5
+PACKAGES = ["pandas", "sqlalchemy", "psycopg2-binary", "requests", "redis", "python-dotenv"]
+PORT = 18080
+
+
+def main() -> str:
+    """Measure where containers can be had, and return the section for docs/benchmarks.md."""
+    command = ["tools/fleet.sh", sys.executable, "-m", "tests.bench.fleet"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=1500)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
+    _, mark, section = done.stdout.partition("## Fleet\n")
+    return mark + section if mark else f"## Fleet\n\nNot run: {done.stdout.strip()}\n"
+
+
+def measure() -> str:
+    """The figures; must run inside tools/fleet.sh."""
+    from tests.fleet.hosts import Fleet
+
+    cold: dict[int, list[float]] = {}
+    warm: dict[int, list[float]] = {}
+    control: dict[int, list[float]] = {}
+    pings: dict[int, float] = {}
+    ways: dict[str, float] = {}
+    with tempfile.TemporaryDirectory(prefix="bench-kit-") as folder:
+        kit(folder)  # the packages are at hand now
+    for size in SIZES:
+        for number in range(ROUNDS):
+            fleet = Fleet("ansible-reset-bench", [f"host{n}" for n in range(size)])
+            try:
+                fleet.up()
+                inventory = fleet.inventory({host: {"project_packages": PACKAGES} for host in fleet.hosts})
+                used = processor()
+                cold.setdefault(size, []).append(play(inventory, "playbooks/reset.yml"))
+                control.setdefault(size, []).append(processor() - used)
+                warm.setdefault(size, []).append(play(inventory, "playbooks/reset.yml"))
+                if number == ROUNDS - 1:
+                    pings[size] = ping(fleet, inventory)
+                    if size == SIZES[-1]:
+                        ways = wheels(fleet)
+            finally:
+                fleet.down()
+    return section(cold, warm, control, pings, ways)
+
+
+def processor() -> float:
+    """Seconds of processor time of all programs that this one has waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def play(inventory: Path, *arguments: str) -> float:
+    """Seconds of a play that goes well."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+    os.sync()
+    begun = time.perf_counter()
+    done = subprocess.run(
+        ["ansible-playbook", "-i", str(inventory), *arguments],
+        cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False, timeout=400,
+    )  # fmt: skip
+    seconds = time.perf_counter() - begun
+    if done.returncode:
+        raise SystemExit(f"{arguments} failed:\n{done.stdout[-4000:]}\n{done.stderr[-2000:]}")
+    return seconds
+
+
+def ping(fleet: Any, inventory: Path) -> float:
+    """Seconds of one more module call, for all hosts together: CALLS + 1 of them against one."""
+
+    def calls(number: int) -> float:
+        path = fleet.folder / f"ping{number}.yml"
+        path.write_text(
+            "- hosts: all\n  gather_facts: false\n  tasks:\n" + "    - ansible.builtin.ping:\n" * number
+        )
+        return play(inventory, str(path))
+
+    calls(1)
+    return (calls(CALLS + 1) - calls(1)) / CALLS
+
+
+def kit(folder: str) -> Path:
+    """The kit of wheels for the hosts, as the control node makes it."""
+    from ansible.module_utils.project import wheels as kits
+
+    target = kits.Target("3.11.2", "cpython", os.uname().machine, "glibc 2.36")
+    return Path(kits.kit(target, PACKAGES, [""], folder))
+
+
+def wheels(fleet: Any) -> dict[str, float]:
+    """Seconds until all hosts have taken in one kit: as one archive over SSH, or served by this machine."""
+    packed = kit(str(fleet.folder / "kit"))
+    unpacked = fleet.folder / "wheels"
+    with tarfile.open(packed) as archive:
+        archive.extractall(unpacked, filter="data")
+    key, known, control = fleet.folder / "key", fleet.folder / "known_hosts", fleet.folder / "cp"
+    options = [
+        "-i", str(key), "-o", f"UserKnownHostsFile={known}", "-o", "ControlMaster=auto", "-o", "ControlPersist=60s",
+        "-o", f"ControlPath={control}/bench-%h", "-o", "LogLevel=ERROR",
+    ]  # fmt: skip
+    uv, clean = "chmod +x ~/uv; cd; ~/uv venv -q ~/v", "rm -rf ~/v ~/k ~/.cache/uv; mkdir ~/k"
+    install = f"~/uv pip install -q --offline --python ~/v/bin/python {' '.join(PACKAGES)} --find-links"
+
+    def ssh(address: str, script: str, given: Path | None = None) -> None:
+        with (given or Path(os.devnull)).open("rb") as stdin:
+            subprocess.run(
+                ["ssh", *options, f"trader@{address}", script], stdin=stdin, check=True, timeout=120
+            )
+
+    def forward(address: str, request: str) -> None:
+        way = f"127.0.0.1:{PORT}:127.0.0.1:{PORT}"
+        command = ["ssh", *options, "-O", request, "-R", way, f"trader@{address}"]
+        subprocess.run(command, check=True, capture_output=True, timeout=20)
+
+    def copied(address: str) -> None:
+        ssh(address, f"{clean}; tar -C ~/k -x; {uv}; {install} ~/k", packed)
+
+    def tunnelled(address: str) -> None:
+        forward(address, "forward")
+        online = install.replace("--offline", "--no-index")
+        ssh(address, f"{clean}; {uv}; {online} http://127.0.0.1:{PORT}/")
+        forward(address, "cancel")
+
+    def served(address: str) -> None:
+        online = install.replace("--offline", "--no-index")
+        ssh(address, f"{clean}; {uv}; {online} http://$(echo $SSH_CONNECTION | cut -d' ' -f1):{PORT}/")
+
+    addresses = list(fleet.addresses.values())
+    handler = functools.partial(_Quiet, directory=str(unpacked))
+    found: dict[str, list[float]] = {}
+    with http.server.ThreadingHTTPServer(("", PORT), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        for address in addresses:
+            ssh(address, "cat > ~/uv", unpacked / "uv")
+        named: dict[str, Callable[[str], None]] = {
+            "copied as one archive": copied,
+            "served through the SSH connection": tunnelled,
+            "served at the control node's address": served,
+        }
+        for _ in range(ROUNDS):
+            for name, way in named.items():
+                os.sync()
+                begun = time.perf_counter()
+                with ThreadPoolExecutor(len(addresses)) as pool:
+                    list(pool.map(way, addresses))
+                found.setdefault(name, []).append(time.perf_counter() - begun)
+        server.shutdown()
+    return {name: statistics.fmean(seconds) for name, seconds in found.items()}
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def section(
+    cold: dict[int, list[float]],
+    warm: dict[int, list[float]],
+    control: dict[int, list[float]],
+    pings: dict[int, float],
+    ways: dict[str, float],
+) -> str:
+    """The figures as Markdown."""
+    first, again, used = (
+        {size: statistics.fmean(seconds) for size, seconds in found.items()}
+        for found in (cold, warm, control)
+    )
+    rows = "".join(
+        f"| {size} | {first[size]:.1f} s | {first[size] / first[1]:.2f} | {used[size]:.1f} s | {again[size]:.1f} s"
+        f" | {again[size] / again[1]:.2f} | {pings[size]:.2f} s | {pings[size] / size:.2f} s |\n"
+        for size in SIZES
+    )
+    sent = "".join(f"| {name} | {seconds:.1f} s |\n" for name, seconds in ways.items())
+    return (
+        "## Fleet\n\n"
+        "Hosts in containers on this machine, which do their own work on the same cores; over SSH with pipelining,\n"
+        f"the wheels from the control node, whose cache is warm; means of {ROUNDS}. The first host goes alone.\n\n"
+        "| Hosts | cold reset | times one host | processor time of the control node for it | second reset"
+        " | times one host | one more module call, all hosts | for each host |\n|---|---|---|---|---|---|---|---|\n"
+        f"{rows}\n"
+        "Aims: 8 hosts at most 3 times one host; a module call at most 0.6 s a host.\n\n"
+        "### Wheels\n\n"
+        f"Until the packages are installed on {SIZES[-1]} hosts, out of one kit; means of {ROUNDS}.\n\n"
+        f"| | |\n|---|---|\n{sent}"
+    )
+
+
+if __name__ == "__main__":
+    print(measure())

@@ -1,0 +1,121 @@
+"""The trial of the fleet: one reset with every fault at once, mending, and a second reset; what happened, as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.fleet.hosts import PASSWORD, REPOSITORY, ROOT, Fleet, wait_for
+
+NAME = "ansible-reset-fleet"
+# The first is the hub; it was reset before, alone. The last one's batch must not begin.
+HOSTS = ["hub", "ordinary", "cut", "stopped", "paused", "full", "wrong", "old", "later"]
+TRIAL = REPOSITORY / ".cache" / NAME / "trial.json"
+PLAY_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is done to a host while it builds, and how that is mended."""
+
+    hurt: Callable[[Fleet], None]
+    mend: Callable[[Fleet], None]
+
+
+CUT_OFF = {
+    "cut": Fault(lambda fleet: fleet.cut_network("cut"), lambda fleet: fleet.cut_network("cut", cut=False)),
+    "stopped": Fault(lambda fleet: fleet.stop_sshd("stopped"), lambda fleet: fleet.start_sshd("stopped")),
+    "paused": Fault(lambda fleet: fleet.pause("paused"), lambda fleet: fleet.pause("paused", paused=False)),
+}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "wrong": {"postgres_password": "not the fleet's"},
+    "old": {"project_python_minimum": "3.99"},
+}
+
+
+def fleet() -> Fleet:
+    """The fleet of the trial."""
+    return Fleet(NAME, HOSTS, full="full")
+
+
+class Play:
+    """A run of the reset on the fleet; its output is read as it comes."""
+
+    def __init__(self, inventory: Path, *arguments: str) -> None:
+        self.begun = time.monotonic()
+        self.log = inventory.with_suffix(".log")
+        # Ten percent may fail: the batch with the faults is over that.
+        options = ["-e", f"reset_batch={len(HOSTS) - 2}", "-e", "reset_max_failed=10"]
+        # The settings of Molecule's own run are not this one's.
+        environment = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("ANSIBLE_", "MOLECULE_"))
+        }
+        with self.log.open("w") as out:
+            self.process = subprocess.Popen(
+                ["ansible-playbook", "-i", str(inventory), "playbooks/reset.yml", *options, *arguments],
+                cwd=REPOSITORY, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                start_new_session=True, env=environment,
+            )  # fmt: skip
+
+    def __enter__(self) -> Play:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+    def end(self) -> dict[str, Any]:
+        """Wait for the end: exit code, seconds, output."""
+        code = self.process.wait(timeout=PLAY_SECONDS)
+        return {
+            "rc": code,
+            "seconds": round(time.monotonic() - self.begun, 1),
+            "output": self.log.read_text(),
+        }
+
+
+def run(fleet: Fleet) -> dict[str, Any]:
+    """The whole trial on a fleet that is up."""
+    before = fleet.all_files()
+    faulty, mended = fleet.inventory(SETTINGS, "faulty.json"), fleet.inventory({}, "mended.json")
+    with Play(mended, "--limit", "hub") as play:
+        alone = play.end()
+    with Play(faulty) as play:
+        for host, fault in CUT_OFF.items():
+            # Processes of a build run: it is in the middle of it.
+            wait_for(f"the build on {host}", lambda host=host: _building(fleet, host), PLAY_SECONDS)
+            fault.hurt(fleet)
+        hurt = play.end()
+    for fault in CUT_OFF.values():
+        fault.mend(fleet)
+    hurt["files"] = fleet.all_files()
+    fleet.make_room("full")
+    with Play(mended) as play:
+        healed = play.end()
+    healed["files"] = fleet.all_files()
+    secrets = [PASSWORD, SETTINGS["wrong"]["postgres_password"]]
+    return {"secrets": secrets, "before": before, "alone": alone, "hurt": hurt, "healed": healed}
+
+
+def _building(fleet: Fleet, host: str) -> bool:
+    """Whether a new environment is being made in the host."""
+    found = fleet("sh", "-c", f"ls -d {ROOT}/.reset/build/*/wheels 2>/dev/null || :", host=host)
+    return bool(found)
+
+
+def main(subject: Fleet) -> None:
+    """Run the trial and leave what happened in ``TRIAL``."""
+    subject.find()
+    found = run(subject)
+    TRIAL.write_text(json.dumps(found))
+    print("; ".join(f"{name}: {found[name]['seconds']} s" for name in ("alone", "hurt", "healed")))

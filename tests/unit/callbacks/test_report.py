@@ -1,0 +1,66 @@
+"""What the summary of many hosts says of each of them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.append(str(Path(__file__).resolve().parents[3] / "callback_plugins"))
+
+from report import Host, summary
+
+RESET = {"changed": True, "run": "20261123T041500Z", "kept": {"files": 9, "bytes": 1842}}
+
+
+def host(*results: dict[str, Any], **known: Any) -> Host:
+    made = Host(**{"task": "health | Check", **known})
+    for result in results:
+        made.take(result)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("made", "verdict"),
+    [
+        (host(RESET, {"healthy": True}), "✅ healthy, changed"),
+        (host({"changed": False}, {"healthy": True}), "✅ healthy, nothing to do"),
+        (host(RESET), "✅ done, changed"),
+        (host(RESET, {"healthy": False}, failure="No password."), "❌ failed at health | Check"),
+        (host(failure="Timed out.", unreachable=True), "❌ unreachable at health | Check"),
+        (Host(), "⏸️  not begun"),
+    ],
+)
+def test_verdict(made: Host, verdict: str) -> None:
+    assert made.verdict(plan=False) == verdict
+
+
+def test_plan_is_told_as_one() -> None:
+    assert host(RESET).verdict(plan=True) == "📝 planned: would change"
+
+
+def test_host_that_failed_half_way_names_its_undo_and_its_reason() -> None:
+    text = summary(
+        {"hub": host(RESET, task="venv | Build", failure="The disk is full.", seconds=4.04)}, plan=False
+    )
+    assert (
+        "   hub  ❌ failed at venv | Build, 4.0 s;"
+        " moved 9 files, 1.8 KiB; undo: --limit hub -e restore_run=20261123T041500Z\n"
+    ) in text
+    assert "The disk is full.\n" in text
+
+
+def test_later_stage_that_moved_nothing_keeps_the_run() -> None:
+    made = host(RESET, {"changed": False, "run": None, "kept": {"files": 0, "bytes": 0}})
+    assert (made.run, made.files, made.bytes) == ("20261123T041500Z", 9, 1842)
+
+
+def test_hosts_to_run_again_are_listed() -> None:
+    hosts = {"hub": host({"healthy": True}), "cut": host(failure="x", unreachable=True), "later": Host()}
+    assert summary(hosts, plan=False).endswith("with --limit cut,later")
+
+
+def test_nothing_to_undo_says_nothing_of_it() -> None:
+    assert "restore" not in summary({"hub": host({"changed": False, "healthy": True})}, plan=False)
