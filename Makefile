@@ -28,9 +28,10 @@ sandbox-backfill: sandbox ## the backfill against a stand-in of the service on t
 sandbox-stop: ## stop the sandbox's PostgreSQL and remove .sandbox/
 	@test ! -d .sandbox || ansible-playbook playbooks/sandbox.yml -e sandbox_state=absent
 
-.PHONY: test lint unit integration safety faults molecule fleet
-test: lint unit integration safety molecule fleet ## everything; ends in one summary
-	@echo "make test: lint, unit, integration, safety and molecule passed; fleet $$(cat .cache/fleet.txt)"
+.PHONY: test lint unit integration safety faults molecule fleet docs
+test: lint unit ## everything; ends in one summary
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target safety integration fleet molecule docs
+	@echo "make test: lint, unit, integration, safety, molecule and docs passed; fleet $$(cat .cache/fleet.txt)"
 lint: setup-test ## ansible-lint (production), yamllint, ruff, mypy, module documentation
 	@tools/lint.sh
 unit: setup-test ## the pure logic, in seconds
@@ -45,6 +46,9 @@ molecule: setup-test ## the plays on a sandbox of their own
 	@molecule test
 fleet: setup-test ## hosts in containers with SSH, every fault at once; skipped where no container engine works
 	@tools/fleet.sh molecule test --scenario-name fleet
+
+docs: setup-test ## every command of every document, typed as written in a copy of the project
+	@pytest tests/docs
 
 .PHONY: bench reference lock clean
 bench: setup-bench ## measure against the rivals; writes docs/benchmarks.md

@@ -100,7 +100,8 @@ def register(context: Context) -> dict[str, Any]:
 
     def fetch(job: Job) -> tuple[Answer, Parsed | None]:
         exchange = job.symbol.rpartition(" ")[2]
-        merged, calls, requests, body, kept = Parsed(), 0, 0, b"", ()
+        merged, calls, requests, body = Parsed(), 0, 0, b""
+        kept: tuple[str, ...] = ()
         for delisted in (0, 1):
             answer, parsed = context.client.get(
                 f"exchange-symbol-list/{exchange}",

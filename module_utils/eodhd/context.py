@@ -109,14 +109,15 @@ class Context:
 
     def _client(self, request: Request) -> Client:
         """The client, its answers kept in the spool where there is one; to be called before a thread is made."""
-        sender: Sender = Transport(request.base_url, request.token, request.concurrency, POLICY)
+        transport = Transport(request.base_url, request.token, request.concurrency, POLICY)
+        sender: Sender = transport
         spool = None
         if request.spool and not request.check:
             try:
                 spool = Spool(request.spool, request.base_url, request.fresh_hours)
                 spool.sweep()
                 courier = Courier(
-                    sender, spool, Session(request.server, "backfill claims"), request.concurrency, POLICY
+                    transport, spool, Session(request.server, "backfill claims"), request.concurrency, POLICY
                 )
                 sender = self.claims = courier
             except Unusable as error:

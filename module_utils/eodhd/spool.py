@@ -184,7 +184,7 @@ def _write(fd: int, reply: Reply) -> None:
 
 
 def _all(fd: int) -> bytes:
-    pieces = []
+    pieces: list[bytes] = []
     while True:
         piece = os.read(fd, 1 << 20)
         if not piece:

@@ -78,11 +78,13 @@ def ask_account(base_url: str, timeout: float) -> Callable[[str], tuple[str, str
         import threading
 
         from ansible.module_utils.eodhd.budget import Budget, Unshared
-        from ansible.module_utils.eodhd.client import Client, Policy, Stop
+        from ansible.module_utils.eodhd.client import Client, Stop
+        from ansible.module_utils.eodhd.transport import Policy, Transport
 
         stop = threading.Event()
         policy = Policy(connect=timeout, read=timeout, total=timeout, tries=1, tries_limited=1)
-        client = Client(base_url, token, Budget(Unshared(), stop), stop, policy=policy)
+        transport = Transport(base_url, token, policy=policy)
+        client = Client(transport, Budget(Unshared(), stop), stop, policy=policy)
         try:
             # The name resolution has no time-out of its own.
             answer, user = within(timeout + 0.5, lambda: client.get("user", _account))

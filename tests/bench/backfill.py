@@ -84,7 +84,9 @@ def clean(server: Server) -> None:
 def ours(server: Server, standin: StandIn, **options: Any) -> dict[str, Any]:
     """Run the backfill in a process of its own; its ``seconds`` hold everything but the imports."""
     request = {"mode": "history", "base_url": standin.url, "token": "token", **options}
-    result: dict[str, Any] = worker.finish(worker.start(server, **request), timeout=600)
+    with tempfile.TemporaryDirectory() as folder:
+        process = worker.start(server, spool=f"{folder}/spool", **request)
+        result: dict[str, Any] = worker.finish(process, timeout=600)
     if "SUCCESS" not in result.get("report", ""):
         raise SystemExit(f"the backfill failed: {result}")
     return result

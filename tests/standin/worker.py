@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -64,9 +65,10 @@ def main() -> None:
     except Problem as problem:
         result = {**problem.details, "problem": str(problem)}
     result["seconds"] = time.perf_counter() - began
-    # Not ru_maxrss: that of the parent survives the exec.
+    # Of run and courier. Not the run's ru_maxrss: that of its parent survives the exec.
     status = Path("/proc/self/status").read_text()
-    result["peak_mb"] = int(status.split("VmHWM:")[1].split()[0]) / 1024
+    courier = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    result["peak_mb"] = (int(status.split("VmHWM:")[1].split()[0]) + courier) / 1024
     print(json.dumps(result))
 
 
