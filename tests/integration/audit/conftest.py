@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import uuid
@@ -23,6 +24,18 @@ from ansible.module_utils.eodhd.ledger import SCHEMA
 from tests.conftest import Server
 
 ROOT = Path(__file__).resolve().parents[3]
+BROWSER = next(
+    filter(
+        None,
+        map(
+            shutil.which, ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+        ),
+    ),
+    None,
+)
+NO_BROWSER = (
+    "the audit's page was not looked at in a browser: apt-get install chromium, or install Google Chrome"
+)
 TOKEN = "t0k~en/7f3a"  # noqa: S105 - invented
 
 
@@ -180,3 +193,9 @@ def audited(estate: Estate) -> Iterator[Audited]:
     yield Audited(estate, folder, done, before, picture(estate.root("hub")))
     lib.rmdir()
     (estate.root("gpu") / ".env").chmod(0o600)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One line where the page's tests were skipped."""
+    if any("test_page.py" in report.nodeid for report in terminalreporter.stats.get("skipped", [])):
+        terminalreporter.write_line(f"skipped: {NO_BROWSER}")

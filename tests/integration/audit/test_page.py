@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,13 +12,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.integration.audit.conftest import Audited
+from tests.integration.audit.conftest import BROWSER, NO_BROWSER, Audited
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-BINARY = next(filter(None, map(shutil.which, NAMES)), None)
-pytestmark = pytest.mark.skipif(
-    BINARY is None, reason="no Chromium for the audit's page: apt-get install chromium, or Google Chrome"
-)
+pytestmark = pytest.mark.skipif(BROWSER is None, reason=NO_BROWSER)
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +22,7 @@ def browser() -> Iterator[Browser]:
     with sync_playwright() as driver:
         # A browser's own sandbox does not start under root.
         alone = ["--no-sandbox"] if os.geteuid() == 0 else []
-        found = driver.chromium.launch(executable_path=BINARY, args=alone)
+        found = driver.chromium.launch(executable_path=BROWSER, args=alone)
         yield found
         found.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import date, datetime, timezone
 from typing import Any
 
@@ -20,7 +21,7 @@ def check(name: str, verdict: str, **more: str) -> dict[str, str]:
     return {"name": name, "verdict": verdict, **empty, **more}
 
 
-def masks(days: list[date]) -> tuple[list[int], list[int]]:
+def masks(days: Sequence[date]) -> tuple[list[int], list[int]]:
     found: dict[int, int] = {}
     for day in days:
         found[coverage.month_key(day)] = found.get(coverage.month_key(day), 0) | 1 << day.day
