@@ -268,8 +268,7 @@ from typing import Any
 
 from ansible.module_utils import reporting
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.database import connection
-from ansible.module_utils.health import calendars, checks, metrics, model, services
+from ansible.module_utils.health.limits import Limits
 from ansible.module_utils.project import interpreter
 
 
@@ -283,7 +282,7 @@ def main() -> None:
             "timeout": {"type": "float", "default": 3},
             "query_timeout": {"type": "float", "default": 10},
             "count": {"type": "str", "choices": ["exact", "estimate", "auto"], "default": "auto"},
-            "limits": {"type": "dict", "default": {}, "options": model.Limits.options()},
+            "limits": {"type": "dict", "default": {}, "options": Limits.options()},
             "calendars": {"type": "str"},
             "token": {"type": "bool", "default": True, "no_log": False},
             "token_known": {"type": "dict", "no_log": False},
@@ -296,18 +295,25 @@ def main() -> None:
     options = module.params
 
     def work() -> dict[str, Any]:
-        result: dict[str, Any] = look()
+        root = Path(options["root"])
+        obstacle = interpreter.enter(options["interpreter"] or str(root / "venv/bin/python"))
+        # What follows is compiled in each Python that comes here, so not in the one that is left.
+        result = examined(root, obstacle)
         if options["metrics_path"] and not module.check_mode:
+            from ansible.module_utils.health import metrics
+
             metrics.write(options["metrics_path"], metrics.render(result, time.time()))
         return result
 
-    def look() -> Any:
-        root = Path(options["root"])
-        obstacle = interpreter.enter(options["interpreter"] or str(root / "venv/bin/python"))
+    def examined(root: Path, obstacle: str | None) -> dict[str, Any]:
+        from ansible.module_utils.database import connection
+        from ansible.module_utils.health import calendars, checks, model, services
+
         if obstacle:
-            return checks.result([model.Finding("environment", "fail", obstacle)])
+            unhealthy: dict[str, Any] = checks.result([model.Finding("environment", "fail", obstacle)])
+            return unhealthy
         timeout, known = options["timeout"], options["token_known"]
-        return checks.examine(
+        found: dict[str, Any] = checks.examine(
             model.Context(
                 env=root / ".env",
                 tables=model.wanted(options["tables"]),
@@ -315,7 +321,7 @@ def main() -> None:
                 query_timeout=options["query_timeout"],
                 count=options["count"],
                 open_connection=connection.connect,
-                limits=model.Limits(**options["limits"]),
+                limits=Limits(**options["limits"]),
                 calendars=calendars.parse(options["calendars"]),
                 account=services.ask_account(options["base_url"], timeout) if options["token"] else None,
                 token=model.Finding("token", known["level"], known["message"]) if known else None,
@@ -323,6 +329,7 @@ def main() -> None:
                 free=services.free_space,
             )
         )
+        return found
 
     reporting.run(module, work)
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from ansible.module_utils.database.connection import Unreachable, explain
 from ansible.module_utils.health import bars, basics, counts, freshness, gaps, services
-from ansible.module_utils.health.model import LEVELS, Check, Context, Finding
+from ansible.module_utils.health.limits import LEVELS
+from ansible.module_utils.health.model import Check, Context, Finding
 from ansible.module_utils.health.report import report
 from ansible.module_utils.reporting import Problem
 

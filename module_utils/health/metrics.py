@@ -8,7 +8,8 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ansible.module_utils.health.model import LEVELS, VARIABLES
+from ansible.module_utils.health.limits import LEVELS
+from ansible.module_utils.health.model import VARIABLES
 from ansible.module_utils.reporting import Problem
 
 # Names in the ``measures`` of a result, and what each says.

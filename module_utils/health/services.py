@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Callable
 
 from ansible.module_utils.database.connection import TimedOut, within
-from ansible.module_utils.eodhd.plan import Quota, quota, today
 from ansible.module_utils.health.model import VARIABLES, Context, Finding
 from ansible.module_utils.reporting import Problem
 
@@ -38,6 +37,8 @@ def judge_token(refusal: str, message: str, user: Any, token: str, context: Cont
         token: what was asked about.
         context: gets the calls left.
     """
+    from ansible.module_utils.eodhd.plan import quota, today
+
     mend = (
         "Set eodhd_api_token (vault_eodhd_api_token in the vault) to a valid one, and write .env anew with"
         " `ansible-playbook playbooks/reset.yml --tags dotenv`."
@@ -55,7 +56,7 @@ def judge_token(refusal: str, message: str, user: Any, token: str, context: Cont
             f"EODHD could not be asked about the token ({message}). Check eodhd_base_url (group_vars/all/eodhd.yml)"
             f" and the way to the internet, or set health_token to false ({VARIABLES}).",
         )
-    left: Quota = quota(user, today(context.now()))
+    left = quota(user, today(context.now()))
     if left.left is None:
         return Finding("token", "ok", "EODHD accepts the token; what is left of its quota it does not say")
     context.measures["quota_left"] = left.left
