@@ -105,7 +105,7 @@ def calendar_text() -> str:
     assert specification.loader
     plugin = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(plugin)
-    plugin.MARKETS = {"XNYS": ["US"], "XLON": ["LSE"]}
+    plugin.__dict__["MARKETS"] = {"XNYS": ["US"], "XLON": ["LSE"]}
     text: str = plugin.text(datetime.now(timezone.utc).date(), 3650, [])
     return text
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from ansible.module_utils.eodhd import ledger
@@ -187,8 +187,8 @@ def test_what_the_time_did_not_reach_is_said(host: Host, monkeypatch: pytest.Mon
     asked = bars.ask
     steps: list[date] = []
 
-    def once(context: object, table: object, work: object) -> object:
-        answer = asked(context, table, work)
+    def once(*arguments: Any) -> Any:
+        answer = asked(*arguments)
         steps.append(answer.since)
         return answer if len(steps) == 1 else None
 

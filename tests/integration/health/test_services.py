@@ -190,7 +190,7 @@ def test_a_redis_that_refuses_the_password(host: Host) -> None:
     ],
 )
 def test_a_redis_that_is_named_wrongly(host: Host, settings: dict[str, str], words: str) -> None:
-    host.write_env(**settings)
+    host.write_env(None, **settings)
     level, message = host.finding("redis", redis=True)
     assert level == "warn"
     assert words in message

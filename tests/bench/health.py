@@ -1,0 +1,178 @@
+"""The counts of the health check on tables of many rows, plain and partitioned.
+
+HEALTH_BENCH_ROWS is how many rows are aimed at, HEALTH_BENCH_SECONDS how long the set-up may take at the most; what
+was reached is in the section.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
+sys.path[:0] = [str(REPOSITORY)]
+
+import ansible.module_utils
+
+if str(REPOSITORY / "module_utils") not in ansible.module_utils.__path__:
+    ansible.module_utils.__path__.append(str(REPOSITORY / "module_utils"))
+
+from ansible.module_utils.database import connection
+from ansible.module_utils.health import counts
+from ansible.module_utils.health.model import Context, Wanted
+from ansible.module_utils.sandbox import postgres
+
+ROWS = int(os.environ.get("HEALTH_BENCH_ROWS", 50_000_000))
+SECONDS = float(os.environ.get("HEALTH_BENCH_SECONDS", 600))
+SYMBOLS = 5000
+# Rows of one statement of the set-up.
+CHUNK = 1_000_000
+ROUNDS = 5
+COLUMNS = """(time timestamptz NOT NULL, symbol text NOT NULL, open numeric, high numeric, low numeric, close numeric,
+  adjusted_close numeric, volume bigint)"""
+TABLES = {"plain": "plain", "partitioned": "partitioned, a partition a year"}
+AUTO_TIMEOUT = 1.0
+
+
+def fill(cursor: Any, table: str, rows: int, until: float) -> int:
+    """Load bars of SYMBOLS symbols, day after day, until there are enough or the time is over; return how many."""
+    done = 0
+    while done < rows and time.monotonic() < until:
+        days = CHUNK // SYMBOLS
+        cursor.execute(
+            f"INSERT INTO {table} SELECT timestamptz '1980-01-01 00:00+00' + day * interval '1 day',"
+            " 'S' || symbol || '.US', 100.25, 101.5, 99.75, 100.5, 100.5, 1000000 + symbol"
+            f" FROM generate_series(%s, %s) AS day, generate_series(1, {SYMBOLS}) AS symbol",
+            (done // SYMBOLS, done // SYMBOLS + days - 1),
+        )
+        done += CHUNK
+    return done
+
+
+def median(work: Callable[[], Any]) -> float:
+    """Median milliseconds."""
+    times = []
+    for _ in range(ROUNDS):
+        begun = time.perf_counter()
+        work()
+        times.append((time.perf_counter() - begun) * 1000)
+    return statistics.median(times)
+
+
+def main() -> str:
+    """Measure, and return the section for docs/benchmarks.md."""
+    folder = Path(tempfile.mkdtemp(prefix="bench-health-"))
+    cluster = postgres.Cluster(folder / "cluster")
+    server = connection.Server("127.0.0.1", postgres.free_port(), "postgres", "bench", "postgres")
+    lines, begun = [], time.monotonic()
+    try:
+        cluster.initialise(server.user, server.password)
+        cluster.start(server.port, {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off",
+                                    "max_wal_size": "8GB", "shared_buffers": "256MB"})  # fmt: skip
+        with closing(connection.connect(server, 10)) as session:
+            session.autocommit = True
+            with session.cursor() as cursor:
+                cursor.execute(f"CREATE TABLE plain {COLUMNS}")
+                cursor.execute(f"CREATE TABLE partitioned {COLUMNS} PARTITION BY RANGE (time)")
+                for year in range(1979, 2010):
+                    cursor.execute(
+                        f"CREATE TABLE partitioned_{year} PARTITION OF partitioned"
+                        f" FOR VALUES FROM ('{year}-01-01 00:00+00') TO ('{year + 1}-01-01 00:00+00')"
+                    )
+                # A third of the time for each to be filled, the rest for the keys.
+                rows = fill(cursor, "plain", ROWS, begun + SECONDS / 3)
+                fill(cursor, "partitioned", rows, float("inf"))
+                for table in TABLES:
+                    cursor.execute(f"ALTER TABLE {table} ADD PRIMARY KEY (time, symbol)")
+                    cursor.execute(f"VACUUM (ANALYZE) {table}")
+                cursor.execute("SELECT pg_database_size(current_database())")
+                size = cursor.fetchone()[0]
+        setup = time.monotonic() - begun
+        for table, name in TABLES.items():
+            lines += measure(server, table, name, rows)
+    finally:
+        cluster.remove()
+        shutil.rmtree(folder, ignore_errors=True)
+    client = psql()
+    rival = (
+        f"`{client.name} -c 'select count(*)'`" if client else "a bare psycopg2 session, for there is no psql"
+    )
+    return (
+        "## Counts of the health check\n\n"
+        f"Two tables of {rows:,} bars with the columns of `market_data` and its key ({size / 1e9:.1f} GB together,"
+        f" set up in {setup:.0f} s; aimed at {ROWS:,}). Medians of {ROUNDS}. `estimate` is query time on an open"
+        f" connection; `exact` is with its connection and stands against {rival}, which has its own too.\n\n"
+        "| Table | `health_count` | Rows said | Ours | Against | | Aim |\n|---|---|---|---|---|---|---|\n"
+        + "".join(lines)
+    )
+
+
+def psql() -> Path | None:
+    """The client of the sandbox's PostgreSQL, or of this machine."""
+    own = postgres.binaries() / "psql"
+    found = str(own) if own.exists() else shutil.which("psql")
+    return Path(found) if found else None
+
+
+def measure(server: connection.Server, table: str, name: str, rows: int) -> list[str]:
+    """The lines of one table."""
+    said: dict[str, counts.Count] = {}
+    client = psql()
+
+    def count(mode: str, timeout: float, session: Any) -> None:
+        context = Context(Path(), [Wanted(table)], 3, timeout, mode, connection.connect)
+        context.server, context.session = server, session
+        list(counts.check_tables(context))
+        said[mode] = context.counts[table]
+
+    def connected(mode: str, timeout: float) -> None:
+        with closing(connection.connect(server, 10, read_only=True)) as session:
+            session.autocommit = True
+            count(mode, timeout, session)
+
+    def bare() -> None:
+        if client:
+            environment = {**os.environ, "PGPASSWORD": server.password}
+            command = [str(client), "-h", server.host, "-p", str(server.port), "-U", server.user,
+                       "-d", server.database, "-c", f"select count(*) from {table}"]  # fmt: skip
+            subprocess.run(command, env=environment, check=True, capture_output=True)
+            return
+        with closing(connection.connect(server, 10)) as other, other.cursor() as cursor:
+            cursor.execute(f"select count(*) from {table}")
+            cursor.fetchone()
+
+    bare()  # what can be cached is
+    with closing(connection.connect(server, 10, read_only=True)) as session:
+        session.autocommit = True
+        estimate = median(lambda: count("estimate", 10, session))
+        auto = median(lambda: count("auto", AUTO_TIMEOUT, session))
+    exact, theirs = median(lambda: connected("exact", 600)), median(bare)
+    error = abs((said["estimate"].rows or 0) - rows) / rows
+    lines = [
+        ("estimate", estimate, "50 ms", f"{error:.2%} off", "≤ 1 % off, ≤ 50 ms"),
+        ("exact", exact, f"{theirs:,.0f} ms", f"{exact / theirs:.2f}", "≤ 1.1"),
+        (
+            f"auto in {AUTO_TIMEOUT:g} s",
+            auto,
+            f"{AUTO_TIMEOUT * 1000:,.0f} ms",
+            f"{auto / AUTO_TIMEOUT / 1000:.2f}",
+            "≤ 1.05",
+        ),
+    ]
+    return [
+        f"| {name} | {mode} | {said[mode.split()[0]].text()} | {ours:,.1f} ms | {against} | {ratio} | {aim} |\n"
+        for mode, ours, against, ratio, aim in lines
+    ]
+
+
+if __name__ == "__main__":
+    print(main())
