@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.health import bars, checks, freshness, gaps, metrics, services
 from ansible.module_utils.health.limits import Limits
-from ansible.module_utils.health.model import Context, Count, Finding, Wanted
+from ansible.module_utils.health.model import Context, Count, Finding, Group, Wanted
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
 
@@ -101,7 +101,7 @@ def test_a_large_table_is_looked_at_in_steps() -> None:
 
 
 def test_without_a_calendar_nothing_is_behind(context: Context) -> None:
-    groups = [freshness.Group("INDX", NOW.date(), 3, ["A.INDX"])]
+    groups = [Group("INDX", NOW.date(), 3, ["A.INDX"])]
     assert freshness.behind(groups, context) == []
 
 
