@@ -189,8 +189,8 @@ def judge_precision(table: Wanted, types: dict[str, str], suffixes: set[str] | N
     return Finding(
         "precision",
         "warn",
-        f"{table.name} has columns that are too narrow for what the provider sends: {columns}. Bars that do not fit, such"
-        " as those of crypto with 8 decimals and fractions in the volume, are set aside."
+        f"{table.name} has columns that are too narrow for what the provider sends: {columns}. Bars that do not fit,"
+        " such as those of crypto with 8 decimals and fractions in the volume, are set aside."
         f" Make room with: ALTER TABLE {table.name} {alter};",
     )
 
