@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -54,24 +55,26 @@ def test_every_check_has_a_name_of_its_own_and_says_what_it_expects() -> None:
 
 
 @pytest.mark.parametrize(
-    ("refusal", "user", "token", "level"),
+    ("status", "body", "token", "level"),
     [
-        ("", {"dailyRateLimit": 100, "apiRequests": 1, "apiRequestsDate": "2026-11-23"}, "t", "ok"),
-        ("", {"dailyRateLimit": 100, "apiRequests": 99, "apiRequestsDate": "2026-11-23"}, "t", "warn"),
-        ("", {"dailyRateLimit": 100, "apiRequests": 99, "apiRequestsDate": "2026-11-22"}, "t", "ok"),
-        ("", {}, "t", "ok"),
-        ("quota", None, "t", "warn"),
-        ("plan", None, "t", "warn"),
-        ("silent", None, "t", "warn"),
-        ("refused", None, "demo", "fail"),
-        ("forbidden", None, "t", "fail"),
-        ("forbidden", None, "demo", "ok"),
+        (200, {"dailyRateLimit": 100, "apiRequests": 1, "apiRequestsDate": "2026-11-23"}, "t", "ok"),
+        (200, {"dailyRateLimit": 100, "apiRequests": 99, "apiRequestsDate": "2026-11-23"}, "t", "warn"),
+        (200, {"dailyRateLimit": 100, "apiRequests": 99, "apiRequestsDate": "2026-11-22"}, "t", "ok"),
+        (200, {}, "t", "ok"),
+        (200, [], "t", "warn"),
+        (402, None, "t", "warn"),
+        (502, None, "t", "warn"),
+        (0, None, "t", "warn"),
+        (401, None, "demo", "fail"),
+        (403, None, "t", "fail"),
+        (403, None, "demo", "ok"),
     ],
 )
 def test_what_an_answer_about_the_token_means(
-    context: Context, refusal: str, user: Any, token: str, level: str
+    context: Context, status: int, body: Any, token: str, level: str
 ) -> None:
-    assert services.judge_token(refusal, "words", user, token, context).level == level
+    answer = json.dumps(body).encode()
+    assert services.judge_token(status, answer, "words", token, context).level == level
 
 
 @pytest.mark.parametrize(
