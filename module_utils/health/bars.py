@@ -189,8 +189,9 @@ def judge_precision(table: Wanted, types: dict[str, str], suffixes: set[str] | N
     return Finding(
         "precision",
         "warn",
-        f"{table.name} is too narrow for what the provider sends, such as 8 decimals of crypto ({columns}). Bars that"
-        f" do not fit are set aside. Make room with: ALTER TABLE {table.name} {alter};",
+        f"{table.name} has columns that are too narrow for what the provider sends: {columns}. Bars that do not fit,"
+        " such as those of crypto with 8 decimals and fractions in the volume, are set aside."
+        f" Make room with: ALTER TABLE {table.name} {alter};",
     )
 
 

@@ -99,7 +99,7 @@ class Context:
     limits: Limits = field(default_factory=Limits)
     calendars: Calendars = field(default_factory=Calendars)
     now: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
-    account: Callable[[str], tuple[str, str, Any]] | None = None
+    account: Callable[[str], tuple[int, bytes, str]] | None = None
     token: Finding | None = None
     ping: Callable[[Mapping[str, str]], str] | None = None
     free: Callable[[Path], float] | None = None

@@ -20,91 +20,76 @@ _REDIS = ("REDIS_URL", "REDIS_HOST")
 def check_token(context: Context) -> Iterator[Finding]:
     """EODHD accepts the token, and the account has calls left today."""
     token = context.settings.get("EODHD_API_TOKEN")
+    if context.token is None and context.account is not None and token:
+        context.token = judge_token(*context.account(token), token, context)
     if context.token is not None:
         yield context.token
-    elif context.account is not None and token:
-        context.token = judge_token(*context.account(token), token, context)
-        yield context.token
 
 
-def judge_token(refusal: str, message: str, user: Any, token: str, context: Context) -> Finding:
+def judge_token(status: int, body: bytes, fault: str, token: str, context: Context) -> Finding:
     """Decide what EODHD's answer about a token means.
 
     Args:
-        refusal: "" for an answer, ``refused``, ``forbidden``, ``quota``, or ``silent`` where none came.
-        message: why there was none, in words that hold no secret.
-        user: the answer, of ``/user``.
+        status: of HTTP; 0 where no answer came.
+        body: the answer, of ``/user``.
+        fault: why it is of no use, in words that hold no secret.
         token: what was asked about.
         context: gets the calls left.
     """
     from ansible.module_utils.eodhd.plan import quota, today
 
-    mend = (
-        "Set eodhd_api_token (vault_eodhd_api_token in the vault) to a valid one, and write .env anew with"
-        " `ansible-playbook playbooks/reset.yml --tags dotenv`."
-    )
-    if refusal == "forbidden" and token == PUBLIC_TOKEN:
+    if status == 403 and token == PUBLIC_TOKEN:
         return Finding("token", "ok", "the public token demo, which EODHD tells nothing about")
-    if refusal in ("refused", "forbidden"):
-        return Finding("token", "fail", f"EODHD refuses EODHD_API_TOKEN. {mend}")
-    if refusal == "quota":
-        user = {"dailyRateLimit": 0, "apiRequests": 0}
-    elif refusal:
+    if status in (401, 403):
         return Finding(
             "token",
-            "warn",
-            f"EODHD could not be asked about the token ({message}). Check eodhd_base_url (group_vars/all/eodhd.yml)"
-            f" and the way to the internet, or set health_token to false ({VARIABLES}).",
+            "fail",
+            "EODHD refuses EODHD_API_TOKEN. Set eodhd_api_token (vault_eodhd_api_token in the vault) to a valid one,"
+            " and write .env anew with `ansible-playbook playbooks/reset.yml --tags dotenv`.",
         )
-    left = quota(user, today(context.now()))
-    if left.left is None:
+    left: int | None = 0  # 402: spent
+    if status != 402:
+        try:
+            user = json.loads(body) if status == 200 else None
+        except ValueError:
+            user = None
+        if not isinstance(user, dict):
+            why = "an answer that is no account" if status == 200 else fault
+            return Finding(
+                "token",
+                "warn",
+                f"EODHD could not be asked about the token ({why}). Check eodhd_base_url (group_vars/all/eodhd.yml)"
+                f" and the way to the internet, or set health_token to false ({VARIABLES}).",
+            )
+        left = quota(user, today(context.now())).left
+    if left is None:
         return Finding("token", "ok", "EODHD accepts the token; what is left of its quota it does not say")
-    context.measures["quota_left"] = left.left
-    if left.left < context.limits.quota_warn:
+    context.measures["quota_left"] = left
+    if left < context.limits.quota_warn:
         return Finding(
             "token",
             "warn",
-            f"EODHD accepts the token, but the account has {left.left:,} calls left today. A backfill can go on"
-            " after 00:00 GMT; the threshold is health_quota_warn"
-            f" ({VARIABLES}).",
+            f"EODHD accepts the token, but the account has {left:,} calls left today. A backfill can go on after"
+            f" 00:00 GMT; the threshold is health_quota_warn ({VARIABLES}).",
         )
-    return Finding("token", "ok", f"EODHD accepts the token; {left.left:,} calls are left today")
+    return Finding("token", "ok", f"EODHD accepts the token; {left:,} calls are left today")
 
 
-def ask_account(base_url: str, timeout: float) -> Callable[[str], tuple[str, str, Any]]:
-    """Return what asks EODHD about a token: one call, within ``timeout`` seconds altogether."""
+def ask_account(base_url: str, timeout: float) -> Callable[[str], tuple[int, bytes, str]]:
+    """Return what asks EODHD about a token: one request, within ``timeout`` seconds altogether."""
 
-    def ask(token: str) -> tuple[str, str, Any]:
-        import threading
-
-        from ansible.module_utils.eodhd.budget import Budget, Unshared
-        from ansible.module_utils.eodhd.client import Client, Stop
+    def ask(token: str) -> tuple[int, bytes, str]:
         from ansible.module_utils.eodhd.transport import Policy, Transport
 
-        stop = threading.Event()
-        policy = Policy(connect=timeout, read=timeout, total=timeout, tries=1, tries_limited=1)
-        transport = Transport(base_url, token, policy=policy)
-        client = Client(transport, Budget(Unshared(), stop), stop, policy=policy)
+        transport = Transport(base_url, token, policy=Policy(connect=timeout, read=timeout, total=timeout))
         try:
             # The name resolution has no time-out of its own.
-            answer, user = within(timeout + 0.5, lambda: client.get("user", _account))
-        except Stop as refusal:
-            return refusal.kind, str(refusal), None
+            reply = within(timeout + 0.5, lambda: transport.send("user", {}))
         except TimedOut:
-            return "silent", f"no answer within {timeout:g} s", None
-        if answer.outcome is None:
-            return "", "", user
-        fault = answer.message.rpartition("the last met ")[2]
-        return ("forbidden" if answer.outcome == "forbidden" else "silent"), fault, None
+            return 0, b"", f"no answer within {timeout:g} s"
+        return reply.status, reply.body, reply.fault
 
     return ask
-
-
-def _account(body: bytes) -> dict[str, Any]:
-    found = json.loads(body)
-    if not isinstance(found, dict):
-        raise ValueError
-    return found
 
 
 def check_redis(context: Context) -> Iterator[Finding]:

@@ -28,7 +28,7 @@ if str(REPOSITORY / "module_utils") not in ansible.module_utils.__path__:
 
 from ansible.module_utils.database import connection
 from ansible.module_utils.health import counts
-from ansible.module_utils.health.model import Context, Wanted
+from ansible.module_utils.health.model import Context, Count, Wanted
 from ansible.module_utils.sandbox import postgres
 
 ROWS = int(os.environ.get("HEALTH_BENCH_ROWS", 50_000_000))
@@ -125,7 +125,7 @@ def psql() -> Path | None:
 
 def measure(server: connection.Server, table: str, name: str, rows: int) -> list[str]:
     """The lines of one table."""
-    said: dict[str, counts.Count] = {}
+    said: dict[str, Count] = {}
     client = psql()
 
     def count(mode: str, timeout: float, session: Any) -> None:

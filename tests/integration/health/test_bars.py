@@ -262,7 +262,7 @@ def test_columns_that_would_round(host: Host) -> None:
     )
     level, message = host.finding("precision")
     assert level == "warn"
-    assert "(close: numeric(12,4))" in message
+    assert "sends: close: numeric(12,4)." in message
     command = message.partition("Make room with: ")[2]
     assert command == "ALTER TABLE market_data ALTER COLUMN close TYPE numeric;"
     host.run(command)
@@ -273,6 +273,6 @@ def test_a_whole_volume_is_too_narrow_for_crypto_alone(host: Host) -> None:
     host.load("BTC-USD.CC", host.sessions("CC"))
     level, message = host.finding("precision")
     assert level == "warn"
-    assert "(volume: bigint)" in message
+    assert "sends: volume: bigint." in message
     host.run(message.partition("Make room with: ")[2])
     assert host.finding("precision")[0] == "ok"

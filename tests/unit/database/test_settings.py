@@ -78,3 +78,11 @@ def test_a_url_that_is_none_is_refused_without_a_part_of_it(url: str) -> None:
 def test_keys_that_contradict_the_url_are_named() -> None:
     values = settings.read(FULL.replace(b"HOST=h", b"HOST=other"), ".env").values
     assert settings.disagreements(values, Server("h", 1, "u", "p", "d")) == ["POSTGRES_HOST"]
+
+
+def test_redis_need_not_be_named() -> None:
+    assert settings.read(FULL, ".env").values.get("REDIS_HOST") is None
+    found = settings.read(FULL + b"REDIS_HOST=cache\nREDIS_URL=\n", ".env")
+    assert found.missing == ()
+    assert found.values["REDIS_HOST"] == "cache"
+    assert "REDIS_URL" not in found.values

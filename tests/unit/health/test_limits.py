@@ -1,0 +1,126 @@
+"""Where ok ends, and what is made of it: levels, tokens, columns, metrics."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.module_utils.health import bars, checks, freshness, gaps, metrics, services
+from ansible.module_utils.health.limits import Limits
+from ansible.module_utils.health.model import Context, Count, Finding, Group, Wanted
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
+
+
+@pytest.fixture
+def context() -> Context:
+    return Context(Path("/root/.env"), [], 3, 10, "auto", lambda: None, now=lambda: NOW)
+
+
+@pytest.mark.parametrize(
+    ("found", "level"), [(2, "ok"), (3, "warn"), (9, "warn"), (10, "fail"), (11, "fail")]
+)
+def test_an_amount_has_the_level_of_the_highest_threshold_that_it_reaches(found: int, level: str) -> None:
+    assert Limits().level("stale", found) == level
+
+
+def test_a_threshold_of_zero_is_off() -> None:
+    assert Limits(stale_warn=0, stale_fail=0).level("stale", 1000) == "ok"
+
+
+def test_the_options_of_the_module_are_the_thresholds() -> None:
+    options = Limits.options()
+    assert options["stale_share"] == {"type": "float", "default": 0.1}
+    assert options["gap_days"] == {"type": "int", "default": 3650}
+    assert Limits(**{name: option["default"] for name, option in options.items()}) == Limits()
+
+
+def test_the_worst_level_decides() -> None:
+    def level(*levels: str) -> tuple[str, bool]:
+        result = checks.result([Finding("a", one, "") for one in levels])
+        return result["level"], result["healthy"]
+
+    assert level() == ("ok", True)
+    assert level("ok", "warn", "ok") == ("warn", True)
+    assert level("warn", "fail", "ok") == ("fail", False)
+
+
+def test_every_check_has_a_name_of_its_own_and_says_what_it_expects() -> None:
+    names = [check.name for check in checks.CHECKS]
+    assert len(set(names)) == len(names)
+    assert all(check.expects for check in checks.CHECKS)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "token", "level"),
+    [
+        (200, {"dailyRateLimit": 100, "apiRequests": 1, "apiRequestsDate": "2026-11-23"}, "t", "ok"),
+        (200, {"dailyRateLimit": 100, "apiRequests": 99, "apiRequestsDate": "2026-11-23"}, "t", "warn"),
+        (200, {"dailyRateLimit": 100, "apiRequests": 99, "apiRequestsDate": "2026-11-22"}, "t", "ok"),
+        (200, {}, "t", "ok"),
+        (200, [], "t", "warn"),
+        (402, None, "t", "warn"),
+        (502, None, "t", "warn"),
+        (0, None, "t", "warn"),
+        (401, None, "demo", "fail"),
+        (403, None, "t", "fail"),
+        (403, None, "demo", "ok"),
+    ],
+)
+def test_what_an_answer_about_the_token_means(
+    context: Context, status: int, body: Any, token: str, level: str
+) -> None:
+    answer = json.dumps(body).encode()
+    assert services.judge_token(status, answer, "words", token, context).level == level
+
+
+@pytest.mark.parametrize(
+    ("column", "type_name", "suffixes", "level"),
+    [
+        ("close", "numeric", {"CC"}, "ok"),
+        ("close", "numeric(12,4)", {"US"}, "warn"),
+        ("close", "numeric(14,8)", {"US"}, "warn"),
+        ("close", "numeric(20,8)", {"US"}, "ok"),
+        ("close", "double precision", {"CC"}, "ok"),
+        ("volume", "bigint", {"US"}, "ok"),
+        ("volume", "bigint", {"US", "CC"}, "warn"),
+        ("volume", "bigint", None, "ok"),
+        ("volume", "integer", {"US"}, "warn"),
+    ],
+)
+def test_which_columns_are_too_narrow(
+    column: str, type_name: str, suffixes: set[str] | None, level: str
+) -> None:
+    assert bars.judge_precision(Wanted("market_data"), {column: type_name}, suffixes).level == level
+
+
+def test_a_large_table_is_looked_at_in_steps() -> None:
+    assert gaps._steps(3650, 100) == [3650]
+    assert gaps._steps(3650, 10_000_000) == [57, 228, 912, 3650]
+    assert gaps._steps(100, None) == [100]
+
+
+def test_without_a_calendar_nothing_is_behind(context: Context) -> None:
+    groups = [Group("INDX", NOW.date(), 3, ["A.INDX"])]
+    assert freshness.behind(groups, context) == []
+
+
+def test_many_symbols_are_loaded_from_a_file() -> None:
+    assert bars.load(["A.US"], 1).endswith("""-e '{"backfill_symbols": ["A.US"]}'""")
+    assert bars.load(["A.US", "B.US", "C.US"], 4).endswith("-e backfill_symbols=FILE")
+
+
+def test_metrics_are_of_the_worst_level_and_escape_names(context: Context) -> None:
+    context.counts = {'odd"name\\': Count(7, estimated=True), "b": Count(None)}
+    context.measures = {"quota_left": 12.0}
+    findings = [Finding("a", "fail", "x"), Finding("a", "warn", "y"), Finding("b", "ok", "z")]
+    lines = metrics.render(checks.result(findings, context), 1_700_000_000).splitlines()
+    assert 'project_health_level{check="a"} 2' in lines
+    assert 'project_health_level{check="b"} 0' in lines
+    assert 'project_health_table_rows{table="odd\\"name\\\\",estimated="1"} 7' in lines
+    assert "project_health_quota_left 12" in lines
+    assert lines[-1] == "project_health_timestamp_seconds 1700000000"
+    assert not [line for line in lines if 'table="b"' in line]
