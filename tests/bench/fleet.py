@@ -35,7 +35,9 @@ def main() -> str:
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
     _, mark, section = done.stdout.partition("## Fleet\n")
-    return mark + section if mark else f"## Fleet\n\nNot run: {done.stdout.strip()}\n"
+    return (
+        mark + section if mark else f"## Fleet\n\nNot run: {done.stdout.partition('skipped: ')[2].strip()}\n"
+    )
 
 
 def measure() -> str:

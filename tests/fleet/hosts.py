@@ -106,6 +106,8 @@ class Fleet:
             "postgres_host": self.addresses[self.hosts[0]], "postgres_password": PASSWORD,
             "eodhd_api_token": "demo", "project_packages": PACKAGES, "project_index_urls": [""],
             "project_wheels": "always", "project_space_mb": 1,
+            # Neither service is there, and the disk of one host is small on purpose.
+            "health_token": False, "health_redis": False, "health_disk_warn": 0, "health_disk_fail": 0,
         }  # fmt: skip
         hosts = {
             host: {**everybody, "ansible_host": address, **variables.get(host, {})}

@@ -93,7 +93,7 @@ def run(fleet: Fleet) -> dict[str, Any]:
     with Play(faulty) as play:
         for host, fault in CUT_OFF.items():
             # Processes of a build run: it is in the middle of it.
-            wait_for(f"the build on {host}", lambda host=host: _building(fleet, host), PLAY_SECONDS)
+            wait_for(f"the build on {host}", lambda host=host: _building(fleet, host, play), PLAY_SECONDS)
             fault.hurt(fleet)
         hurt = play.end()
     for fault in CUT_OFF.values():
@@ -107,10 +107,12 @@ def run(fleet: Fleet) -> dict[str, Any]:
     return {"secrets": secrets, "before": before, "alone": alone, "hurt": hurt, "healed": healed}
 
 
-def _building(fleet: Fleet, host: str) -> bool:
-    """Whether a new environment is being made in the host."""
-    found = fleet("sh", "-c", f"ls -d {ROOT}/.reset/build/*/wheels 2>/dev/null || :", host=host)
-    return bool(found)
+def _building(fleet: Fleet, host: str, play: Play) -> bool:
+    """Whether a new environment is being made in the host, or has just been."""
+    if play.process.poll() is not None:
+        raise RuntimeError(f"The play ended before {host} built:\n{play.log.read_text()[-2000:]}")
+    places = f"{ROOT}/.reset/build/*/wheels {ROOT}/venv/.reset.json"
+    return bool(fleet("sh", "-c", f"ls -d {places} 2>/dev/null || :", host=host))
 
 
 def main(subject: Fleet) -> None:
