@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 from typing import NoReturn
 
 from tests.fleet import trial
@@ -47,6 +50,9 @@ def main(step: str, command: list[str]) -> int:
 def around(fleet: Fleet, command: list[str]) -> int:
     """Run a command to its end, or for as long as it may take; whatever happens, no container stays."""
     signal.signal(signal.SIGTERM, _interrupted)
+    # One at a time on a machine: the engine's containers are the same ones for every clone.
+    turn = (Path(tempfile.gettempdir()) / f"{trial.NAME}-{os.getuid()}.lock").open("w")
+    fcntl.flock(turn, fcntl.LOCK_EX)
     VERDICT.write_text("failed\n")
     process = subprocess.Popen(command, cwd=REPOSITORY, start_new_session=True)
     try:
@@ -63,6 +69,7 @@ def around(fleet: Fleet, command: list[str]) -> int:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         fleet.down()
+        turn.close()
 
 
 def _interrupted(*_: object) -> NoReturn:
