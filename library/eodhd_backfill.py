@@ -18,32 +18,8 @@ description:
     changed are kept in C(backfill_revision), old and new; where the past was restated, by a split for
     example, the whole stored history of that symbol is asked for again.
   - Runs with the Python of the environment that a reset builds.
+extends_documentation_fragment: [connection]
 options:
-  connection:
-    description: The database.
-    type: dict
-    required: true
-    suboptions:
-      host:
-        description: Name or address of the server, or the folder of its Unix socket.
-        type: str
-        required: true
-      port:
-        description: Port of the server.
-        type: int
-        default: 5432
-      user:
-        description: Who connects.
-        type: str
-        required: true
-      password:
-        description: The user's password.
-        type: str
-        required: true
-      database:
-        description: Name of the database that holds the tables.
-        type: str
-        required: true
   api_token:
     description: The token of the EODHD account. It is in no result, message or log.
     type: str

@@ -12,33 +12,10 @@ description:
   - A table that the application could not read and write - a column is missing or of another kind, nothing
     for an upsert is unique - stops the module with the table, the column, what was found and what is
     expected; nothing is changed then.
+  - The role needs CREATEDB where the database is missing; it is created from C(postgres) or C(template1).
   - Several hosts may do this at once.
+extends_documentation_fragment: [connection]
 options:
-  connection:
-    description: The database, and the role that is to create what is missing.
-    type: dict
-    required: true
-    suboptions:
-      host:
-        description: Name or address of the server, or the folder of its Unix socket.
-        type: str
-        required: true
-      port:
-        description: Port of the server.
-        type: int
-        default: 5432
-      user:
-        description: Name of the role. It needs CREATEDB where the database is missing.
-        type: str
-        required: true
-      password:
-        description: Password of the role.
-        type: str
-        required: true
-      database:
-        description: Name of the database. C(postgres) or C(template1) is used to create it.
-        type: str
-        required: true
   timeout:
     description: Seconds for a connection, all addresses of the host together.
     type: float

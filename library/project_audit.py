@@ -12,6 +12,7 @@ description:
     host without an environment too, and says so.
   - It continues in the Python of the project's venv, where there is one, and reads from the database what the
     audit's page shows.
+extends_documentation_fragment: [connection]
 options:
   host:
     description: Name of the host, for the waivers.
@@ -40,31 +41,6 @@ options:
     description: Least version of the environment's Python.
     type: str
     default: "3.9"
-  connection:
-    description: The database that C(.env) must name.
-    type: dict
-    required: true
-    suboptions:
-      host:
-        description: Name or address of the server, or the folder of its Unix socket.
-        type: str
-        required: true
-      port:
-        description: Port of the server.
-        type: int
-        default: 5432
-      user:
-        description: Name of the role.
-        type: str
-        required: true
-      password:
-        description: Password of the role; compared, never shown.
-        type: str
-        required: true
-      database:
-        description: Name of the database.
-        type: str
-        required: true
   api_keys:
     description: Keys of the services, by their names in C(.env).
     type: dict

@@ -1,0 +1,36 @@
+"""What every module says of its option ``connection``; its specification is ``module_utils/database/options.py``."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """See the modules that extend their documentation with it."""
+
+    DOCUMENTATION = r"""
+options:
+  connection:
+    description: The database.
+    type: dict
+    required: true
+    suboptions:
+      host:
+        description: Name or address of the server, or the folder of its Unix socket.
+        type: str
+        required: true
+      port:
+        description: Port of the server.
+        type: int
+        default: 5432
+      user:
+        description: Name of the role.
+        type: str
+        required: true
+      password:
+        description: Password of the role, one line.
+        type: str
+        required: true
+      database:
+        description: Name of the database.
+        type: str
+        required: true
+"""

@@ -1,0 +1,35 @@
+"""Draws docs/pictures/reset.svg from a real run: ``make sandbox && ansible-playbook … | python tools/picture.py``.
+
+Reads a coloured terminal's output on standard input; see CONTRIBUTING.md for the command.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+ROOT = Path(__file__).resolve().parent.parent
+PICTURE = ROOT / "docs/pictures/reset.svg"
+# What says nothing about the reset, and what is of this machine alone.
+LEFT_OUT = re.compile(r"^(ok|skipping): |^TASK .*(Validating|Stop where|Begin no)|^PLAY \[Audit\]|^\s*$")
+
+
+def main() -> None:
+    """Draw what comes in."""
+    text = sys.stdin.read().replace(str(ROOT), "…").replace("\r", "")
+    lines = [Text.from_ansi(line) for line in text.splitlines()]
+    kept = [line for line in lines if not LEFT_OUT.match(line.plain)]
+    console = Console(record=True, width=100, file=open("/dev/null", "w"), force_terminal=True)  # noqa: SIM115
+    console.print("[green]$[/green] make reset", highlight=False)
+    for line in kept:
+        line.truncate(100, overflow="ellipsis")
+        console.print(line)
+    PICTURE.write_text(console.export_svg(title="make reset", clear=False))
+
+
+if __name__ == "__main__":
+    main()
