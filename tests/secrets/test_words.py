@@ -28,6 +28,7 @@ VARYING = (
     (r"holder=\{.*?\}", "HOLDER"),
     (r'time="[\d.]+"', "SECONDS"),
     (r"latency_ms\W+[\d.]+", "MILLISECONDS"),
+    (r"disk_free_mib\W+[\d.]+|[\d,]+ MiB are free", "FREE"),
 )
 
 
