@@ -145,8 +145,7 @@ def test_page_of_three_hundred_hosts_stays_small() -> None:
     checks = [check(f"artifact {number}", "pass") for number in range(40)]
     shared = data()
     hosts = {
-        f"h{n}": {"verdict": "pass", "checks": checks, "last_reset": None, "data": shared}
-        for n in range(300)
+        f"h{n}": {"verdict": "pass", "checks": checks, "last_reset": None, "data": shared} for n in range(300)
     }
     assert len(made(hosts)) < 600_000
 
