@@ -16,21 +16,26 @@ ansible.module_utils.__path__.extend(
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
-    """Runs the stage; a host that then says which wheels it is wanting gets them, and the stage runs again."""
+    """Runs the stage; a host that says, now or in a stage before, which wheels it is wanting gets them."""
 
     _supports_check_mode = True
     _supports_async = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Run the stage, and once more where it was wanting wheels."""
+        """Run the stage; where the host turns out to be wanting wheels, run it with them."""
         super().run(tmp, task_vars)
         arguments = dict(self._task.args)
+        ways = arguments.setdefault("wheels", "never")
         if self._connection.transport == "local":
-            arguments["wheels"] = "never"  # the control node itself: it has just tried
-        result: dict[str, Any] = self._execute_module(module_args=arguments, task_vars=task_vars)
-        wanting = result.get("wanting")
-        if not wanting or arguments.get("wheels", "never") == "never":
-            return result
+            arguments["wheels"] = ways = "never"  # the control node itself: it has just tried
+        wanting = arguments.pop("wanting", None)
+        failure = ""
+        if not wanting or ways != "always" or self._task.check_mode:
+            result: dict[str, Any] = self._execute_module(module_args=arguments, task_vars=task_vars)
+            wanting = result.get("wanting")
+            if ways == "never" or not wanting or not result.get("failed"):
+                return result
+            failure = "" if ways == "always" else f"{result['msg']} "
 
         from ansible.module_utils.project import wheels
         from ansible.module_utils.reporting import Problem
@@ -44,8 +49,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 os.path.join(DEFAULT_LOCAL_TMP, "wheels"),
             )
         except Problem as problem:
-            known = "" if arguments["wheels"] == "always" else f"{result['msg']} "
-            return {"failed": True, "msg": f"{known}{problem}"}
+            return {"failed": True, "msg": f"{failure}{problem}"}
         folder = self._make_tmp_path()  # private, and removed by Ansible when the task ends
         path = self._connection._shell.join_path(folder, "wheels.tar")
         self._transfer_file(kit, path)

@@ -16,8 +16,8 @@ options:
     description:
       - V(preflight) checks, before anything is changed, that O(root) is the right place and that a reset of it can
         be carried through. It only reads.
-      - V(clean) moves O(artifacts) into quarantine, by one rename each; links are moved as links, dangling ones
-        too. C(venv) is left to the next stage.
+      - V(clean) does so as well, and then moves O(artifacts) into quarantine, by one rename each; links are moved as
+        links, dangling ones too. C(venv) is left to the next stage.
       - V(venv) builds C(venv) where it is missing, broken, of another Python, or does not hold exactly what is
         asked. The new one is built beside the old one, every package is imported by its own interpreter, and only
         then do the two change places, in one atomic step. Where the build fails the old one stays as it was.
@@ -57,7 +57,7 @@ options:
     elements: str
     default: []
   python:
-    description: Interpreter to build with, by name or path, for V(preflight) and V(venv).
+    description: Interpreter to build with, by name or path, for V(preflight), V(clean) and V(venv).
     type: str
     default: python3
   python_minimum:
@@ -66,7 +66,7 @@ options:
     default: "3.9"
   packages:
     description:
-      - Requirements, each beginning with a package's name, for V(preflight) and V(venv).
+      - Requirements, each beginning with a package's name, for V(preflight), V(clean) and V(venv).
       - For V(verify) what the environment must have been built for; left out, it is not looked at.
     type: list
     elements: str
@@ -85,15 +85,20 @@ options:
     type: str
     choices: [never, auto, always]
     default: never
+  wanting:
+    description:
+      - What V(clean) returned of this name. With it and O(wheels=always) the action plugin brings the wheels at once,
+        and need not ask the host first.
+    type: dict
   kit:
     description: The archive of wheels, on the host, that the action plugin has brought.
     type: path
   rebuild:
-    description: Build even where nothing is wrong, for V(preflight) and V(venv).
+    description: Build even where nothing is wrong, for V(preflight), V(clean) and V(venv).
     type: bool
     default: false
   space_mb:
-    description: Free space that a build needs, in MiB, for V(preflight) and V(venv).
+    description: Free space that a build needs, in MiB, for V(preflight), V(clean) and V(venv).
     type: int
     default: 1024
   allow_in_use:
@@ -171,6 +176,7 @@ EXAMPLES = r"""
     root: /opt/mt5-crs
     protected: [src, scripts, docs, .git]
     artifacts: [bin, lib, lib64, include, pyvenv.cfg, venv]
+    packages: [pandas, "sqlalchemy>=2", psycopg2-binary]
     holder: "{{ lookup('reset_holder') }}"
 
 - name: Build the environment
@@ -219,12 +225,12 @@ moved:
 python:
   description: Version that the interpreter answers.
   type: str
-  returned: preflight and venv
+  returned: preflight, clean and venv
   sample: 3.11.2
 unfinished:
-  description: Whether a run was cut off before it was closed.
+  description: Whether a run is open, this one or one that was cut off; V(verify) closes it.
   type: bool
-  returned: preflight
+  returned: clean, venv and dotenv
   sample: false
 reasons:
   description: Why the environment was built, or in check mode would be; empty where it is as asked.
@@ -240,7 +246,7 @@ interpreter:
 wanting:
   description: What wheels for this host have to fit; the action plugin fetches them.
   type: dict
-  returned: venv, when it failed for want of packages
+  returned: preflight and clean, when an environment will be built; venv, when it failed for want of packages
   sample: {python: 3.11.2, implementation: cpython, machine: x86_64, libc: glibc 2.36}
 tool:
   description: What built the environment, V(uv) or V(pip).
@@ -326,7 +332,7 @@ def take(stage: str, module: Any) -> dict[str, Any]:
     if stage == "clean":
         from ansible.module_utils.project import clean
 
-        return clean.work(options, check_mode)
+        return clean.work(options, check_mode, module.warn)
     if stage == "venv":
         from ansible.module_utils.project import environment
 
@@ -361,6 +367,7 @@ def main() -> None:
             # Its URLs may hold credentials.
             "index_urls": {**names, "no_log": True},
             "wheels": {"type": "str", "choices": ["never", "auto", "always"], "default": "never"},
+            "wanting": {"type": "dict"},
             "kit": {"type": "path"},
             "rebuild": {"type": "bool", "default": False},
             "space_mb": {"type": "int", "default": 1024},
@@ -376,7 +383,7 @@ def main() -> None:
         },
         required_if=[
             ("stage", "preflight", ["artifacts", "packages"]),
-            ("stage", "clean", ["artifacts"]),
+            ("stage", "clean", ["artifacts", "packages"]),
             ("stage", "venv", ["packages"]),
             ("stage", "dotenv", ["connection"]),
         ],

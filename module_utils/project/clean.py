@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Callable
 
-from ansible.module_utils.project import guards
+from ansible.module_utils.project import guards, preflight
 from ansible.module_utils.project.guards import VENV
 from ansible.module_utils.project.quarantine import totals
 from ansible.module_utils.project.root import Item
 from ansible.module_utils.project.session import opened
 
 
-def work(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
-    """Plan, and unless in check mode apply; see the module's documentation for ``params``."""
+def work(params: dict[str, Any], check_mode: bool, warn: Callable[[str], None]) -> dict[str, Any]:
+    """Judge the whole reset, plan, and unless in check mode apply; see the module's documentation for ``params``."""
     # The venv serves until another one is proven: its turn comes with the exchange.
     names = [name for name in params["artifacts"] if name != VENV]
     run = None
     with opened(params) as session:
+        judged = preflight.judge(session, params, warn)
         found = guards.present(session.root, names, session.root.item)
-        guards.check_file_systems(session.root, list(found), session.facts.mounts)
-        guards.check_in_use(session.root, list(found), session.facts, params["allow_in_use"])
         if found and not check_mode:
             with session.changing() as quarantine:
                 run = quarantine.displace(quarantine.begin("reset", session.holder), list(found))
+        unfinished = session.unfinished()
     return {
         "changed": bool(found),
+        **judged,
+        "unfinished": unfinished,
         "moved": [{"name": name, **listed(item)} for name, item in found.items()],
         "run": run.name if run else None,
         "kept": totals([run] if run else []),

@@ -35,13 +35,15 @@ def work(params: dict[str, Any], check_mode: bool, warn: Callable[[str], None]) 
             "interpreter": f"{root.path}/{VENV}/bin/python",
             "run": None,
             "kept": totals([]),
+            "unfinished": session.unfinished(),
             "diff": _diff(root.path, wanted, python["version"], reasons),
         }
         if not reasons:
             return result
         if root.stat(VENV):
             guards.check_file_systems(root, [VENV], session.facts.mounts)
-            guards.check_in_use(root, [VENV], session.facts, params["allow_in_use"])
+            for use in guards.check_in_use(root, [VENV], session.facts, params["allow_in_use"]):
+                warn(use)
         guards.check_space(root, params["space_mb"] << 20, session.facts.free_bytes)
         if not check_mode:
             if params.get("wheels") == "always" and not kit:
@@ -55,6 +57,7 @@ def work(params: dict[str, Any], check_mode: bool, warn: Callable[[str], None]) 
                 warn(warning)
             result.update(
                 run=run.name,
+                unfinished=True,
                 kept=totals([run]),
                 tool=built.tool,
                 index=built.index,

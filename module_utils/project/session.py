@@ -43,6 +43,11 @@ class Session:
         with quarantine:
             yield quarantine
 
+    def unfinished(self) -> bool:
+        """Whether a run is open: this one's, or one that was cut off. ``verify`` closes it."""
+        with self.looking() as quarantine:
+            return quarantine is not None and quarantine.unfinished()
+
     def check_lock(self) -> None:
         """Stop where another run has the root; writes nothing."""
         with self.looking() as quarantine:

@@ -34,8 +34,10 @@ def work(params: dict[str, Any], check_mode: bool, warn: Callable[[str], None]) 
         if changed and not check_mode:
             with session.changing() as quarantine:
                 run = _replace(quarantine, plan.content, session.holder)
+        unfinished = session.unfinished()
     return {
         "changed": changed,
+        "unfinished": unfinished,
         "keys": {name: list(getattr(plan, name)) for name in ("added", "changed", "unchanged")},
         "notes": list(plan.notes),
         "run": run.name if run else None,

@@ -76,7 +76,7 @@ def main() -> None:
     warnings: list[str] = []
     stages: dict[str, Callable[[], dict[str, Any]]] = {
         "preflight": lambda: preflight.work(params, warnings.append),
-        "clean": lambda: clean.work(params, check_mode),
+        "clean": lambda: clean.work(params, check_mode, warnings.append),
         "venv": lambda: environment.work(params, check_mode, warnings.append),
         "dotenv": lambda: settings.work(params, check_mode, warnings.append),
         "verify": lambda: verify.work(params, check_mode),

@@ -14,7 +14,7 @@ from typing import Any
 
 DRIVER = Path(__file__).with_name("driver.py")
 ARTIFACTS = ["bin", "lib", "lib64", "include", "pyvenv.cfg", "venv"]
-RESET = ["preflight", "clean", "venv", "dotenv", "verify"]
+RESET = ["clean", "venv", "dotenv", "verify"]
 NEW_PASSWORD = "new-Pa$s'word"
 HOLDER = {"controller": "control/1", "user": "ops"}
 

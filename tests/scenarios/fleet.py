@@ -26,7 +26,7 @@ VERDICTS = {
     "paused": "❌ unreachable at",
     "full": "❌ failed at venv",
     "wrong": "❌ failed at health",
-    "old": "❌ failed at preflight",
+    "old": "❌ failed at clean",
     "later": "⏸️  not begun",
 }
 REASONS = {

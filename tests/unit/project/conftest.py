@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.module_utils.project import venv
 
 HOLDER = {
     "controller": "control/1",
@@ -44,14 +46,21 @@ ARTIFACTS = ["bin", "lib", "lib64", "include", "pyvenv.cfg", "venv"]
 
 
 @pytest.fixture
-def params(polluted: Path, holder: dict[str, Any]) -> dict[str, Any]:
-    """Parameters that every project module takes."""
+def params(polluted: Path, holder: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Parameters that every project module takes; the interpreter is asked without a process."""
+    answer = {"version": "3.11.2", "base": sys.executable, "platform": {}}
+    monkeypatch.setattr(venv, "probe", lambda run, python, packages: answer)
     return {
         "root": str(polluted),
         "protected": ["src", "docs"],
         "holder": holder,
         "artifacts": ARTIFACTS,
         "allow_in_use": False,
+        "python": "python3",
+        "python_minimum": "3.9",
+        "packages": ["pandas"],
+        "rebuild": False,
+        "space_mb": 1,
     }
 
 
