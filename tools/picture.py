@@ -1,7 +1,4 @@
-"""Draws docs/pictures/reset.svg from a real run: ``make sandbox && ansible-playbook … | python tools/picture.py``.
-
-Reads a coloured terminal's output on standard input; see CONTRIBUTING.md for the command.
-"""
+"""Draws docs/pictures/reset.svg out of a coloured terminal's output on standard input; see ``make picture``."""
 
 from __future__ import annotations
 
