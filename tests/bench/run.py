@@ -24,7 +24,7 @@ def main() -> None:
         f"This run: {time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, {platform.system()} {platform.machine()},"
         f" Python {platform.python_version()}.\n\n"
     )
-    DOCUMENT.write_text(head + "\n".join(section() for section in SECTIONS))
+    DOCUMENT.write_text(head + "\n\n".join(section().strip() for section in SECTIONS) + "\n")
     print(DOCUMENT.read_text())
 
 
