@@ -123,7 +123,7 @@ def connect(
     lock_timeout: float | None = None,
     application_name: str = "ansible-reset",
 ) -> Any:
-    """Return an open psycopg2 connection.
+    """Return an open psycopg2 connection, its time zone UTC.
 
     Args:
         server: where to.
@@ -140,6 +140,8 @@ def connect(
     psycopg2 = driver()
     deadline = time.monotonic() + timeout
     settings = {
+        # A daily bar stands at midnight UTC of its date, whatever the server's zone.
+        "timezone": "UTC",
         "default_transaction_read_only": "on" if read_only else None,
         "statement_timeout": _milliseconds(statement_timeout),
         "lock_timeout": _milliseconds(lock_timeout),

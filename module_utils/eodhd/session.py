@@ -78,9 +78,6 @@ class Session:
                 self.server, CONNECT_TIMEOUT, lock_timeout=LOCK_TIMEOUT, application_name=self._name
             )
             with fresh, fresh.cursor() as cursor:
-                # A daily bar stands at midnight UTC of its date, whatever the server's zone.
-                cursor.execute("SET TimeZone = 'UTC'")
-            with fresh, fresh.cursor() as cursor:
                 self.opened(cursor)
             self._connection = fresh
         with self._connection, self._connection.cursor() as cursor:

@@ -64,8 +64,6 @@ def check_connection(context: Context) -> Iterator[Finding]:
     session.autocommit = True
     context.session = session
     with session.cursor() as cursor:
-        # The days of bars are those of UTC.
-        context.bounded(lambda: cursor.execute("SET TIME ZONE 'UTC'"), context.timeout)
         started = time.monotonic()
         context.bounded(lambda: cursor.execute("SELECT 1"), context.timeout)
     latency = context.latency_ms = round((time.monotonic() - started) * 1000, 1)

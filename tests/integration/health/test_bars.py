@@ -46,6 +46,13 @@ def test_a_last_bar_that_has_aged_is_a_warning_and_then_a_failure(host: Host) ->
     assert host.finding("freshness")[0] == "ok"
 
 
+@pytest.mark.parametrize("zone", ["America/New_York", "Pacific/Auckland"])
+def test_a_bar_is_of_its_day_whatever_the_zone_of_the_server(host: Host, zone: str) -> None:
+    host.run(f"ALTER DATABASE \"{host.server.database}\" SET timezone TO '{zone}'")
+    assert host.finding("freshness") == ("ok", "1 symbol up to date.")
+    assert host.finding("gaps")[0] == "ok"
+
+
 def test_a_symbol_that_is_no_longer_active_may_be_old(host: Host) -> None:
     host.load("OLD.US", [date(2020, 1, 2), date(2020, 1, 3)])
     host.run("UPDATE assets SET is_active = false WHERE symbol = 'OLD.US'")
