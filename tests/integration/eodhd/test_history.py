@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, time, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -38,6 +38,13 @@ def test_the_emergency_backfill_reads_as_promised_and_a_second_one_does_nothing(
     assert market.standin.counts()["calls"] == 1
     assert "SUCCESS" in second["report"]
     assert market.versions() == versions
+
+
+def test_bars_stand_at_midnight_utc_whatever_the_zone_of_the_server(market: Any) -> None:
+    market.query(f'ALTER DATABASE "{market.server.database}" SET timezone TO %s', "America/New_York")
+    market.load()
+    assert market.query("SELECT DISTINCT time::time FROM market_data") == [(time(0, 0),)]
+    assert market.load(force=True)["changed"] is False
 
 
 def test_a_plan_costs_nothing_and_changes_nothing(market: Any) -> None:
