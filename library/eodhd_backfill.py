@@ -318,8 +318,6 @@ def main() -> None:
                 spool=options["spool"],
             )
         )
-        for note in result["notes"]:
-            module.warn(note)
         return result
 
     reporting.run(module, work)

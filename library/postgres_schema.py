@@ -110,16 +110,13 @@ def main() -> None:
             if not module.check_mode:
                 raise reporting.Problem(obstacle)
             reason = f"{obstacle} Database and tables are looked at once it is there."
-            module.warn(reason)
-            return {"changed": False, "skipped_because": reason}
+            return {"changed": False, "skipped_because": reason, "notes": [reason]}
         result: dict[str, Any] = tables.ensure(
             connection.Server(**options["connection"]),
             options["timeout"],
             check=module.check_mode,
             open_connection=connection.connect,
         )
-        for note in result["notes"]:
-            module.warn(note)
         return result
 
     reporting.run(module, work)

@@ -340,7 +340,7 @@ def take(stage: str, module: Any) -> dict[str, Any]:
     if stage == "dotenv":
         from ansible.module_utils.project import settings
 
-        return settings.work(options, check_mode, module.warn)
+        return settings.work(options, check_mode)
     if stage == "verify":
         from ansible.module_utils.project import verify
 

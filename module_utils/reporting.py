@@ -28,7 +28,8 @@ def run(module: Any, work: Callable[[], dict[str, Any]]) -> NoReturn:
 
     Args:
         module: the ``AnsibleModule``.
-        work: returns the result's fields (``changed`` among them); raises ``Problem`` where it cannot.
+        work: returns the result's fields (``changed`` among them, ``notes`` are shown as warnings); raises
+            ``Problem`` where it cannot.
 
     An exception that nobody foresaw is reported by type and place alone: its text may quote a secret.
     """
@@ -44,6 +45,8 @@ def run(module: Any, work: Callable[[], dict[str, Any]]) -> NoReturn:
             msg=f"Unexpected {type(error).__name__} at {place.filename.rsplit('/', 1)[-1]}:{place.lineno}"
             f" ({place.name}). This is a defect of the project; please report this line.",
         )
+    for note in result.get("notes", ()):
+        module.warn(note)
     _end(module.exit_json, module, **result)
 
 

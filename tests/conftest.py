@@ -7,7 +7,7 @@ import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path += [str(ROOT / "library"), str(ROOT / "tests")]
 ansible.module_utils.__path__.append(str(ROOT / "module_utils"))
 
+from ansible.module_utils.database.connection import Server
 from ansible.module_utils.sandbox import postgres
 
 # Random examples a property: a few in the loop of the day, many in `make faults`.
@@ -29,44 +30,29 @@ hypothesis.settings.register_profile("full", max_examples=5000, deadline=None)
 hypothesis.settings.load_profile("full" if FULL else "loop")
 
 
-@dataclass(frozen=True)
-class Server:
-    """The session's PostgreSQL; ``user`` is its superuser."""
-
-    host: str
-    port: int
-    user: str
-    password: str
-
-
-@dataclass(frozen=True)
-class Database:
-    """An empty database of the session's PostgreSQL."""
-
-    host: str
-    port: int
-    user: str
-    password: str
-    name: str
+@dataclass(frozen=True, repr=False)
+class Database(Server):
+    """A database of the session's PostgreSQL, whose superuser asks."""
 
     def connect(self, **options: Any) -> psycopg2.extensions.connection:
         """A new connection; the test closes it, or leaves it to the end of the database."""
-        connection: psycopg2.extensions.connection = psycopg2.connect(
-            host=self.host,
-            port=self.port,
-            user=self.user,
-            password=self.password,
-            dbname=self.name,
-            **options,
-        )
+        connection: psycopg2.extensions.connection = psycopg2.connect(self.url(), **options)
         return connection
+
+    def run(self, *statements: str, values: Any = None) -> None:
+        """Execute statements, each on its own."""
+        with closing(self.connect()) as connection:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                for statement in statements:
+                    cursor.execute(statement, values)
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
     """One PostgreSQL for the whole session, with a password that no URL takes unencoded."""
     cluster = postgres.Cluster(tmp_path_factory.mktemp("postgres") / "cluster")
-    server = Server("127.0.0.1", postgres.free_port(), "postgres", "Pa:ss/w@rd%zz '1'")
+    server = Database("127.0.0.1", postgres.free_port(), "postgres", "Pa:ss/w@rd%zz '1'", "postgres")
     try:
         cluster.initialise(server.user, server.password)
         cluster.start(server.port, {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"})
@@ -76,17 +62,9 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server
 
 
 @pytest.fixture
-def database(postgres_server: Server) -> Iterator[Database]:
+def database(postgres_server: Database) -> Iterator[Database]:
     """A fresh, empty database, dropped afterwards whoever is still connected."""
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    maintenance = Database(**vars(postgres_server), name="postgres")
-    _execute(maintenance, f'CREATE DATABASE "{name}"')
-    yield Database(**vars(postgres_server), name=name)
-    _execute(maintenance, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-
-
-def _execute(database: Database, statement: str) -> None:
-    with closing(database.connect()) as connection:
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            cursor.execute(statement)
+    fresh = replace(postgres_server, database=f"test_{uuid.uuid4().hex[:12]}")
+    postgres_server.run(f'CREATE DATABASE "{fresh.database}"')
+    yield fresh
+    postgres_server.run(f'DROP DATABASE IF EXISTS "{fresh.database}" WITH (FORCE)')

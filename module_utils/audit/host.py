@@ -48,17 +48,6 @@ class Audit:
         self.checks.append(judged(group, name, "can be looked at", why, False, "Mend that, and audit again."))
 
 
-@contextlib.contextmanager
-def _quarantine(root: Directory) -> Iterator[Quarantine | None]:
-    guards.check_state(root)
-    quarantine = Quarantine.open(root, create=False)
-    if quarantine is None:
-        yield None
-        return
-    with quarantine:
-        yield quarantine
-
-
 def examine(params: dict[str, Any], run: Callable[[Directory], Runner] | None = None) -> Audit:
     """Look at a root's files and runs.
 

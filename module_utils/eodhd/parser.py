@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -307,8 +306,3 @@ def _is_day(text: str) -> bool:
         return len(text) == 10 and text[5] != "W" and bool(date.fromisoformat(text))
     except ValueError:
         return False
-
-
-def by_reason(aside: list[SetAside]) -> dict[str, int]:
-    """Return how many rows were set aside for each reason."""
-    return dict(Counter(row.reason for row in aside))

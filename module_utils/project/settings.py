@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import Any, Callable
+from typing import Any
 
 from ansible.module_utils.project import managed
 from ansible.module_utils.project.guards import DOTENV
@@ -18,7 +18,7 @@ from ansible.module_utils.reporting import Problem
 MODE = 0o600
 
 
-def work(params: dict[str, Any], check_mode: bool, warn: Callable[[str], None]) -> dict[str, Any]:
+def work(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     """Plan, and unless in check mode apply; see the module's documentation for ``params``."""
     sections = managed.sections(
         params["connection"], params["api_keys"] or {}, params["flags"], params["extra"] or {}
@@ -29,8 +29,6 @@ def work(params: dict[str, Any], check_mode: bool, warn: Callable[[str], None]) 
         plan = managed.plan(old, sections)
         settled = old is None or _settled(session.root)
         changed = old != plan.content or not settled
-        for note in plan.notes:
-            warn(note)
         if changed and not check_mode:
             with session.changing() as quarantine:
                 run = _replace(quarantine, plan.content, session.holder)

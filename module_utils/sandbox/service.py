@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -50,58 +51,53 @@ def ensure(
     Raises:
         Problem: the port is taken, the password is another one, or PostgreSQL failed.
     """
+    with _reported(cluster):
+        process = cluster.process()
+        steps = plan(
+            state,
+            Status(
+                present=cluster.folder.exists(),
+                initialised=cluster.initialised,
+                running=process is not None,
+                configured=state == "started" and cluster.configured(port, settings),
+            ),
+        )
+        if "start" in steps and (process is None or process.port != port):
+            # Before anything is built, and in a plan too.
+            postgres.require_free_port(port, postgres.loopback_addresses())
+        if not check:
+            apply: dict[str, Callable[[], object]] = {
+                "initialise": lambda: cluster.initialise(user, password),
+                "start": lambda: cluster.start(port, settings),
+                "stop": cluster.stop,
+                "remove": cluster.remove,
+            }
+            for step in steps:
+                apply[step]()
+            process = cluster.process()
+        if state == "started" and process is not None and process.port == port:
+            _require_login(port, user, password)
+        return {
+            "changed": bool(steps),
+            "steps": steps,
+            "running": process is not None,
+            "pid": process.pid if process else None,
+            "port": process.port if process else None,
+            "folder": str(cluster.folder),
+            "log": str(cluster.log),
+        }
+
+
+@contextlib.contextmanager
+def _reported(cluster: postgres.Cluster) -> Iterator[None]:
+    """Say whose sandbox it is where it is somebody else's."""
     try:
-        return _ensure(cluster, state, port, user, password, settings, check)
+        yield
     except PermissionError as error:
         raise Problem(
             f"{error.filename or cluster.folder} belongs to another user: run this as the user who made the"
             " sandbox, or remove it as that user with `make sandbox-stop`."
         ) from error
-
-
-def _ensure(
-    cluster: postgres.Cluster,
-    state: str,
-    port: int,
-    user: str,
-    password: str,
-    settings: Mapping[str, str],
-    check: bool,
-) -> dict[str, Any]:
-    process = cluster.process()
-    steps = plan(
-        state,
-        Status(
-            present=cluster.folder.exists(),
-            initialised=cluster.initialised,
-            running=process is not None,
-            configured=state == "started" and cluster.configured(port, settings),
-        ),
-    )
-    if "start" in steps and (process is None or process.port != port):
-        # Before anything is built, and in a plan too.
-        postgres.require_free_port(port, postgres.loopback_addresses())
-    if not check:
-        apply: dict[str, Callable[[], object]] = {
-            "initialise": lambda: cluster.initialise(user, password),
-            "start": lambda: cluster.start(port, settings),
-            "stop": cluster.stop,
-            "remove": cluster.remove,
-        }
-        for step in steps:
-            apply[step]()
-        process = cluster.process()
-    if state == "started" and process is not None and process.port == port:
-        _require_login(port, user, password)
-    return {
-        "changed": bool(steps),
-        "steps": steps,
-        "running": process is not None,
-        "pid": process.pid if process else None,
-        "port": process.port if process else None,
-        "folder": str(cluster.folder),
-        "log": str(cluster.log),
-    }
 
 
 def _require_login(port: int, user: str, password: str) -> None:

@@ -15,8 +15,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-FIELDS = ("open", "high", "low", "close", "adjusted_close", "volume")
-
 
 def official(task: dict[str, Any]) -> Callable[[], None]:
     """The provider's client, and pandas' ``to_sql`` into the indexed table."""

@@ -78,7 +78,7 @@ def main() -> None:
         "preflight": lambda: preflight.work(params, warnings.append),
         "clean": lambda: clean.work(params, check_mode, warnings.append),
         "venv": lambda: environment.work(params, check_mode, warnings.append),
-        "dotenv": lambda: settings.work(params, check_mode, warnings.append),
+        "dotenv": lambda: settings.work(params, check_mode),
         "verify": lambda: verify.work(params, check_mode),
         "restore": lambda: restore.work(params, check_mode),
     }

@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
 
-import psycopg2
 import pytest
 from psycopg2 import sql
 
-from tests.conftest import Server
+from tests.conftest import Database
 from tests.faults.test_kills import FULL
 from tests.faults.wheels import Index, index
 from tests.secrets.play import FIGURES, Host, Outcome
@@ -53,9 +52,9 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
 
 
 @pytest.fixture(scope="session")
-def role(postgres_server: Server) -> Iterator[Callable[[str], dict[str, Any]]]:
+def role(postgres_server: Database) -> Iterator[Callable[[str], dict[str, Any]]]:
     """Gives the role ``trader`` a password; returns the variables that connect with it."""
-    with closing(psycopg2.connect(**vars(postgres_server), dbname="postgres")) as connection:
+    with closing(postgres_server.connect()) as connection:
         connection.autocommit = True
         cursor = connection.cursor()
         cursor.execute("CREATE ROLE trader LOGIN CREATEDB")

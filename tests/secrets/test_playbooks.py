@@ -93,7 +93,7 @@ def test_restore_of_a_run_that_is_not_there(reset: Searched) -> None:
 def test_incompatible_table(reset: Searched, database: Database) -> None:
     with closing(database.connect()) as connection, connection, connection.cursor() as cursor:
         cursor.execute("CREATE TABLE assets (symbol integer)")
-    done = reset("reset", *SETTINGS, postgres_db=database.name)
+    done = reset("reset", *SETTINGS, postgres_db=database.database)
     assert done.code != 0
     assert "tables that do not fit" in done.said
 

@@ -9,19 +9,17 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import exchange_calendars
-import psycopg2
 import pytest
 import yaml
 from ansible.module_utils.eodhd.ledger import SCHEMA
 
-from tests.conftest import Server
+from tests.conftest import Database
 
 ROOT = Path(__file__).resolve().parents[3]
 BROWSER = next(
@@ -44,8 +42,7 @@ class Estate:
     """Hosts with roots of their own, and one database."""
 
     folder: Path
-    server: Server
-    database: str
+    server: Database
     values: dict[str, Any] = field(default_factory=dict)
 
     def root(self, host: str) -> Path:
@@ -66,10 +63,7 @@ class Estate:
         return done
 
     def execute(self, *statements: str) -> None:
-        connection = psycopg2.connect(**vars(self.server), dbname=self.database)
-        with closing(connection), connection, connection.cursor() as cursor:
-            for statement in statements:
-                cursor.execute(statement)
+        self.server.run(*statements)
 
 
 def inventory(folder: Path) -> None:
@@ -90,18 +84,18 @@ def inventory(folder: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def estate(tmp_path_factory: pytest.TempPathFactory, postgres_server: Server) -> Estate:
+def estate(tmp_path_factory: pytest.TempPathFactory, postgres_server: Database) -> Estate:
     """The hosts, reset where they are to be, with bars that have a gap and a symbol that is behind."""
     folder = tmp_path_factory.mktemp("estate")
     inventory(folder)
-    found = Estate(folder, postgres_server, f"audit_{uuid.uuid4().hex[:8]}")
+    found = Estate(folder, replace(postgres_server, database=f"audit_{uuid.uuid4().hex[:8]}"))
     found.values = {
         "ansible_remote_tmp": str(folder / "tmp"),
         "postgres_host": postgres_server.host,
         "postgres_port": postgres_server.port,
         "postgres_user": postgres_server.user,
         "postgres_password": postgres_server.password,
-        "postgres_db": found.database,
+        "postgres_db": found.server.database,
         "eodhd_api_token": TOKEN,
         "project_protected": ["src"],
         "project_packages": ["psycopg2-binary", "python-dotenv"],

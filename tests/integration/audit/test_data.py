@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 from datetime import date, datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -26,20 +27,14 @@ BARS = (
 )
 
 
-def run(database: Database, *statements: str) -> None:
-    with closing(database.connect()) as session, session, session.cursor() as cursor:
-        for statement in statements:
-            cursor.execute(statement)
-
-
 @pytest.fixture
-def server(database: Database) -> Server:
+def server(database: Database) -> Database:
     """A database with two complete symbols."""
-    run(database, *(table.statement() for table in tables.TABLES),
+    database.run(*(table.statement() for table in tables.TABLES),
         BARS.replace("%s", "'A.US'", 1).replace("%s", "'2026-09-01'"),
         BARS.replace("%s", "'B.US'", 1).replace("%s", "'2024-01-01'"),
         "INSERT INTO assets (symbol) VALUES ('A.US'), ('B.US')")  # fmt: skip
-    return Server(database.host, database.port, database.user, database.password, database.name)
+    return database
 
 
 def look(server: Server, **changed: Any) -> dict[str, Any]:
@@ -63,7 +58,7 @@ def test_numbers_are_those_of_the_database(server: Server, database: Database) -
 
 
 def test_session_that_is_taken_out_is_a_gap_of_its_month(server: Server, database: Database) -> None:
-    run(database, "DELETE FROM market_data WHERE symbol = 'A.US' AND time = '2026-10-14 00:00+00'")
+    database.run("DELETE FROM market_data WHERE symbol = 'A.US' AND time = '2026-10-14 00:00+00'")
     found = look(server)["coverage"]
     assert found["with_gaps"] == 1
     assert found["worst"][0]["symbol"] == "A.US"
@@ -72,44 +67,43 @@ def test_session_that_is_taken_out_is_a_gap_of_its_month(server: Server, databas
 
 
 def test_bar_on_a_saturday_does_not_make_up_for_a_gap(server: Server, database: Database) -> None:
-    run(database, "UPDATE market_data SET time = '2026-10-17 00:00+00'"
+    database.run("UPDATE market_data SET time = '2026-10-17 00:00+00'"
                   " WHERE symbol = 'A.US' AND time = '2026-10-14 00:00+00'")  # fmt: skip
     found = look(server)["coverage"]
     assert (found["with_gaps"], found["missing"], found["worst"][0]["missing"]) == (1, 1, 1)
 
 
 def test_last_bars_that_are_taken_out_are_behind(server: Server, database: Database) -> None:
-    run(database, "DELETE FROM market_data WHERE symbol = 'B.US' AND time >= '2026-11-17 00:00+00'")
+    database.run("DELETE FROM market_data WHERE symbol = 'B.US' AND time >= '2026-11-17 00:00+00'")
     found = look(server)["coverage"]
     assert (found["worst"][0]["symbol"], found["worst"][0]["behind"]) == ("B.US", 4)
-    run(database, "UPDATE assets SET is_active = false WHERE symbol = 'B.US'")
+    database.run("UPDATE assets SET is_active = false WHERE symbol = 'B.US'")
     assert look(server)["coverage"]["behind"] == 0
 
 
 def test_bar_at_midnight_utc_belongs_to_its_day_wherever_the_server_is(
     server: Server, database: Database
 ) -> None:
-    run(database, f"ALTER DATABASE \"{database.name}\" SET timezone = 'America/New_York'")
+    database.run(f"ALTER DATABASE \"{database.database}\" SET timezone = 'America/New_York'")
     found = look(server)["coverage"]
     assert (found["with_gaps"], found["behind"]) == (0, 0)
 
 
 def test_active_symbol_without_a_bar(server: Server, database: Database) -> None:
-    run(database, "INSERT INTO assets (symbol) VALUES ('C.US')")
+    database.run("INSERT INTO assets (symbol) VALUES ('C.US')")
     found = look(server)["coverage"]
     assert found["without_bars"] == 1
     assert found["worst"][0]["symbol"] == "C.US"
 
 
 def test_names_of_one_server_are_one_database(server: Server) -> None:
-    other = Server("localhost", server.port, server.user, server.password, server.database)
+    other = replace(server, host="localhost")
     assert look(server)["identity"] == look(other)["identity"]
     assert server.password not in str(look(server))
 
 
 def test_tables_that_are_not_there_are_no_error(database: Database) -> None:
-    server = Server(database.host, database.port, database.user, database.password, database.name)
-    found = look(server)
+    found = look(database)
     assert (found["coverage"], found["ledger"], found["notes"]) == (None, None, [])
 
 
@@ -148,7 +142,7 @@ def test_server_that_is_away_is_noted(server: Server) -> None:
 
 
 def test_ledger_tells_the_last_runs_the_newest_first(server: Server, database: Database) -> None:
-    run(database, SCHEMA, *(
+    database.run(SCHEMA, *(
         "INSERT INTO backfill_run (mode, request, worker, state, started, finished, totals, message) VALUES"
         f" ('history', '{{}}', 'w', 'done', '2026-11-{day} 04:15+00', '2026-11-{day} 04:15:02.5+00',"
         ' \'{"inserted": 21}\', NULL)' for day in range(10, 22)))  # fmt: skip

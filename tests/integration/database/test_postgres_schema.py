@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 
 
 def call(database: Database, capsys: pytest.CaptureFixture[str], **options: Any) -> dict[str, Any]:
-    connection = {**vars(database), "database": database.name}
-    del connection["name"]
-    with patch_module_args({"connection": connection, **options}), pytest.raises(SystemExit):
+    with patch_module_args({"connection": vars(database), **options}), pytest.raises(SystemExit):
         postgres_schema.main()
     output = capsys.readouterr().out
     assert database.password not in output

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from ansible.module_utils.database import connection, tables
-from ansible.module_utils.database.connection import Server
 from ansible.module_utils.reporting import Problem
 
 if TYPE_CHECKING:
@@ -20,52 +19,39 @@ MARKET_DATA = """CREATE TABLE market_data (time timestamptz, symbol text, open n
     low numeric, close numeric, adjusted_close numeric, volume bigint, PRIMARY KEY (time, symbol))"""
 
 
-@pytest.fixture
-def server(database: Database) -> Server:
-    return Server(database.host, database.port, database.user, database.password, database.name)
-
-
-def run(database: Database, *statements: str) -> None:
-    with closing(database.connect()) as session:
-        session.autocommit = True
-        with session.cursor() as cursor:
-            for statement in statements:
-                cursor.execute(statement)
-
-
-def ensure(server: Server, check: bool = False) -> dict[str, Any]:
-    result: dict[str, Any] = tables.ensure(server, 5, check=check, open_connection=connection.connect)
+def ensure(database: Database, check: bool = False) -> dict[str, Any]:
+    result: dict[str, Any] = tables.ensure(database, 5, check=check, open_connection=connection.connect)
     return result
 
 
 @pytest.fixture
-def missing(server: Server, database: Database) -> Iterator[Server]:
+def missing(database: Database) -> Iterator[Database]:
     """A database that is not there."""
-    name = database.name + "_new"
-    yield replace(server, database=name)
-    run(database, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+    name = database.database + "_new"
+    yield replace(database, database=name)
+    database.run(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 
 @pytest.fixture
 def nobody(database: Database) -> Iterator[str]:
     """A role without rights."""
-    role = database.name + "_role"
-    run(database, f"CREATE ROLE \"{role}\" LOGIN PASSWORD 'pw'")
+    role = database.database + "_role"
+    database.run(f"CREATE ROLE \"{role}\" LOGIN PASSWORD 'pw'")
     yield role
-    run(database, f'DROP OWNED BY "{role}"', f'DROP ROLE "{role}"')
+    database.run(f'DROP OWNED BY "{role}"', f'DROP ROLE "{role}"')
 
 
-def test_missing_tables_are_created_once(server: Server) -> None:
-    first = ensure(server)
+def test_missing_tables_are_created_once(database: Database) -> None:
+    first = ensure(database)
     assert first["changed"]
     assert first["tables"] == {"assets": "created", "market_data": "created"}
-    second = ensure(server)
+    second = ensure(database)
     assert not second["changed"]
     assert second["tables"] == {"assets": "exists", "market_data": "exists"}
 
 
 def test_what_is_created_fits_and_has_the_columns_of_the_field_notes(database: Database) -> None:
-    run(database, *(table.statement() for table in tables.TABLES))
+    database.run(*(table.statement() for table in tables.TABLES))
     with closing(database.connect()) as session, session.cursor() as cursor:
         for table in tables.TABLES:
             found = tables.look_up(cursor, table)
@@ -76,13 +62,13 @@ def test_what_is_created_fits_and_has_the_columns_of_the_field_notes(database: D
             assert found.keys == (frozenset(table.key),)
 
 
-def test_a_missing_database_is_created_with_its_tables(missing: Server) -> None:
+def test_a_missing_database_is_created_with_its_tables(missing: Database) -> None:
     result = ensure(missing)
     assert result["database"] == "created"
     assert not ensure(missing)["changed"]
 
 
-def test_check_mode_plans_the_database_and_creates_nothing(missing: Server) -> None:
+def test_check_mode_plans_the_database_and_creates_nothing(missing: Database) -> None:
     plan = ensure(missing, check=True)
     assert plan["changed"]
     assert plan["diff"]["before"] == ""
@@ -90,12 +76,12 @@ def test_check_mode_plans_the_database_and_creates_nothing(missing: Server) -> N
     assert ensure(missing, check=True) == plan
 
 
-def test_check_mode_plans_the_tables_and_creates_nothing(server: Server) -> None:
-    assert ensure(server, check=True)["changed"]
-    assert ensure(server, check=True)["tables"]["assets"] == "created"
+def test_check_mode_plans_the_tables_and_creates_nothing(database: Database) -> None:
+    assert ensure(database, check=True)["changed"]
+    assert ensure(database, check=True)["tables"]["assets"] == "created"
 
 
-def test_many_hosts_at_once_create_everything_exactly_once(missing: Server) -> None:
+def test_many_hosts_at_once_create_everything_exactly_once(missing: Database) -> None:
     results: list[dict[str, Any]] = []
     threads = [threading.Thread(target=lambda: results.append(ensure(missing))) for _ in range(6)]
     for thread in threads:
@@ -124,11 +110,9 @@ def test_many_hosts_at_once_create_everything_exactly_once(missing: Server) -> N
     ],
     ids=["precision", "varchar", "partitioned", "unique index", "further column"],
 )
-def test_existing_tables_that_fit_stay_as_they_are(
-    server: Server, database: Database, statements: list[str]
-) -> None:
-    run(database, *statements)
-    assert ensure(server)["tables"] == {"assets": "created", "market_data": "exists"}
+def test_existing_tables_that_fit_stay_as_they_are(database: Database, statements: list[str]) -> None:
+    database.run(*statements)
+    assert ensure(database)["tables"] == {"assets": "created", "market_data": "exists"}
 
 
 @pytest.mark.parametrize(
@@ -158,48 +142,48 @@ def test_existing_tables_that_fit_stay_as_they_are(
     ids=["missing", "type", "no time zone", "wider key", "partial key", "not null", "view"],
 )  # fmt: skip
 def test_an_existing_table_that_does_not_fit_is_named_and_nothing_is_changed(
-    server: Server, database: Database, statements: list[str], message: str
+    database: Database, statements: list[str], message: str
 ) -> None:
-    run(database, *statements)
+    database.run(*statements)
     with pytest.raises(Problem, match=message):
-        ensure(server)
+        ensure(database)
     with closing(database.connect()) as session, session.cursor() as cursor:
         cursor.execute("SELECT to_regclass('assets')")
         assert cursor.fetchone() == (None,)
 
 
-def test_columns_that_round_are_noted(server: Server, database: Database) -> None:
-    run(database, MARKET_DATA.replace("open numeric", "open numeric(12,4)"))
-    assert ensure(server)["notes"] == [
+def test_columns_that_round_are_noted(database: Database) -> None:
+    database.run(MARKET_DATA.replace("open numeric", "open numeric(12,4)"))
+    assert ensure(database)["notes"] == [
         "market_data.open is numeric(12,4): digits that do not fit are rounded or refused"
     ]
 
 
-def test_a_user_who_may_not_create_databases_is_told_the_statement(missing: Server, nobody: str) -> None:
+def test_a_user_who_may_not_create_databases_is_told_the_statement(missing: Database, nobody: str) -> None:
     with pytest.raises(Problem, match=f'CREATE DATABASE "{missing.database}" OWNER "{nobody}"'):
         ensure(replace(missing, user=nobody, password="pw"), check=True)
 
 
-def test_a_user_who_may_not_create_tables_is_told_the_statement(server: Server, nobody: str) -> None:
+def test_a_user_who_may_not_create_tables_is_told_the_statement(database: Database, nobody: str) -> None:
     with pytest.raises(Problem, match="GRANT CREATE ON SCHEMA public"):
-        ensure(replace(server, user=nobody, password="pw"))
+        ensure(replace(database, user=nobody, password="pw"))
 
 
-def test_a_wrong_password_names_the_variable(server: Server) -> None:
+def test_a_wrong_password_names_the_variable(database: Database) -> None:
     with pytest.raises(Problem, match="vault_postgres_password"):
-        ensure(replace(server, password="wrong"))
+        ensure(replace(database, password="wrong"))
 
 
-def test_database_that_another_host_creates_meanwhile_is_used(missing: Server) -> None:
+def test_database_that_another_host_creates_meanwhile_is_used(missing: Database) -> None:
     """The other host is quicker between this one's first try and its question to the server."""
     tries = 0
 
-    def slow_connect(server: Server, *args: Any, **kwargs: Any) -> Any:
+    def slow_connect(database: Database, *args: Any, **kwargs: Any) -> Any:
         nonlocal tries
         tries += 1
         if tries == 2:
             ensure(missing)
-        return connection.connect(server, *args, **kwargs)
+        return connection.connect(database, *args, **kwargs)
 
     result = tables.ensure(missing, 5, check=False, open_connection=slow_connect)
     assert result["database"] == "exists"

@@ -7,15 +7,17 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from ansible.module_utils.database import tables
-from ansible.module_utils.database.connection import Server
 from ansible.module_utils.eodhd import backfill
 from ansible.module_utils.eodhd.context import Request
 from ansible.module_utils.reporting import Problem
 from standin.process import StandIn
+
+if TYPE_CHECKING:
+    from tests.conftest import Database
 
 TOKEN = "t0ken/with+odd&signs"
 
@@ -46,9 +48,8 @@ def today() -> Any:
 class Market:
     """The database with its tables, and the stand-in; ``load`` runs the backfill on them."""
 
-    server: Server
+    server: Database
     standin: StandIn
-    database: Any
     spool: str
 
     def request(self, **options: Any) -> Request:
@@ -65,7 +66,7 @@ class Market:
         return result
 
     def query(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-        with closing(self.database.connect()) as connection, connection, connection.cursor() as cursor:
+        with closing(self.server.connect()) as connection, connection, connection.cursor() as cursor:
             cursor.execute("SET TimeZone = 'UTC'")
             cursor.execute(statement, values or None)
             return list(cursor.fetchall()) if cursor.description else []
@@ -79,9 +80,6 @@ class Market:
 
 
 @pytest.fixture
-def market(database: Any, standin: StandIn, tmp_path: Path) -> Market:
-    server = Server(database.host, database.port, database.user, database.password, database.name)
-    with closing(database.connect()) as connection, connection, connection.cursor() as cursor:
-        for table in tables.TABLES:
-            cursor.execute(table.statement())
-    return Market(server, standin, database, str(tmp_path / "spool"))
+def market(database: Database, standin: StandIn, tmp_path: Path) -> Market:
+    database.run(*(table.statement() for table in tables.TABLES))
+    return Market(database, standin, str(tmp_path / "spool"))

@@ -6,18 +6,19 @@ import signal
 import threading
 import time
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-import psycopg2
 import pytest
 from ansible.module_utils.database import tables
-from ansible.module_utils.database.connection import Server
 from ansible.module_utils.sandbox import postgres
 from standin import kills, worker
 from standin.data import Market as Service
 from standin.process import StandIn
+
+from tests.conftest import Database
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
@@ -74,7 +75,7 @@ def test_a_database_that_is_restarted_midway_is_waited_for(tmp_path: Path, stand
     """The server itself goes down and comes back, twice."""
     tmp_path.chmod(0o755)
     cluster = postgres.Cluster(tmp_path / "cluster")
-    server = Server("127.0.0.1", postgres.free_port(), "postgres", "restarted", "postgres")
+    server = Database("127.0.0.1", postgres.free_port(), "postgres", "restarted", "postgres")
     standin.control(latency=0.05, token="")
     symbols = [f"SYM{number:05d}.US" for number in range(400)]
     options = {"mode": "history", "base_url": standin.url, "token": "x", "symbols": symbols, "days": 1000}
@@ -82,13 +83,7 @@ def test_a_database_that_is_restarted_midway_is_waited_for(tmp_path: Path, stand
     try:
         cluster.initialise(server.user, server.password)
         cluster.start(server.port)
-        with (
-            closing(psycopg2.connect(**_parameters(server))) as connection,
-            connection,
-            connection.cursor() as cursor,
-        ):
-            for table in tables.TABLES:
-                cursor.execute(table.statement())
+        server.run(*(table.statement() for table in tables.TABLES))
         process = worker.start(server, concurrency=4, **options)
         for _ in range(2):
             time.sleep(1.0)
@@ -99,7 +94,7 @@ def test_a_database_that_is_restarted_midway_is_waited_for(tmp_path: Path, stand
         result = worker.finish(process)
         assert "SUCCESS" in result["report"], result
         assert max(standin.counts()["paid"].values()) == 1
-        with closing(psycopg2.connect(**_parameters(server))) as connection, connection.cursor() as cursor:
+        with closing(server.connect()) as connection, connection.cursor() as cursor:
             cursor.execute("SELECT count(DISTINCT symbol), count(*) FROM market_data")
             loaded, rows = cursor.fetchone() or (0, 0)
             cursor.execute("SELECT sum(rows) FROM backfill_coverage")
@@ -116,17 +111,14 @@ def test_the_pipeline_ends_where_the_database_stays_away(
     monkeypatch.setattr(session.Session.__init__, "__defaults__", (0.5, time.sleep))
     market.standin.control(latency=0.05)
     symbols = [f"SYM{number:05d}.US" for number in range(200)]
+    name, elsewhere = market.server.database, replace(market.server, database="postgres")
 
     def shut() -> None:
         time.sleep(0.5)
-        with closing(psycopg2.connect(**_maintenance(market))) as connection:
-            connection.autocommit = True
-            with connection.cursor() as cursor:
-                name = market.server.database
-                cursor.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
-                cursor.execute(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,)
-                )
+        elsewhere.run(
+            f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false',
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'",
+        )
 
     closer = threading.Thread(target=shut)
     closer.start()
@@ -134,23 +126,6 @@ def test_the_pipeline_ends_where_the_database_stays_away(
     closer.join()
     assert "problem" in result
     assert "same command again" in result["problem"]
-    with closing(psycopg2.connect(**_maintenance(market))) as connection:
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            cursor.execute(f'ALTER DATABASE "{market.server.database}" ALLOW_CONNECTIONS true')
+    elsewhere.run(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
     rest = market.load(symbols=symbols, days=1000)
     assert "SUCCESS" in rest["report"]
-
-
-def _maintenance(market: Any) -> dict[str, Any]:
-    return {**_parameters(market.server), "dbname": "postgres"}
-
-
-def _parameters(server: Server) -> dict[str, Any]:
-    return {
-        "host": server.host,
-        "port": server.port,
-        "user": server.user,
-        "password": server.password,
-        "dbname": server.database,
-    }

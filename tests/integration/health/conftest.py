@@ -6,7 +6,6 @@ import importlib.util
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
@@ -32,7 +31,6 @@ class Host:
     """The project; ``check`` runs the module on it."""
 
     database: Database
-    server: Server
     root: Path
     calendars: str
     capsys: pytest.CaptureFixture[str]
@@ -40,15 +38,11 @@ class Host:
 
     def run(self, *statements: str, values: Any = None) -> None:
         """Execute statements as the superuser."""
-        with closing(self.database.connect()) as session:
-            session.autocommit = True
-            with session.cursor() as cursor:
-                for statement in statements:
-                    cursor.execute(statement, values)
+        self.database.run(*statements, values=values)
 
     def write_env(self, server: Server | None = None, **more: str) -> None:
         """Write ``.env`` as a reset does, with further keys."""
-        sections = managed.sections(vars(server or self.server), {"EODHD_API_TOKEN": self.token}, {}, more)
+        sections = managed.sections(vars(server or self.database), {"EODHD_API_TOKEN": self.token}, {}, more)
         (self.root / ".env").write_bytes(managed.plan(None, sections).content)
 
     def sessions(self, suffix: str = "US", count: int = 21) -> list[date]:
@@ -79,7 +73,7 @@ class Host:
         with patch_module_args(arguments), pytest.raises(SystemExit):
             health_check.main()
         output = self.capsys.readouterr().out
-        assert self.server.password not in output
+        assert self.database.password not in output
         assert self.token == "demo" or self.token not in output
         result: dict[str, Any] = json.loads(output)
         return result
@@ -111,20 +105,14 @@ def calendar_text() -> str:
 
 
 @pytest.fixture
-def server(database: Database) -> Server:
-    return Server(database.host, database.port, database.user, database.password, database.name)
-
-
-@pytest.fixture
 def host(
-    server: Server,
     database: Database,
     tmp_path: Path,
     calendar_text: str,
     capsys: pytest.CaptureFixture[str],
 ) -> Host:
     """A healthy project with 21 bars of one symbol."""
-    made = Host(database, server, tmp_path, calendar_text, capsys)
+    made = Host(database, tmp_path, calendar_text, capsys)
     made.run(*(table.statement() for table in tables.TABLES))
     made.load("AAPL.US", made.sessions())
     made.write_env()

@@ -48,7 +48,7 @@ def test_a_last_bar_that_has_aged_is_a_warning_and_then_a_failure(host: Host) ->
 
 @pytest.mark.parametrize("zone", ["America/New_York", "Pacific/Auckland"])
 def test_a_bar_is_of_its_day_whatever_the_zone_of_the_server(host: Host, zone: str) -> None:
-    host.run(f"ALTER DATABASE \"{host.server.database}\" SET timezone TO '{zone}'")
+    host.run(f"ALTER DATABASE \"{host.database.database}\" SET timezone TO '{zone}'")
     assert host.finding("freshness") == ("ok", "1 symbol up to date.")
     assert host.finding("gaps")[0] == "ok"
 

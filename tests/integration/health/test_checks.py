@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Callable
 
 import pytest
 from ansible.module_utils.database import connection
-from ansible.module_utils.database.connection import Server
 from ansible.module_utils.project import managed
 
 if TYPE_CHECKING:
@@ -28,16 +27,8 @@ def check(host: Host) -> Check:
     return host.check
 
 
-def run(database: Database, *statements: str) -> None:
-    with closing(database.connect()) as session:
-        session.autocommit = True
-        with session.cursor() as cursor:
-            for statement in statements:
-                cursor.execute(statement)
-
-
-def write_env(root: Path, server: Server) -> None:
-    sections = managed.sections(vars(server), {"EODHD_API_TOKEN": "demo"}, {}, {})
+def write_env(root: Path, database: Database) -> None:
+    sections = managed.sections(vars(database), {"EODHD_API_TOKEN": "demo"}, {}, {})
     (root / ".env").write_bytes(managed.plan(None, sections).content)
 
 
@@ -48,12 +39,12 @@ def only_problem(result: dict[str, Any]) -> str:
     return str(problem)
 
 
-def test_a_healthy_host(check: Check, server: Server) -> None:
+def test_a_healthy_host(check: Check, database: Database) -> None:
     result = check()
     assert result["healthy"]
     assert result["tables"] == {"market_data": 21, "assets": 1}
     assert result["report"] == (
-        f"📊 Infrastructure Health Check\nDatabase: {server.masked_url()}\n✅ Connection successful\n"
+        f"📊 Infrastructure Health Check\nDatabase: {database.masked_url()}\n✅ Connection successful\n"
         "📈 Table Statistics:\n   market_data: 21 rows\n   assets: 1 row\n✅ System Healthy"
     )
     assert result["server_version"]
@@ -61,7 +52,7 @@ def test_a_healthy_host(check: Check, server: Server) -> None:
 
 
 def test_an_empty_table_is_healthy_with_a_warning(check: Check, database: Database) -> None:
-    run(database, "TRUNCATE market_data")
+    database.run("TRUNCATE market_data")
     result = check()
     assert result["healthy"]
     assert "market_data is empty. Fill it with `ansible-playbook playbooks/backfill.yml`" in result["report"]
@@ -111,26 +102,26 @@ def test_settings_that_contradict_each_other_are_a_warning(check: Check, tmp_pat
     assert "POSTGRES_HOST and DB_URL name different things" in check()["report"]
 
 
-def test_a_refused_connection(check: Check, server: Server, tmp_path: Path) -> None:
+def test_a_refused_connection(check: Check, database: Database, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    write_env(tmp_path, replace(server, port=port))
+    write_env(tmp_path, replace(database, port=port))
     assert "refuses connections. Is it running?" in only_problem(check())
 
 
-def test_a_silent_server(check: Check, server: Server, tmp_path: Path) -> None:
+def test_a_silent_server(check: Check, database: Database, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        write_env(tmp_path, replace(server, port=listener.getsockname()[1]))
+        write_env(tmp_path, replace(database, port=listener.getsockname()[1]))
         started = time.monotonic()
         assert "does not answer in time" in only_problem(check(timeout=0.5))
         assert time.monotonic() - started < 3
 
 
 def test_a_server_that_falls_silent_after_the_connection(
-    check: Check, server: Server, tmp_path: Path
+    check: Check, database: Database, tmp_path: Path
 ) -> None:
-    with _relay(server) as (port, hush):
-        write_env(tmp_path, replace(server, port=port))
+    with _relay(database) as (port, hush):
+        write_env(tmp_path, replace(database, port=port))
         opened = connection.connect
 
         def then_hush(*arguments: Any, **options: Any) -> Any:
@@ -145,13 +136,13 @@ def test_a_server_that_falls_silent_after_the_connection(
             assert time.monotonic() - started < 5
 
 
-def test_a_wrong_password(check: Check, server: Server, tmp_path: Path) -> None:
-    write_env(tmp_path, replace(server, password="wrong"))
+def test_a_wrong_password(check: Check, database: Database, tmp_path: Path) -> None:
+    write_env(tmp_path, replace(database, password="wrong"))
     assert "vault_postgres_password" in only_problem(check())
 
 
-def test_a_missing_database(check: Check, server: Server, tmp_path: Path) -> None:
-    write_env(tmp_path, replace(server, database="nowhere"))
+def test_a_missing_database(check: Check, database: Database, tmp_path: Path) -> None:
+    write_env(tmp_path, replace(database, database="nowhere"))
     assert "has no database nowhere" in only_problem(check())
 
 
@@ -173,16 +164,14 @@ def test_a_locked_table_is_reported_with_who_holds_it(check: Check, database: Da
         assert time.monotonic() - started < 5
 
 
-def test_a_table_that_may_not_be_read(
-    check: Check, database: Database, server: Server, tmp_path: Path
-) -> None:
-    role = database.name + "_role"
-    run(database, f"CREATE ROLE \"{role}\" LOGIN PASSWORD 'x'", f'GRANT SELECT ON assets TO "{role}"')
+def test_a_table_that_may_not_be_read(check: Check, database: Database, tmp_path: Path) -> None:
+    role = database.database + "_role"
+    database.run(f"CREATE ROLE \"{role}\" LOGIN PASSWORD 'x'", f'GRANT SELECT ON assets TO "{role}"')
     try:
-        write_env(tmp_path, replace(server, user=role, password="x"))
+        write_env(tmp_path, replace(database, user=role, password="x"))
         assert f'GRANT SELECT ON market_data TO "{role}"' in only_problem(check())
     finally:
-        run(database, f'DROP OWNED BY "{role}"', f'DROP ROLE "{role}"')
+        database.run(f'DROP OWNED BY "{role}"', f'DROP ROLE "{role}"')
 
 
 def test_fewer_rows_than_asked_for(check: Check) -> None:
@@ -191,7 +180,7 @@ def test_fewer_rows_than_asked_for(check: Check) -> None:
 
 
 def test_names_are_taken_as_they_are(check: Check, database: Database) -> None:
-    run(database, 'CREATE SCHEMA "Odd"', 'CREATE TABLE "Odd"."x; --" AS SELECT 1')
+    database.run('CREATE SCHEMA "Odd"', 'CREATE TABLE "Odd"."x; --" AS SELECT 1')
     assert check(tables=["Odd.x; --"])["tables"] == {"Odd.x; --": 1}
 
 
@@ -204,14 +193,14 @@ PARTITIONED = (
 
 
 def test_an_estimate_sums_up_the_partitions(check: Check, database: Database) -> None:
-    run(database, *PARTITIONED, "ANALYZE bars")
+    database.run(*PARTITIONED, "ANALYZE bars")
     result = check(tables=["bars"], count="estimate")
     assert result["tables"] == {"bars": 400}
     assert result["estimated"] == ["bars"]
 
 
 def test_a_partition_never_analysed_gives_no_estimate(check: Check, database: Database) -> None:
-    run(database, *PARTITIONED, "ANALYZE bars_a")
+    database.run(*PARTITIONED, "ANALYZE bars_a")
     result = check(tables=["bars"], count="estimate")
     assert result["tables"] == {"bars": None}
     assert "Run ANALYZE bars" in result["report"]
@@ -220,7 +209,7 @@ def test_a_partition_never_analysed_gives_no_estimate(check: Check, database: Da
 @pytest.fixture
 def slow(database: Database) -> str:
     """A view that takes a minute to count and a moment to look into."""
-    run(database, "CREATE VIEW slow AS SELECT 1 AS x UNION ALL SELECT 2 FROM pg_sleep(60)")
+    database.run("CREATE VIEW slow AS SELECT 1 AS x UNION ALL SELECT 2 FROM pg_sleep(60)")
     return "slow"
 
 
@@ -232,8 +221,7 @@ def test_an_exact_count_over_its_time_is_unhealthy(check: Check, slow: str) -> N
 
 
 def test_auto_takes_the_estimate_where_the_count_takes_too_long(check: Check, database: Database) -> None:
-    run(
-        database,
+    database.run(
         "CREATE TABLE heavy AS SELECT generate_series(1, 3000000) AS x",
         "ANALYZE heavy",
     )
@@ -250,8 +238,8 @@ def test_a_missing_interpreter(check: Check) -> None:
 class _relay:
     """A way to the server that can be hushed: a port, and an event after which nothing comes through."""
 
-    def __init__(self, server: Server) -> None:
-        self.server = server
+    def __init__(self, database: Database) -> None:
+        self.server = database
 
     def __enter__(self) -> tuple[int, threading.Event]:
         self.listener = socket.create_server(("127.0.0.1", 0))

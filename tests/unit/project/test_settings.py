@@ -27,7 +27,7 @@ def asked(params: dict[str, Any]) -> dict[str, Any]:
 
 
 def ensure(asked: dict[str, Any], check: bool = False) -> dict[str, Any]:
-    return settings.work(asked, check, lambda _: None)
+    return settings.work(asked, check)
 
 
 def kept(polluted: Path) -> list[Path]:
