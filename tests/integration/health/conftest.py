@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import health_check
@@ -92,15 +93,22 @@ class Host:
 
 
 @pytest.fixture(scope="session")
-def calendar_text() -> str:
-    """What the lookup sends, of two exchanges."""
+def plugin() -> ModuleType:
+    """The lookup that makes the calendars."""
     specification = importlib.util.spec_from_file_location("health_calendars", PLUGIN)
     assert specification
     assert specification.loader
-    plugin = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(plugin)
-    plugin.__dict__["MARKETS"] = {"XNYS": ["US"], "XLON": ["LSE"]}
-    text: str = plugin.text(datetime.now(timezone.utc).date(), 3650, [])
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def calendar_text(plugin: ModuleType) -> str:
+    """What the lookup sends, of two exchanges."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plugin, "MARKETS", {"XNYS": ["US"], "XLON": ["LSE"]})
+        text: str = plugin.text(datetime.now(timezone.utc).date(), 3650, [])
     return text
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from types import ModuleType
@@ -12,19 +10,6 @@ import exchange_calendars
 import pytest
 from ansible.module_utils.health import calendars
 from ansible.module_utils.health.calendars import Calendar, Calendars
-
-PLUGIN = Path(__file__).resolve().parents[3] / "roles/health/lookup_plugins/health_calendars.py"
-
-
-@pytest.fixture(scope="module")
-def plugin() -> ModuleType:
-    specification = importlib.util.spec_from_file_location("health_calendars", PLUGIN)
-    assert specification
-    assert specification.loader
-    module = importlib.util.module_from_spec(specification)
-    sys.modules["health_calendars"] = module
-    specification.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
