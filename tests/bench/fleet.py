@@ -48,6 +48,7 @@ def measure() -> str:
     warm: dict[int, list[float]] = {}
     control: dict[int, list[float]] = {}
     hosts: dict[int, list[float]] = {}
+    again: dict[int, list[float]] = {}
     pings: dict[int, float] = {}
     ways: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="bench-kit-") as folder:
@@ -62,14 +63,16 @@ def measure() -> str:
                 cold.setdefault(size, []).append(play(inventory, "playbooks/reset.yml"))
                 control.setdefault(size, []).append(processor() - used)
                 hosts.setdefault(size, []).append(processor_of_hosts(fleet) - there)
+                used = processor()
                 warm.setdefault(size, []).append(play(inventory, "playbooks/reset.yml"))
+                again.setdefault(size, []).append(processor() - used)
                 if number == ROUNDS - 1:
                     pings[size] = ping(fleet, inventory)
                     if size == SIZES[-1]:
                         ways = wheels(fleet)
             finally:
                 fleet.down()
-    return section(cold, warm, control, hosts, pings, ways)
+    return section(cold, warm, control, again, hosts, pings, ways)
 
 
 def processor() -> float:
@@ -193,14 +196,15 @@ def section(
     cold: dict[int, list[float]],
     warm: dict[int, list[float]],
     control: dict[int, list[float]],
+    control_again: dict[int, list[float]],
     hosts: dict[int, list[float]],
     pings: dict[int, float],
     ways: dict[str, float],
 ) -> str:
     """The figures as Markdown."""
-    first, again, used, there = (
+    first, again, used, used_again, there = (
         {size: statistics.fmean(seconds) for size, seconds in found.items()}
-        for found in (cold, warm, control, hosts)
+        for found in (cold, warm, control, control_again, hosts)
     )
     cores = os.cpu_count() or 1
     rows = "".join(
@@ -211,6 +215,7 @@ def section(
     )
     most = SIZES[-1]
     floor = (used[most] + there[most]) / cores
+    more, more_again = ((found[most] - found[1]) / (most - 1) for found in (used, used_again))
     sent = "".join(f"| {name} | {seconds:.1f} s |\n" for name, seconds in ways.items())
     return (
         "## Fleet\n\n"
@@ -222,7 +227,8 @@ def section(
         "Aims: 8 hosts at most 3 times one host; a module call at most 0.6 s a host. The hosts work on the cores of\n"
         f"the control node here: {most} of them and it take {used[most] + there[most]:.0f} s of processor time, so"
         f" {floor:.0f} s, {floor / first[1]:.1f} times one host,\n"
-        f"is what {cores} cores allow at the best. Hosts with cores of their own do not wait for one another here.\n\n"
+        f"is what {cores} cores allow at the best. Hosts with cores of their own do not wait for one another here.\n"
+        f"One more host costs the control node {more:.1f} s of processor time, and {more_again:.1f} s in a second reset.\n\n"
         "### Wheels\n\n"
         f"Until the packages are installed on {SIZES[-1]} hosts, out of one kit; means of {ROUNDS}.\n\n"
         f"| | |\n|---|---|\n{sent}"
