@@ -124,7 +124,9 @@ options:
     type: bool
     default: true
   token_known:
-    description: RV(token) of an earlier check in the same run; then EODHD is not asked again.
+    description:
+      - RV(token) of an earlier check in the same run, of this host or of another one. Where it is about the token of
+        C(.env), EODHD is not asked again.
     type: dict
   base_url:
     description: EODHD's address.
@@ -225,10 +227,12 @@ checks:
       type: str
       sample: PostgreSQL answers within health_timeout, and soon
 token:
-  description: The finding about the token, with C(level) and C(message), for O(token_known); null without one.
+  description:
+    - What EODHD answered about the token, for O(token_known); null without an answer. C(account) tells accounts apart
+      and gives no token away.
   type: dict
   returned: success
-  sample: {level: ok, message: "EODHD accepts the token; 99,998 calls are left today"}
+  sample: {level: ok, message: "EODHD accepts the token; 99,998 calls are left today", account: 6f1c2a90be77d354}
 measures:
   description: The numbers that were found, as far as they were looked for.
   type: dict
@@ -312,7 +316,7 @@ def main() -> None:
         if obstacle:
             unhealthy: dict[str, Any] = checks.result([model.Finding("environment", "fail", obstacle)])
             return unhealthy
-        timeout, known = options["timeout"], options["token_known"]
+        timeout = options["timeout"]
         found: dict[str, Any] = checks.examine(
             model.Context(
                 env=root / ".env",
@@ -324,7 +328,7 @@ def main() -> None:
                 limits=Limits(**options["limits"]),
                 calendars=calendars.parse(options["calendars"]),
                 account=services.ask_account(options["base_url"], timeout) if options["token"] else None,
-                token=model.Finding("token", known["level"], known["message"]) if known else None,
+                token=options["token_known"],
                 ping=services.ping_redis(timeout) if options["redis"] else None,
                 free=services.free_space,
             )

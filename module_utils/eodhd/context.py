@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import signal
@@ -21,7 +20,7 @@ from ansible.module_utils.eodhd import budget, parser
 from ansible.module_utils.eodhd.client import Client, Stop
 from ansible.module_utils.eodhd.courier import Courier
 from ansible.module_utils.eodhd.ledger import Ledger
-from ansible.module_utils.eodhd.model import Coverage, Job
+from ansible.module_utils.eodhd.model import Coverage, Job, account
 from ansible.module_utils.eodhd.pipeline import Locks, Pipeline, Totals
 from ansible.module_utils.eodhd.plan import Plan, Quota, Rules, quota, today
 from ansible.module_utils.eodhd.progress import Progress, to_file
@@ -96,9 +95,7 @@ class Context:
         self.absent = False
         self.stop = threading.Event()
         self.session = Session(request.server, "backfill")
-        # Of the token only what tells accounts apart.
-        account = hashlib.blake2b(request.token.encode(), digest_size=8, person=b"backfill").hexdigest()
-        self.ledger = Ledger(self.session, account)
+        self.ledger = Ledger(self.session, account(request.token))
         self.budget = budget.Budget(budget.Unshared(), self.stop)
         self.notes: list[str] = []
         self.claims: Locks = self.ledger.claims

@@ -78,7 +78,7 @@ def result(findings: Sequence[Finding], context: Context | None = None) -> dict[
         "server_version": context.server_version,
         "latency_ms": context.latency_ms,
         "url": context.server.masked_url() if context.server else None,
-        "token": context.token and {"level": context.token.level, "message": context.token.message},
+        "token": context.token,
         "measures": context.measures,
         "checks": [
             {"check": f.check, "level": f.level, "message": f.message, "expects": expects.get(f.check, "")}

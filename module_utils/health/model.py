@@ -80,7 +80,8 @@ class Context:
         calendars: the sessions of the markets.
         now: the present, in UTC.
         account: asks EODHD about a token; None where that is switched off.
-        token: what an earlier check of this run found about the token.
+        token: what EODHD answered in this run, maybe to another host: ``level`` and ``message`` of the finding, and
+            ``account``, whose token it was.
         ping: asks the Redis of some settings; None where that is switched off.
         free: MiB free at a path.
         settings: the values of ``.env``.
@@ -100,7 +101,7 @@ class Context:
     calendars: Calendars = field(default_factory=Calendars)
     now: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
     account: Callable[[str], tuple[int, bytes, str]] | None = None
-    token: Finding | None = None
+    token: Mapping[str, str] | None = None
     ping: Callable[[Mapping[str, str]], str] | None = None
     free: Callable[[Path], float] | None = None
     settings: Mapping[str, str] = field(default_factory=dict)

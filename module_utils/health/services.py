@@ -14,16 +14,29 @@ from ansible.module_utils.reporting import Problem
 
 # The token that the provider publishes for trials; it has no account to ask about.
 PUBLIC_TOKEN = "demo"  # noqa: S105 - public
+# Statuses that are an answer about the account, wherever it is asked from.
+ANSWERED = (200, 401, 402, 403)
 _REDIS = ("REDIS_URL", "REDIS_HOST")
 
 
 def check_token(context: Context) -> Iterator[Finding]:
     """EODHD accepts the token, and the account has calls left today."""
     token = context.settings.get("EODHD_API_TOKEN")
-    if context.token is None and context.account is not None and token:
-        context.token = judge_token(*context.account(token), token, context)
-    if context.token is not None:
-        yield context.token
+    if context.account is None or not token:
+        context.token = None
+        return
+    from ansible.module_utils.eodhd.model import account
+
+    known = context.token
+    if known and known["account"] == account(token):
+        yield Finding("token", known["level"], known["message"])
+        return
+    status, body, fault = context.account(token)
+    finding = judge_token(status, body, fault, token, context)
+    context.token = None
+    if status in ANSWERED:
+        context.token = {"level": finding.level, "message": finding.message, "account": account(token)}
+    yield finding
 
 
 def judge_token(status: int, body: bytes, fault: str, token: str, context: Context) -> Finding:

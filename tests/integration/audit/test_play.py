@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+from standin.process import StandIn
 
 from tests.integration.audit.conftest import TOKEN, Audited, Estate
 
@@ -150,6 +152,17 @@ def test_tag_of_the_reset_is_the_audit_alone(estate: Estate, tmp_path: Path) -> 
     assert (tmp_path / "index.html").exists()
     assert "project_reset" not in done.stdout
     assert "Judge the root" not in done.stdout
+
+
+def test_many_hosts_cost_one_question_about_their_token(estate: Estate) -> None:
+    with StandIn() as standin:
+        standin.control(token=TOKEN)
+        done = estate.play(
+            "reset", "--limit", "hub,gpu", "--tags", "health", eodhd_base_url=standin.url, health_token=True,
+            health_interpreter=sys.executable,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout[-3000:]
+        assert standin.counts()["requests"] == 1
 
 
 def test_plain_reset_leaves_the_audit_out(estate: Estate, tmp_path: Path) -> None:

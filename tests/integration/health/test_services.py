@@ -110,6 +110,20 @@ def test_the_token_is_asked_about_once_a_run_and_not_where_it_is_switched_off(
     assert standin.counts()["requests"] == 1
 
 
+def test_what_another_host_was_told_holds_for_the_same_token_alone(host: Host, standin: StandIn) -> None:
+    other = host.check(token=True, base_url=standin.url)["token"]
+    host.token = "another token"
+    host.write_env()
+    standin.control(reset=True)
+    assert host.finding("token", token=True, base_url=standin.url, token_known=other)[0] == "fail"
+    assert standin.counts()["requests"] == 1
+
+
+def test_that_a_host_does_not_reach_eodhd_says_nothing_of_others(host: Host) -> None:
+    result = host.check(token=True, timeout=0.5, base_url="http://127.0.0.1:9/api")
+    assert result["token"] is None
+
+
 # --- redis -------------------------------------------------------------------------------------------------
 
 
