@@ -162,6 +162,7 @@ def test_a_locked_table_is_reported_with_who_holds_it(check: Check, database: Da
         )
         assert result["tables"] == {"assets": 1}
         assert time.monotonic() - started < 5
+    assert check()["tables"] == {"market_data": 21, "assets": 1}
 
 
 def test_a_table_that_may_not_be_read(check: Check, database: Database, tmp_path: Path) -> None:
@@ -170,6 +171,8 @@ def test_a_table_that_may_not_be_read(check: Check, database: Database, tmp_path
     try:
         write_env(tmp_path, replace(database, user=role, password="x"))
         assert f'GRANT SELECT ON market_data TO "{role}"' in only_problem(check())
+        database.run(f'GRANT SELECT ON market_data TO "{role}"')
+        assert check()["tables"] == {"market_data": 21, "assets": 1}
     finally:
         database.run(f'DROP OWNED BY "{role}"', f'DROP ROLE "{role}"')
 
