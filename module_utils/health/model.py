@@ -166,13 +166,14 @@ def wanted(entries: Sequence[object]) -> list[Wanted]:
 LOCK_TIMEOUT = 1.0
 
 
-# Seconds that it takes until a statement whose time is over has ended, about.
+# Seconds until a statement whose time is over has ended, about.
 _NOTICED = 0.02
 
 
 def limit(cursor: Any, deadline: float) -> None:
     """Give the next statement what is left until ``deadline``, of the monotonic clock."""
-    left = max(1, round((deadline - time.monotonic() - _NOTICED) * 1000))
+    seconds = deadline - time.monotonic()
+    left = max(1, round((seconds - min(_NOTICED, seconds / 10)) * 1000))
     lock = max(1, min(round(LOCK_TIMEOUT * 1000), left // 2))
     cursor.execute("SELECT set_config('statement_timeout', %s, false), set_config('lock_timeout', %s, false)",
                    (str(left), str(lock)))  # fmt: skip
