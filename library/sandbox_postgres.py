@@ -63,7 +63,7 @@ EXAMPLES = r"""
 - name: Run PostgreSQL for the tests
   sandbox_postgres:
     folder: /opt/sandbox/postgres
-    port: 54329
+    port: 25432
     password: "{{ vault_postgres_password }}"
     settings:
       shared_buffers: 256MB
@@ -94,7 +94,7 @@ port:
   description: Port that the server listens on now, or null.
   type: int
   returned: success
-  sample: 54329
+  sample: 25432
 folder:
   description: The cluster's folder.
   type: str

@@ -9,6 +9,7 @@ import errno
 import importlib.util
 import os
 import pwd
+import secrets
 import shutil
 import signal
 import socket
@@ -101,9 +102,11 @@ def loopback_addresses() -> list[str]:
 
 
 def free_port() -> int:
-    """Return a port that is free on 127.0.0.1 now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    """Return a port that is free on 127.0.0.1 now, and that no system gives to an outgoing connection later."""
+    while True:
+        port = 20000 + secrets.randbelow(12768)
+        if _bind_error("127.0.0.1", port) is None:
+            return port
 
 
 def require_free_port(port: int, addresses: list[str]) -> None:

@@ -6,6 +6,7 @@ from ansible.module_utils.sandbox.postgres import (
     Process,
     Way,
     configuration,
+    free_port,
     listening_inodes,
     parse_pid_file,
     ways,
@@ -59,3 +60,7 @@ def test_only_listening_sockets_of_the_port_count() -> None:
     assert listening_inodes(table, 54329) == {"11"}
     assert listening_inodes(table, 22) == {"33"}
     assert listening_inodes(table, 80) == set()
+
+
+def test_free_ports_are_none_of_outgoing_connections() -> None:
+    assert all(free_port() < 32768 for _ in range(20))
