@@ -142,7 +142,7 @@ def test_a_split_refetches_the_whole_history_and_records_old_and_new(market: Any
 
 def test_a_corrected_volume_of_the_last_bar_is_no_restated_past(market: Any) -> None:
     now = datetime.now(timezone.utc)
-    last = market.load(now - timedelta(hours=13))["plan"] and market.query(
+    last = market.load(now - timedelta(days=1))["plan"] and market.query(
         "SELECT max(time)::date::text, max(time)::date FROM market_data"
     )
     day = last[0][0]
