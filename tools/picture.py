@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import sys
 from pathlib import Path
@@ -20,7 +21,7 @@ def main() -> None:
     text = sys.stdin.read().replace(str(ROOT), "…").replace("\r", "")
     lines = [Text.from_ansi(line) for line in text.splitlines()]
     kept = [line for line in lines if not LEFT_OUT.match(line.plain)]
-    console = Console(record=True, width=100, file=open("/dev/null", "w"), force_terminal=True)  # noqa: SIM115
+    console = Console(record=True, width=100, file=io.StringIO(), force_terminal=True)
     console.print("[green]$[/green] make reset", highlight=False)
     for line in kept:
         line.truncate(100, overflow="ellipsis")

@@ -304,6 +304,7 @@ def calendars(symbols: Mapping[str, Market], window: Window) -> list[dict[str, A
     A holiday is a weekday without a session up to the last session that is over.
     """
     found = []
+    shown, users = recent(window), Counter(entry.name for entry in symbols.values())
     for name, sessions in sorted({entry.name: entry for entry in symbols.values()}.items()):
         held = set(sessions.days)
         end = sessions.days[-1] if sessions.days else window.first
@@ -313,14 +314,12 @@ def calendars(symbols: Mapping[str, Market], window: Window) -> list[dict[str, A
         found.append(
             {
                 "name": name,
-                "symbols": sum(1 for entry in symbols.values() if entry.name == name),
+                "symbols": users[name],
                 "months": [
                     {"sessions": each[0][month], "holidays": each[1][month]} for month in window.months
                 ],
-                "recent": "".join(
-                    "s" if day in held else "h" if day in holidays else "." for day in recent(window)
-                ),
-                "holidays": [day.isoformat() for day in holidays if day >= recent(window)[0]],
+                "recent": "".join("s" if day in held else "h" if day in holidays else "." for day in shown),
+                "holidays": [day.isoformat() for day in holidays if day >= shown[0]],
             }
         )
     return found

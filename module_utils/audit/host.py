@@ -10,7 +10,7 @@ from typing import Any, Callable
 from ansible.module_utils.audit import files, runs
 from ansible.module_utils.audit.model import Check, judged
 from ansible.module_utils.database.connection import Server
-from ansible.module_utils.project import guards, machine, managed
+from ansible.module_utils.project import guards, machine, settings
 from ansible.module_utils.project.guards import DOTENV, STATE
 from ansible.module_utils.project.owner import Owner
 from ansible.module_utils.project.quarantine import Quarantine
@@ -71,13 +71,13 @@ def _files(audit: Audit, root: Directory, params: dict[str, Any], run: Runner) -
     def environment() -> Iterator[Check]:
         return files.environment(root, params["packages"], params["python_minimum"], run)
 
-    def settings() -> Iterator[Check]:
-        return files.settings(root, _sections(params), Server(**params["connection"]).masked_url())
+    def dotenv() -> Iterator[Check]:
+        return files.settings(root, settings.wanted(params), Server(**params["connection"]).masked_url())
 
     audit.take("Root", "artifacts", lambda: files.artifacts(root, params["artifacts"]))
     audit.take("Root", "protected", lambda: files.protected(root, params["protected"]))
     audit.take("Environment", "environment", environment)
-    audit.take("Settings", DOTENV, settings)
+    audit.take("Settings", DOTENV, dotenv)
 
 
 def _runs(audit: Audit, root: Directory, params: dict[str, Any]) -> Iterator[Check]:
@@ -88,11 +88,5 @@ def _runs(audit: Audit, root: Directory, params: dict[str, Any]) -> Iterator[Che
         audit.last_reset = runs.last_reset(quarantine)
         before = runs.dotenv_before(quarantine)
         if before is not None:
-            ours = [key for section in _sections(params) for key in section.values]
+            ours = [key for section in settings.wanted(params) for key in section.values]
             yield from files.foreign(root, *before, ours)
-
-
-def _sections(params: dict[str, Any]) -> list[managed.Section]:
-    return managed.sections(
-        params["connection"], params["api_keys"] or {}, params["flags"], params["extra"] or {}
-    )

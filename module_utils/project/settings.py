@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible.module_utils.project import managed
 from ansible.module_utils.project.guards import DOTENV
-from ansible.module_utils.project.managed import Plan
+from ansible.module_utils.project.managed import Plan, Section
 from ansible.module_utils.project.quarantine import BUILD, Quarantine, Run, totals
 from ansible.module_utils.project.root import Directory
 from ansible.module_utils.project.session import opened
@@ -20,9 +20,7 @@ MODE = 0o600
 
 def work(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     """Plan, and unless in check mode apply; see the module's documentation for ``params``."""
-    sections = managed.sections(
-        params["connection"], params["api_keys"] or {}, params["flags"], params["extra"] or {}
-    )
+    sections = wanted(params)
     run = None
     with opened(params) as session:
         old = _read(session.root)
@@ -42,6 +40,14 @@ def work(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
         "kept": totals([run] if run else []),
         "diff": _diff(f"{params['root']}/{DOTENV}", plan, settled=settled, missing=old is None),
     }
+
+
+def wanted(params: dict[str, Any]) -> list[Section]:
+    """What ``.env`` has to hold, by a module's parameters."""
+    sections: list[Section] = managed.sections(
+        params["connection"], params["api_keys"] or {}, params["flags"], params["extra"] or {}
+    )
+    return sections
 
 
 def _read(root: Directory) -> bytes | None:

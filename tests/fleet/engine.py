@@ -79,15 +79,15 @@ class Engine:
         with tempfile.TemporaryDirectory(prefix="fleet-image-") as folder:
             root = Path(folder) / "root"
             options = ["--variant=minbase", f"--include={','.join(PACKAGES)}"]
-            run(["debootstrap", *options, "bookworm", str(root), mirror()], seconds=300)
+            run(["debootstrap", *options, "bookworm", str(root), *mirror()], seconds=300)
             run(["chroot", str(root), "sh", "-ec", PREPARE], seconds=60)
             packed = Path(folder) / "root.tar"
             run(["tar", "-C", str(root), "-cf", str(packed), "."], seconds=60)
             self("import", str(packed), IMAGE, seconds=120)
 
 
-def mirror() -> str:
-    """Where this machine gets Debian from, so that an image comes from there too; else Debian's own."""
+def mirror() -> list[str]:
+    """Where this machine gets Debian from, so that an image comes from there too; else debootstrap's own choice."""
     listed = subprocess.run(
         ["apt-get", "indextargets", "--format", "$(REPO_URI) $(CODENAME) $(COMPONENT)", "Created-By: Packages"],
         capture_output=True, text=True, timeout=30, check=False,
@@ -95,8 +95,8 @@ def mirror() -> str:
     for line in listed.splitlines():
         address, *where = line.split()
         if where == ["bookworm", "main"]:
-            return address
-    return "http://deb.debian.org/debian"
+            return [address]
+    return []
 
 
 def run(argv: list[str], seconds: float) -> str:

@@ -17,7 +17,7 @@ NOW = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
 
 @pytest.fixture
 def context() -> Context:
-    return Context(Path("/root/.env"), [], 3, 10, "auto", lambda: None, now=lambda: NOW)
+    return Context(Path("/project/.env"), [], 3, 10, "auto", lambda: None, now=lambda: NOW)
 
 
 @pytest.mark.parametrize(
