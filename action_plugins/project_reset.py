@@ -53,7 +53,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         folder = self._make_tmp_path()  # private, and removed by Ansible when the task ends
         path = self._connection._shell.join_path(folder, "wheels.tar")
         self._transfer_file(kit, path)
-        self._fixup_perms2([folder, path])
+        self._fixup_perms2([folder, path], execute=False)
         built: dict[str, Any] = self._execute_module(
             module_args={**arguments, "kit": path}, task_vars=task_vars
         )

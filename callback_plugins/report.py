@@ -31,7 +31,7 @@ class Host:
     """What is known of a host so far.
 
     Attributes:
-        task: the last one that it was given.
+        task: the last one that it was given, or the stage of a reset that could not be taken.
         failure: why it failed, for people; empty where it did not.
         unreachable: whether it was cut off, or could not be reached at all.
         healthy: what the health check said, None where it has not been asked.
@@ -54,6 +54,7 @@ class Host:
 
     def take(self, result: dict[str, Any]) -> None:
         """Learn from the result of a task."""
+        self.task = result.get("stage", self.task)
         self.changed |= bool(result.get("changed"))
         self.healthy = result.get("healthy", self.healthy)
         run = result.get("run") or result.get("undo")

@@ -1,19 +1,20 @@
 #!/usr/bin/python
-"""Take one stage of the reset of a project root."""
+"""Take stages of the reset of a project root."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: project_reset
-short_description: Take one stage of the reset of a project root
+short_description: Take stages of the reset of a project root
 description:
-  - One module for all stages, because Ansible packs a module once for each name and host; a stage of its own
-    costs a second packing, and the guards are the same for all.
+  - One module for all stages, and one call for as many as are asked for. Each call costs a host a quarter of a second.
   - Every stage passes the guards of its own accord, plans, and unless in check mode applies the plan under a lock.
     What leaves its place is kept in the private folder C(.reset) of the root, and O(stage=restore) brings it back.
 options:
   stage:
     description:
+      - One or several, in the order in which they are taken. One that cannot be taken ends the call; what those before
+        it did is in the result, and stays.
       - V(preflight) checks, before anything is changed, that O(root) is the right place and that a reset of it can
         be carried through. It only reads.
       - V(clean) does so as well, and then moves O(artifacts) into quarantine, by one rename each; links are moved as
@@ -29,11 +30,14 @@ options:
         libpq. A shell that sources the file reads the same values, except those that hold C(${), end in a
         backslash, or hold a single quote or a backslash together with C($) or a backtick.
         A C(.env) that is a link is refused, for what it points to may serve others.
-      - V(verify) proves what the other stages promise, closes the run and deletes the runs that retention gives up.
+      - V(verify) proves that O(artifacts) are gone and what the stages before it in the same call promise, closes the
+        run and deletes the runs that retention gives up. Where those leave no run open there is nothing to prove, for
+        each of them has just looked at the same things.
         A reset that was killed before this is continued by the next one, as one run with one undo.
       - V(restore) puts artifacts, environment and C(.env) back as they were before a run, each in one atomic step.
         What stood there until now is kept under a run of its own; restoring that one undoes the restore.
-    type: str
+    type: list
+    elements: str
     required: true
     choices: [preflight, clean, venv, dotenv, verify, restore]
   root:
@@ -50,9 +54,7 @@ options:
     type: dict
     required: true
   artifacts:
-    description:
-      - Exact names in O(root), for V(preflight) and V(clean).
-      - For V(verify) the names that must be gone, C(venv) aside; empty, they are not looked at.
+    description: Exact names in O(root), for V(preflight), V(clean) and V(verify).
     type: list
     elements: str
     default: []
@@ -65,9 +67,7 @@ options:
     type: str
     default: "3.9"
   packages:
-    description:
-      - Requirements, each beginning with a package's name, for V(preflight), V(clean) and V(venv).
-      - For V(verify) what the environment must have been built for; left out, it is not looked at.
+    description: Requirements, each beginning with a package's name, for V(preflight), V(clean) and V(venv).
     type: list
     elements: str
   index_urls:
@@ -139,11 +139,6 @@ options:
   extra:
     description: Further keys by name; they follow the flags.
     type: dict
-  keys:
-    description: Names that C(.env) must hold, each once, for V(verify). Empty, the file is not looked at.
-    type: list
-    elements: str
-    default: []
   keep:
     description: How many runs V(verify) keeps at the most; 0 deletes at once what a reset moved.
     type: int
@@ -170,18 +165,18 @@ author: [The project's maintainers]
 """
 
 EXAMPLES = r"""
-- name: Move the legacy artifacts away
+- name: Judge the root and change nothing
   project_reset:
-    stage: clean
+    stage: preflight
     root: /opt/mt5-crs
     protected: [src, scripts, docs, .git]
     artifacts: [bin, lib, lib64, include, pyvenv.cfg, venv]
     packages: [pandas, "sqlalchemy>=2", psycopg2-binary]
     holder: "{{ lookup('reset_holder') }}"
 
-- name: Build the environment
+- name: Build the environment and close the run
   project_reset:
-    stage: venv
+    stage: [venv, verify]
     root: /opt/mt5-crs
     protected: [src, scripts, docs, .git]
     packages: [pandas, "sqlalchemy>=2", psycopg2-binary]
@@ -210,6 +205,11 @@ kept:
     files: {description: Regular files., type: int}
     bytes: {description: Their sizes summed., type: int}
   sample: {files: 9, bytes: 642}
+stage:
+  description: The stage that could not be taken.
+  type: str
+  returned: when one could not
+  sample: venv
 moved:
   description: What was moved, or in check mode would be.
   type: list
@@ -230,7 +230,7 @@ python:
 unfinished:
   description: Whether a run is open, this one or one that was cut off; V(verify) closes it.
   type: bool
-  returned: clean, venv and dotenv
+  returned: clean, venv, dotenv and verify
   sample: false
 reasons:
   description: Why the environment was built, or in check mode would be; empty where it is as asked.
@@ -287,7 +287,7 @@ closed:
   elements: str
   returned: verify
 expired:
-  description: Runs that were deleted; only this counts as a change.
+  description: Runs that were deleted.
   type: list
   elements: str
   returned: verify
@@ -315,39 +315,10 @@ report:
   returned: venv, when built; verify and restore
 """
 
-from typing import Any
-
 from ansible.module_utils import reporting
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.database.options import CONNECTION
-
-
-def take(stage: str, module: Any) -> dict[str, Any]:
-    """Take a stage; the target compiles what is imported at every call, so only what the stage needs."""
-    options, check_mode = module.params, module.check_mode
-    if stage == "preflight":
-        from ansible.module_utils.project import preflight
-
-        return preflight.work(options, module.warn)
-    if stage == "clean":
-        from ansible.module_utils.project import clean
-
-        return clean.work(options, check_mode, module.warn)
-    if stage == "venv":
-        from ansible.module_utils.project import environment
-
-        return environment.work(options, check_mode, module.warn)
-    if stage == "dotenv":
-        from ansible.module_utils.project import settings
-
-        return settings.work(options, check_mode)
-    if stage == "verify":
-        from ansible.module_utils.project import verify
-
-        return verify.work(options, check_mode)
-    from ansible.module_utils.project import restore
-
-    return restore.work(options, check_mode)
+from ansible.module_utils.project import stages
 
 
 def main() -> None:
@@ -356,7 +327,11 @@ def main() -> None:
     text = {"type": "str", "required": True}
     module = AnsibleModule(
         argument_spec={
-            "stage": {**text, "choices": ["preflight", "clean", "venv", "dotenv", "verify", "restore"]},
+            "stage": {
+                **names,
+                "required": True,
+                "choices": ["preflight", "clean", "venv", "dotenv", "verify", "restore"],
+            },
             "root": text,
             "protected": {**names, "required": True},
             "holder": {"type": "dict", "required": True},
@@ -376,20 +351,13 @@ def main() -> None:
             "api_keys": {"type": "dict", "no_log": True},
             "flags": {"type": "dict", "default": {}, "no_log": False},
             "extra": {"type": "dict", "no_log": True},
-            "keys": {**names, "default": [], "no_log": False},
             "keep": {"type": "int", "default": 5},
             "keep_days": {"type": "int", "default": 90},
             "run": {"type": "str", "default": ""},
         },
-        required_if=[
-            ("stage", "preflight", ["artifacts", "packages"]),
-            ("stage", "clean", ["artifacts", "packages"]),
-            ("stage", "venv", ["packages"]),
-            ("stage", "dotenv", ["connection"]),
-        ],
         supports_check_mode=True,
     )
-    reporting.run(module, lambda: take(module.params["stage"], module))
+    reporting.run(module, lambda: stages.take(module.params, module.check_mode, module.warn))
 
 
 if __name__ == "__main__":

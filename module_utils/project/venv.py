@@ -21,9 +21,11 @@ _STALL_SECONDS = "10"  # an index that says nothing for so long has failed
 # Asked of an interpreter: who it is, what it holds, and whether that imports. Names come on standard input. Each
 # package is imported by a process of its own: what crashes one says nothing of the others. As many run at once as
 # there are processors, the largest first, for it decides how long all take. Garbage is not collected: there is none.
+# Numeric libraries are kept to one thread each: the others would only wait, and spin as they do.
 PROBE = r"""
 import gc, json, os, re, sys
 gc.disable()
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 asked = json.load(sys.stdin)
 answer = {"version": "%d.%d.%d" % sys.version_info[:3], "executable": sys.executable, "prefix": sys.prefix}
 answer["base"] = getattr(sys, "_base_executable", None) or sys.executable

@@ -102,6 +102,7 @@ def work(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
                     lock.release(quarantine.state)
     return {
         "changed": bool(expired),
+        "unfinished": False,
         "checks": [asdict(proof) for proof in proofs],
         "closed": [run.name for run in closed],
         "run": closed[-1].name if closed else None,

@@ -44,7 +44,7 @@ def calls(
     action._execute_module = execute
     action._make_tmp_path = lambda: "/private"
     action._transfer_file = lambda *_: None
-    action._fixup_perms2 = lambda *_: None
+    action._fixup_perms2 = lambda *_, **__: None
     monkeypatch.setattr("ansible.plugins.action.ActionBase.run", lambda *_: {})
     action.run()
     return asked

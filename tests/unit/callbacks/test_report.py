@@ -37,6 +37,11 @@ def test_verdict(made: Host, verdict: str) -> None:
     assert made.verdict(plan=False) == verdict
 
 
+def test_stage_that_could_not_be_taken_is_named() -> None:
+    made = host({"stage": "venv"}, task="build | Take the stages venv, dotenv", failure="The disk is full.")
+    assert made.verdict(plan=False) == "❌ failed at venv"
+
+
 def test_plan_is_told_as_one() -> None:
     assert host(RESET).verdict(plan=True) == "📝 planned: would change"
 
