@@ -57,4 +57,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         built: dict[str, Any] = self._execute_module(
             module_args={**arguments, "kit": path}, task_vars=task_vars
         )
+        imported = built.pop("imported", None)
+        if imported:
+            wheels.learn(kit, imported)
         return built

@@ -261,6 +261,12 @@ packages:
   type: dict
   returned: venv, when built
   sample: {pandas: 3.1.1}
+imported:
+  description:
+    - Sources that the proof has compiled, a line each, where the packages came from the control node without their
+      bytecode. The action plugin takes them out of the result; the next hosts are brought the bytecode with the wheels.
+  type: str
+  returned: venv, when built
 keys:
   description: Names of the managed keys by what happened to them; values are nowhere in the result.
   type: dict

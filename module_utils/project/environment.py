@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import Any, Callable
 
@@ -63,6 +64,7 @@ def work(params: dict[str, Any], check_mode: bool, warn: Callable[[str], None]) 
                 index=built.index,
                 python=built.version,
                 packages=built.installed,
+                imported=built.imported,
                 report=_report(built, wanted),
             )
         return result
@@ -82,14 +84,21 @@ def _build(
                     f"{taken}/uv" if taken else find_uv(owner.run, owner.home, tools, python["base"], index)
                 )
 
-            taken = ""
+            taken = ready = ""
             try:
                 if kit:
+                    from ansible.module_utils.project import bytecode
+
                     taken = _take(kit, folder)
                     wanted = replace(wanted, index_urls=[taken])
-                built = venv.build(folder, final, wanted, python, owner.run, uv, owner.pip_settings)
-                if taken:
+                    ready = f"{taken}/{bytecode.MEMBER}"
+                    ready = ready if os.path.exists(ready) else ""
+                built = venv.build(
+                    folder, final, wanted, python, owner.run, uv, owner.pip_settings, bytecode=ready
+                )
+                if kit:
                     built.index = "the control node's wheels"
+                    built.imported = "" if ready else bytecode.imported(venv.packages(folder, python))
                 run = quarantine.displace(run, [VENV], put=folder)
             finally:
                 builds.remove(folder.path.rpartition("/")[2])

@@ -130,6 +130,7 @@ class Built:
         version: what the new interpreter says it is.
         installed: name to version of all that it holds.
         warnings: an index that was passed over, and why.
+        imported: sources that the proof compiled, a line each, where the control node can compile them for other hosts.
     """
 
     tool: str
@@ -137,6 +138,7 @@ class Built:
     version: str
     installed: dict[str, str]
     warnings: list[str] = field(default_factory=list)
+    imported: str = ""
 
 
 def distribution(requirement: str) -> str:
@@ -243,6 +245,7 @@ def build(
     uv: Callable[[Mapping[str, str | None]], str | None],
     own_index: Callable[[], dict[str, str]],
     get: Callable[[str, float], bytes] = indexes.fetch,
+    bytecode: str = "",
 ) -> Built:
     """Build and prove an environment as ``folder``/venv, ready to stand at ``final``; raises Problem.
 
@@ -253,6 +256,7 @@ def build(
         uv: gives the path of uv, got by means of an index's environment where the host has none; None: use pip.
         own_index: the host's own pip configuration, by pip's option names.
         get: fetches a page, for the first look at an index.
+        bytecode: archive for the folder of the packages; empty: there is none.
     """
     passed_over = []
     for url in wanted.index_urls:
@@ -272,7 +276,15 @@ def build(
             f" project_index_urls: {'; '.join(passed_over)}. Mend project_index_urls or project_packages.",
             wanting=target(python),
         )
-    answer = probe(run, os.path.join(folder.path, "venv", "bin", "python"), wanted.packages)
+    interpreter = os.path.join(folder.path, "venv", "bin", "python")
+    if bytecode:
+        code, _, err = run([interpreter, "-I", "-m", "tarfile", "-e", bytecode, packages(folder, python)])
+        if code:
+            raise Problem(
+                f"The control node's bytecode could not be unpacked: {err.strip()[-300:]}. The venv in place, if any,"
+                " still serves."
+            )
+    answer = probe(run, interpreter, wanted.packages)
     if answer is None or answer["failed"]:
         failures = answer["failed"] if answer else {"its python": "does not run"}
         failed = "; ".join(f"{name} {why}" for name, why in failures.items())
@@ -292,6 +304,12 @@ def build(
     return Built(
         "uv" if tool else "pip", indexes.masked(url), answer["version"], answer["installed"], warnings
     )
+
+
+def packages(folder: Directory, python: Mapping[str, Any]) -> str:
+    """The folder of the packages in the environment ``folder``/venv."""
+    minor = ".".join(python["version"].split(".")[:2])
+    return os.path.join(folder.path, "venv", "lib", f"python{minor}", "site-packages")
 
 
 def target(python: Mapping[str, Any]) -> dict[str, str]:

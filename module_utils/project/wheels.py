@@ -15,11 +15,13 @@ import re
 import shutil
 import sys
 import tarfile
+import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
-from ansible.module_utils.project import indexes, venv
+from ansible.module_utils.project import bytecode, indexes, venv
 from ansible.module_utils.project.owner import Owner
 from ansible.module_utils.project.root import Directory
 from ansible.module_utils.reporting import Problem
@@ -81,6 +83,8 @@ class Target:
 def kit(target: Target, packages: Sequence[str], index_urls: Sequence[str], folder: str) -> str:
     """The kit for a target, fetched by the first who asks while the others wait; raises Problem.
 
+    Who asks after a host has told what it imported (``learn``) gets one with the bytecode of that.
+
     Args:
         target: who it is for.
         packages: requirements, as pip reads them.
@@ -100,13 +104,33 @@ def kit(target: Target, packages: Sequence[str], index_urls: Sequence[str], fold
                 made = {"path": _fetch(target, packages, index_urls, os.path.join(folder, name))}
             except Problem as problem:
                 made = {"problem": str(problem)}  # for the hosts that wait, too
-            with open(answer, "w", encoding="utf-8") as file:
-                json.dump(made, file)
-    with open(answer, encoding="utf-8") as file:
-        found: dict[str, str] = json.load(file)
+            _write(answer, made)
+        found: dict[str, str] = _read(answer)
+        learnt = f"{found.get('path')}.names"
+        if os.path.exists(learnt):
+            with contextlib.suppress(OSError):  # the wheels do without
+                found["path"] = bytecode.add(found["path"], _read(learnt), target.python)
+                _write(answer, found)
+            os.remove(learnt)
     if "problem" in found:
         raise Problem(found["problem"])
     return found["path"]
+
+
+def learn(kit: str, names: str) -> None:
+    """Keep which sources a host compiled that was given this kit, for those that ask later."""
+    _write(f"{kit}.names", names)
+
+
+def _write(path: str, content: Any) -> None:
+    with tempfile.NamedTemporaryFile("w", dir=os.path.dirname(path), delete=False) as file:
+        json.dump(content, file)
+    os.replace(file.name, path)
+
+
+def _read(path: str) -> Any:
+    with open(path, encoding="utf-8") as file:
+        return json.load(file)
 
 
 @contextlib.contextmanager
@@ -191,9 +215,12 @@ def _packed(folder: str) -> str:
 
 
 def unpack(path: str, into: Directory) -> None:
-    """Take a kit in on the host: the flat files of an archive that came over SSH, given to the owner."""
+    """Take a kit in on the host: the flat files of an archive that came over SSH, given to the owner.
+
+    It is taken from the end and shortened on the way, where the user may do that: a host needs no room for it twice.
+    """
     with tarfile.open(path) as archive:
-        for member in archive:
+        for member in reversed(archive.getmembers()):
             content = archive.extractfile(member)
             if content is None or "/" in member.name:
                 raise Problem(f"The wheels from the control node hold {member.name!r}, which is no wheel.")
@@ -204,3 +231,5 @@ def unpack(path: str, into: Directory) -> None:
             into.give(fd)
             with open(fd, "wb") as file:
                 shutil.copyfileobj(content, file, 1 << 20)
+            with contextlib.suppress(OSError):
+                os.truncate(path, member.offset)

@@ -58,6 +58,15 @@ def test_a_host_known_to_be_wanting_is_asked_once(monkeypatch: pytest.MonkeyPatc
     assert kits(calls(monkeypatch, [DONE], wheels="always", wanting=TARGET)) == [True]
 
 
+def test_what_a_host_imported_is_learnt_and_is_not_in_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    learnt: list[Any] = []
+    monkeypatch.setattr(wheels, "learn", lambda kit, names: learnt.append((kit, names)))
+    built = {**DONE, "imported": "sound.py"}
+    calls(monkeypatch, [built], wheels="always", wanting=TARGET)
+    assert learnt == [("/control/kit.tar", "sound.py")]
+    assert "imported" not in built
+
+
 def test_a_host_that_says_it_only_now_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     assert kits(calls(monkeypatch, [REFUSED, DONE], wheels="always")) == [False, True]
 

@@ -164,12 +164,22 @@ class FakeTools:
         return 0, "", ""
 
 
-def build(folder: Path, tools: FakeTools, *urls: str, page: bytes = b"pip-26") -> venv.Built:
+def build(
+    folder: Path, tools: FakeTools, *urls: str, page: bytes = b"pip-26", bytecode: str = ""
+) -> venv.Built:
     wanted = Wanted(sys.executable, "3.9", ["psutil"], list(urls) or [""])
     python = {"version": HERE, "base": sys.executable}
     with Directory.open(str(folder)) as opened:
         return venv.build(
-            opened, "/final/venv", wanted, python, tools, lambda _: "/tools/uv", dict, lambda *_: page
+            opened,
+            "/final/venv",
+            wanted,
+            python,
+            tools,
+            lambda _: "/tools/uv",
+            dict,
+            lambda *_: page,
+            bytecode,
         )
 
 
@@ -221,6 +231,25 @@ def test_failure_of_every_index_lists_them_in_order(tmp_path: Path) -> None:
         build(tmp_path, FakeTools(), "https://a.example/", "https://u:secret@b.example/", page=b"hotel")
     assert "secret" not in str(problem.value)
     assert "still serves" in str(problem.value)
+
+
+def test_bytecode_is_there_before_the_packages_are_proven(tmp_path: Path) -> None:
+    tools = FakeTools()
+    build(tmp_path, tools, bytecode="/wheels/bytecode")
+    minor = ".".join(HERE.split(".")[:2])
+    assert tools.commands[-2][-2:] == ["/wheels/bytecode", f"{tmp_path}/venv/lib/python{minor}/site-packages"]
+    assert tools.commands[-1][-1] == venv.PROBE
+
+
+def test_bytecode_that_cannot_be_unpacked_fails_the_build(tmp_path: Path) -> None:
+    class Full(FakeTools):
+        def __call__(self, argv: Sequence[str], **options: Any) -> tuple[int, str, str]:
+            return (
+                (1, "", "No space left on device") if "tarfile" in argv else super().__call__(argv, **options)
+            )
+
+    with pytest.raises(Problem, match="No space left on device"):
+        build(tmp_path, Full(), bytecode="/wheels/bytecode")
 
 
 def test_package_that_does_not_import_fails_the_build(tmp_path: Path) -> None:

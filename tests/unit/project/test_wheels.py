@@ -9,7 +9,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.project import wheels
+from ansible.module_utils.project import bytecode, wheels
 from ansible.module_utils.project.root import Directory
 from ansible.module_utils.project.wheels import Target
 from ansible.module_utils.reporting import Problem
@@ -94,6 +94,15 @@ def test_kit_leads_nowhere_else(tmp_path: Path, name: str) -> None:
     assert list(into.iterdir()) == []
 
 
+def test_kit_takes_no_room_twice(tmp_path: Path) -> None:
+    into, kit = tmp_path / "wheels", archive(tmp_path / "kit.tar", "a.whl", "b.whl")
+    into.mkdir()
+    with Directory.open(str(into)) as folder:
+        wheels.unpack(kit, folder)
+    assert os.path.getsize(kit) == 0
+    assert sorted(os.listdir(into)) == ["a.whl", "b.whl"]
+
+
 def test_kit_overwrites_nothing(tmp_path: Path) -> None:
     into = tmp_path / "wheels"
     into.mkdir()
@@ -117,6 +126,40 @@ def test_kit_is_fetched_once_for_all_hosts_of_a_kind(tmp_path: Path, monkeypatch
     assert fetched == [DEBIAN, other]
     assert found[0] == found[1] != found[2]
     assert stat.S_IMODE((tmp_path / "kits").stat().st_mode) == 0o700
+
+
+def test_what_a_host_imported_is_compiled_once_for_those_that_ask_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled = []
+
+    def add(kit: str, names: str, python: str) -> str:
+        compiled.append((names, python))
+        return f"{kit}.compiled"
+
+    monkeypatch.setattr(wheels, "_fetch", lambda *asked: f"{asked[-1]}.tar")
+    monkeypatch.setattr(bytecode, "add", add)
+
+    def asking() -> str:
+        return wheels.kit(DEBIAN, ["sound"], [""], str(tmp_path))
+
+    first = asking()
+    wheels.learn(first, "sound.py")
+    assert [asking(), asking()] == [f"{first}.compiled"] * 2
+    assert compiled == [("sound.py", "3.11.2")]
+
+
+def test_wheels_come_also_where_nothing_can_be_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def add(*_: object) -> str:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(wheels, "_fetch", lambda *asked: f"{asked[-1]}.tar")
+    monkeypatch.setattr(bytecode, "add", add)
+    first = wheels.kit(DEBIAN, ["sound"], [""], str(tmp_path))
+    wheels.learn(first, "sound.py")
+    assert wheels.kit(DEBIAN, ["sound"], [""], str(tmp_path)) == first
 
 
 def test_failure_to_fetch_is_told_to_every_host_and_tried_once(
