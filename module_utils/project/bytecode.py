@@ -69,7 +69,7 @@ def add(kit: str, names: str, python: str) -> str:
                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False, timeout=_SECONDS,
             )  # fmt: skip
         content = io.BytesIO()
-        with tarfile.open(fileobj=content, mode="w") as archive:
+        with tarfile.open(fileobj=content, mode="w:gz", compresslevel=1) as archive:
             archive.add(folder, "", filter=_bytecode)
     made = f"{kit}.compiled"
     shutil.copyfile(kit, made)

@@ -103,6 +103,12 @@ def test_every_host_is_healthy_in_the_end(host: str) -> None:
     assert "✅ healthy" in line("healed", host)
 
 
+def test_host_of_a_later_batch_was_brought_the_bytecode_with_its_wheels() -> None:
+    ((tag, flags),) = FOUND["healed"]["bytecode"].items()
+    # The control node compiles for its own Python; hosts of another one compile for themselves.
+    assert flags == (3 if tag == sys.implementation.cache_tag else 0)
+
+
 @pytest.mark.parametrize("host", ["hub", "ordinary"])
 def test_host_that_was_done_is_left_alone(host: str) -> None:
     assert "nothing to do" in line("healed", host)
