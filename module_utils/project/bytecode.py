@@ -51,23 +51,19 @@ def add(kit: str, names: str, python: str) -> str:
         return kit
     with tempfile.TemporaryDirectory(dir=os.path.dirname(kit)) as folder:
         _extract(kit, set(names.splitlines()), folder)
-        compiler = [
-            sys.executable,
-            "-I",
-            "-m",
-            "compileall",
-            "-q",
-            "-j",
-            "0",
-            "--invalidation-mode",
-            "checked-hash",
-        ]
+        command = [
+            sys.executable, "-I", "-m", "compileall", "-q", "-j", "0", "--invalidation-mode", "checked-hash",
+            "-s", folder, folder,
+        ]  # fmt: skip
         # A source that does not compile stays without, and so do those that are not reached in time.
         with contextlib.suppress(subprocess.TimeoutExpired):
             subprocess.run(
-                [*compiler, "-s", folder, folder],
-                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False, timeout=_SECONDS,
-            )  # fmt: skip
+                command,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                check=False,
+                timeout=_SECONDS,
+            )
         content = io.BytesIO()
         with tarfile.open(fileobj=content, mode="w:gz", compresslevel=1) as archive:
             archive.add(folder, "", filter=_bytecode)
