@@ -7,7 +7,6 @@ bound to them by their hash (PEP 552): no interpreter takes it for another sourc
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import shutil
 import subprocess
@@ -45,15 +44,16 @@ def add(kit: str, names: str, python: str) -> str:
     Returns:
         str: path of the kit with the bytecode; ``kit`` where this interpreter is of another minor version.
     """
-    if sys.implementation.name != "cpython" or python.split(".")[:2] != [
-        str(part) for part in sys.version_info[:2]
-    ]:
+    if sys.implementation.cache_tag != f"cpython-{''.join(python.split('.')[:2])}":
         return kit
+    made = f"{kit}.compiled"
     with tempfile.TemporaryDirectory(dir=os.path.dirname(kit)) as folder:
-        _extract(kit, set(names.splitlines()), folder)
+        packages, compiled = os.path.join(folder, "packages"), os.path.join(folder, MEMBER)
+        os.mkdir(packages)
+        _extract(kit, set(names.splitlines()), packages)
         command = [
             sys.executable, "-I", "-m", "compileall", "-q", "-j", "0", "--invalidation-mode", "checked-hash",
-            "-s", folder, folder,
+            "-s", packages, packages,
         ]  # fmt: skip
         # A source that does not compile stays without, and so do those that are not reached in time.
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -64,15 +64,11 @@ def add(kit: str, names: str, python: str) -> str:
                 check=False,
                 timeout=_SECONDS,
             )
-        content = io.BytesIO()
-        with tarfile.open(fileobj=content, mode="w:gz", compresslevel=1) as archive:
-            archive.add(folder, "", filter=_bytecode)
-    made = f"{kit}.compiled"
-    shutil.copyfile(kit, made)
-    with tarfile.open(made, "a") as archive:
-        entry = tarfile.TarInfo(MEMBER)
-        entry.size = len(content.getvalue())
-        archive.addfile(entry, io.BytesIO(content.getvalue()))
+        with tarfile.open(compiled, mode="w:gz", compresslevel=1) as archive:
+            archive.add(packages, "", filter=_bytecode)
+        shutil.copyfile(kit, made)
+        with tarfile.open(made, "a") as archive:
+            archive.add(compiled, MEMBER)
     return made
 
 

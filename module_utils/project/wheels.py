@@ -15,11 +15,9 @@ import re
 import shutil
 import sys
 import tarfile
-import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from ansible.module_utils.project import bytecode, indexes, venv
 from ansible.module_utils.project.owner import Owner
@@ -97,21 +95,23 @@ def kit(target: Target, packages: Sequence[str], index_urls: Sequence[str], fold
     asked = json.dumps([asdict(target), list(packages), list(index_urls)])
     name = hashlib.sha256(asked.encode()).hexdigest()[:16]
     os.makedirs(folder, mode=0o700, exist_ok=True)
-    answer = os.path.join(folder, f"{name}.json")
-    with _alone(os.path.join(folder, f"{name}.lock")):
-        if not os.path.exists(answer):
+    with _alone(os.path.join(folder, f"{name}.lock")), Directory.open(folder) as here:
+        answer = here.read(f"{name}.json")
+        if answer is None:
             try:
                 made = {"path": _fetch(target, packages, index_urls, os.path.join(folder, name))}
             except Problem as problem:
                 made = {"problem": str(problem)}  # for the hosts that wait, too
-            _write(answer, made)
-        found: dict[str, str] = _read(answer)
-        learnt = f"{found.get('path')}.names"
-        if os.path.exists(learnt):
+            answer = json.dumps(made).encode()
+            here.write(f"{name}.json", answer)
+        found: dict[str, str] = json.loads(answer)
+        learnt = f"{os.path.basename(found.get('path', ''))}.names"
+        names = here.read(learnt)
+        if names is not None:
             with contextlib.suppress(OSError):  # the wheels do without
-                found["path"] = bytecode.add(found["path"], _read(learnt), target.python)
-                _write(answer, found)
-            os.remove(learnt)
+                found["path"] = bytecode.add(found["path"], json.loads(names), target.python)
+                here.write(f"{name}.json", json.dumps(found).encode())
+            here.remove(learnt)
     if "problem" in found:
         raise Problem(found["problem"])
     return found["path"]
@@ -119,18 +119,9 @@ def kit(target: Target, packages: Sequence[str], index_urls: Sequence[str], fold
 
 def learn(kit: str, names: str) -> None:
     """Keep which sources a host compiled that was given this kit, for those that ask later."""
-    _write(f"{kit}.names", names)
-
-
-def _write(path: str, content: Any) -> None:
-    with tempfile.NamedTemporaryFile("w", dir=os.path.dirname(path), delete=False) as file:
-        json.dump(content, file)
-    os.replace(file.name, path)
-
-
-def _read(path: str) -> Any:
-    with open(path, encoding="utf-8") as file:
-        return json.load(file)
+    folder, name = os.path.split(kit)
+    with _alone(f"{kit}.lock"), Directory.open(folder) as here:
+        here.write(f"{name}.names", json.dumps(names).encode())
 
 
 @contextlib.contextmanager

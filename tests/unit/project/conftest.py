@@ -64,6 +64,12 @@ def params(polluted: Path, holder: dict[str, Any], monkeypatch: pytest.MonkeyPat
     }
 
 
+@pytest.fixture
+def connection() -> dict[str, Any]:
+    """The option connection of the stage dotenv, with a password that needs quoting."""
+    return {"host": "localhost", "port": 5432, "user": "postgres", "password": "it's", "database": "nexus"}
+
+
 def picture(root: Path) -> dict[str, tuple[str, int, bytes]]:
     """Every path of a tree but the private folder: kind, mode and content or target."""
     seen = {}

@@ -4,34 +4,27 @@ from __future__ import annotations
 
 import _imp
 import importlib.util
-import io
 import py_compile
 import subprocess
 import sys
 import tarfile
-import zipfile
 from pathlib import Path
 
 import pytest
 from ansible.module_utils.project import bytecode
 
+from tests.unit.project.archives import pack, wheel
+
 HERE = "{}.{}.{}".format(*sys.version_info[:3])
 SOURCE = b"ANSWER = 42\n"
+SOUND = wheel({"sound/__init__.py": SOURCE, "sound/deep/answer.py": SOURCE})
 
 
 @pytest.fixture
 def kit(tmp_path: Path) -> Path:
     """A kit with one wheel of two modules."""
-    wheel = io.BytesIO()
-    with zipfile.ZipFile(wheel, "w") as made:
-        for name in ("sound/__init__.py", "sound/deep/answer.py"):
-            made.writestr(name, SOURCE)
     path = tmp_path / "kit.tar"
-    with tarfile.open(path, "w") as archive:
-        for name, content in {"sound-1.0-py3-none-any.whl": wheel.getvalue(), "uv": b"program"}.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(content)
-            archive.addfile(entry, io.BytesIO(content))
+    pack(path, {"sound-1.0-py3-none-any.whl": SOUND, "uv": b"program"})
     return path
 
 
@@ -92,12 +85,7 @@ def test_another_minor_version_gets_the_plain_kit(kit: Path, python: str) -> Non
 
 
 def test_source_that_does_not_compile_is_left_out(kit: Path, tmp_path: Path) -> None:
-    with tarfile.open(kit, "a") as archive:
-        wheel = io.BytesIO()
-        with zipfile.ZipFile(wheel, "w") as made:
-            made.writestr("broken.py", "def\n")
-        entry = tarfile.TarInfo("broken-1.0-py3-none-any.whl")
-        entry.size = len(wheel.getvalue())
-        archive.addfile(entry, io.BytesIO(wheel.getvalue()))
+    broken = wheel({"broken.py": b"def\n"})
+    pack(kit, {"sound-1.0-py3-none-any.whl": SOUND, "broken-1.0-py3-none-any.whl": broken})
     found = unpacked(bytecode.add(str(kit), "broken.py\nsound/__init__.py", HERE), tmp_path / "packages")
     assert [name.split("/")[0] for name in found] == ["sound"]

@@ -13,15 +13,8 @@ from ansible.module_utils.reporting import Problem
 
 
 @pytest.fixture
-def asked(params: dict[str, Any]) -> dict[str, Any]:
+def asked(params: dict[str, Any], connection: dict[str, Any]) -> dict[str, Any]:
     """Parameters of the stage dotenv."""
-    connection = {
-        "host": "localhost",
-        "port": 5432,
-        "user": "postgres",
-        "password": "it's",
-        "database": "nexus",
-    }
     keys = {"api_keys": {"EODHD_API_TOKEN": "demo"}, "flags": {"DEBUG": False}, "extra": {}}
     return {**params, "connection": connection, **keys}
 

@@ -11,15 +11,8 @@ from ansible.module_utils.reporting import Problem
 
 
 @pytest.fixture
-def asked(params: dict[str, Any]) -> dict[str, Any]:
+def asked(params: dict[str, Any], connection: dict[str, Any]) -> dict[str, Any]:
     """Parameters of a call for clean, dotenv and verify."""
-    connection = {
-        "host": "localhost",
-        "port": 5432,
-        "user": "postgres",
-        "password": "it's",
-        "database": "nexus",
-    }
     return {
         **params, "stage": ["clean", "dotenv", "verify"], "connection": connection, "api_keys": {},
         "flags": {"DEBUG": False}, "extra": {}, "keep": 5, "keep_days": 90,

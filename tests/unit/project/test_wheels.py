@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import os
 import stat
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,8 @@ from ansible.module_utils.project import bytecode, wheels
 from ansible.module_utils.project.root import Directory
 from ansible.module_utils.project.wheels import Target
 from ansible.module_utils.reporting import Problem
+
+from tests.unit.project.archives import pack
 
 DEBIAN = Target("3.11.2", "cpython", "x86_64", "glibc 2.36")
 
@@ -67,12 +67,7 @@ def test_system_without_wheels_is_told_what_to_do(target: Target) -> None:
 
 
 def archive(path: Path, *names: str) -> str:
-    with tarfile.open(path, "w") as made:
-        for name in names:
-            entry = tarfile.TarInfo(name)
-            entry.size = 3
-            made.addfile(entry, io.BytesIO(b"abc"))
-    return str(path)
+    return pack(path, dict.fromkeys(names, b"abc"))
 
 
 def test_kit_is_unpacked_for_its_owner_alone(tmp_path: Path) -> None:
