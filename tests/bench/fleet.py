@@ -12,7 +12,6 @@ import sys
 import tarfile
 import tempfile
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +19,8 @@ from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(REPOSITORY))
+
+from tests.bench import timing
 
 SIZES = (1, 4, 8)
 ROUNDS = 2
@@ -90,16 +91,16 @@ def processor_of_hosts(fleet: Any) -> float:
 def play(inventory: Path, *arguments: str) -> float:
     """Seconds of a play that goes well."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
-    os.sync()
-    begun = time.perf_counter()
-    done = subprocess.run(
-        ["ansible-playbook", "-i", str(inventory), *arguments],
-        cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False, timeout=400,
-    )  # fmt: skip
-    seconds = time.perf_counter() - begun
-    if done.returncode:
-        raise SystemExit(f"{arguments} failed:\n{done.stdout[-4000:]}\n{done.stderr[-2000:]}")
-    return seconds
+
+    def run() -> None:
+        done = subprocess.run(
+            ["ansible-playbook", "-i", str(inventory), *arguments],
+            cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False, timeout=400,
+        )  # fmt: skip
+        if done.returncode:
+            raise SystemExit(f"{arguments} failed:\n{done.stdout[-4000:]}\n{done.stderr[-2000:]}")
+
+    return timing.seconds(run)
 
 
 def ping(fleet: Any, inventory: Path) -> float:
@@ -162,6 +163,10 @@ def wheels(fleet: Any) -> dict[str, float]:
         online = install.replace("--offline", "--no-index")
         ssh(address, f"{clean}; {uv}; {online} http://$(echo $SSH_CONNECTION | cut -d' ' -f1):{PORT}/")
 
+    def everywhere(way: Callable[[str], None]) -> None:
+        with ThreadPoolExecutor(len(addresses)) as pool:
+            list(pool.map(way, addresses))
+
     addresses = list(fleet.addresses.values())
     handler = functools.partial(_Quiet, directory=str(unpacked))
     found: dict[str, list[float]] = {}
@@ -176,11 +181,7 @@ def wheels(fleet: Any) -> dict[str, float]:
         }
         for _ in range(ROUNDS):
             for name, way in named.items():
-                os.sync()
-                begun = time.perf_counter()
-                with ThreadPoolExecutor(len(addresses)) as pool:
-                    list(pool.map(way, addresses))
-                found.setdefault(name, []).append(time.perf_counter() - begun)
+                found.setdefault(name, []).append(timing.seconds(functools.partial(everywhere, way)))
         server.shutdown()
     return {name: statistics.fmean(seconds) for name, seconds in found.items()}
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -32,6 +31,8 @@ from ansible.module_utils.database import connection
 from ansible.module_utils.health import counts
 from ansible.module_utils.health.model import Context, Count, Wanted
 from ansible.module_utils.sandbox import postgres
+
+from tests.bench import timing
 
 ROWS = int(os.environ.get("HEALTH_BENCH_ROWS", 50_000_000))
 SECONDS = float(os.environ.get("HEALTH_BENCH_SECONDS", 600))
@@ -82,14 +83,8 @@ def fill(cursor: Any, table: str, rows: int, until: float) -> int:
 
 
 def medians(*works: Callable[[], Any]) -> tuple[float, ...]:
-    """Median milliseconds of each; in turn, so that a slow minute of the machine meets all of them."""
-    times: list[list[float]] = [[] for _ in works]
-    for _ in range(ROUNDS):
-        for work, found in zip(works, times):
-            begun = time.perf_counter()
-            work()
-            found.append((time.perf_counter() - begun) * 1000)
-    return tuple(statistics.median(found) for found in times)
+    """Median milliseconds of each, measured in turn."""
+    return tuple(seconds * 1000 for seconds in timing.medians(ROUNDS, *works))
 
 
 def main() -> str:

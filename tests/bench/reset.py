@@ -8,9 +8,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
+
+from tests.bench.timing import medians, seconds
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 PACKAGES = ["pandas", "sqlalchemy", "psycopg2-binary", "requests", "redis", "python-dotenv"]
@@ -26,14 +27,6 @@ def run(argv: list[str], home: Path) -> None:
     )
     if done.returncode:
         raise SystemExit(f"{' '.join(argv)} failed:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
-
-
-def seconds(work: Callable[[], None]) -> float:
-    """How long it takes; what others have left for the disk to write is written before."""
-    os.sync()
-    begun = time.perf_counter()
-    work()
-    return time.perf_counter() - begun
 
 
 def main() -> str:
@@ -64,7 +57,6 @@ def main() -> str:
             cold["reset"].append(seconds(play("playbooks/reset")))
             cold["recipe"].append(seconds(recipe))
         reset, plain = (statistics.median(cold[name]) for name in ("reset", "recipe"))
-        # In turn, so that a slow minute of the machine meets all of them.
         plays = [
             play("playbooks/reset"),
             play("playbooks/reset", "--tags", "health"),
@@ -72,8 +64,7 @@ def main() -> str:
         ]
         for work in plays:
             work()
-        warm = zip(*([seconds(work) for work in plays] for _ in range(ROUNDS_WARM)))
-        again, health, ping = (statistics.median(found) for found in warm)
+        again, health, ping = medians(ROUNDS_WARM, *plays)
     finally:
         play("playbooks/sandbox", "-e", "sandbox_state=absent")()
         shutil.rmtree(folder, ignore_errors=True)
