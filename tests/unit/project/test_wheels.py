@@ -157,6 +157,10 @@ def test_wheels_come_also_where_nothing_can_be_compiled(
     assert wheels.kit(DEBIAN, ["sound"], [""], str(tmp_path)) == first
 
 
+def test_host_that_was_built_is_not_failed_by_what_cannot_be_kept(tmp_path: Path) -> None:
+    wheels.learn(str(tmp_path / "gone/kit.tar"), "sound.py")
+
+
 def test_failure_to_fetch_is_told_to_every_host_and_tried_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
