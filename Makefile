@@ -50,11 +50,13 @@ fleet: setup-test ## hosts in containers with SSH, every fault at once; skipped 
 docs: setup-test ## every command of every document, typed as written in a copy of the project
 	@pytest tests/docs
 
-.PHONY: bench reference picture lock clean
+.PHONY: bench reference calendars picture lock clean
 bench: setup-bench ## measure against the rivals; writes docs/benchmarks.md
 	@python tests/bench/run.py
 reference: setup ## write docs/reference.md out of argument specifications and module documentation
 	@python tools/reference.py
+calendars: setup-test ## write module_utils/markets/sessions.py out of the calendar library
+	@python tools/calendars.py
 picture: setup-test sandbox-stop ## draw docs/pictures/reset.svg out of a real run, on a sandbox laid out anew
 	@ansible-playbook playbooks/sandbox.yml >/dev/null
 	@ANSIBLE_FORCE_COLOR=1 ansible-playbook playbooks/reset.yml | python tools/picture.py

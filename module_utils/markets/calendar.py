@@ -1,0 +1,139 @@
+"""When the markets trade, by the suffix of a symbol.
+
+The sessions of the exchanges are data (``sessions.py``). Currencies and crypto follow rules of their own.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, time, timedelta, timezone
+from functools import cache
+
+from ansible.module_utils.markets import names, sessions
+
+_DAY = timedelta(days=1)
+FIRST, LAST = date.fromisoformat(sessions.FIRST), date.fromisoformat(sessions.LAST)
+
+
+@dataclass(frozen=True)
+class Clock:
+    """The clock of a zone.
+
+    Attributes:
+        since: days on which the distance from UTC changes, in order.
+        offsets: what it is from each of these days on.
+    """
+
+    since: tuple[date, ...]
+    offsets: tuple[timedelta, ...]
+
+    def utc(self, day: date, at: timedelta) -> datetime:
+        """Return the moment of a day and a time after its midnight, in UTC."""
+        offset = self.offsets[max(0, bisect_right(self.since, day) - 1)]
+        return datetime.combine(day, time(), timezone.utc) + at - offset
+
+
+UTC = Clock((date.min,), (timedelta(),))
+
+
+@dataclass(frozen=True)
+class Calendar:
+    """The sessions of one market; a session has the date of its bar.
+
+    Attributes:
+        week: seven characters, Monday first; ``1`` if the market is open.
+        first, last: the days that ``closed`` and ``extra`` are known for; outside, weekdays are all that is known.
+        closed, extra: days that are otherwise than ``week`` says.
+        clock: of the market.
+        close: the usual closing times, each with the day it holds from, as times after midnight.
+        special: other closing times by day.
+    """
+
+    week: str
+    first: date = date.min
+    last: date = date.max
+    closed: frozenset[date] = frozenset()
+    extra: frozenset[date] = frozenset()
+    clock: Clock = UTC
+    close: tuple[tuple[date, timedelta], ...] = ((date.min, _DAY),)
+    special: Mapping[date, timedelta] = field(default_factory=dict)
+
+    def is_session(self, day: date) -> bool:
+        """Whether the market has a bar of this day."""
+        return day in self.extra or (self.week[day.weekday()] == "1" and day not in self.closed)
+
+    def sessions(self, first: date, last: date) -> list[date]:
+        """Return the sessions from ``first`` to ``last``, both included."""
+        days = (date.fromordinal(number) for number in range(first.toordinal(), last.toordinal() + 1))
+        return [day for day in days if self.is_session(day)]
+
+    def closing(self, day: date) -> datetime:
+        """Return when the session of a day ends, in UTC."""
+        usual = self.close[max(0, bisect_right(self.close, (day, timedelta.max)) - 1)][1]
+        return self.clock.utc(day, self.special.get(day, usual))
+
+    def last_finished(self, now: datetime) -> date:
+        """Return the newest session that has ended by ``now``, a time with its zone."""
+        day = now.astimezone(timezone.utc).date() + _DAY
+        while not (self.is_session(day) and self.closing(day) <= now):
+            day -= _DAY
+        return day
+
+
+@dataclass(frozen=True)
+class _Currencies(Calendar):
+    """Trade from Sunday evening to Friday; on two days of the year nearly nobody does."""
+
+    def is_session(self, day: date) -> bool:
+        return super().is_session(day) and (day.month, day.day) not in ((1, 1), (12, 25))
+
+
+OWN: Mapping[str, Calendar] = {"FOREX": _Currencies("1111101"), "CC": Calendar("1111111")}
+_EXCHANGES = {suffix: name for name in sessions.MARKETS for suffix in names.CALENDARS[name]}
+
+
+def of(symbol: str) -> Calendar | None:
+    """Return the calendar of ``AAPL.US``, of ``AAPL``, or of the market ``US`` alone; None if there is none."""
+    market = names.market(symbol)
+    return OWN.get(market) or (_exchange(_EXCHANGES[market]) if market in _EXCHANGES else None)
+
+
+@cache
+def clock(zone: str) -> Clock:
+    """Return the clock of a zone that a market of ``sessions`` has, such as ``America/New_York``."""
+    changes = list(_days(sessions.ZONES[zone]))
+    offsets = [_duration(value[1:]) * (-1 if value[0] == "-" else 1) for _, value in changes]
+    return Clock(tuple(day for day, _ in changes), tuple(offsets))
+
+
+@cache
+def _exchange(name: str) -> Calendar:
+    data = sessions.MARKETS[name]
+    return Calendar(
+        data["week"],
+        date.fromisoformat(data["first"]),
+        date.fromisoformat(data["last"]),
+        frozenset(day for day, _ in _days(data["closed"])),
+        frozenset(day for day, _ in _days(data["extra"])),
+        clock(data["zone"]),
+        tuple((day, _duration(value)) for day, value in _days(data["close"])),
+        {day: _duration(value) for day, value in _days(data["special"])},
+    )
+
+
+def _days(text: str) -> Iterator[tuple[date, str]]:
+    """Yield the days of a text of ``sessions``, each with its value."""
+    year = 0
+    for word in text.split():
+        if word.endswith(":"):
+            year = int(word[:-1])
+        else:
+            yield date(year, int(word[:2]), int(word[2:4])), word[5:]
+
+
+def _duration(text: str) -> timedelta:
+    """Return the time of ``16:00`` or ``+05:30``, the sign left aside."""
+    hours, minutes = text.lstrip("+-").split(":")
+    return timedelta(hours=int(hours), minutes=int(minutes))

@@ -1,0 +1,78 @@
+"""Which market a symbol belongs to, by the provider's suffixes."""
+
+from __future__ import annotations
+
+# What a symbol without a suffix means to the provider.
+DEFAULT = "US"
+
+# Lists of over-the-counter trading in the United States. Their prices come on the next morning.
+OTC = frozenset({"OTC", "OTCBB", "OTCCE", "OTCGREY", "OTCMKTS", "OTCQB", "OTCQX", "PINK"})
+# Lists that the provider keeps, whose symbols all end in US.
+US_LISTS = OTC | {"AMEX", "ARCA", "BATS", "NASDAQ", "NMFQS", "NYSE", "NYSE ARCA", "NYSE MKT"}
+
+# The markets by the names that exchange_calendars has for their calendars.
+CALENDARS = {
+    "XNYS": ["US"],
+    "XTSE": ["TO", "V", "NEO", "CN"],
+    "XLON": ["LSE", "IL"],
+    "XETR": ["XETRA"],
+    "XFRA": ["F", "BE", "MU", "HA"],
+    "XSTU": ["STU"],
+    "XDUS": ["DU"],
+    "XHAM": ["HM"],
+    "XPAR": ["PA"],
+    "XAMS": ["AS"],
+    "XBRU": ["BR"],
+    "XLIS": ["LS"],
+    "XMIL": ["MI"],
+    "XMAD": ["MC"],
+    "XSWX": ["SW"],
+    "XWBO": ["VI"],
+    "XSTO": ["ST"],
+    "XCSE": ["CO"],
+    "XHEL": ["HE"],
+    "XOSL": ["OL"],
+    "XICE": ["IC"],
+    "XDUB": ["IR"],
+    "XWAR": ["WAR"],
+    "XPRA": ["PR"],
+    "XBUD": ["BUD"],
+    "XZAG": ["ZSE"],
+    "XIST": ["IS"],
+    "BVMF": ["SA"],
+    "XMEX": ["MX"],
+    "XSGO": ["SN"],
+    "XLIM": ["LIM"],
+    "XASX": ["AU"],
+    "XHKG": ["HK"],
+    "XSHG": ["SHG", "SHE"],
+    "XKRX": ["KO", "KQ"],
+    "XTAI": ["TW", "TWO"],
+    "XTKS": ["TSE"],
+    "XBKK": ["BK"],
+    "XIDX": ["JK"],
+    "XKLS": ["KLSE"],
+    "XPHS": ["PSE"],
+    "XSAU": ["SR"],
+    "XJSE": ["JSE"],
+    "XBOM": ["NSE", "BSE"],
+    "XKAR": ["KAR"],
+}
+
+
+# Every market and list by itself.
+KNOWN = US_LISTS | {"FOREX", "CC"} | {suffix for suffixes in CALENDARS.values() for suffix in suffixes}
+
+
+def suffix(symbol: str) -> str:
+    """Return the suffix of ``AAPL.US``, or a market or list that stands alone, such as ``US`` or ``PINK``.
+
+    Any other name without a suffix is taken for a symbol of ``DEFAULT``, as the provider does.
+    """
+    return symbol.rpartition(".")[2] if "." in symbol or symbol in KNOWN else DEFAULT
+
+
+def market(symbol: str) -> str:
+    """Return the market of a symbol, of its suffix alone, or of a list: ``US`` for all lists of the United States."""
+    found = suffix(symbol)
+    return DEFAULT if found in US_LISTS else found

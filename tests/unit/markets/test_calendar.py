@@ -1,0 +1,95 @@
+"""The sessions of the markets."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta, timezone
+
+import pytest
+from ansible.module_utils.markets import calendar, names, sessions
+from ansible.module_utils.markets.calendar import Calendar
+
+
+def of(symbol: str) -> Calendar:
+    found = calendar.of(symbol)
+    assert found
+    return found
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=timezone.utc)
+
+
+def test_the_data_reaches_ten_years_back_and_to_the_end_of_next_year() -> None:
+    today = date.today()
+    assert today - timedelta(days=3653) > calendar.FIRST
+    assert date(today.year + 1, 12, 31) <= calendar.LAST, "run `make calendars`"
+
+
+def test_all_markets_of_the_table_have_data() -> None:
+    assert list(sessions.MARKETS) == list(names.CALENDARS)
+
+
+def test_a_holiday_of_the_united_states() -> None:
+    assert of("AAPL.US").sessions(date(2026, 11, 24), date(2026, 11, 30)) == [
+        date(2026, 11, 24), date(2026, 11, 25), date(2026, 11, 27), date(2026, 11, 30)]  # fmt: skip
+
+
+def test_good_friday_and_easter_monday_in_london() -> None:
+    assert of("VOD.LSE").sessions(date(2026, 4, 2), date(2026, 4, 7)) == [date(2026, 4, 2), date(2026, 4, 7)]
+
+
+def test_a_day_of_mourning_that_no_rule_foretells() -> None:
+    assert not of("AAPL.US").is_session(date(2025, 1, 9))
+    assert of("VOD.LSE").is_session(date(2025, 1, 9))
+
+
+@pytest.mark.parametrize(
+    ("day", "end"),
+    [("2026-11-25", "21:00"), ("2026-11-27", "18:00"), ("2026-07-01", "20:00"), ("2026-11-30", "21:00")],
+)
+def test_a_session_ends_by_the_clock_of_its_market_and_early_on_some_days(day: str, end: str) -> None:
+    assert of("AAPL.US").closing(date.fromisoformat(day)) == at(f"{day}T{end}")
+
+
+@pytest.mark.parametrize(
+    ("symbol", "now", "last"),
+    [
+        ("AAPL.US", "2026-11-27T17:59", "2026-11-25"),
+        ("AAPL.US", "2026-11-27T18:00", "2026-11-27"),
+        ("AAPL.US", "2026-11-29T12:00", "2026-11-27"),
+        ("BHP.AU", "2026-11-24T06:00", "2026-11-24"),
+        ("EURUSD.FOREX", "2026-11-22T12:00", "2026-11-20"),
+        ("EURUSD.FOREX", "2026-11-23T00:00", "2026-11-22"),
+        ("BTC-USD.CC", "2026-11-22T23:59", "2026-11-21"),
+        ("BTC-USD.CC", "2026-11-23T00:00", "2026-11-22"),
+    ],
+)
+def test_the_last_finished_session(symbol: str, now: str, last: str) -> None:
+    assert of(symbol).last_finished(at(now)) == date.fromisoformat(last)
+
+
+def test_currencies_have_sundays_and_no_saturdays() -> None:
+    market = of("EURUSD.FOREX")
+    assert market.sessions(date(2026, 11, 20), date(2026, 11, 23)) == [
+        date(2026, 11, 20), date(2026, 11, 22), date(2026, 11, 23)]  # fmt: skip
+    assert not market.is_session(date(2026, 12, 25))
+
+
+def test_crypto_has_all_days() -> None:
+    assert len(of("BTC-USD.CC").sessions(date(2026, 1, 1), date(2026, 12, 31))) == 365
+
+
+def test_outside_the_years_of_the_data_weekdays_are_known() -> None:
+    market = of("AAPL.US")
+    day = market.last + timedelta(days=10)
+    assert market.last_finished(at(f"{day + timedelta(days=7)}T23:59")) > market.last
+
+
+@pytest.mark.parametrize("symbol", ["AAPL.US", "AAPL", "US", "AAPL.NYSE", "NASDAQ", "AISI.OTC", "PINK"])
+def test_a_symbol_without_a_suffix_and_all_lists_of_the_united_states_are_one_market(symbol: str) -> None:
+    assert names.market(symbol) == "US"
+    assert of(symbol) is of("A.US")
+
+
+def test_a_suffix_that_nobody_knows_has_no_calendar() -> None:
+    assert calendar.of("GSPC.INDX") is None

@@ -1,0 +1,155 @@
+"""Write ``module_utils/markets/sessions.py`` out of the library exchange_calendars: ``make calendars``.
+
+The file holds years and not the library, so that a target needs neither. ``tests/integration/markets``
+compares both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+from collections.abc import Iterable, Iterator
+from datetime import date, timedelta
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any
+
+import exchange_calendars
+
+CLONE = Path(__file__).resolve().parents[1]
+TARGET = CLONE / "module_utils/markets/sessions.py"
+FIRST = date(2015, 1, 1)
+HEAD = '''"""Sessions of the exchanges. Written by `make calendars`; do not edit.
+
+A text holds days by year, as in ``2026: 0101 1225``; a value of a day follows ``=``. A value of ``ZONES`` (the distance
+from UTC) and of ``close`` (by the clock of the market) holds from its day on. ``special`` are other closing times,
+``closed`` and ``extra`` are days that are otherwise than ``week`` says, which begins on Monday.
+"""
+
+from __future__ import annotations
+
+'''
+
+
+def content(last: int) -> str:
+    """Return the text of the file.
+
+    Args:
+        last: the year that it reaches to.
+    """
+    markets = {name: found for name in _names().CALENDARS if (found := market(name, date(last, 12, 31)))}
+    zones = {
+        entry["zone"]: days(offsets(found, last))
+        for found, entry in sorted(markets.values(), key=lambda pair: pair[1]["zone"])
+    }
+    lines = [
+        f'VERSION = "{exchange_calendars.__version__}"',
+        f'FIRST = "{FIRST}"',
+        f'LAST = "{last}-12-31"',
+        "",
+    ]
+    lines += ["ZONES = {", *(line for zone, text in zones.items() for line in item(zone, text, 4)), "}", ""]
+    lines.append("MARKETS = {")
+    for name, (_, entry) in markets.items():
+        lines.append(f'    "{name}": {{')
+        lines += [line for key, text in entry.items() for line in item(key, text, 8)]
+        lines.append("    },")
+    return "\n".join([HEAD + lines[0], *lines[1:], "}", ""])
+
+
+def item(key: str, text: str, indent: int) -> list[str]:
+    """Return the lines of one key and its text."""
+    pad = " " * indent
+    if len(text) + len(key) + indent < 100:
+        return [f'{pad}"{key}": "{text}",']
+    lines = textwrap.wrap(text, 110, initial_indent=f'{pad}"{key}": """', subsequent_indent=f"{pad}  ")
+    return [*lines[:-1], f'{lines[-1]}""",']
+
+
+def market(name: str, last: date) -> tuple[Any, dict[str, str]] | None:
+    """Return a calendar of the library and what the file says of it; None if it does not have these years."""
+    found = calendar(name, last)
+    if found is None:
+        return None
+    first, end = (
+        found.sessions[0].date().replace(month=1, day=1),
+        found.sessions[-1].date().replace(month=12, day=31),
+    )
+    closes = {
+        day.date(): f"{at:%H:%M}"
+        for day, at in zip(found.sessions, found.closes.dt.tz_convert(found.tz), strict=True)
+    }
+    usual = [(max(first, since.date() if since else first), f"{at:%H:%M}") for since, at in found.close_times]
+    week = {first + timedelta(n) for n in range((end - first).days + 1)}
+    week = {day for day in week if found.weekmask[day.weekday()] == "1"}
+    regular = {day: [at for since, at in usual if since <= day][-1] for day in closes}
+    return found, {
+        "zone": str(found.tz),
+        "week": found.weekmask,
+        "first": first.isoformat(),
+        "last": end.isoformat(),
+        "close": days(changes(regular.items())),
+        "special": days((day, at) for day, at in closes.items() if at != regular[day]),
+        "closed": days((day, "") for day in sorted(week - set(closes))),
+        "extra": days((day, "") for day in sorted(set(closes) - week)),
+    }
+
+
+def calendar(name: str, last: date) -> Any:
+    """Return a calendar of the library for as many years as it knows; None if that is too few."""
+    for end in (last, last.replace(year=last.year - 1), last.replace(year=last.year - 2)):
+        # Some are recorded for the last years alone.
+        for begin in (FIRST, end.replace(year=end.year - 5, month=1, day=1)):
+            try:
+                return exchange_calendars.get_calendar(name, start=begin.isoformat(), end=end.isoformat())
+            except (ValueError, NotImplementedError):
+                continue
+    return None
+
+
+def offsets(found: Any, last: int) -> Iterator[tuple[date, str]]:
+    """Yield the distances of a calendar's zone from UTC, each with the day that it holds from."""
+    import pandas
+
+    noons = pandas.date_range(f"{FIRST} 12:00", f"{last}-12-31 12:00", tz=found.tz)
+    yield from changes((noon.date(), f"{noon:%z}"[:3] + ":" + f"{noon:%z}"[3:]) for noon in noons)
+
+
+def changes(values: Iterable[tuple[date, str]]) -> Iterator[tuple[date, str]]:
+    """Yield those that differ from the one before."""
+    before = ""
+    for day, value in values:
+        if value != before:
+            yield day, value
+        before = value
+
+
+def days(values: Iterable[tuple[date, str]]) -> str:
+    """Return days and their values as text, by year."""
+    years: dict[int, list[str]] = {}
+    for day, value in values:
+        years.setdefault(day.year, []).append(f"{day:%m%d}" + (f"={value}" if value else ""))
+    return " ".join(f"{year}: {' '.join(each)}" for year, each in years.items())
+
+
+def _names() -> Any:
+    """Return the project's table of markets."""
+    spec = spec_from_file_location("names", CLONE / "module_utils/markets/names.py")
+    assert spec
+    assert spec.loader
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def main() -> None:
+    """Write the file, to the end of the next year."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument(
+        "--last", type=int, default=date.today().year + 1, help="the year that it reaches to"
+    )
+    TARGET.write_text(content(options.parse_args().last))
+
+
+if __name__ == "__main__":
+    main()
