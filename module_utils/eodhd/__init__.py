@@ -1,1 +1,1 @@
-"""The backfill from EODHD: client, parser, plan, store, ledger and the pipeline that joins them."""
+"""The backfill from EODHD, in rooms: service, plan, run, store, ledger, and the modes that join them."""

@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any, Callable
 
 from ansible.module_utils.database.connection import Unreachable, driver, explain
-from ansible.module_utils.eodhd import bulk, history, verify
-from ansible.module_utils.eodhd.context import Context, Request
+from ansible.module_utils.eodhd.modes import bulk, history, verify
+from ansible.module_utils.eodhd.run.context import Context, Request
 from ansible.module_utils.reporting import Problem
 
 MODES: Mapping[str, Callable[[Context], dict[str, Any]]] = {

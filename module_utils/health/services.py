@@ -49,7 +49,7 @@ def judge_token(status: int, body: bytes, fault: str, token: str, context: Conte
         token: what was asked about.
         context: gets the calls left.
     """
-    from ansible.module_utils.eodhd.plan import quota, today
+    from ansible.module_utils.eodhd.plan.plan import quota, today
 
     if status == 403 and token == PUBLIC_TOKEN:
         return Finding("token", "ok", "the public token demo, which EODHD tells nothing about")
@@ -92,7 +92,7 @@ def ask_account(base_url: str, timeout: float) -> Callable[[str], tuple[int, byt
     """Return what asks EODHD about a token: one request, within ``timeout`` seconds altogether."""
 
     def ask(token: str) -> tuple[int, bytes, str]:
-        from ansible.module_utils.eodhd.transport import Policy, Transport
+        from ansible.module_utils.eodhd.service.transport import Policy, Transport
 
         transport = Transport(base_url, token, policy=Policy(connect=timeout, read=timeout, total=timeout))
         try:

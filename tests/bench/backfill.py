@@ -28,7 +28,7 @@ import psycopg2
 from ansible.module_utils.database import tables
 from ansible.module_utils.database.connection import Server
 from ansible.module_utils.eodhd.model import Range
-from ansible.module_utils.eodhd.parser import Parser
+from ansible.module_utils.eodhd.store.parser import Parser
 from ansible.module_utils.sandbox import postgres
 from standin import kills, worker
 from standin.data import Market

@@ -17,7 +17,7 @@ from typing import Any
 import exchange_calendars
 import pytest
 import yaml
-from ansible.module_utils.eodhd.ledger import SCHEMA
+from ansible.module_utils.eodhd.ledger.migrations import MIGRATIONS
 
 from tests.conftest import Database
 
@@ -138,7 +138,7 @@ def bars(estate: Estate) -> None:
     estate.execute(
         f"INSERT INTO market_data (time, symbol, close) VALUES {values}",
         "INSERT INTO assets (symbol) VALUES ('NONE.US'), " + ", ".join(f"('{symbol}')" for symbol in series),
-        SCHEMA,
+        *MIGRATIONS,
         "INSERT INTO backfill_run (mode, request, worker, state, started, finished, totals) VALUES"
         f" ('history', '{{}}', 'w', 'done', now() - interval '1 hour', now(), '{totals}')",
     )

@@ -11,7 +11,7 @@ import pytest
 from ansible.module_utils.audit import coverage, data
 from ansible.module_utils.database import tables
 from ansible.module_utils.database.connection import Server
-from ansible.module_utils.eodhd.ledger import SCHEMA
+from ansible.module_utils.eodhd.ledger.migrations import MIGRATIONS
 from ansible.module_utils.health.calendars import Calendar, Calendars
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def test_server_that_is_away_is_noted(server: Server) -> None:
 
 
 def test_ledger_tells_the_last_runs_the_newest_first(server: Server, database: Database) -> None:
-    database.run(SCHEMA, *(
+    database.run(*MIGRATIONS, *(
         "INSERT INTO backfill_run (mode, request, worker, state, started, finished, totals, message) VALUES"
         f" ('history', '{{}}', 'w', 'done', '2026-11-{day} 04:15+00', '2026-11-{day} 04:15:02.5+00',"
         ' \'{"inserted": 21}\', NULL)' for day in range(10, 22)))  # fmt: skip

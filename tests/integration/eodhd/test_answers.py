@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 import pytest
-from ansible.module_utils.eodhd import client as eodhd_client
-from ansible.module_utils.eodhd import context as eodhd_context
-from ansible.module_utils.eodhd.transport import Policy
+from ansible.module_utils.eodhd.run import context as eodhd_context
+from ansible.module_utils.eodhd.service import client as eodhd_client
+from ansible.module_utils.eodhd.service.transport import Policy
 
 # By what the stand-in is told: the symbol's outcome, and a word of the message.
 OF_THE_SYMBOL = {
@@ -109,8 +109,8 @@ def test_the_minute_limit_is_kept(market: Any) -> None:
     symbols = [f"SYM{number:05d}.US" for number in range(40)]
     import threading
 
-    from ansible.module_utils.eodhd import context as contexts
-    from ansible.module_utils.eodhd import history
+    from ansible.module_utils.eodhd.modes import history
+    from ansible.module_utils.eodhd.run import context as contexts
 
     context = contexts.Context(market.request(symbols=symbols))
     threading.Timer(3, context.stop.set).start()

@@ -106,7 +106,7 @@ def test_a_database_that_is_restarted_midway_is_waited_for(tmp_path: Path, stand
 def test_the_pipeline_ends_where_the_database_stays_away(
     market: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ansible.module_utils.eodhd import session
+    from ansible.module_utils.eodhd.store import session
 
     monkeypatch.setattr(session.Session.__init__, "__defaults__", (0.5, time.sleep))
     market.standin.control(latency=0.05)

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.eodhd.context import own_part_first
 from ansible.module_utils.eodhd.model import Job, Range
+from ansible.module_utils.eodhd.run.context import own_part_first
 from standin import worker
 
 from tests.conftest import FULL

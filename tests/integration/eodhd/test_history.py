@@ -243,8 +243,8 @@ def test_a_database_without_the_tables_is_named(market: Any) -> None:
 
 
 def test_the_runs_of_an_account_share_its_limit(market: Any) -> None:
-    from ansible.module_utils.eodhd.ledger import Ledger
-    from ansible.module_utils.eodhd.session import Session
+    from ansible.module_utils.eodhd.ledger.ledger import Ledger
+    from ansible.module_utils.eodhd.store.session import Session
 
     sessions = [Session(market.server, f"backfill {number}") for number in range(2)]
     one, other = (Ledger(session, "account") for session in sessions)

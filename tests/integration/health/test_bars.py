@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from ansible.module_utils.eodhd import ledger
+from ansible.module_utils.eodhd.ledger.migrations import MIGRATIONS
 from ansible.module_utils.health import bars, freshness, gaps
 
 if TYPE_CHECKING:
@@ -245,7 +245,7 @@ def test_a_table_that_is_not_the_applications(host: Host) -> None:
 def test_bars_set_aside_until_they_are_resolved(host: Host) -> None:
     assert host.finding("set_aside") == ("ok", "the backfill has set no bar aside")
     host.run(
-        ledger.SCHEMA,
+        *MIGRATIONS,
         "INSERT INTO backfill_set_aside (symbol, day, raw, reason, run) VALUES"
         " ('AAPL.US', '2026-01-02', '{}', 'close is missing', 1),"
         " ('MSFT.US', '2026-01-02', '{}', 'close is missing', 1)",

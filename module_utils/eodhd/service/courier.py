@@ -20,10 +20,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible.module_utils.database.connection import Unreachable, driver, meaning
-from ansible.module_utils.eodhd.claims import Claims
-from ansible.module_utils.eodhd.session import Session
-from ansible.module_utils.eodhd.spool import Spool
-from ansible.module_utils.eodhd.transport import Policy, Reply, Transport
+from ansible.module_utils.eodhd.ledger.claims import Claims
+from ansible.module_utils.eodhd.service.spool import Spool
+from ansible.module_utils.eodhd.service.transport import Policy, Reply, Transport
+from ansible.module_utils.eodhd.store.session import Session
 from ansible.module_utils.reporting import Problem
 
 _SIZES = struct.Struct(">IQ")
@@ -169,7 +169,8 @@ def _hand_over(spool: Spool, session: Session) -> None:
 
             def work(cursor: Any, row: tuple[Any, ...] = (name, reply.status, reply.body, received)) -> None:
                 cursor.execute(
-                    "INSERT INTO backfill_answer VALUES (%s, %s, %s, to_timestamp(%s)) ON CONFLICT DO NOTHING",
+                    "INSERT INTO backfill_answer (name, status, body, received)"
+                    " VALUES (%s, %s, %s, to_timestamp(%s)) ON CONFLICT DO NOTHING",
                     row,
                 )
 

@@ -16,18 +16,19 @@ from typing import Any, Callable
 
 from ansible.module_utils.database import tables
 from ansible.module_utils.database.connection import Server, Unreachable
-from ansible.module_utils.eodhd import budget, parser
-from ansible.module_utils.eodhd.client import Client, Stop
-from ansible.module_utils.eodhd.courier import Courier
-from ansible.module_utils.eodhd.ledger import Ledger
+from ansible.module_utils.eodhd.ledger.ledger import Ledger
 from ansible.module_utils.eodhd.model import Coverage, Job, account
-from ansible.module_utils.eodhd.pipeline import Locks, Pipeline, Totals
-from ansible.module_utils.eodhd.plan import Plan, Quota, Rules, quota, today
-from ansible.module_utils.eodhd.progress import Progress, to_file
-from ansible.module_utils.eodhd.session import Session
-from ansible.module_utils.eodhd.spool import Spool, Unusable
-from ansible.module_utils.eodhd.store import Item, Written
-from ansible.module_utils.eodhd.transport import Policy, Reply, Sender, Transport
+from ansible.module_utils.eodhd.plan.plan import Plan, Quota, Rules, quota, today
+from ansible.module_utils.eodhd.run.pipeline import Locks, Pipeline, Totals
+from ansible.module_utils.eodhd.run.progress import Progress, to_file
+from ansible.module_utils.eodhd.service import budget
+from ansible.module_utils.eodhd.service.client import Client, Stop
+from ansible.module_utils.eodhd.service.courier import Courier
+from ansible.module_utils.eodhd.service.spool import Spool, Unusable
+from ansible.module_utils.eodhd.service.transport import Policy, Reply, Sender, Transport
+from ansible.module_utils.eodhd.store import parser
+from ansible.module_utils.eodhd.store.session import Session
+from ansible.module_utils.eodhd.store.store import Item, Written
 from ansible.module_utils.reporting import Problem
 
 # Connections that store: a second one works while the first waits for its commit.

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
-from ansible.module_utils.eodhd.client import Answer
 from ansible.module_utils.eodhd.model import Job, Range, asset_type
-from ansible.module_utils.eodhd.parser import COLUMNS, Parsed
+from ansible.module_utils.eodhd.service.client import Answer
+from ansible.module_utils.eodhd.store.parser import COLUMNS, Parsed
 
 _VALUES = ", ".join(COLUMNS)
 COPY = f"COPY {{}} (time, symbol, {_VALUES}) FROM STDIN"
@@ -306,11 +306,17 @@ def enter(cursor: Any, run: int, done: Sequence[tuple[Item, Written]]) -> None:
             + (item.fetched, result.again is not None, run, item.message)
         )
     execute_values(
-        cursor, "INSERT INTO backfill_outcome VALUES %s ON CONFLICT DO NOTHING", outcomes, page_size=500
+        cursor,
+        "INSERT INTO backfill_outcome (run, symbol, first_day, last_day, outcome, rows, inserted, updated,"
+        " set_aside, bytes, calls, requests, seconds, fetched, digest, message)"
+        " VALUES %s ON CONFLICT DO NOTHING",
+        outcomes,
+        page_size=500,
     )
     execute_values(
         cursor,
-        "INSERT INTO backfill_coverage VALUES %s ON CONFLICT (symbol) DO UPDATE SET"
+        "INSERT INTO backfill_coverage (symbol, first_day, last_day, outcome, rows, fetched, restated, run,"
+        " message) VALUES %s ON CONFLICT (symbol) DO UPDATE SET"
         " first_day = EXCLUDED.first_day, last_day = EXCLUDED.last_day, outcome = EXCLUDED.outcome,"
         " rows = EXCLUDED.rows, fetched = EXCLUDED.fetched, restated = EXCLUDED.restated,"
         " run = EXCLUDED.run, message = EXCLUDED.message",

@@ -9,13 +9,13 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
-from ansible.module_utils.eodhd import plan as planning
-from ansible.module_utils.eodhd import report
-from ansible.module_utils.eodhd.context import Context
-from ansible.module_utils.eodhd.history import eod_query
 from ansible.module_utils.eodhd.model import Range
-from ansible.module_utils.eodhd.parser import COLUMNS, Parser
-from ansible.module_utils.eodhd.store import SETTLE_DAYS
+from ansible.module_utils.eodhd.modes.history import eod_query
+from ansible.module_utils.eodhd.plan import plan as planning
+from ansible.module_utils.eodhd.run import report
+from ansible.module_utils.eodhd.run.context import Context
+from ansible.module_utils.eodhd.store.parser import COLUMNS, Parser
+from ansible.module_utils.eodhd.store.store import SETTLE_DAYS
 from ansible.module_utils.reporting import Problem
 
 Row = Mapping[str, Decimal]

@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from ansible.module_utils.eodhd import plan as planning
-from ansible.module_utils.eodhd import report, store
-from ansible.module_utils.eodhd.client import Answer
-from ansible.module_utils.eodhd.context import Context
-from ansible.module_utils.eodhd.history import conclude
 from ansible.module_utils.eodhd.model import Job, Range
-from ansible.module_utils.eodhd.parser import Parsed, Parser
-from ansible.module_utils.eodhd.store import Item, Written
+from ansible.module_utils.eodhd.modes.history import conclude
+from ansible.module_utils.eodhd.plan import plan as planning
+from ansible.module_utils.eodhd.run import report
+from ansible.module_utils.eodhd.run.context import Context
+from ansible.module_utils.eodhd.service.client import Answer
+from ansible.module_utils.eodhd.store import store
+from ansible.module_utils.eodhd.store.parser import Parsed, Parser
+from ansible.module_utils.eodhd.store.store import Item, Written
 
 # Rows that are compared and written by one statement.
 SLICE = 50_000
@@ -23,8 +24,8 @@ LISTING = """
 CREATE TEMPORARY TABLE IF NOT EXISTS backfill_listing_stage (symbol text, name text, exchange text,
   country text, currency text, type text, isin text, delisted boolean) ON COMMIT DELETE ROWS
 """
-COPY_LISTING = "COPY backfill_listing_stage FROM STDIN"
 LISTED = "name, exchange, country, currency, type, isin, delisted"
+COPY_LISTING = f"COPY backfill_listing_stage (symbol, {LISTED}) FROM STDIN"
 KEEP_LISTING = f"""
 INSERT INTO backfill_listing AS l (symbol, {LISTED}, run)
 SELECT DISTINCT ON (symbol) symbol, {LISTED}, %(run)s FROM backfill_listing_stage ORDER BY symbol, delisted

@@ -7,13 +7,14 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
-from ansible.module_utils.eodhd import plan as planning
-from ansible.module_utils.eodhd import report, store
-from ansible.module_utils.eodhd.client import Answer
-from ansible.module_utils.eodhd.context import Context
 from ansible.module_utils.eodhd.model import Coverage, Job, Range, normalise
-from ansible.module_utils.eodhd.parser import Parsed, Parser
-from ansible.module_utils.eodhd.pipeline import Totals
+from ansible.module_utils.eodhd.plan import plan as planning
+from ansible.module_utils.eodhd.run import report
+from ansible.module_utils.eodhd.run.context import Context
+from ansible.module_utils.eodhd.run.pipeline import Totals
+from ansible.module_utils.eodhd.service.client import Answer
+from ansible.module_utils.eodhd.store import store
+from ansible.module_utils.eodhd.store.parser import Parsed, Parser
 from ansible.module_utils.reporting import Problem
 
 # A ranking costs a hundred calls and changes slowly.

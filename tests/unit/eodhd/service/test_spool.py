@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.eodhd.spool import Spool, Unusable
-from ansible.module_utils.eodhd.transport import Reply
+from ansible.module_utils.eodhd.service.spool import Spool, Unusable
+from ansible.module_utils.eodhd.service.transport import Reply
 
 URL = "http://service/api"
 

@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Callable
 
-from ansible.module_utils.eodhd.transport import Reply
+from ansible.module_utils.eodhd.service.transport import Reply
 
 # Answers that the account is charged for.
 PAID = (200, 404)

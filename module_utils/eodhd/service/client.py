@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Callable
 
-from ansible.module_utils.eodhd.budget import Budget, Stopped
 from ansible.module_utils.eodhd.model import Outcome
-from ansible.module_utils.eodhd.spool import Spool
-from ansible.module_utils.eodhd.transport import Policy, Reply, Sender
+from ansible.module_utils.eodhd.service.budget import Budget, Stopped
+from ansible.module_utils.eodhd.service.spool import Spool
+from ansible.module_utils.eodhd.service.transport import Policy, Reply, Sender
 from ansible.module_utils.reporting import Problem
 
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import psutil
 import pytest
-from ansible.module_utils.eodhd.courier import Courier
-from ansible.module_utils.eodhd.ledger import Ledger
-from ansible.module_utils.eodhd.session import Session
-from ansible.module_utils.eodhd.spool import Spool
-from ansible.module_utils.eodhd.transport import Policy, Transport
+from ansible.module_utils.eodhd.ledger.ledger import Ledger
+from ansible.module_utils.eodhd.service.courier import Courier
+from ansible.module_utils.eodhd.service.spool import Spool
+from ansible.module_utils.eodhd.service.transport import Policy, Transport
+from ansible.module_utils.eodhd.store.session import Session
 from ansible.module_utils.reporting import Problem
 from standin.process import StandIn
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 
 import pytest
-from ansible.module_utils.eodhd import progress
-from ansible.module_utils.eodhd.budget import Budget, Stopped
-from ansible.module_utils.eodhd.pipeline import Totals
+from ansible.module_utils.eodhd.run import progress
+from ansible.module_utils.eodhd.run.pipeline import Totals
+from ansible.module_utils.eodhd.service.budget import Budget, Stopped
 
 
 class Clock:

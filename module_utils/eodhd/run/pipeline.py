@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Callable, Protocol, Union
 
-from ansible.module_utils.eodhd.budget import Stopped
-from ansible.module_utils.eodhd.client import Stop
 from ansible.module_utils.eodhd.model import ANSWERED, Coverage, Job
-from ansible.module_utils.eodhd.parser import Parsed
-from ansible.module_utils.eodhd.store import Item, Written
+from ansible.module_utils.eodhd.service.budget import Stopped
+from ansible.module_utils.eodhd.service.client import Stop
+from ansible.module_utils.eodhd.store.parser import Parsed
+from ansible.module_utils.eodhd.store.store import Item, Written
 
 # Rows stored in one transaction, about: enough that its cost does not show, few enough to lose by a kill.
 BATCH_ROWS = 50_000

@@ -10,102 +10,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from ansible.module_utils.eodhd import budget
-from ansible.module_utils.eodhd.claims import Claims, key
+from ansible.module_utils.eodhd.ledger import migrations
+from ansible.module_utils.eodhd.ledger.claims import Claims, key
 from ansible.module_utils.eodhd.model import Coverage, Range
-from ansible.module_utils.eodhd.session import Session
+from ansible.module_utils.eodhd.service import budget
+from ansible.module_utils.eodhd.store.session import Session
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS backfill_run (
-  run bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-  mode text NOT NULL,
-  request jsonb NOT NULL,
-  worker text NOT NULL,
-  state text NOT NULL DEFAULT 'running',
-  started timestamptz NOT NULL DEFAULT now(),
-  finished timestamptz,
-  totals jsonb,
-  message text
-);
-CREATE TABLE IF NOT EXISTS backfill_outcome (
-  run bigint NOT NULL,
-  symbol text NOT NULL,
-  first_day date NOT NULL,
-  last_day date NOT NULL,
-  outcome text NOT NULL,
-  rows integer NOT NULL,
-  inserted integer NOT NULL,
-  updated integer NOT NULL,
-  set_aside integer NOT NULL,
-  bytes bigint NOT NULL,
-  calls integer NOT NULL,
-  requests integer NOT NULL,
-  seconds numeric NOT NULL,
-  fetched timestamptz NOT NULL,
-  digest text,
-  message text NOT NULL,
-  PRIMARY KEY (run, symbol, first_day, last_day)
-);
-CREATE TABLE IF NOT EXISTS backfill_coverage (
-  symbol text PRIMARY KEY,
-  first_day date NOT NULL,
-  last_day date NOT NULL,
-  outcome text NOT NULL,
-  rows integer NOT NULL,
-  fetched timestamptz NOT NULL,
-  restated boolean NOT NULL,
-  run bigint NOT NULL,
-  message text NOT NULL
-);
-CREATE TABLE IF NOT EXISTS backfill_set_aside (
-  symbol text NOT NULL,
-  day date,
-  raw text NOT NULL,
-  reason text NOT NULL,
-  run bigint NOT NULL,
-  seen timestamptz NOT NULL DEFAULT now(),
-  resolved timestamptz
-);
-CREATE UNIQUE INDEX IF NOT EXISTS backfill_set_aside_key
-  ON backfill_set_aside (symbol, coalesce(day, '-infinity'), reason, md5(raw));
-CREATE TABLE IF NOT EXISTS backfill_revision (
-  run bigint NOT NULL,
-  symbol text NOT NULL,
-  day date NOT NULL,
-  old_open numeric, old_high numeric, old_low numeric, old_close numeric,
-  old_adjusted_close numeric, old_volume numeric,
-  new_open numeric, new_high numeric, new_low numeric, new_close numeric,
-  new_adjusted_close numeric, new_volume numeric,
-  found timestamptz NOT NULL DEFAULT now()
-);
-CREATE INDEX IF NOT EXISTS backfill_revision_symbol ON backfill_revision (symbol, day);
-CREATE TABLE IF NOT EXISTS backfill_ranking (
-  exchange text PRIMARY KEY,
-  fetched timestamptz NOT NULL,
-  symbols text[] NOT NULL
-);
-CREATE TABLE IF NOT EXISTS backfill_listing (
-  symbol text PRIMARY KEY,
-  name text, exchange text, country text, currency text, type text, isin text,
-  delisted boolean NOT NULL,
-  run bigint NOT NULL
-);
-CREATE TABLE IF NOT EXISTS backfill_lease (
-  account text NOT NULL,
-  at timestamptz NOT NULL,
-  requests integer NOT NULL,
-  minute_limit integer
-);
-CREATE INDEX IF NOT EXISTS backfill_lease_account ON backfill_lease (account, at);
-CREATE TABLE IF NOT EXISTS backfill_answer (
-  name text PRIMARY KEY,
-  status integer NOT NULL,
-  body bytea NOT NULL,
-  received timestamptz NOT NULL
-);
-"""
-# Any number will do that nobody else uses: two hosts create the tables one after the other.
-_SCHEMA_LOCK = 0x6261636B66696C6C
 WINDOW = budget.WINDOW + budget.LEASE_LIFE
 
 
@@ -126,26 +36,31 @@ class Ledger:
         self._account = account
         self.claims = Claims(session)
         self.left = False
+        self._found = False
 
     def create(self) -> None:
-        """Create the tables where they are missing."""
+        """Bring the tables to this code's version; they are created if they are missing."""
+        migrations.migrate(self._session.run)
 
-        def work(cursor: Any) -> None:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_SCHEMA_LOCK,))
-            cursor.execute("SELECT to_regclass('backfill_answer') IS NULL")
-            if cursor.fetchone()[0]:
-                cursor.execute(SCHEMA)
+    def _is_there(self, cursor: Any) -> bool:
+        """Whether there is a ledger to read, whatever its version up to ours; one that was found stays.
 
-        self._session.run(work)
+        Raises:
+            Problem: the ledger is newer than this code.
+        """
+        if not self._found:
+            migrations.version(cursor)
+            cursor.execute("SELECT to_regclass('backfill_coverage') IS NOT NULL")
+            self._found = cursor.fetchone()[0]
+        return self._found
 
     def coverage(self, symbols: Sequence[str]) -> dict[str, Coverage]:
         """Return what is known of ``symbols``; nothing where there is no ledger yet."""
 
         def work(cursor: Any) -> list[Any]:
-            cursor.execute("SELECT to_regclass('backfill_answer') IS NOT NULL")
-            if not cursor.fetchone()[0]:
+            if not self._is_there(cursor):
                 return []
-            cursor.execute("SELECT EXISTS (SELECT FROM backfill_answer)")
+            cursor.execute("SELECT EXISTS (SELECT 1 FROM backfill_answer)")
             self.left = cursor.fetchone()[0]
             cursor.execute(
                 "SELECT symbol, first_day, last_day, outcome, rows, fetched, restated, message"
@@ -215,8 +130,7 @@ class Ledger:
         """Return the exchange's symbols by turnover, if asked for in the last ``days`` days."""
 
         def work(cursor: Any) -> list[str] | None:
-            cursor.execute("SELECT to_regclass('backfill_ranking') IS NOT NULL")
-            if not cursor.fetchone()[0]:
+            if not self._is_there(cursor):
                 return None
             cursor.execute(
                 "SELECT symbols FROM backfill_ranking"
@@ -232,8 +146,8 @@ class Ledger:
         """Keep a ranking, so that it is not paid for again."""
         self._session.run(
             lambda cursor: cursor.execute(
-                "INSERT INTO backfill_ranking VALUES (%s, %s, %s) ON CONFLICT (exchange) DO UPDATE"
-                " SET fetched = EXCLUDED.fetched, symbols = EXCLUDED.symbols",
+                "INSERT INTO backfill_ranking (exchange, fetched, symbols) VALUES (%s, %s, %s)"
+                " ON CONFLICT (exchange) DO UPDATE SET fetched = EXCLUDED.fetched, symbols = EXCLUDED.symbols",
                 (exchange, fetched, list(symbols)),
             )
         )
@@ -253,7 +167,8 @@ class Ledger:
             granted = wanted if known is None else max(0, min(wanted, known - used))
             if granted:
                 cursor.execute(
-                    "INSERT INTO backfill_lease VALUES (%s, clock_timestamp(), %s, %s)",
+                    "INSERT INTO backfill_lease (account, at, requests, minute_limit)"
+                    " VALUES (%s, clock_timestamp(), %s, %s)",
                     (self._account, granted, known),
                 )
             return granted

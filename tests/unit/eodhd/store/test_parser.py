@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.eodhd.model import Range
-from ansible.module_utils.eodhd.parser import COLUMNS, PRICES, Parser, Unusable, width
+from ansible.module_utils.eodhd.store.parser import COLUMNS, PRICES, Parser, Unusable, width
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ansible.module_utils.eodhd.session import Session
+from ansible.module_utils.eodhd.store.session import Session
 
 
 def key(name: str) -> int:

@@ -1,0 +1,1 @@
+"""What the database remembers of the backfill: runs, outcomes, coverage and claims."""

@@ -1,0 +1,1 @@
+"""What a run asks for, decided before the first call."""
