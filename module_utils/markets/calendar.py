@@ -95,7 +95,7 @@ _EXCHANGES = {suffix: name for name in sessions.MARKETS for suffix in names.CALE
 
 
 def of(symbol: str) -> Calendar | None:
-    """Return the calendar of ``AAPL.US``, of ``AAPL``, or of the market ``US`` alone; None if there is none."""
+    """Return the calendar of ``AAPL.US``, or of a market or list alone; None if there is none."""
     market = names.market(symbol)
     return OWN.get(market) or (_exchange(_EXCHANGES[market]) if market in _EXCHANGES else None)
 

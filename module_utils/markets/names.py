@@ -65,14 +65,19 @@ KNOWN = US_LISTS | {"FOREX", "CC"} | {suffix for suffixes in CALENDARS.values() 
 
 
 def suffix(symbol: str) -> str:
-    """Return the suffix of ``AAPL.US``, or a market or list that stands alone, such as ``US`` or ``PINK``.
+    """Return the suffix of a symbol; without one the provider takes it for one of ``DEFAULT``."""
+    return symbol.rpartition(".")[2] or DEFAULT if "." in symbol else DEFAULT
 
-    Any other name without a suffix is taken for a symbol of ``DEFAULT``, as the provider does.
+
+def listed(text: str) -> str:
+    """Return the suffix of ``AAPL.US``, or the market or list that ``text`` is, such as ``LSE`` or ``PINK``.
+
+    ``F`` is Frankfurt here, not Ford: of a symbol that may lack its suffix, pass ``suffix(symbol)``.
     """
-    return symbol.rpartition(".")[2] if "." in symbol or symbol in KNOWN else DEFAULT
+    return text if text in KNOWN else suffix(text)
 
 
-def market(symbol: str) -> str:
-    """Return the market of a symbol, of its suffix alone, or of a list: ``US`` for all lists of the United States."""
-    found = suffix(symbol)
+def market(text: str) -> str:
+    """Return the market of what ``listed`` takes: ``US`` for all lists of the United States."""
+    found = listed(text)
     return DEFAULT if found in US_LISTS else found

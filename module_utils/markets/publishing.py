@@ -47,7 +47,7 @@ def due_at(symbol: str, session: date, kind: str | None = None) -> datetime | No
     """Return when the data of a session is due, in UTC; None if the market has no calendar.
 
     Args:
-        symbol: ``AAPL.US``, ``AAPL``, or a market or list alone: ``US``, ``PINK``.
+        symbol: ``AAPL.US``, or a market or list alone: ``US``, ``PINK``; see ``names.listed``.
         session: its day.
         kind: the asset's type or its list, as the provider spells it, or ``VOLUME``; None for regular shares.
     """
@@ -74,7 +74,7 @@ def due(symbol: str, now: datetime, kind: str | None = None) -> date | None:
 
 def _rule(symbol: str, kind: str | None) -> Rule:
     market = names.market(symbol)
-    for each in (kind, names.suffix(symbol)):
+    for each in (kind, names.listed(symbol)):
         if each and (market, each.lower()) in TABLE:
             return TABLE[market, each.lower()]
     return TABLE.get((market, None), DEFAULT)

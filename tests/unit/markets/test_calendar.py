@@ -93,3 +93,9 @@ def test_a_symbol_without_a_suffix_and_all_lists_of_the_united_states_are_one_ma
 
 def test_a_suffix_that_nobody_knows_has_no_calendar() -> None:
     assert calendar.of("GSPC.INDX") is None
+
+
+def test_a_symbol_whose_name_is_that_of_a_market_keeps_its_own() -> None:
+    assert names.suffix("F") == "US"
+    assert names.market("F.US") == "US"
+    assert names.market("F") == "F"
