@@ -26,7 +26,6 @@ options:
     required: true
 requirements:
   - jinja2
-  - matplotlib
 attributes:
   check_mode:
     description: Judges without writing.

@@ -98,11 +98,15 @@ def test_checks_are_those_of_the_document(load: Any, audited: Audited) -> None:
 def test_numbers_of_the_coverage_are_those_of_the_document(load: Any, audited: Audited) -> None:
     coverage = audited.document["databases"][0]["coverage"]
     page = load().page
-    lines = {row[0]: row for row in cells(page, "table.coverage")}
+    lines = {row[0]: row for row in cells(page, "table.months")}
     for line in coverage["worst"]:
         shown = lines[line["symbol"]]
-        assert [int(shown[3]), int(shown[4])] == [line["missing"], line["behind"]]
-        bars = [int(re.split("[ −▸]", text)[0]) for text in shown[5:] if text]
+        assert [int(shown[2]), int(shown[3])] == [line["missing"], line["behind"]]
+        assert len(shown) == 4 + len(coverage["months"])
+    labels = page.eval_on_selector_all("table.months td", "all => all.map(e => e.ariaLabel || '')")
+    for line in coverage["worst"]:
+        own = [label for label in labels if label.startswith(f"{line['symbol']}, ")]
+        bars = [int(re.sub(r".*: (\d+) bars?.*", r"\1", label)) for label in own]
         assert sum(bars) == line["bars"]
     rows = [[row[0], *(int(text.replace(",", "")) for text in row[1:])] for row in cells(page, "table.rows")]
     assert rows == [
@@ -111,15 +115,16 @@ def test_numbers_of_the_coverage_are_those_of_the_document(load: Any, audited: A
     ]
 
 
-def test_figure_shows_the_numbers_of_the_document(load: Any, audited: Audited) -> None:
+def test_maps_show_the_gap_of_the_document(load: Any, audited: Audited) -> None:
     coverage = audited.document["databases"][0]["coverage"]
-    texts = load().page.eval_on_selector_all("figure svg text", "all => all.map(text => text.textContent)")
+    page = load().page
+    gaps = [text for row in cells(page, "table.months") for text in row if text.startswith("−")]
     missing = [
         f"−{month['missing']}" for line in coverage["worst"] for month in line["months"] if month["missing"]
     ]
-    assert missing == ["−1"]
-    assert [text for text in texts if text.startswith("−")] == missing
-    assert {line["symbol"] for line in coverage["worst"]} <= set(texts)
+    assert gaps == missing == ["−1"]
+    names = [row[0] for row in cells(page, "table.days")]
+    assert names[-len(coverage["worst"]) :] == [line["symbol"] for line in coverage["worst"]]
 
 
 def test_ledger_and_undo_are_shown(load: Any, audited: Audited) -> None:
@@ -142,18 +147,53 @@ def test_light_and_dark_follow_the_system(load: Any, tmp_path: Path) -> None:
         page = load(1200, scheme).page
         grounds[scheme] = page.evaluate("getComputedStyle(document.body).backgroundColor")
         page.screenshot(path=tmp_path / f"{scheme}.png", full_page=True)
-        # What the style sheet does not know would be drawn black.
-        colours = page.eval_on_selector_all(
-            "figure svg path, figure svg text", "all => [...new Set(all.map(e => getComputedStyle(e).fill))]"
-        )
-        assert "rgb(0, 0, 0)" not in colours
     assert grounds["light"] != grounds["dark"]
     assert (tmp_path / "light.png").read_bytes() != (tmp_path / "dark.png").read_bytes()
 
 
-def test_figures_that_are_wider_than_the_page_can_be_reached_by_keyboard(load: Any) -> None:
+def tip(page: Page) -> Any:
+    """What the focused element's tooltip shows, and whether all of it is inside the window."""
+    return page.evaluate(
+        "(() => { const e = document.activeElement; return [e.ariaLabel, getComputedStyle(e, '::after').content]; })()"
+    )
+
+
+@pytest.mark.parametrize("width", [360, 1200])
+def test_a_cell_is_reached_by_keyboard_and_shows_its_tooltip(load: Any, width: int) -> None:
+    page = load(width).page
+    page.locator("table.months").evaluate("e => e.closest('.scroll').focus()")
+    page.keyboard.press("Tab")
+    label, shown = tip(page)
+    assert label
+    assert shown == f'"{label}"'
+    page.keyboard.press("Tab")
+    assert tip(page)[0] not in ("", label)
+
+
+def test_a_keyboard_need_not_pass_every_cell(load: Any) -> None:
+    page = load().page
+    skip = page.locator("a.skip").first
+    skip.focus()
+    assert skip.bounding_box()["height"] > 10  # seen while it has the focus
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.closest('table.months')") is None
+    assert page.evaluate("document.activeElement.className") == "skip"  # that of the next map
+
+
+def test_maps_open_at_their_newest_column_with_the_names_in_sight(load: Any) -> None:
     page = load(360).page
-    regions = page.locator("figure .scroll")
-    assert regions.count() == 3
-    assert [regions.nth(at).get_attribute("tabindex") for at in range(3)] == ["0"] * 3
-    assert all(regions.nth(at).get_attribute("aria-label") for at in range(3))
+    frame = page.locator("table.days").evaluate("e => e.closest('.scroll').getBoundingClientRect().toJSON()")
+    newest = page.locator("table.days thead tr:last-child th:last-child").bounding_box()
+    name = page.locator("table.days tbody th").first.bounding_box()
+    assert frame["x"] <= name["x"] < newest["x"] + newest["width"] <= frame["right"] + 1
+
+
+def test_print_shows_all_columns_and_what_is_folded(load: Any, audited: Audited) -> None:
+    page = load(360).page
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.evaluate("getComputedStyle(document.documentElement).colorScheme") == "light"
+    assert (
+        page.locator("table.months").evaluate("e => getComputedStyle(e.closest('.scroll')).overflowX")
+        == "visible"
+    )

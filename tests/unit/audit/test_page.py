@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.audit import evidence, figures, page
+from ansible.module_utils.audit import cells, evidence, page
 
 from tests.unit.audit.answers import TEMPLATES, answers, bars, check, data
 
@@ -90,28 +90,75 @@ def test_language_title_headings_and_tables_for_readers(read: Reader) -> None:
     assert len(read.all("h1")) == 1
     levels = [int(tag[1]) for tag, _ in read.elements if re.fullmatch("h[1-6]", tag)]
     assert max(b - a for a, b in zip(levels, levels[1:], strict=False)) <= 1
-    assert all(attributes.get("scope") in ("col", "row") for attributes in read.all("th"))
-    assert all(attributes.get("role") == "img" and attributes["aria-label"] for attributes in read.all("svg"))
-    assert len(read.all("svg")) == 3
+    assert all(attributes.get("scope") in ("col", "row", "colgroup") for attributes in read.all("th"))
 
 
-@pytest.mark.parametrize("make", [figures.months_map, figures.recent_map, figures.rows_chart])
-def test_figures_are_coloured_by_the_style_sheet_alone(make: Any) -> None:
-    svg = make(bars(8), 1)
-    assert "var(--" in svg
-    assert set(re.findall("#[0-9a-f]{6}", svg)) <= {"#ffffff", "#000000"}
-    assert re.findall(r"(?:fill|stroke): (?!none|var)", svg) == []
+def test_cells_are_reached_by_keyboard_and_say_in_words_where_they_are(read: Reader) -> None:
+    marked = [attributes for attributes in read.all("td") if attributes.get("class") in KINDS]
+    assert len(marked) > 100
+    assert all(attributes.get("tabindex") == "0" for attributes in marked)
+    assert "S0.US, Nov 2026: 14 bars" in [attributes["aria-label"] for attributes in marked]
+    labels = [attributes["aria-label"] for attributes in marked]
+    assert len(labels) == len(set(labels))
 
 
-def test_months_map_writes_the_numbers_of_what_is_missing_into_its_cells() -> None:
-    coverage = bars(8)
-    texts = re.findall(r"<text[^>]*>([^<]*)</text>", figures.months_map(coverage, 1))
-    missing = [
-        f"−{month['missing']}" for line in coverage["worst"] for month in line["months"] if month["missing"]
-    ]
-    assert missing
-    assert sorted(text for text in texts if text.startswith("−")) == sorted(missing)
-    assert [text for text in texts if re.fullmatch(r"\d+ h1", text)]
+def test_a_map_can_be_skipped(read: Reader) -> None:
+    targets = [a["href"] for a in read.all("a") if a.get("class") == "skip"]
+    assert len(targets) == 2
+
+
+KINDS = {"full", "few", "many", "late", "open", "off"}
+
+
+@pytest.mark.parametrize("make", [cells.by_month, cells.by_day])
+def test_no_cell_is_told_by_colour_alone(make: Any) -> None:
+    found = [cell for row in make(bars(8)).rows for cell in row.cells if cell.kind]
+    assert {cell.kind for cell in found} <= KINDS
+    assert all(cell.text and cell.label for cell in found)
+    marks = {
+        kind: {cell.text.lstrip("0123456789")[:1] for cell in found if cell.kind == kind} for kind in KINDS
+    }
+    assert not marks["late"] & marks["full"]
+    assert not (marks["few"] | marks["many"]) & marks["late"]
+
+
+def month(bars: int, missing: int = 0, behind: int = 0) -> dict[str, Any]:
+    return {"bars": bars, "missing": missing, "behind": behind}
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        (month(21), ("full", "21", "A.US, Jan 2026: 21 bars")),
+        (month(20, missing=1), ("few", "−1", "A.US, Jan 2026: 20 bars, 1 session missing")),
+        (month(16, missing=4), ("many", "−4", "A.US, Jan 2026: 16 bars, 4 sessions missing")),
+        (month(1, behind=20), ("late", "▸20", "A.US, Jan 2026: 1 bar, 20 sessions after the last bar")),
+        (month(9, 1, 11), ("few", "−1", "A.US, Jan 2026: 9 bars, 1 session missing, 11 sessions after the last bar")),
+        (month(0), ("", "", "")),
+    ],
+)  # fmt: skip
+def test_month_of_a_symbol(counts: dict[str, Any], expected: tuple[str, str, str]) -> None:
+    line = {"symbol": "A.US", "market": "US", "active": True, "last": "2026-01-30", "missing": 0, "behind": 0}
+    coverage = {"months": ["2026-01"], "markets": [], "missing": 0, "behind": 0,
+                "all": [{"held": 0, "expected": 0}], "worst": [{**line, "months": [counts]}]}  # fmt: skip
+    (cell,) = cells.by_month(coverage).rows[-1].cells
+    assert (cell.kind, cell.text, cell.label) == expected
+
+
+@pytest.mark.parametrize(("held", "text"), [(1000, "100"), (999, "99.9"), (9999, "99.9"), (0, "0")])
+def test_what_is_not_complete_never_says_100(held: int, text: str) -> None:
+    expected = 10000 if held == 9999 else 1000
+    coverage = {"months": ["2026-01"], "markets": [], "missing": 0, "behind": 0, "worst": [],
+                "all": [{"held": held, "expected": expected}]}  # fmt: skip
+    assert cells.by_month(coverage).rows[0].cells[0].text == text
+
+
+def test_headings_span_their_years_and_months() -> None:
+    months = cells.by_month(bars(2))
+    assert months.groups == [("2024", 1), ("2025", 12), ("2026", 11)]
+    days = cells.by_day(bars(2))
+    assert [sum(span for _, span in found.groups) for found in (months, days)] == [24, 42]
+    assert (days.groups[-1], days.columns[-1]) == (("Nov 2026", 23), "23")
 
 
 def luminance(colour: str) -> float:
@@ -122,8 +169,8 @@ def luminance(colour: str) -> float:
 
 PAIRS = [
     ("ink", "page"), ("ink", "surface"), ("muted", "page"), ("muted", "surface"), ("accent", "surface"),
-    ("full-ink", "full"), ("gap-ink", "little"), ("gap-ink", "much"), ("behind-ink", "behind"),
-    ("holiday-ink", "holiday"), ("pass-ink", "pass"), ("warn-ink", "warn"), ("fail-ink", "fail"),
+    ("full-ink", "full"), ("ink", "full"), ("gap-ink", "few"), ("gap-ink", "many"), ("late-ink", "late"),
+    ("open-ink", "open"), ("off-ink", "off"), ("pass-ink", "pass"), ("warn-ink", "warn"), ("fail-ink", "fail"),
     ("waived-ink", "waived"),
 ]  # fmt: skip
 
@@ -139,6 +186,34 @@ def test_contrast_is_that_of_wcag_aa(scheme: int, pair: tuple[str, str]) -> None
 
 def test_every_verdict_has_a_word_and_a_mark() -> None:
     assert len({mark for mark, _ in page.WORDS.values()} | {word for _, word in page.WORDS.values()}) >= 10
+
+
+def test_page_of_40_symbols_and_24_months_is_at_most_300_kb() -> None:
+    coverage = bars(40)
+    assert (len(coverage["worst"]), len(coverage["months"])) == (40, 24)
+    hosts = {"h": {**answers()["hub"], "data": {**data(), "coverage": coverage}}}
+    assert len(made(hosts).encode()) <= 300_000
+
+
+HOSTILE = """<script>alert(1)</script>"' onfocus='alert(2)' &amp; {{ 7 * 7 }}"""
+
+
+def test_hostile_names_of_symbols_hosts_and_databases_stay_text() -> None:
+    shared = data()
+    coverage = shared["coverage"]
+    line = {**coverage["worst"][0], "symbol": HOSTILE, "market": HOSTILE}
+    market = {**coverage["markets"][0], "name": HOSTILE, "holidays": [HOSTILE]}
+    shared = {
+        **shared, "database": HOSTILE, "notes": [HOSTILE],
+        "coverage": {**coverage, "worst": [line], "markets": [market]},
+        "ledger": [{**shared["ledger"][0], "message": HOSTILE, "mode": HOSTILE}],
+    }  # fmt: skip
+    read = Reader(made({HOSTILE: {**answers()["hub"], "data": shared}}))
+    assert read.open == []
+    assert not read.all("script")
+    assert [name for _, attributes in read.elements for name in attributes if name.startswith("on")] == []
+    labels = [attributes["aria-label"] or "" for attributes in read.all("td") if "aria-label" in attributes]
+    assert any(label.startswith(HOSTILE) for label in labels)
 
 
 def test_page_of_three_hundred_hosts_stays_small() -> None:

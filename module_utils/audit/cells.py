@@ -1,0 +1,171 @@
+"""The maps of the audit's page as tables: what each cell says, in a colour, in a few characters and in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from itertools import groupby
+from typing import Any
+
+# Not strftime: the language of the machine that audits must not show in the evidence.
+MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+WEEKDAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
+MANY = 0.2  # from this share of its sessions on, a month lacks much
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell.
+
+    Attributes:
+        kind: its class in the style sheet: ``full``, ``few`` or ``many`` missing, ``late``, ``open``, ``off``;
+            empty if nothing is expected.
+        text: what stands in it, so that colour is never the only mark.
+        label: the same in words, with the row and the column: the tooltip.
+    """
+
+    kind: str = ""
+    text: str = ""
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of a map: a symbol or a market, ``facts`` about all of it, and its cells."""
+
+    name: str
+    cells: list[Cell]
+    facts: Sequence[str] = ()
+    symbol: bool = True
+
+
+@dataclass(frozen=True)
+class Map:
+    """A map.
+
+    Attributes:
+        groups: headings over several columns, each with the number of them.
+        columns: headings of the cells.
+        rows: markets first, then symbols.
+        facts: headings of the facts.
+    """
+
+    groups: list[tuple[str, int]]
+    columns: list[str]
+    rows: list[Row]
+    facts: Sequence[str] = field(default=())
+
+
+def by_month(coverage: dict[str, Any]) -> Map:
+    """Return the map of symbols by months.
+
+    Args:
+        coverage: as ``audit.json`` has it.
+    """
+    years = [month[:4] for month in coverage["months"]]
+    short = [MONTHS[int(month[5:]) - 1] for month in coverage["months"]]
+    names = [f"{month} {year}" for month, year in zip(short, years)]
+    rows = [
+        Row(
+            f"{market['name']} sessions",
+            _row(market["name"], names, map(_sessions, market["months"])),
+            (_number(market["symbols"], "symbol"), "", ""),
+            symbol=False,
+        )
+        for market in coverage["markets"]
+    ]
+    total = ("", f"{coverage['missing']:,}", f"{coverage['behind']:,}")
+    rows.append(Row("all symbols", _row("All symbols", names, map(_share, coverage["all"])), total, False))
+    for line in coverage["worst"]:
+        facts = (freshness(line), f"{line['missing']:,}", f"{line['behind']:,}")
+        rows.append(Row(line["symbol"], _row(line["symbol"], names, map(_month, line["months"])), facts))
+    return Map(_groups(years), short, rows, ("Last bar", "Missing", "Behind"))
+
+
+def by_day(coverage: dict[str, Any]) -> Map:
+    """Return the map of symbols by the last days; see ``by_month``."""
+    days = [date.fromisoformat(day) for day in coverage["recent"]]
+    months = [f"{MONTHS[day.month - 1]} {day.year}" for day in days]
+    names = [f"{WEEKDAYS[day.weekday()]} {day.day} {month}" for day, month in zip(days, months)]
+    lines = [(market["name"], market["recent"], False) for market in coverage["markets"]]
+    lines += [(line["symbol"], line["recent"], True) for line in coverage["worst"]]
+    rows = [
+        Row(
+            name if symbol else f"{name} sessions",
+            _row(name, names, (_DAYS[letter] for letter in letters)),
+            symbol=symbol,
+        )
+        for name, letters, symbol in lines
+    ]
+    return Map(_groups(months), [str(day.day) for day in days], rows)
+
+
+# By the letters of the document.
+_DAYS = {
+    "b": ("full", "•", "a bar"), "s": ("open", "s", "session"), "h": ("off", "h", "holiday"),
+    "m": ("many", "×", "missing"), "l": ("late", "▸", "session after the last bar"), ".": ("", "", ""),
+}  # fmt: skip
+
+
+def _row(name: str, columns: Iterable[str], found: Iterable[tuple[str, str, str]]) -> list[Cell]:
+    return [
+        Cell(kind, text, f"{name}, {column}: {words}") if kind else Cell()
+        for column, (kind, text, words) in zip(columns, found)
+    ]
+
+
+def _groups(names: Iterable[str]) -> list[tuple[str, int]]:
+    return [(name, len(list(same))) for name, same in groupby(names)]
+
+
+def _sessions(month: dict[str, int]) -> tuple[str, str, str]:
+    sessions, holidays = month["sessions"], month["holidays"]
+    if not sessions:
+        return "", "", ""
+    if not holidays:
+        return "open", str(sessions), _number(sessions, "session")
+    return "off", f"{sessions}h{holidays}", f"{_number(sessions, 'session')}, {_number(holidays, 'holiday')}"
+
+
+def _share(month: dict[str, int]) -> tuple[str, str, str]:
+    held, expected = month["held"], month["expected"]
+    if not expected:
+        return "", "", ""
+    share = held / expected
+    # Rounded down: what is not complete never says 100 %.
+    text = "100" if share >= 1 else f"{int(share * 1000) / 10:g}"
+    return _gap(1 - share), text, f"{held:,} of {_number(expected, 'session')} have a bar ({text} %)"
+
+
+def _month(month: dict[str, int]) -> tuple[str, str, str]:
+    bars, missing, behind = month["bars"], month["missing"], month["behind"]
+    words = _number(bars, "bar")
+    if missing:
+        words += f", {_number(missing, 'session')} missing"
+    if behind:
+        words += f", {_number(behind, 'session')} after the last bar"
+    if missing:
+        return _gap(missing / (bars + missing)), f"−{missing}", words
+    if behind:
+        return "late", f"▸{behind}", words
+    return ("full", str(bars), words) if bars else ("", "", "")
+
+
+def _gap(share: float) -> str:
+    return "full" if share <= 0 else "few" if share < MANY else "many"
+
+
+def _number(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def freshness(line: dict[str, Any]) -> str:
+    """How fresh a symbol is, for people."""
+    if line["last"] is None:
+        return "no bar in the window"
+    if not line["active"]:
+        return f"{line['last']} (not active)"
+    if line["market"] == "no calendar":
+        return f"{line['last']} (no calendar)"
+    return f"{line['last']} {'▸' if line['behind'] else '✓'}"
