@@ -3,10 +3,8 @@
 # PYTHON=/path/to/python chooses the interpreter; otherwise the newest usable one is found by running it.
 set -eu
 cd "$(dirname "$0")/.."
-lock=requirements/$1.txt
-stamp=.venv/.$1.lock
 
-cmp -s "$lock" "$stamp" && exit 0
+cmp -s "requirements/$1.txt" ".venv/.$1.lock" && exit 0
 
 usable() {
   "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 15))' 2>/dev/null
@@ -26,9 +24,8 @@ fi
 
 # An environment of another Python, or half built, is built anew; a smaller one grows.
 if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
+  echo "setup: making .venv with $("$python" --version)"
   rm -rf .venv
   "$python" -m venv .venv
 fi
-echo "setup: installing $lock into .venv ($(.venv/bin/python --version))"
-.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r "$lock"
-cp "$lock" "$stamp"
+exec .venv/bin/python tools/install.py "$1"

@@ -21,6 +21,13 @@ _UV_NAMES = {
     "cert": "SSL_CERT_FILE",
 }
 
+# The system's certificate authorities in one file: Debian and Alpine, Fedora, openSUSE.
+_BUNDLES = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+)
+
 
 def masked(url: str) -> str:
     """A URL for people: without user and password."""
@@ -126,8 +133,24 @@ def uv_environment(settings: Mapping[str, str]) -> dict[str, str]:
     return environ
 
 
+def system_trust(settings: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
+    """Environment in which uv and pip trust what the system trusts, unless they are told what to trust.
+
+    An older pip, and uv on its own, know the authorities that they came with and no others.
+    """
+    trust = {"UV_SYSTEM_CERTS": "true"}
+    told = "cert" in settings or any(environ.get(name) for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"))
+    bundle = next(filter(os.path.exists, _BUNDLES), None)
+    return trust if told or bundle is None else {**trust, "PIP_CERT": bundle}
+
+
 def pip_files(home: str, environ: Mapping[str, str]) -> list[str]:
-    """Texts of pip's configuration files, weakest first (Linux and macOS places)."""
+    """Texts of pip's configuration files, weakest first (Linux and macOS places).
+
+    As for pip, ``PIP_CONFIG_FILE`` names one more, or none at all if it is the null device.
+    """
+    if environ.get("PIP_CONFIG_FILE") == os.devnull:
+        return []
     config = environ.get("XDG_CONFIG_HOME") or os.path.join(home, ".config")
     paths = ["/etc/xdg/pip/pip.conf", "/etc/pip.conf", f"{home}/.pip/pip.conf", f"{config}/pip/pip.conf"]
     if environ.get("PIP_CONFIG_FILE"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from urllib.error import HTTPError, URLError
 
 import pytest
@@ -95,3 +97,18 @@ def test_uv_is_told_what_pip_is_configured_with() -> None:
         "UV_INDEX_STRATEGY": "unsafe-best-match",
         "UV_FIND_LINKS": "/w,/v",
     }
+
+
+def test_no_file_counts_if_pip_is_told_so(tmp_path: Path) -> None:
+    (tmp_path / ".pip").mkdir()
+    (tmp_path / ".pip/pip.conf").write_text("[global]\nindex-url = https://mirror.invalid/simple\n")
+    assert indexes.pip_files(str(tmp_path), {"PIP_CONFIG_FILE": os.devnull}) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "environ"), [({"cert": "/own.pem"}, {}), ({}, {"SSL_CERT_FILE": "/own.pem"})]
+)
+def test_the_systems_authorities_do_not_replace_those_that_pip_was_given(
+    settings: dict[str, str], environ: dict[str, str]
+) -> None:
+    assert indexes.system_trust(settings, environ) == {"UV_SYSTEM_CERTS": "true"}
