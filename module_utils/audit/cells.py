@@ -163,7 +163,7 @@ def _number(number: int, noun: str) -> str:
 def freshness(line: dict[str, Any]) -> str:
     """How fresh a symbol is, for people."""
     if line["last"] is None:
-        return "no bar in the window"
+        return "no bar"
     if not line["active"]:
         return f"{line['last']} (not active)"
     if line["market"] == "no calendar":
