@@ -28,7 +28,7 @@ sandbox-backfill: sandbox ## the backfill against a stand-in of the service on t
 sandbox-stop: ## stop the sandbox's PostgreSQL and remove .sandbox/
 	@test ! -d .sandbox || ansible-playbook playbooks/sandbox.yml -e sandbox_state=absent
 
-.PHONY: test lint unit integration safety faults molecule fleet docs
+.PHONY: test lint unit integration engines safety faults molecule fleet docs
 test: lint unit ## everything; ends in one summary
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target safety integration fleet molecule docs
 	@echo "make test: lint, unit, integration, safety, molecule and docs passed; fleet $$(cat .cache/fleet.txt)"
@@ -38,6 +38,8 @@ unit: setup-test ## the pure logic, in seconds
 	@pytest tests/unit
 integration: setup-test ## modules against a real PostgreSQL, real sockets and real files
 	@pytest tests/integration
+engines: setup-test ## the database's tests on TimescaleDB and Citus: ENGINES=DIR, or TEST_TIMESCALEDB_URL and TEST_CITUS_URL
+	@tools/engines.sh
 safety: setup-test ## kills, failing machines and indexes, secrets on every channel, at a size that fits
 	@pytest tests/faults tests/secrets
 faults: setup-test ## the same in full: every operation, plays killed as they run, thousands of random examples

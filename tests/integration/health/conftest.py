@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import health_check
 import pytest
-from ansible.module_utils.database import tables
 from ansible.module_utils.database.connection import Server
 from ansible.module_utils.health import calendars
 from ansible.module_utils.project import managed
 from ansible.module_utils.testing import patch_module_args
 from standin.process import StandIn
+
+from tests import engines
 
 if TYPE_CHECKING:
     from tests.conftest import Database
@@ -60,6 +61,7 @@ class Host:
             "INSERT INTO market_data SELECT day, %s, 1, 1, 1, 1, 1, 1 FROM unnest(%s::date[]) AS day",
             values=(symbol, days),
         )
+        self.run(*engines.LAYOUT.settle)
 
     def check(self, **options: Any) -> dict[str, Any]:
         """The module's result; EODHD and Redis are asked only where a test says so."""
@@ -121,7 +123,7 @@ def host(
 ) -> Host:
     """A healthy project with 21 bars of one symbol."""
     made = Host(database, tmp_path, calendar_text, capsys)
-    made.run(*(table.statement() for table in tables.TABLES))
+    engines.create_tables(database)
     made.load("AAPL.US", made.sessions())
     made.write_env()
     return made

@@ -1,0 +1,188 @@
+"""The databases that people run: what ``TEST_LAYOUT`` chooses for the tests that need a PostgreSQL.
+
+``plain`` and ``partitioned`` run on the embedded PostgreSQL. The others need TimescaleDB and Citus for PostgreSQL 15:
+out of the folder that ``ENGINES`` names, or from the servers of ``TEST_TIMESCALEDB_URL`` and ``TEST_CITUS_URL``.
+``tools/engines.sh`` runs the tests on every layout that can be had.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+from ansible.module_utils.database import settings, tables
+from ansible.module_utils.database.connection import Server
+from ansible.module_utils.sandbox import postgres
+
+ROOT = Path(__file__).resolve().parent.parent
+PROGRAMS = "usr/lib/postgresql/15/bin"
+FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+TIMESCALEDB = {
+    "shared_preload_libraries": "timescaledb",
+    "timescaledb.telemetry_level": "off",
+    # Nothing happens that a test did not ask for.
+    "timescaledb.max_background_workers": "0",
+}
+# Citus does not send the session's time zone to the workers, so theirs is another one here.
+WORKER = {"shared_preload_libraries": "citus", "timezone": "America/New_York"}
+WORKERS = 2
+TRUSTING = "host all all 127.0.0.1/32 trust\nhost all all ::1/128 trust\n"
+
+
+@dataclass(frozen=True, repr=False)
+class Database(Server):
+    """A database of the session's PostgreSQL, whose superuser asks."""
+
+    def connect(self, **options: Any) -> psycopg2.extensions.connection:
+        """A new connection; the test closes it, or leaves it to the end of the database."""
+        connection: psycopg2.extensions.connection = psycopg2.connect(self.url(), **options)
+        return connection
+
+    def run(self, *statements: str, values: Any = None) -> None:
+        """Execute statements, each on its own."""
+        with closing(self.connect()) as connection:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                for statement in statements:
+                    cursor.execute(statement, values)
+
+
+def hypertable(interval: str) -> str:
+    return f"SELECT create_hypertable('market_data', 'time', chunk_time_interval => interval '{interval}')"
+
+
+COMPRESSED = (
+    "ALTER TABLE market_data SET (timescaledb.compress, timescaledb.compress_segmentby = 'symbol',"
+    " timescaledb.compress_orderby = 'time')"
+)
+# As TimescaleDB itself proposes it: without segments.
+UNSEGMENTED = "ALTER TABLE market_data SET (timescaledb.compress, timescaledb.compress_segmentby = '')"
+COMPRESS = "SELECT compress_chunk(c, if_not_compressed => true) FROM show_chunks('market_data') AS c"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where ``market_data`` lies in a layout.
+
+    Attributes:
+        engine: ``embedded``, ``postgresql``, ``timescaledb`` or ``citus``.
+        statements: what becomes of the plain tables.
+        settle: what a database does from time to time; run after each load.
+    """
+
+    engine: str
+    statements: tuple[str, ...] = ()
+    settle: tuple[str, ...] = ()
+
+
+PARTITIONED = (
+    "ALTER TABLE market_data RENAME TO old",
+    "CREATE TABLE market_data (LIKE old INCLUDING DEFAULTS, PRIMARY KEY (time, symbol)) PARTITION BY RANGE (time)",
+    "DROP TABLE old",
+    "DO $$ BEGIN FOR year IN 1960..2040 LOOP EXECUTE format('CREATE TABLE market_data_%s PARTITION OF market_data"
+    " FOR VALUES FROM (%L) TO (%L)', year, year || '-01-01 00:00+00', year + 1 || '-01-01 00:00+00'); END LOOP; END $$",
+)
+LAYOUTS = {
+    "plain": Layout("embedded"),
+    "plain15": Layout("postgresql"),
+    "partitioned": Layout("embedded", PARTITIONED),
+    "week": Layout("timescaledb", (hypertable("7 days"),)),
+    "year": Layout("timescaledb", (hypertable("365 days"),)),
+    "week-compressed": Layout("timescaledb", (hypertable("7 days"), UNSEGMENTED), (COMPRESS,)),
+    "year-compressed": Layout("timescaledb", (hypertable("365 days"), COMPRESSED), (COMPRESS,)),
+    "citus": Layout(
+        "citus",
+        (
+            "SELECT create_distributed_table('market_data', 'symbol')",
+            "SELECT create_reference_table('assets')",
+        ),
+    ),
+}
+LAYOUT = LAYOUTS[os.environ.get("TEST_LAYOUT", "plain")]
+URLS = {"timescaledb": "TEST_TIMESCALEDB_URL", "citus": "TEST_CITUS_URL"}
+
+
+def programs() -> Path:
+    """Return the folder of PostgreSQL 15's programs, unpacked where ``ENGINES`` holds archives."""
+    given = Path(os.environ["ENGINES"]).resolve()
+    if (given / PROGRAMS).exists():
+        return given / PROGRAMS
+    unpacked = ROOT / ".cache/engines"
+    if not (unpacked / PROGRAMS / "postgres").exists():
+        subprocess.run([given / "unpack", unpacked], check=True, timeout=120)
+    return unpacked / PROGRAMS
+
+
+@contextmanager
+def serving(folder: Path, engine: str = LAYOUT.engine) -> Iterator[Database]:
+    """A PostgreSQL with the engine, for as long as the context lasts; Citus with its workers.
+
+    Args:
+        folder: for the clusters; others may enter it.
+        engine: see ``Layout``.
+    """
+    url = os.environ.get(URLS.get(engine, "-"))
+    if url:
+        yield Database(**vars(settings.server(url, URLS[engine])))
+        return
+    with ExitStack() as stack:
+        if engine == "citus":
+            _WORKERS[:] = [
+                stack.enter_context(_cluster(folder / f"worker{n}", WORKER, True)) for n in range(WORKERS)
+            ]
+        more = {"timescaledb": TIMESCALEDB, "citus": {"shared_preload_libraries": "citus"}}.get(engine, {})
+        yield stack.enter_context(_cluster(folder / "cluster", more, engine=engine))
+
+
+_WORKERS: list[Database] = []
+
+
+@contextmanager
+def _cluster(
+    folder: Path, more: dict[str, str], trusting: bool = False, engine: str = "citus"
+) -> Iterator[Database]:
+    """A server of its own, with a password that no URL takes unencoded."""
+    cluster = postgres.Cluster(folder, None if engine == "embedded" else programs())
+    server = Database("127.0.0.1", postgres.free_port(), "postgres", "Pa:ss/w@rd%zz '1'", "postgres")
+    try:
+        cluster.initialise(server.user, server.password)
+        if trusting:
+            (cluster.data / "pg_hba.conf").write_text(TRUSTING)
+        cluster.start(server.port, {**FAST, **more})
+        yield server
+    finally:
+        cluster.remove()
+
+
+def create_database(server: Database, name: str, engine: str = LAYOUT.engine) -> Database:
+    """Create an empty database with the engine's extension, and return it."""
+    fresh = replace(server, database=name)
+    nodes = [server, *_WORKERS] if engine == "citus" else [server]
+    for node in nodes:
+        node.run(f'CREATE DATABASE "{name}"')
+        if engine in ("timescaledb", "citus"):
+            replace(node, database=name).run(f"CREATE EXTENSION {engine}")
+    if engine == "citus":
+        host = server.host if _WORKERS else "localhost"  # as the server itself sees it
+        fresh.run(
+            f"SELECT citus_set_coordinator_host('{host}', inet_server_port())",
+            *(f"SELECT citus_add_node('{worker.host}', {worker.port})" for worker in _WORKERS),
+        )
+    return fresh
+
+
+def drop_database(server: Database, name: str) -> None:
+    """Drop it, whoever is still connected."""
+    for node in (server, *_WORKERS):
+        node.run(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+def create_tables(database: Database, layout: Layout = LAYOUT) -> None:
+    """Create the application's tables as the layout has them, by statements of the engine itself."""
+    database.run(*(table.statement() for table in tables.TABLES), *layout.statements)
