@@ -1,13 +1,7 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Prints the ``report`` of a result as the text that it is, and at the end what became of every host."""
 
 from __future__ import annotations
-
-import os
-import time
-from dataclasses import dataclass, field
-from typing import Any
-
-from ansible.plugins.callback import CallbackBase
 
 DOCUMENTATION = r"""
 name: report
@@ -19,8 +13,15 @@ description:
   - A reset, a health check or a restore of several hosts ends with a line for each of them - the verdict, what was
     moved, the time that its tasks took, and the run to undo; also for a host that failed, could not be reached, or
     was not begun.
-author: [The project's maintainers]
+author: [The maintainers (@ansible-reset)]
 """
+
+import os
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible.plugins.callback import CallbackBase
 
 GATE = "Begin no further batch where too many hosts have failed"  # the task of playbooks/reset.yml
 SUMMED_UP = ("reset.yml", "restore.yml")  # playbooks

@@ -1,4 +1,5 @@
 #!/usr/bin/python
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Write the evidence of an audit on the controller."""
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ attributes:
   idempotent:
     description: The files tell the time at which they were written.
     support: none
-author: [The project's maintainers]
+author: [The maintainers (@ansible-reset)]
 """
 
 EXAMPLES = r"""

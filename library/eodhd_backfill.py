@@ -1,4 +1,5 @@
 #!/usr/bin/python
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Fill the market tables from EODHD."""
 
 from __future__ import annotations
@@ -143,7 +144,7 @@ attributes:
       - A second run writes no row version and costs no call while the ledger is fresh; later ones write what
         differs. C(assets.last_synced) and the ledger do not count as a change.
     support: full
-author: [The project's maintainers]
+author: [The maintainers (@ansible-reset)]
 """
 
 EXAMPLES = r"""

@@ -1,4 +1,5 @@
 #!/usr/bin/python
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Check whether one can work with a host and its database."""
 
 from __future__ import annotations
@@ -157,7 +158,7 @@ attributes:
   idempotent:
     description: It never changes anything.
     support: full
-author: [The project's maintainers]
+author: [The maintainers (@ansible-reset)]
 """
 
 EXAMPLES = r"""

@@ -1,4 +1,5 @@
 #!/usr/bin/python
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Create the application's database and tables."""
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ attributes:
   idempotent:
     description: What exists is left alone.
     support: full
-author: [The project's maintainers]
+author: [The maintainers (@ansible-reset)]
 """
 
 EXAMPLES = r"""

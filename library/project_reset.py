@@ -1,4 +1,5 @@
 #!/usr/bin/python
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Take stages of the reset of a project root."""
 
 from __future__ import annotations
@@ -161,7 +162,7 @@ attributes:
   idempotent:
     description: A root that is as asked is left alone, to the last byte.
     support: full
-author: [The project's maintainers]
+author: [The maintainers (@ansible-reset)]
 """
 
 EXAMPLES = r"""

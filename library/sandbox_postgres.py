@@ -1,4 +1,5 @@
 #!/usr/bin/python
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Run the sandbox's PostgreSQL."""
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ attributes:
   idempotent:
     description: A server that runs as asked is left alone.
     support: full
-author: [The project's maintainers]
+author: [The maintainers (@ansible-reset)]
 """
 
 EXAMPLES = r"""

@@ -1,4 +1,5 @@
 #!/usr/bin/python
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Lay out the polluted project of the sandbox."""
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ attributes:
   idempotent:
     description: A project that was laid out is left alone, unless O(pollute_again) is set.
     support: partial
-author: [The project's maintainers]
+author: [The maintainers (@ansible-reset)]
 """
 
 EXAMPLES = r"""

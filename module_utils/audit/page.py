@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from ansible.module_utils.audit import cells
 from ansible.module_utils.audit.model import FAIL, FAILED, PASS, UNREACHABLE, WAIVED, WARN
-from markupsafe import Markup
 
 # Word and mark of each verdict, so that none is told by colour alone.
 WORDS = {
@@ -31,6 +29,10 @@ def text(document: Mapping[str, Any], templates: Path) -> str:
         document: as ``audit.json`` holds it.
         templates: the folder of ``page.html.j2`` and ``page.css``.
     """
+    # Only the controller has them; what merely imports this must not need them.
+    import jinja2
+    from markupsafe import Markup
+
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(templates),
         autoescape=True,
