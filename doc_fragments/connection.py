@@ -33,4 +33,14 @@ options:
         description: Name of the database.
         type: str
         required: true
+      sslmode:
+        description: TLS of the connection, as libpq's C(sslmode) understands it.
+        type: str
+        choices: [disable, allow, prefer, require, verify-ca, verify-full]
+        default: prefer
+      sslrootcert:
+        description:
+          - File on the target with the certificates that V(verify-ca) and V(verify-full) trust.
+          - Without it, libpq looks at C(~/.postgresql/root.crt).
+        type: path
 """

@@ -130,6 +130,14 @@ options:
         description: Name of the database.
         type: str
         required: true
+      sslmode:
+        description: TLS of the connection, as libpq's C(sslmode); C(DB_URL) names it unless it is V(prefer).
+        type: str
+        choices: [disable, allow, prefer, require, verify-ca, verify-full]
+        default: prefer
+      sslrootcert:
+        description: File on the target with the certificates that V(verify-ca) and V(verify-full) trust.
+        type: path
   api_keys:
     description: Keys of the services, by their names in C(.env), for V(dotenv).
     type: dict

@@ -9,15 +9,8 @@ from typing import Any, Callable
 
 from ansible.module_utils.audit import coverage
 from ansible.module_utils.audit.coverage import Asked, Markets, Summary, Window
-from ansible.module_utils.database.connection import (
-    Server,
-    TimedOut,
-    Unreachable,
-    connect,
-    driver,
-    explain,
-    within,
-)  # fmt: skip
+from ansible.module_utils.database.connection import Server, connect, driver, within
+from ansible.module_utils.database.errors import TimedOut, Unreachable, explain
 
 LOCK_TIMEOUT = 1.0
 # Where the whole window takes too long, so many months are looked at instead.

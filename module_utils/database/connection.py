@@ -1,4 +1,4 @@
-"""The way to PostgreSQL: its address as text, a connection in bounded time, and what an error means.
+"""The way to PostgreSQL: its address as text, and a connection in bounded time.
 
 ``psycopg2`` is imported where a connection is made, so that whoever needs the address alone does not need it.
 """
@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import queue
-import re
 import socket
 import threading
 import time
@@ -14,22 +13,34 @@ from dataclasses import dataclass
 from typing import Any, Callable, NoReturn, TypeVar
 from urllib.parse import quote
 
+from ansible.module_utils.database.errors import TimedOut, Unreachable, meaning
 from ansible.module_utils.reporting import Problem
 
 T = TypeVar("T")
 
-VARIABLES = "group_vars/all/postgres.yml"
+# What libpq does without being told; an address says only what differs.
+PREFER = "prefer"
+SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
 
 @dataclass(frozen=True)
 class Server:
-    """Where a database is and who asks; ``host`` is a name, an address, or the folder of a Unix socket."""
+    """Where a database is and who asks.
+
+    Attributes:
+        host: a name, an address, or the folder of a Unix socket.
+        sslmode: one of ``SSL_MODES``, as libpq understands it.
+        sslrootcert: path of the certificates that ``verify-ca`` and ``verify-full`` trust; without one,
+            ``~/.postgresql/root.crt``.
+    """
 
     host: str
     port: int
     user: str
     password: str
     database: str
+    sslmode: str = PREFER
+    sslrootcert: str | None = None
 
     def __repr__(self) -> str:
         return f"Server({self.masked_url()})"
@@ -49,20 +60,13 @@ class Server:
     def _url(self, password: str) -> str:
         host = f"[{quote(self.host, safe=':')}]" if ":" in self.host else quote(self.host, safe="")
         user, database = quote(self.user, safe=""), quote(self.database, safe="")
-        return f"postgresql://{user}:{password}@{host}:{self.port}/{database}"
+        query = "&".join(f"{name}={quote(value, safe='')}" for name, value in self.tls().items())
+        return f"postgresql://{user}:{password}@{host}:{self.port}/{database}" + (query and f"?{query}")
 
-
-class TimedOut(Exception):
-    """No answer within the time allowed."""
-
-
-class Unreachable(Exception):
-    """No connection came about; ``kind`` says why in one word, and the driver's text is left behind."""
-
-    def __init__(self, kind: str, cause: str) -> None:
-        super().__init__(kind)
-        self.kind = kind
-        self.cause = cause
+    def tls(self) -> dict[str, str]:
+        """Return the parameters of libpq that differ from what it does by itself."""
+        mode = {"sslmode": self.sslmode} if self.sslmode != PREFER else {}
+        return {**mode, **({"sslrootcert": self.sslrootcert} if self.sslrootcert else {})}
 
 
 def within(seconds: float, work: Callable[[], T], late: Callable[[T], None] = lambda result: None) -> T:
@@ -134,7 +138,7 @@ def connect(
         application_name: as the server's ``pg_stat_activity`` shows it.
 
     Raises:
-        Unreachable: for whatever reason; ``explain`` turns it into words.
+        Unreachable: for whatever reason; ``errors.explain`` turns it into words.
         Problem: psycopg2 is missing.
     """
     psycopg2 = driver()
@@ -159,6 +163,7 @@ def connect(
             connect_timeout=max(2, round(timeout + 1)),
             application_name=application_name,
             options=" ".join(f"-c {name}={value}" for name, value in settings.items() if value is not None),
+            **{"sslmode": PREFER, **server.tls()},
             **({"hostaddr": address} if address else {}),
         )
 
@@ -191,106 +196,3 @@ def _answering_address(host: str, port: int, deadline: float) -> str | None:
         except OSError as error:
             failed = error
     raise failed
-
-
-# What a message of libpq or of the server says in English; matched, never shown.
-_MEANINGS = (
-    (r"password authentication failed|no password supplied", "password"),
-    (r"pg_hba\.conf|authentication failed", "access"),
-    (r"too many clients|too many connections|remaining connection slots", "connections"),
-    (r"starting up|shutting down|in recovery mode", "starting"),
-    (r"role .* does not exist", "role"),
-    (r"database .* does not exist", "database"),
-    (r"permission denied", "rights"),
-    (r"connection refused|no such file or directory", "refused"),
-    (r"timeout expired", "silent"),
-    (r"server closed the connection|invalid response|expected authentication request", "closed"),
-    (r"\bssl\b.*(support|require|error|certificate|verif)", "ssl"),
-)
-_CODES = {
-    "28P01": "password",
-    "28000": "access",
-    "3D000": "database",
-    "53300": "connections",
-    "57P03": "starting",
-    "57P01": "closed",
-    "57014": "slow",
-    "55P03": "locked",
-    "55006": "busy",
-    "42501": "rights",
-    "25006": "read_only",
-    "53100": "disk",
-}
-
-
-def meaning(error: Exception) -> str:
-    """Return what kind of failure this is, as one word; ``unknown`` where nothing fits.
-
-    A connection that failed carries no SQLSTATE in psycopg2, and the server may speak another language.
-    """
-    if isinstance(error, Unreachable):
-        return error.kind
-    if isinstance(error, (TimedOut, TimeoutError)):
-        return "silent"
-    if isinstance(error, socket.gaierror):
-        return "name"
-    if isinstance(error, OSError):
-        return "refused" if isinstance(error, ConnectionRefusedError) else "network"
-    code = getattr(error, "pgcode", None)
-    if code:
-        return _CODES.get(code, "unknown")
-    text = str(error).lower()
-    return next((kind for words, kind in _MEANINGS if re.search(words, text)), "unknown")
-
-
-def explain(error: Exception, server: Server) -> str:
-    """Return one line that says what is wrong and what to do; nothing of the driver's text is in it."""
-    at, user, database = server.place(), server.user, server.database
-    sentences = {
-        "silent": f"PostgreSQL at {at} does not answer in time. Check postgres_host and postgres_port"
-        f" ({VARIABLES}), the firewall, and the server's load.",
-        "name": f"The host name {server.host} cannot be resolved. Check postgres_host ({VARIABLES}) and DNS.",
-        "refused": f"PostgreSQL at {at} refuses connections. Is it running?"
-        f" Otherwise check postgres_host and postgres_port ({VARIABLES}).",
-        "network": f"PostgreSQL at {at} cannot be reached over the network."
-        f" Check postgres_host ({VARIABLES}), the route and the firewall.",
-        "password": f"PostgreSQL at {at} refuses the password of user {user}."
-        " Check postgres_password (vault_postgres_password in the vault) and postgres_user,"
-        " then write .env anew with `--tags dotenv`.",
-        "access": f"PostgreSQL at {at} does not let user {user} into database {database} from this host."
-        " Add a line for it to the server's pg_hba.conf and reload the server, or check postgres_user.",
-        "connections": f"PostgreSQL at {at} has no connection left."
-        " End idle sessions (pg_stat_activity) or raise max_connections on the server.",
-        "starting": f"PostgreSQL at {at} is starting, stopping or recovering. Try again in a moment;"
-        " its log says more.",
-        "role": f"PostgreSQL at {at} does not know the user {user}."
-        f" Check postgres_user ({VARIABLES}), or create the role on the server.",
-        "database": f"PostgreSQL at {at} has no database {database}. Check postgres_db ({VARIABLES}), or"
-        " create it with `ansible-playbook playbooks/reset.yml --tags database` and database_manage: true.",
-        "ssl": f"PostgreSQL at {at} and this host do not agree on SSL."
-        " Check the server's ssl setting and pg_hba.conf, and PGSSLMODE on this host.",
-        "closed": f"PostgreSQL at {at} closed the connection. Check that postgres_port ({VARIABLES}) is"
-        " PostgreSQL's own port, and the server's log.",
-        "slow": f"PostgreSQL at {at} did not finish the statement in time. Look for load or locks in"
-        " pg_stat_activity on the server.",
-        "locked": f"Another session of PostgreSQL at {at} holds a lock in database {database}."
-        " Find it in pg_locks and pg_stat_activity, and wait for it or end it.",
-        "busy": f"PostgreSQL at {at} cannot copy its template database while others use it. Try again.",
-        "rights": f"User {user} lacks a right in database {database} at {at}."
-        " Let an administrator GRANT it, or use another postgres_user.",
-        "read_only": f"PostgreSQL at {at} takes no changes: it is a standby, or the database is read-only."
-        " Set postgres_host to the primary server.",
-        "disk": f"The disk of PostgreSQL at {at} is full. Make room on the server.",
-    }
-    return sentences.get(meaning(error)) or (
-        f"PostgreSQL at {at} refused user {user} on database {database}{_code(error)}."
-        f" Check postgres_user, postgres_password and postgres_db ({VARIABLES}, vault); the server's log has"
-        " the reason."
-    )
-
-
-def _code(error: Exception) -> str:
-    code = getattr(error, "pgcode", None)
-    if code:
-        return f" (SQLSTATE {code})"
-    return f" ({error.cause if isinstance(error, Unreachable) else type(error).__name__})"

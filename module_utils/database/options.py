@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible.module_utils.database.connection import PREFER, SSL_MODES
+
 _TEXT = {"type": "str", "required": True}
 CONNECTION: dict[str, Any] = {
     "type": "dict",
@@ -16,5 +18,7 @@ CONNECTION: dict[str, Any] = {
         "user": _TEXT,
         "password": {**_TEXT, "no_log": True},
         "database": _TEXT,
+        "sslmode": {"type": "str", "choices": list(SSL_MODES), "default": PREFER},
+        "sslrootcert": {"type": "path"},
     },
 }

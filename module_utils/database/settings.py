@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ansible.module_utils.database.connection import Server
+from ansible.module_utils.database.connection import PREFER, Server
 from ansible.module_utils.reporting import Problem
 
 # Names under which the same setting goes; the first is the one that a reset writes.
@@ -117,6 +117,8 @@ def server(url: str, path: str) -> Server:
             found["user"],
             found.get("password", ""),
             found["dbname"],
+            found.get("sslmode", PREFER),
+            found.get("sslrootcert"),
         )
     except (ValueError, KeyError, ProgrammingError):
         raise Problem(

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Callable
 
-from ansible.module_utils.database.connection import Server, Unreachable, driver, explain
+from ansible.module_utils.database.connection import Server, driver
+from ansible.module_utils.database.errors import Unreachable, explain
 from ansible.module_utils.reporting import Problem
 
 # Seconds for one statement, and for its wait for a lock. CREATE DATABASE copies a template on the server.

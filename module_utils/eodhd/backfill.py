@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Callable
 
-from ansible.module_utils.database.connection import Unreachable, driver, explain
+from ansible.module_utils.database.connection import driver
+from ansible.module_utils.database.errors import Unreachable, explain
 from ansible.module_utils.eodhd.modes import bulk, history, verify
 from ansible.module_utils.eodhd.run.context import Context, Request
 from ansible.module_utils.reporting import Problem

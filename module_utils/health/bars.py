@@ -13,7 +13,8 @@ from collections.abc import Iterator, Sequence
 from datetime import date
 from typing import Any, Callable
 
-from ansible.module_utils.database.connection import driver, explain
+from ansible.module_utils.database.connection import driver
+from ansible.module_utils.database.errors import explain
 from ansible.module_utils.health.model import (
     BACKFILL,
     LOCK_TIMEOUT,

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.database.connection import Unreachable, explain
+from ansible.module_utils.database.errors import Unreachable, explain
 from ansible.module_utils.health import bars, basics, counts, freshness, gaps, services
 from ansible.module_utils.health.limits import LEVELS
 from ansible.module_utils.health.model import Check, Context, Finding

@@ -9,7 +9,8 @@ from datetime import date, datetime, timezone
 from pathlib import Path
 from typing import Any, Callable
 
-from ansible.module_utils.database.connection import Server, TimedOut, Unreachable, driver, meaning, within
+from ansible.module_utils.database.connection import Server, driver, within
+from ansible.module_utils.database.errors import TimedOut, Unreachable, meaning
 from ansible.module_utils.health.calendars import Calendars
 from ansible.module_utils.health.limits import Limits
 from ansible.module_utils.reporting import Problem

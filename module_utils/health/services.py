@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Callable
 
-from ansible.module_utils.database.connection import TimedOut, within
+from ansible.module_utils.database.connection import within
+from ansible.module_utils.database.errors import TimedOut
 from ansible.module_utils.health.model import VARIABLES, Context, Finding
 from ansible.module_utils.reporting import Problem
 

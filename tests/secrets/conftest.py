@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from psycopg2 import sql
 
-from tests.conftest import Database
+from tests.engines import Database
 from tests.faults.test_kills import FULL
 from tests.faults.wheels import Index, index
 from tests.secrets.play import FIGURES, Host, Outcome

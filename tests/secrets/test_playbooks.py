@@ -16,7 +16,7 @@ from urllib.parse import quote
 import pytest
 from ansible.module_utils.sandbox import postgres
 
-from tests.conftest import Database
+from tests.engines import Database
 from tests.faults.wheels import Index
 from tests.secrets.conftest import Searched, full
 from tests.secrets.play import FIGURES, REPOSITORY, Host

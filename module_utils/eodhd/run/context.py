@@ -15,7 +15,8 @@ from functools import partial
 from typing import Any, Callable
 
 from ansible.module_utils.database import tables
-from ansible.module_utils.database.connection import Server, Unreachable
+from ansible.module_utils.database.connection import Server
+from ansible.module_utils.database.errors import Unreachable
 from ansible.module_utils.eodhd.ledger.ledger import Ledger
 from ansible.module_utils.eodhd.model import Coverage, Job, account
 from ansible.module_utils.eodhd.plan.plan import Plan, Quota, Rules, quota, today

@@ -19,7 +19,8 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible.module_utils.database.connection import Unreachable, driver, meaning
+from ansible.module_utils.database.connection import driver
+from ansible.module_utils.database.errors import Unreachable, meaning
 from ansible.module_utils.eodhd.ledger.claims import Claims
 from ansible.module_utils.eodhd.service.spool import Spool
 from ansible.module_utils.eodhd.service.transport import Policy, Reply, Transport

@@ -7,7 +7,8 @@ import threading
 import time
 from typing import Any, Callable, TypeVar
 
-from ansible.module_utils.database.connection import Server, Unreachable, connect, driver
+from ansible.module_utils.database.connection import Server, connect, driver
+from ansible.module_utils.database.errors import Unreachable
 
 T = TypeVar("T")
 

@@ -20,7 +20,7 @@ import yaml
 from ansible.module_utils.eodhd.ledger.migrations import MIGRATIONS
 
 from tests import engines
-from tests.conftest import Database
+from tests.engines import Database
 
 ROOT = Path(__file__).resolve().parents[3]
 BROWSER = next(

@@ -16,7 +16,7 @@ from ansible.module_utils.health.calendars import Calendar, Calendars
 from tests import engines
 
 if TYPE_CHECKING:
-    from tests.conftest import Database
+    from tests.engines import Database
 
 TODAY = date(2026, 11, 23)
 OF = coverage.by_suffix(

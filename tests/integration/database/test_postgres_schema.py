@@ -11,7 +11,7 @@ import pytest
 from ansible.module_utils.testing import patch_module_args
 
 if TYPE_CHECKING:
-    from tests.conftest import Database
+    from tests.engines import Database
 
 
 def call(database: Database, capsys: pytest.CaptureFixture[str], **options: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from ansible.module_utils.database import connection, tables
 from ansible.module_utils.reporting import Problem
 
 if TYPE_CHECKING:
-    from tests.conftest import Database
+    from tests.engines import Database
 
 MARKET_DATA = """CREATE TABLE market_data (time timestamptz, symbol text, open numeric, high numeric,
     low numeric, close numeric, adjusted_close numeric, volume bigint, PRIMARY KEY (time, symbol))"""

@@ -18,7 +18,7 @@ from standin.process import StandIn
 from tests import engines
 
 if TYPE_CHECKING:
-    from tests.conftest import Database
+    from tests.engines import Database
 
 TOKEN = "t0ken/with+odd&signs"
 

@@ -18,7 +18,7 @@ from standin import kills, worker
 from standin.data import Market as Service
 from standin.process import StandIn
 
-from tests.conftest import Database
+from tests.engines import Database
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])

@@ -23,7 +23,7 @@ from standin.process import StandIn
 from tests import engines
 
 if TYPE_CHECKING:
-    from tests.conftest import Database
+    from tests.engines import Database
 
 PLUGIN = Path(__file__).resolve().parents[3] / "roles/health/lookup_plugins/health_calendars.py"
 

@@ -15,7 +15,7 @@ from ansible.module_utils.database import connection
 from ansible.module_utils.project import managed
 
 if TYPE_CHECKING:
-    from tests.conftest import Database
+    from tests.engines import Database
     from tests.integration.health.conftest import Host
 
 Check = Callable[..., dict[str, Any]]

@@ -17,7 +17,7 @@ from ansible.module_utils.reporting import Problem
 from ansible.module_utils.sandbox import postgres
 
 if TYPE_CHECKING:
-    from tests.conftest import Database
+    from tests.engines import Database
 
 
 def processes_in(folder: Path) -> list[str]:

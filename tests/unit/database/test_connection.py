@@ -1,4 +1,4 @@
-"""Addresses as text, what errors mean, and time-outs that hold."""
+"""Addresses as text, and time-outs that hold."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
-import psycopg2
 import pytest
-from ansible.module_utils.database import connection
-from ansible.module_utils.database.connection import Server, TimedOut, Unreachable
+from ansible.module_utils.database import connection, settings
+from ansible.module_utils.database.connection import Server
+from ansible.module_utils.database.errors import TimedOut, Unreachable
 from hypothesis import given
 from hypothesis import strategies as st
 from psycopg2.extensions import parse_dsn
@@ -48,44 +49,21 @@ def test_no_password_is_in_what_is_shown(password: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "kind"),
+    ("given", "query"),
     [
-        ('FATAL:  password authentication failed for user "x"', "password"),
-        ("fe_sendauth: no password supplied", "password"),
-        ('FATAL:  no pg_hba.conf entry for host "::1", user "x", database "y", no encryption', "access"),
-        ("FATAL:  sorry, too many clients already", "connections"),
-        ('FATAL:  database "x" does not exist', "database"),
-        ('FATAL:  role "x" does not exist', "role"),
-        ('FATAL:  permission denied for database "x"', "rights"),
-        ("FATAL:  the database system is starting up", "starting"),
-        ("server closed the connection unexpectedly", "closed"),
-        ("FATAL:  Passwort-Authentifizierung fehlgeschlagen", "unknown"),
+        ({}, ""),
+        ({"sslmode": "prefer"}, ""),
+        ({"sslmode": "require"}, "?sslmode=require"),
+        (
+            {"sslmode": "verify-full", "sslrootcert": "/ca & co"},
+            "?sslmode=verify-full&sslrootcert=%2Fca%20%26%20co",
+        ),
     ],
 )
-def test_a_message_of_the_server_is_understood(text: str, kind: str) -> None:
-    assert connection.meaning(psycopg2.OperationalError(text)) == kind
-
-
-@pytest.mark.parametrize(
-    ("kind", "what_to_do"),
-    [
-        ("refused", "postgres_port"),
-        ("password", "vault_postgres_password"),
-        ("database", "--tags database"),
-        ("access", "pg_hba.conf"),
-        ("connections", "max_connections"),
-        ("unknown", "postgres_user"),
-    ],
-)
-def test_an_explanation_says_what_to_do(kind: str, what_to_do: str) -> None:
-    text = connection.explain(Unreachable(kind, "OperationalError"), SERVER)
-    assert what_to_do in text
-    assert "\n" not in text
-
-
-def test_an_explanation_holds_nothing_of_the_drivers_text() -> None:
-    error = psycopg2.OperationalError('invalid percent-encoded token: "p%zz"')
-    assert "p%zz" not in connection.explain(error, SERVER)
+def test_the_url_says_of_tls_what_libpq_would_not_do_by_itself(given: dict[str, Any], query: str) -> None:
+    url = replace(SERVER, **given).url()
+    assert url == SERVER.url() + query
+    assert settings.server(url, ".env") == replace(SERVER, **given)
 
 
 def test_a_result_nobody_waits_for_is_closed() -> None:

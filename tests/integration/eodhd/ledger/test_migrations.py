@@ -12,7 +12,7 @@ from ansible.module_utils.eodhd.ledger import migrations
 from ansible.module_utils.eodhd.store.session import Session
 
 if TYPE_CHECKING:
-    from tests.conftest import Database
+    from tests.engines import Database
 
 VERSION_0 = (Path(__file__).parent / "version_0.sql").read_text()
 # One row for each table of version 0; every later version has to keep them.

@@ -1,0 +1,180 @@
+"""What an error of PostgreSQL means: one word for programs, one sentence for people."""
+
+from __future__ import annotations
+
+import re
+import socket
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ansible.module_utils.database.connection import Server
+
+VARIABLES = "group_vars/all/postgres.yml"
+
+
+class TimedOut(Exception):
+    """No answer within the time allowed."""
+
+
+class Unreachable(Exception):
+    """No connection came about; ``kind`` says why in one word, and the driver's text is left behind."""
+
+    def __init__(self, kind: str, cause: str) -> None:
+        super().__init__(kind)
+        self.kind = kind
+        self.cause = cause
+
+
+# What a message of libpq or of the server says in English; matched, never shown.
+_MEANINGS = (
+    (r"password authentication failed|no password supplied", "password"),
+    (r"pg_hba\.conf|authentication failed", "access"),
+    # Before "no such file", for a certificate may be the file that is missing.
+    (r"\bssl\b.*(support|require|error|certificate|verif)|root certificate", "ssl"),
+    (r"too many clients|too many connections|remaining connection slots", "connections"),
+    (r"starting up|shutting down|in recovery mode", "starting"),
+    (r"role .* does not exist", "role"),
+    (r"database .* does not exist", "database"),
+    (r"permission denied", "rights"),
+    (r"connection refused|no such file or directory", "refused"),
+    (r"timeout expired", "silent"),
+    (r"server closed the connection|invalid response|expected authentication request", "closed"),
+)
+# By SQLSTATE, and by its first two characters if the whole is not listed.
+_CODES = {
+    "28P01": "password",
+    "28": "access",
+    "3D000": "database",
+    "53300": "connections",
+    "53100": "disk",
+    "53200": "locks",
+    "53400": "limit",
+    "57P03": "starting",
+    "57P01": "closed",
+    "57P02": "closed",
+    "57014": "slow",
+    "55P03": "locked",
+    "55006": "busy",
+    "40": "conflict",
+    "42501": "rights",
+    "42P01": "missing",
+    "42703": "missing",
+    "42883": "missing",
+    "42": "statement",
+    "0A": "unsupported",
+    "08": "node",
+    "22": "value",
+    "23": "rule",
+    "25006": "read_only",
+    "54": "limit",
+    "58": "system",
+    "XX": "internal",
+}
+# Classes whose message quotes a value of the data.
+_QUOTING = ("22", "23")
+
+
+def meaning(error: Exception) -> str:
+    """Return what kind of failure this is, as one word; ``unknown`` if nothing fits.
+
+    A connection that failed carries no SQLSTATE in psycopg2, and the server may speak another language.
+    """
+    if isinstance(error, Unreachable):
+        return error.kind
+    if isinstance(error, (TimedOut, TimeoutError)):
+        return "silent"
+    if isinstance(error, socket.gaierror):
+        return "name"
+    if isinstance(error, OSError):
+        return "refused" if isinstance(error, ConnectionRefusedError) else "network"
+    code = getattr(error, "pgcode", None)
+    if code:
+        return _CODES.get(code) or _CODES.get(code[:2], "unknown")
+    text = str(error).lower()
+    return next((kind for words, kind in _MEANINGS if re.search(words, text)), "unknown")
+
+
+def said(error: Exception) -> str:
+    """Return what the server said of an SQL error, with its SQLSTATE and without values of the data."""
+    code = getattr(error, "pgcode", None) or ""
+    text = getattr(getattr(error, "diag", None), "message_primary", None) or "no message"
+    if code.startswith(_QUOTING):
+        text = re.split(r"\s*[:：]|\s*[(=]|\s*[\"'«»„“].*$", text, maxsplit=1)[0] or "a value"
+    return f"{' '.join(text.split())} (SQLSTATE {code})"
+
+
+def explain(error: Exception, server: Server) -> str:
+    """Return one line that says what is wrong and what to do.
+
+    Nothing of the driver's own text is in it; of the server's, what ``said`` lets through.
+    """
+    at, user, database = server.place(), server.user, server.database
+    sentences = {
+        "silent": f"PostgreSQL at {at} does not answer in time. Check postgres_host and postgres_port"
+        f" ({VARIABLES}), the firewall, and the server's load.",
+        "name": f"The host name {server.host} cannot be resolved. Check postgres_host ({VARIABLES}) and DNS.",
+        "refused": f"PostgreSQL at {at} refuses connections. Is it running?"
+        f" Otherwise check postgres_host and postgres_port ({VARIABLES}).",
+        "network": f"PostgreSQL at {at} cannot be reached over the network."
+        f" Check postgres_host ({VARIABLES}), the route and the firewall.",
+        "password": f"PostgreSQL at {at} refuses the password of user {user}."
+        " Check postgres_password (vault_postgres_password in the vault) and postgres_user,"
+        " then write .env anew with `--tags dotenv`.",
+        "access": f"PostgreSQL at {at} does not let user {user} into database {database} from this host."
+        " Add a line for it to the server's pg_hba.conf and reload the server, or check postgres_user;"
+        " a server that takes only connections with TLS needs postgres_sslmode: require.",
+        "connections": f"PostgreSQL at {at} has no connection left."
+        " End idle sessions (pg_stat_activity) or raise max_connections on the server.",
+        "starting": f"PostgreSQL at {at} is starting, stopping or recovering. Try again in a moment;"
+        " its log says more.",
+        "role": f"PostgreSQL at {at} does not know the user {user}."
+        f" Check postgres_user ({VARIABLES}), or create the role on the server.",
+        "database": f"PostgreSQL at {at} has no database {database}. Check postgres_db ({VARIABLES}), or"
+        " create it with `ansible-playbook playbooks/reset.yml --tags database` and database_manage: true.",
+        "ssl": f"PostgreSQL at {at} and this host do not agree on TLS. Check postgres_sslmode and"
+        f" postgres_sslrootcert ({VARIABLES}), and the server's ssl setting and pg_hba.conf.",
+        "closed": f"PostgreSQL at {at} closed the connection. Check that postgres_port ({VARIABLES}) is"
+        " PostgreSQL's own port, and the server's log.",
+        "slow": f"PostgreSQL at {at} did not finish the statement in time. Look for load or locks in"
+        " pg_stat_activity on the server.",
+        "locked": f"Another session of PostgreSQL at {at} holds a lock in database {database}."
+        " Find it in pg_locks and pg_stat_activity, and wait for it or end it.",
+        "busy": f"PostgreSQL at {at} cannot copy its template database while others use it. Try again.",
+        "rights": f"User {user} lacks a right in database {database} at {at}: {{said}}."
+        " Let an administrator GRANT it, or use another postgres_user.",
+        "read_only": f"PostgreSQL at {at} takes no changes: it is a standby, or the database is read-only."
+        " Set postgres_host to the primary server.",
+        "disk": f"The disk of PostgreSQL at {at} is full. Make room on the server.",
+        "locks": f"PostgreSQL at {at} has no memory left for this statement: {{said}}. If its log says"
+        " 'shared memory', set max_locks_per_transaction there to 256 or more and restart it;"
+        " otherwise give the server more memory.",
+        "limit": f"PostgreSQL at {at} keeps to a limit of its configuration: {{said}}. Raise the setting that"
+        " it names; of TimescaleDB, timescaledb.max_tuples_decompressed_per_dml_transaction = 0.",
+        "conflict": f"Other sessions of PostgreSQL at {at} change the same rows of database {database}, and"
+        " trying again did not help: {said}. Run this again when the other job has ended.",
+        "missing": f"Database {database} at {at} lacks a table, column or function: {{said}}. Create what is"
+        " missing with `ansible-playbook playbooks/reset.yml --tags database`.",
+        "statement": f"PostgreSQL at {at} does not take a statement of this project: {{said}}. Is it older than"
+        " PostgreSQL 12? Otherwise report it with the server's version.",
+        "unsupported": f"PostgreSQL at {at} cannot do this on a table of this kind: {{said}}."
+        " Report it with the server's version and the table's layout.",
+        "node": f"PostgreSQL at {at} lost a connection or one of its own nodes: {{said}}."
+        " Check that all workers run and that the coordinator reaches them, then run this again.",
+        "value": f"A value does not fit its column in database {database}: {{said}}."
+        " Set database_widen: true and run `ansible-playbook playbooks/reset.yml --tags database`.",
+        "rule": f"A row breaks a constraint of its table in database {database}: {{said}}."
+        " Look for constraints and triggers that this project did not create.",
+        "system": f"PostgreSQL at {at} has trouble with its files: {{said}}. The server's log has more.",
+        "internal": f"PostgreSQL at {at} met an error of its own: {{said}}. The server's log has more.",
+    }
+    sentence = sentences.get(meaning(error))
+    if sentence is not None:
+        return sentence.replace("{said}", said(error))
+    if getattr(error, "pgcode", None):
+        return f"PostgreSQL at {at} could not do a statement in database {database}: {said(error)}."
+    cause = error.cause if isinstance(error, Unreachable) else type(error).__name__
+    return (
+        f"PostgreSQL at {at} refused user {user} on database {database} ({cause})."
+        f" Check postgres_user, postgres_password and postgres_db ({VARIABLES}, vault); the server's log has"
+        " the reason."
+    )

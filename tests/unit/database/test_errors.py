@@ -1,0 +1,106 @@
+"""What errors mean, and what people read of them."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import psycopg2
+import pytest
+from ansible.module_utils.database import errors
+from ansible.module_utils.database.connection import Server
+from ansible.module_utils.database.errors import Unreachable
+
+SERVER = Server("localhost", 5432, "postgres", "password", "data_nexus")
+
+
+class Sql(Exception):
+    """An error as psycopg2 raises it for a statement."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.pgcode = code
+        self.diag = SimpleNamespace(message_primary=message)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ('FATAL:  password authentication failed for user "x"', "password"),
+        ("fe_sendauth: no password supplied", "password"),
+        ('FATAL:  no pg_hba.conf entry for host "::1", user "x", database "y", no encryption', "access"),
+        ("FATAL:  sorry, too many clients already", "connections"),
+        ('FATAL:  database "x" does not exist', "database"),
+        ('FATAL:  role "x" does not exist', "role"),
+        ('FATAL:  permission denied for database "x"', "rights"),
+        ("FATAL:  the database system is starting up", "starting"),
+        ("server closed the connection unexpectedly", "closed"),
+        ("server does not support SSL, but SSL was required", "ssl"),
+        ('root certificate file "/nowhere" does not exist', "ssl"),
+        ("FATAL:  Passwort-Authentifizierung fehlgeschlagen", "unknown"),
+    ],
+)
+def test_a_message_of_the_server_is_understood(text: str, kind: str) -> None:
+    assert errors.meaning(psycopg2.OperationalError(text)) == kind
+
+
+@pytest.mark.parametrize(
+    ("kind", "what_to_do"),
+    [
+        ("refused", "postgres_port"),
+        ("password", "vault_postgres_password"),
+        ("database", "--tags database"),
+        ("access", "pg_hba.conf"),
+        ("connections", "max_connections"),
+        ("unknown", "postgres_user"),
+    ],
+)
+def test_an_explanation_says_what_to_do(kind: str, what_to_do: str) -> None:
+    text = errors.explain(Unreachable(kind, "OperationalError"), SERVER)
+    assert what_to_do in text
+    assert "\n" not in text
+
+
+def test_an_explanation_holds_nothing_of_the_drivers_text() -> None:
+    error = psycopg2.OperationalError('invalid percent-encoded token: "p%zz"')
+    assert "p%zz" not in errors.explain(error, SERVER)
+
+
+@pytest.mark.parametrize(
+    ("code", "what_to_do"),
+    [
+        ("53200", "max_locks_per_transaction"),
+        ("53400", "max_tuples_decompressed_per_dml_transaction"),
+        ("0A000", "table of this kind"),
+        ("42601", "does not take a statement"),
+        ("42P01", "--tags database"),
+        ("XX000", "log has more"),
+        ("40P01", "when the other job has ended"),
+        ("40001", "when the other job has ended"),
+        ("08006", "all workers run"),
+        ("22003", "database_widen"),
+        ("23514", "constraint"),
+        ("P0001", "could not do a statement"),
+        ("99999", "could not do a statement"),
+    ],
+)
+def test_an_error_of_a_statement_says_what_happened_and_never_blames_the_password(
+    code: str, what_to_do: str
+) -> None:
+    text = errors.explain(Sql(code, "the server's words"), SERVER)
+    assert what_to_do in text
+    assert f"(SQLSTATE {code})" in text
+    assert "password" not in text
+    assert "refuse" not in text
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("22P02", 'invalid input syntax for type numeric: "s3cret"'),
+        ("22003", "value s3cret is out of range".replace("value s3cret", "value “s3cret”")),
+        ("22007", "ungültige Eingabe: »s3cret«"),
+        ("23505", "doppelter Schlüsselwert „s3cret“"),
+    ],
+)
+def test_no_value_of_the_data_is_in_a_message(code: str, message: str) -> None:
+    assert "s3cret" not in errors.explain(Sql(code, message), SERVER)
