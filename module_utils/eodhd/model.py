@@ -23,6 +23,8 @@ Outcome = Literal[
 ]
 # What the provider said about a symbol and would say again: not asked anew while the ledger's entry is fresh.
 ANSWERED: frozenset[str] = frozenset({"loaded", "set_aside", "truncated", "empty", "unknown", "forbidden"})
+# Answers that do not hold the whole past, so that one found restated stays marked.
+PASTLESS: frozenset[str] = ANSWERED - {"loaded", "set_aside"}
 # What a user may declare to be good enough.
 ACCEPTABLE: tuple[str, ...] = ("empty", "set_aside", "truncated", "unknown", "forbidden")
 
@@ -69,7 +71,7 @@ class Coverage:
         outcome: of the last answer.
         rows: stored in the range.
         fetched: when the last answer came.
-        restated: the past was found changed, and its refetch is still to come.
+        restated: the past was found changed, and no answer for all of it has come since.
         message: what people were told.
     """
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
-from ansible.module_utils.eodhd.model import ANSWERED, Coverage, Job, Range
+from ansible.module_utils.eodhd.model import ANSWERED, PASTLESS, Coverage, Job, Range
 from ansible.module_utils.reporting import Problem
 
 HISTORY_CALLS = 1
@@ -75,11 +75,11 @@ def job_for(
         vacant: the table has no row of the symbol in ``asked``.
         rules: what counts as good enough.
     """
+    if known is not None and known.restated and not (known.outcome in PASTLESS and rules.fresh(known)):
+        return Job(symbol, known.range.hull(asked), False)
     if known is None or known.outcome not in ANSWERED or stored < known.rows:
         return Job(symbol, asked, vacant)
     kept = known if known.range.touches(asked) else None
-    if known.restated:
-        return Job(symbol, known.range.hull(asked) if kept else asked, False)
     if rules.forced_since and known.fetched < rules.forced_since:
         return Job(symbol, asked, vacant, kept)
     if known.range.covers(asked) and rules.fresh(known):

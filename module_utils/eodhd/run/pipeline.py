@@ -193,7 +193,7 @@ class Pipeline:
                 continue
             if isinstance(event, Exception):
                 raise event
-            self._take(event, waiting, active, totals)
+            self._take(event, active, totals)
 
     def _hand_out(self, waiting: deque[Job], active: dict[str, Job], totals: Totals) -> int:
         """Claim the next jobs; those that another run is at go to the end, those that it finished are done."""
@@ -209,26 +209,34 @@ class Pipeline:
                 finished.append(job.symbol)
                 totals.take_fresh(job.symbol, now)
             else:
+                if now and now.restated:  # found by a run that was killed before it asked for the whole past
+                    job = Job(job.symbol, now.range.hull(job.range), vacant=False)
                 active[job.symbol] = job
                 self._tasks.put(job)
         if finished:
             self._claims.release(finished)
         return len(mine)
 
-    def _take(self, event: _Event, waiting: deque[Job], active: dict[str, Job], totals: Totals) -> None:
+    def _take(self, event: _Event, active: dict[str, Job], totals: Totals) -> None:
         if isinstance(event, _Dropped):
             del active[event.job.symbol]
             self._claims.release([event.job.symbol])
             totals.settle(event.job.symbol, "pending", "not asked: the run ended before")
             return
         assert isinstance(event, _Stored)  # noqa: S101 - for the type checker
+        finished = []
         for item, written in zip(event.items, event.written):
+            symbol = item.job.symbol
             totals.add(item, written)
-            del active[item.job.symbol]
-            if written.again is not None:
+            if written.again is None:
+                del active[symbol]
+                finished.append(symbol)
+            else:
+                # Claimed until its whole past is stored, or another run would take it for done.
                 totals.refetched += 1
-                waiting.appendleft(Job(item.job.symbol, written.again, vacant=False))
-        self._claims.release([item.job.symbol for item in event.items])
+                active[symbol] = Job(symbol, written.again, vacant=False)
+                self._tasks.put(active[symbol])
+        self._claims.release(finished)
 
     def _fetching(self) -> None:
         while True:

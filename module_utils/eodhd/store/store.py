@@ -92,6 +92,10 @@ class Item:
             return "set_aside"
         return "loaded" if self.parsed.lines else "empty"
 
+    def answers_for(self, days: Range) -> bool:
+        """Whether this is the provider's word on all of these days."""
+        return self.outcome in ("loaded", "set_aside") and self.job.range.covers(days)
+
     @property
     def message(self) -> str:
         """Return what people should know of it."""
@@ -226,12 +230,12 @@ def _lines(items: Sequence[Item]) -> list[str]:
 
 
 def _stored_beyond(cursor: Any, job: Job) -> Range | None:
-    """Return the days of everything stored of a symbol, where that is more than the job asked for."""
+    """Return the days to ask for anew, if more is stored of a symbol than the job asked for."""
     cursor.execute(
         "SELECT min(time)::date, max(time)::date FROM market_data WHERE symbol = %s", (job.symbol,)
     )
     whole = Range(*cursor.fetchone())
-    return None if job.range.covers(whole) else whole.hull(job.range)
+    return None if job.range.covers(whole) else whole.hull(job.covered())
 
 
 def _register(cursor: Any, items: Sequence[Item]) -> set[str]:
@@ -291,6 +295,7 @@ def enter(cursor: Any, run: int, done: Sequence[tuple[Item, Written]]) -> None:
     """Write the outcomes, and what is covered now."""
     from psycopg2.extras import execute_values
 
+    marked = _restated(cursor, [item.job.symbol for item, _ in done])
     outcomes, coverage = [], []
     for item, result in done:
         job, rows = item.job, len(item.parsed.lines) if item.parsed else 0
@@ -301,9 +306,11 @@ def enter(cursor: Any, run: int, done: Sequence[tuple[Item, Written]]) -> None:
             + (round(item.seconds, 3), item.fetched, item.digest, item.message)
         )
         covered = job.covered()
+        past = marked.get(job.symbol)
+        restated = result.again is not None or bool(past and not item.answers_for(past))
         coverage.append(
             (job.symbol, covered.first, covered.last, item.outcome, job.rows_after(rows, result.inserted))
-            + (item.fetched, result.again is not None, run, item.message)
+            + (item.fetched, restated, run, item.message)
         )
     execute_values(
         cursor,
@@ -323,6 +330,16 @@ def enter(cursor: Any, run: int, done: Sequence[tuple[Item, Written]]) -> None:
         coverage,
         page_size=500,
     )
+
+
+def _restated(cursor: Any, symbols: Sequence[str]) -> dict[str, Range]:
+    """Return the days covered by symbols whose past is marked as restated; nobody changes them meanwhile."""
+    cursor.execute(
+        "SELECT symbol, first_day, last_day FROM backfill_coverage"
+        " WHERE symbol = ANY (%s) AND restated ORDER BY symbol FOR UPDATE",
+        (list(symbols),),
+    )
+    return {symbol: Range(first, last) for symbol, first, last in cursor.fetchall()}
 
 
 def count_stored(cursor: Any, wanted: Sequence[tuple[str, Range, Range]]) -> dict[str, tuple[int, int]]:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,28 @@ def test_a_killed_worker_s_share_goes_to_the_others_and_no_call_is_paid_twice(
         assert "SUCCESS" in worker.finish(process)["report"]
     assert market.query("SELECT count(DISTINCT symbol) FROM market_data") == [(240,)]
     assert max(market.standin.counts()["paid"].values()) == 1
+
+
+def test_a_restated_past_reaches_the_table_whoever_meets_it(market: Any, tmp_path: Path) -> None:
+    symbols = SYMBOLS[:60]
+    now = datetime.now(timezone.utc)
+    early = now - timedelta(days=3)
+    market.standin.control(token="", universe=60, today=early.date().isoformat())
+    assert "SUCCESS" in market.load(early, symbols=symbols, days=800)["report"]
+    split = (now - timedelta(days=6)).date().isoformat()
+    market.standin.control(
+        today=now.date().isoformat(), latency=0.01, splits={symbol: [split, 4] for symbol in symbols}
+    )
+    results = [worker.finish(process) for process in fleet(market, tmp_path, symbols=symbols, days=30)]
+    assert all("SUCCESS" in result["report"] for result in results)
+    old = market.query(
+        "SELECT count(DISTINCT symbol) FROM market_data m WHERE time < %s AND NOT EXISTS"
+        " (SELECT 1 FROM backfill_revision r WHERE r.symbol = m.symbol AND r.day = (m.time AT TIME ZONE 'UTC')::date)",
+        split,
+    )
+    assert old == [(0,)], "symbols that keep a history from before their split"
+    assert market.query("SELECT count(*) FROM backfill_coverage WHERE restated") == [(0,)]
+    assert sum(result["totals"]["calls"] for result in results) == 120
 
 
 @pytest.mark.skipif(not FULL, reason="FAULTS=full only (make faults): it lasts more than a minute")

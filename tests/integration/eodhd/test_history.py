@@ -141,6 +141,23 @@ def test_a_split_refetches_the_whole_history_and_records_old_and_new(market: Any
     assert again["totals"]["calls"] == 0
 
 
+@pytest.mark.parametrize("answer", ["unprocessable", "forbidden"])
+def test_a_restated_past_stays_marked_until_it_came(market: Any, answer: str) -> None:
+    now = datetime.now(timezone.utc)
+    market.load(now - timedelta(days=3), days=400)
+    split = (now - timedelta(days=5)).date().isoformat()
+    market.standin.control(splits={"AAPL.US": [split, 4]}, answers={"AAPL.US": ["ok", answer]})
+    assert "SUCCESS" not in market.load(now, days=30)["report"]
+    assert market.query("SELECT restated FROM backfill_coverage") == [(True,)]
+    # Another span that does not touch the old one does not forget it, either.
+    later = now + timedelta(hours=13)
+    result = market.load(later, days=2)
+    assert "SUCCESS" in result["report"]
+    old = market.query("SELECT count(*) FROM market_data WHERE time < %s", split)[0][0]
+    assert market.query("SELECT count(*) FROM backfill_revision") == [(old,)]
+    assert market.query("SELECT restated FROM backfill_coverage") == [(False,)]
+
+
 def test_a_corrected_volume_of_the_last_bar_is_no_restated_past(market: Any) -> None:
     now = datetime.now(timezone.utc)
     last = market.load(now - timedelta(days=1))["plan"] and market.query(

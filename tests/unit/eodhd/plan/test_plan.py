@@ -74,6 +74,18 @@ def test_force_and_a_restated_past_ask_again() -> None:
     assert job(known(first=long_ago, restated=True)).range == Range(long_ago, ASKED.last)
 
 
+def test_a_restated_past_is_asked_for_however_far_it_is_from_the_days_asked_for() -> None:
+    long_ago = Range(date(1990, 1, 1), date(1999, 12, 31))
+    assert job(known(long_ago.first, long_ago.last, restated=True)).range == Range(long_ago.first, ASKED.last)
+    assert job(known(restated=True, outcome="failed")).range == ASKED
+
+
+def test_a_past_that_the_provider_does_not_give_is_not_asked_for_in_every_run() -> None:
+    entry = {"restated": True, "outcome": "truncated"}
+    assert job(known(**entry)) is None
+    assert job(known(hours=13, **entry)).range == ASKED
+
+
 def test_ranges() -> None:
     today = NOW.date()
     assert planning.asked_range(30, None, None, today) == ASKED
