@@ -72,7 +72,7 @@ options:
         type: float
         default: 0.1
       publish_hours:
-        description: Hours from the end of a session until its bar is expected.
+        description: Hours from when the provider should have a bar until it is missed.
         type: float
         default: 6
       gap_days:
@@ -115,11 +115,6 @@ options:
         description: A failure where fewer MiB are free at O(root).
         type: int
         default: 256
-  calendars:
-    description:
-      - The sessions of the exchanges, from the lookup P(health_calendars#lookup) on the controller.
-      - Without them, freshness and gaps are checked for currencies and crypto alone.
-    type: str
   token:
     description: Whether to ask EODHD about the token of C(.env), which takes one call at most.
     type: bool
@@ -288,7 +283,6 @@ def main() -> None:
             "query_timeout": {"type": "float", "default": 10},
             "count": {"type": "str", "choices": ["exact", "estimate", "auto"], "default": "auto"},
             "limits": {"type": "dict", "default": {}, "options": Limits.options()},
-            "calendars": {"type": "str"},
             "token": {"type": "bool", "default": True, "no_log": False},
             "token_known": {"type": "dict", "no_log": False},
             "base_url": {"type": "str", "default": "https://eodhd.com/api"},
@@ -312,7 +306,7 @@ def main() -> None:
 
     def examined(root: Path, obstacle: str | None) -> dict[str, Any]:
         from ansible.module_utils.database import connection
-        from ansible.module_utils.health import calendars, checks, model, services
+        from ansible.module_utils.health import checks, model, services
 
         if obstacle:
             unhealthy: dict[str, Any] = checks.result([model.Finding("environment", "fail", obstacle)])
@@ -327,7 +321,6 @@ def main() -> None:
                 count=options["count"],
                 open_connection=connection.connect,
                 limits=Limits(**options["limits"]),
-                calendars=calendars.parse(options["calendars"]),
                 account=services.ask_account(options["base_url"], timeout) if options["token"] else None,
                 token=options["token_known"],
                 ping=services.ping_redis(timeout) if options["redis"] else None,

@@ -73,11 +73,8 @@ options:
     type: list
     elements: dict
     default: []
-  calendars:
-    description: The sessions of the exchanges, as the lookup P(health_calendars#lookup) gives them.
-    type: str
   publish_hours:
-    description: Hours from the end of a session until its bar is expected.
+    description: Hours from when the provider should have a bar until it is missed.
     type: float
     default: 6
   months:
@@ -183,7 +180,7 @@ report:
 """
 
 import os
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from ansible.module_utils import reporting
@@ -221,14 +218,12 @@ def database(options: dict[str, Any]) -> dict[str, Any] | None:
 
     if not importlib.util.find_spec("psycopg2"):
         return None
-    from ansible.module_utils.audit import coverage, data
-    from ansible.module_utils.health import calendars
+    from ansible.module_utils.audit import data
 
-    now = datetime.now(timezone.utc)
     return data.look(
         Server(**options["connection"]),
-        coverage.by_suffix(calendars.parse(options["calendars"]), now, options["publish_hours"]),
-        now.date(),
+        datetime.now(timezone.utc),
+        timedelta(hours=options["publish_hours"]),
         options["months"],
         options["symbols"],
         options["timeout"],
@@ -256,7 +251,6 @@ def main() -> None:
             "health": {"type": "dict", "required": True},
             "tables": {"type": "list", "elements": "raw", "required": True},
             "waivers": {"type": "list", "elements": "dict", "default": []},
-            "calendars": {"type": "str"},
             "publish_hours": {"type": "float", "default": 6},
             "months": {"type": "int", "default": 24},
             "symbols": {"type": "int", "default": 40},

@@ -2,40 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import date
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from functools import partial
 from typing import Any, Callable
 
 from ansible.module_utils.audit import coverage
-from ansible.module_utils.audit.coverage import Asked, Markets, Summary, Window
+from ansible.module_utils.coverage import survey
+from ansible.module_utils.coverage.expected import Markets, Window
 from ansible.module_utils.database.connection import Server, connect, driver, within
 from ansible.module_utils.database.errors import TimedOut, Unreachable, explain
 
 LOCK_TIMEOUT = 1.0
-# Where the whole window takes too long, so many months are looked at instead.
+# So many months are looked at first; they are shown if the whole window takes too long.
 SHORT = 3
 RUNS = 10
 
-# One pass over the bars: the days of each symbol and month as a mask, and from those the symbols and the months.
-_SUMMARY = """
-WITH cell AS (
-  SELECT symbol, (extract(year FROM day) * 12 + extract(month FROM day))::int AS month, count(*) AS bars,
-         bit_or(1::bigint << extract(day FROM day)::int) AS days
-  FROM (SELECT symbol, time AT TIME ZONE 'UTC' AS day FROM market_data WHERE time >= %s AND time < %s) AS bar
-  GROUP BY 1, 2
-)
-SELECT symbol, array_agg(month ORDER BY month), array_agg(days ORDER BY month), NULL::int, NULL::bigint, NULL::bigint
-FROM cell GROUP BY symbol
-UNION ALL
-SELECT NULL, NULL, NULL, month, sum(bars)::bigint, count(*) FROM cell GROUP BY month
-"""
-
-
 def look(
     server: Server,
-    of: Asked,
-    today: date,
+    now: datetime,
+    margin: timedelta,
     months: int,
     limit: int,
     timeout: float,
@@ -45,8 +31,8 @@ def look(
 
     Args:
         server: where to.
-        of: see ``coverage.by_suffix``.
-        today: the last day looked at.
+        now: the present, with its zone.
+        margin: how long after it is due a bar may be missing.
         months: how many are looked at.
         limit: how many symbols are drawn one by one.
         timeout: seconds for the connection.
@@ -73,14 +59,8 @@ def look(
     def work() -> None:
         with session.cursor() as cursor:
             result["identity"] = _identity(cursor) or url
-            result["ledger"] = _tried(result, "The ledger", server, lambda: ledger(cursor))
-            for count in (months, SHORT):
-                window = Window.of(count, today)
-                read = partial(_map, cursor, of, window, limit)
-                found = _tried(result, f"The map of {count} months", server, read)
-                result["coverage"] = found
-                if found is not None or count <= SHORT:
-                    break
+            result["ledger"] = _tried(result, server, "The ledger", lambda: ledger(cursor))
+            result["coverage"] = _map(cursor, now, margin, months, limit, partial(_tried, result, server))
 
     try:
         within(query_timeout + LOCK_TIMEOUT, work)
@@ -92,7 +72,7 @@ def look(
     return result
 
 
-def _tried(result: dict[str, Any], what: str, server: Server, read: Callable[[], Any]) -> Any:
+def _tried(result: dict[str, Any], server: Server, what: str, read: Callable[[], Any]) -> Any:
     try:
         return read()
     except driver().Error as error:
@@ -114,42 +94,31 @@ def _there(cursor: Any, table: str) -> bool:
     return bool(cursor.fetchone()[0])
 
 
-def _map(cursor: Any, of: Asked, window: Window, limit: int) -> dict[str, Any] | None:
+def _map(
+    cursor: Any,
+    now: datetime,
+    margin: timedelta,
+    months: int,
+    limit: int,
+    tried: Callable[[str, Callable[[], Any]], Any],
+) -> dict[str, Any] | None:
     if not _there(cursor, "market_data"):
         return None
-    markets = Markets(of, window)
-    summary = _summary(cursor, window, markets)
-    return coverage.picture(summary, markets, lambda symbols: _days(cursor, symbols, window), window, limit)
-
-
-def _bounds(window: Window) -> tuple[str, str]:
-    """Midnight UTC at both ends: a daily bar's time is midnight UTC of its date."""
-    return f"{window.first} 00:00+00", f"{window.last} 23:59:59.999999+00"
-
-
-def _summary(cursor: Any, window: Window, markets: Markets) -> Summary:
-    active: list[str] = []
-    if _there(cursor, "assets"):
-        cursor.execute("SELECT symbol FROM assets WHERE is_active")
-        active = [row[0] for row in cursor]
-    cursor.execute(_SUMMARY, _bounds(window))
-    found = cursor.fetchall()
-    by_key = {coverage.month_key(month): month for month in window.months}
-    return coverage.gathered(
-        (row[:3] for row in found if row[0] is not None),
-        [(by_key[row[3]], row[4], row[5]) for row in found if row[0] is None],
-        active,
-        markets,
+    tables = survey.Tables(["market_data"], ["assets"] if _there(cursor, "assets") else None)
+    today = now.astimezone(timezone.utc).date()
+    whole = Window.of(months, today)
+    recent = Window.of(min(months, SHORT), today)
+    parts = [recent, Window(whole.first, recent.first - timedelta(days=1))] if whole != recent else [whole]
+    markets = Markets(whole, now, margin)
+    what = f"The map of {months} months"
+    found = survey.look(
+        lambda work: tried(what, lambda: work(cursor)), tables, markets, parts, by_month=True
     )
-
-
-def _days(cursor: Any, symbols: Sequence[str], window: Window) -> Mapping[str, Sequence[date]]:
-    cursor.execute(
-        "SELECT symbol, array_agg(DISTINCT (time AT TIME ZONE 'UTC')::date) FROM market_data"
-        " WHERE symbol = ANY (%s) AND time >= %s AND time < %s GROUP BY symbol",
-        (list(symbols), *_bounds(window)),
-    )
-    return dict(cursor.fetchall())
+    if found is None:
+        return None
+    shown = replace(markets, window=Window(found.since, today))
+    days = lambda symbols: tried("Single days", lambda: survey.days(cursor, tables.bars, symbols, shown.window))  # noqa: E731
+    return coverage.picture(found, shown, lambda symbols: days(symbols) or {}, limit)
 
 
 def ledger(cursor: Any) -> list[dict[str, Any]] | None:

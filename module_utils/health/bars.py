@@ -1,7 +1,6 @@
 """What all checks of the bars share, and two short ones: bars set aside, and columns that would round.
 
-``market_data`` has the time first in its key and may have a billion rows. So a question is one statement that sums up
-on the server, and all of them together have ``health_query_timeout``.
+All questions together have ``health_query_timeout``.
 """
 
 from __future__ import annotations
@@ -24,10 +23,12 @@ from ansible.module_utils.health.model import (
     Wanted,
     limit,
 )
+from ansible.module_utils.markets import names
 from ansible.module_utils.reporting import Problem
 
-# So many symbols are named in one message.
+# So many symbols are named in one message, and so many in a command; more come from a file.
 NAMED = 3
+LISTED = 20
 PRICES = ("open", "high", "low", "close", "adjusted_close")
 # What the provider sends: crypto has 8 decimals, and prices of millions are seen.
 DECIMALS, WHOLE = 8, 7
@@ -90,11 +91,12 @@ def too_slow(context: Context, check: str, what: str) -> Finding:
     )
 
 
-def load(symbols: Sequence[str], count: int, first: date | None = None) -> str:
-    """Return the command that loads ``count`` symbols; more than are named here come from a file."""
-    some = json.dumps({"backfill_symbols": list(symbols)})
-    which = f"-e '{some}'" if count == len(symbols) <= NAMED else "-e backfill_symbols=FILE"
-    return f"{BACKFILL} {which}" + (f" -e backfill_from={first}" if first else "")
+def load(symbols: Sequence[str], first: date | None = None, last: date | None = None) -> str:
+    """Return the command that loads some symbols, from a day and to a day if those are given."""
+    some = json.dumps({"backfill_symbols": list(symbols)}) if len(symbols) <= LISTED else ""
+    which = f"-e '{some}'" if some else "-e backfill_symbols=FILE"
+    days = [f" -e backfill_{name}={day}" for name, day in (("from", first), ("to", last)) if day]
+    return f"{BACKFILL} {which}" + "".join(days)
 
 
 def named(texts: Sequence[str], count: int) -> str:
@@ -105,6 +107,16 @@ def named(texts: Sequence[str], count: int) -> str:
 def plural(count: int, noun: str) -> str:
     """Return a number with its noun."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+_SET_ASIDE = """
+SELECT count(*), count(DISTINCT symbol), (array_agg(DISTINCT symbol))[1:%s], mode() WITHIN GROUP (ORDER BY reason),
+  min(day), max(day)
+FROM (SELECT symbol, day, reason FROM backfill_set_aside
+  WHERE resolved IS NULL AND reason NOT LIKE ALL (%s) LIMIT %s) AS row
+"""
+# Bars of names that were not traded. The provider has no price for them, so there is nothing to mend.
+_UNTRADED = ["untraded%", "all prices are zero"]
 
 
 def check_set_aside(context: Context) -> Iterator[Finding]:
@@ -118,12 +130,7 @@ def check_set_aside(context: Context) -> Iterator[Finding]:
         )
         if not cursor.fetchone()[0]:
             return (0,)
-        cursor.execute(
-            "SELECT count(*), count(DISTINCT symbol), (array_agg(DISTINCT symbol))[1:%s],"
-            " mode() WITHIN GROUP (ORDER BY reason) FROM"
-            " (SELECT symbol, reason FROM backfill_set_aside WHERE resolved IS NULL LIMIT %s) AS row",
-            (NAMED, MANY),
-        )
+        cursor.execute(_SET_ASIDE, (LISTED + 1, _UNTRADED, MANY))
         return cursor.fetchone()
 
     found = ask(context, table, read)
@@ -137,15 +144,15 @@ def check_set_aside(context: Context) -> Iterator[Finding]:
         text = "the backfill has set no bar aside" if not rows else f"{plural(rows, 'bar')} set aside"
         yield Finding("set_aside", "ok", text)
         return
-    _, symbols, examples, reason = found
+    _, symbols, examples, reason, first, last = found
     least = "At least " if rows == MANY else ""
     yield Finding(
         "set_aside",
         level,
         f"{least}{plural(rows, 'bar')} of {plural(symbols, 'symbol')} ({named(examples, symbols)})"
         f" {'was' if rows == 1 else 'were'} set aside, mostly: {reason}. See the rows of backfill_set_aside"
-        " whose resolved is null, mend the cause, and load again with"
-        f" `{BACKFILL} -e backfill_force=true`.",
+        f" whose resolved is null, mend the cause, and load them again with `{load(examples, first, last)}"
+        " -e backfill_force=true`.",
     )
 
 
@@ -171,7 +178,8 @@ def check_precision(context: Context) -> Iterator[Finding]:
     if types is None:
         yield too_slow(context, "precision", f"What the columns of {table.name} hold")
         return
-    suffixes = None if context.groups is None else {group.suffix for group in context.groups}
+    lacks = context.coverage and context.coverage.lacks
+    suffixes = None if lacks is None else {names.suffix(lack.symbol) for lack in lacks}
     yield judge_precision(table, types, suffixes)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.database.errors import Unreachable, explain
-from ansible.module_utils.health import bars, basics, counts, freshness, gaps, services
+from ansible.module_utils.health import bars, basics, counts, coverage, services
 from ansible.module_utils.health.limits import LEVELS
 from ansible.module_utils.health.model import Check, Context, Finding
 from ansible.module_utils.health.report import report
@@ -25,10 +25,10 @@ CHECKS: tuple[Check, ...] = (
         "tables", counts.check_tables, "every table of health_tables can be read and holds rows enough", True
     ),
     Check(
-        "freshness", freshness.check_freshness, "a bar of the last finished session for every symbol", True
+        "freshness", coverage.check_freshness, "a bar of the last session that is due for every symbol", True
     ),
-    Check("coverage", freshness.check_coverage, "bars for every symbol that is active in assets", True),
-    Check("gaps", gaps.check_gaps, "no session missing inside the range of a symbol", True),
+    Check("coverage", coverage.check_coverage, "bars for every symbol that is active in assets", True),
+    Check("gaps", coverage.check_gaps, "no session missing inside the range of a symbol", True),
     Check("set_aside", bars.check_set_aside, "no bar set aside by the backfill and unresolved", True),
     Check("precision", bars.check_precision, "columns that hold every digit of the provider", True),
     Check("token", services.check_token, "EODHD accepts the token, and calls are left today"),

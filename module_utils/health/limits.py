@@ -17,7 +17,7 @@ class Limits:
         latency_warn: milliseconds of one question and its answer.
         stale_warn, stale_fail: finished sessions of its market that a symbol has no bar of.
         stale_share: share of the symbols that may be beyond ``stale_fail`` with a mere warning.
-        publish_hours: from the end of a session until its bar is expected.
+        publish_hours: from when the provider should have a bar until it is missed.
         gap_days: how far back gaps are looked for.
         gap_warn, gap_fail: sessions missing in all symbols together.
         coverage_warn, coverage_fail: active symbols without data.

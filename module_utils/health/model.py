@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timezone
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Callable
 
+from ansible.module_utils.coverage.expected import Markets
+from ansible.module_utils.coverage.judge import Lack
+from ansible.module_utils.coverage.survey import Survey
 from ansible.module_utils.database.connection import Server, driver, within
 from ansible.module_utils.database.errors import TimedOut, Unreachable, meaning
-from ansible.module_utils.health.calendars import Calendars
 from ansible.module_utils.health.limits import Limits
 from ansible.module_utils.reporting import Problem
 
@@ -57,13 +59,12 @@ class Count:
 
 
 @dataclass(frozen=True)
-class Group:
-    """Active symbols of one market with the same last bar; ``day`` is None where they have none."""
+class Coverage:
+    """What the tables hold, and what each symbol lacks by the calendar of its market."""
 
-    suffix: str
-    day: date | None
-    symbols: int
-    examples: Sequence[str]
+    survey: Survey
+    lacks: Sequence[Lack]
+    markets: Markets
 
 
 @dataclass
@@ -78,7 +79,6 @@ class Context:
         count: ``exact``, ``estimate`` or ``auto``.
         open_connection: ``connection.connect``.
         limits: the thresholds.
-        calendars: the sessions of the markets.
         now: the present, in UTC.
         account: asks EODHD about a token; None where that is switched off.
         token: what EODHD answered in this run, maybe to another host: ``level`` and ``message`` of the finding, and
@@ -87,8 +87,7 @@ class Context:
         free: MiB free at a path.
         settings: the values of ``.env``.
         deadline: of the monotonic clock, for all questions about the bars.
-        groups: the active symbols by market and last bar; None where they could not be read.
-        recent_since: the day since which ``groups`` were looked for, where that is not all.
+        coverage: what is there of each symbol; None if it could not be read.
         measures: numbers for the metrics.
     """
 
@@ -99,7 +98,6 @@ class Context:
     count: str
     open_connection: Callable[..., Any]
     limits: Limits = field(default_factory=Limits)
-    calendars: Calendars = field(default_factory=Calendars)
     now: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
     account: Callable[[str], tuple[int, bytes, str]] | None = None
     token: Mapping[str, str] | None = None
@@ -112,8 +110,7 @@ class Context:
     latency_ms: float | None = None
     counts: dict[str, Count] = field(default_factory=dict)
     deadline: float | None = None
-    groups: Sequence[Group] | None = None
-    recent_since: date | None = None
+    coverage: Coverage | None = None
     measures: dict[str, float] = field(default_factory=dict)
 
     def bounded(self, work: Callable[[], Any], seconds: float) -> Any:

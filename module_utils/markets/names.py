@@ -66,7 +66,8 @@ KNOWN = US_LISTS | {"FOREX", "CC"} | {suffix for suffixes in CALENDARS.values() 
 
 def suffix(symbol: str) -> str:
     """Return the suffix of a symbol; without one the provider takes it for one of ``DEFAULT``."""
-    return symbol.rpartition(".")[2] or DEFAULT if "." in symbol else DEFAULT
+    # As SQL's split_part(symbol, '.', 2) has it.
+    return symbol.partition(".")[2].partition(".")[0] or DEFAULT
 
 
 def listed(text: str) -> str:

@@ -1,0 +1,104 @@
+"""Which sessions a market has in a window, and the last one whose bars are due."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+
+from ansible.module_utils.markets import calendar, names, publishing
+
+
+@dataclass(frozen=True)
+class Window:
+    """The days that are looked at, both included."""
+
+    first: date
+    last: date
+
+    @classmethod
+    def of(cls, months: int, last: date) -> Window:
+        """Return the month of ``last`` and those before it, ``months`` in all."""
+        count = last.year * 12 + last.month - months
+        return cls(date(count // 12, count % 12 + 1, 1), last)
+
+    @property
+    def months(self) -> list[date]:
+        """The first day of each month that it touches."""
+        found = [self.first.replace(day=1)]
+        while following(found[-1]) <= self.last:
+            found.append(following(found[-1]))
+        return found
+
+    def from_its_end(self, sizes: list[int]) -> list[Window]:
+        """Return it in parts, the newest first: each of so many days, and the rest."""
+        parts, last = [], self.last
+        for size in sizes:
+            first = last - timedelta(days=size - 1)
+            if first <= self.first:
+                break
+            parts.append(Window(first, last))
+            last = first - timedelta(days=1)
+        return [*parts, Window(self.first, last)]
+
+
+def following(month: date) -> date:
+    """Return the first day of the next month."""
+    return (month + timedelta(days=31)).replace(day=1)
+
+
+@dataclass(frozen=True)
+class Market:
+    """A market in a window.
+
+    Attributes:
+        name: the suffix of its symbols.
+        days: its sessions in order, as far as its calendar is known.
+    """
+
+    name: str
+    days: list[date]
+
+    def between(self, first: date, last: date) -> int:
+        """Return the number of sessions, both ends included."""
+        return max(0, bisect_right(self.days, last) - bisect_left(self.days, first))
+
+
+@dataclass
+class Markets:
+    """The markets of symbols in a window.
+
+    Attributes:
+        window: the days that are looked at.
+        now: the present, with its zone.
+        margin: how long after it is due a bar may be missing, as loading takes its time.
+    """
+
+    window: Window
+    now: datetime
+    margin: timedelta
+    _known: dict[str, Market | None] = field(default_factory=dict, init=False)
+    _due: dict[tuple[str, str | None], date] = field(default_factory=dict, init=False)
+
+    def of(self, symbol: str) -> Market | None:
+        """Return the market of a symbol; None if there is no calendar."""
+        return self.named(names.suffix(symbol))
+
+    def named(self, suffix: str) -> Market | None:
+        """Return the market of a suffix; None if there is no calendar."""
+        if suffix not in self._known:
+            found = calendar.of(suffix) if suffix in names.KNOWN else None
+            self._known[suffix] = found and Market(
+                suffix,
+                found.sessions(max(self.window.first, found.first), min(self.window.last, found.last)),
+            )
+        return self._known[suffix]
+
+    def due(self, symbol: str, kind: str | None = None) -> date:
+        """Return the last session that a symbol has to have a bar of; its market must have a calendar."""
+        key = names.suffix(symbol), kind
+        if key not in self._due:
+            found = publishing.due(key[0], self.now - self.margin, kind)
+            assert found
+            self._due[key] = found
+        return self._due[key]

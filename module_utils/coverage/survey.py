@@ -1,0 +1,212 @@
+"""What the tables hold of each symbol: one pass over the bars, in windows from the newest to the oldest.
+
+Every engine can bound these statements: a window has ends of type ``timestamptz``, so that partitions and chunks outside
+are left alone, and nothing depends on a session's time zone. A daily bar stands at midnight UTC of its date.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import Any, Callable, NamedTuple
+
+from ansible.module_utils.coverage.expected import Markets, Window
+from ansible.module_utils.markets import names
+
+# Calls its argument with a cursor and returns what that returns; None if the time is over.
+Ask = Callable[[Callable[[Any], Any]], Any]
+
+_ASSETS = "SELECT symbol, is_active IS NOT FALSE, exchange, asset_type FROM {}"
+# The sessions come along, so that a bar on another day hides no gap.
+_BARS = """
+WITH session (suffix, time) AS (SELECT * FROM unnest(%(suffixes)s::text[], %(times)s::timestamptz[])),
+cell AS (
+  SELECT bar.symbol, {month} AS month, min(bar.time) AS first, max(bar.time) AS last, count(*) AS bars,
+    count(session.time) AS held
+  FROM {bars} AS bar LEFT JOIN session ON session.suffix = split_part(bar.symbol, '.', 2) AND session.time = bar.time
+  WHERE bar.time >= %(first)s::timestamptz AND bar.time < %(end)s::timestamptz
+  GROUP BY 1, 2
+)
+SELECT symbol, NULL::date, sum(bars)::bigint, sum(held)::bigint, 1::bigint,
+  (min(first) AT TIME ZONE 'UTC')::date, (max(last) AT TIME ZONE 'UTC')::date
+FROM cell GROUP BY symbol
+UNION ALL
+SELECT NULL, month::date, sum(bars)::bigint, sum(held)::bigint, count(*), NULL, NULL
+FROM cell WHERE month IS NOT NULL GROUP BY month
+"""
+_LAST = """
+SELECT symbol, (max(time) AT TIME ZONE 'UTC')::date FROM {}
+WHERE symbol = ANY (%s) AND time < %s::timestamptz GROUP BY symbol
+"""
+_DAYS = """
+SELECT symbol, array_agg(DISTINCT (time AT TIME ZONE 'UTC')::date) FROM {}
+WHERE symbol = ANY (%s) AND time >= %s::timestamptz AND time < %s::timestamptz GROUP BY symbol
+"""
+
+
+class Span(NamedTuple):
+    """What a symbol has: first and last day with a bar, and its bars on sessions of its market."""
+
+    first: date
+    last: date
+    held: int
+
+
+class Month(NamedTuple):
+    """What a month has of all symbols: bars, bars on sessions, symbols with a bar."""
+
+    bars: int
+    held: int
+    symbols: int
+
+
+@dataclass
+class Survey:
+    """What is known of all symbols.
+
+    A symbol is active unless ``assets.is_active`` is false, also if ``assets`` does not list it.
+
+    Attributes:
+        since: the first day that was looked at.
+        spans: of the symbols with a bar since then.
+        kinds: of the active symbols that ``assets`` lists, as ``publishing`` takes them.
+        inactive: symbols.
+        months: by their first day, if they were asked for.
+        older: last bars before ``since`` of active symbols without one since; None if that is not known.
+    """
+
+    since: date
+    kinds: dict[str, str | None]
+    inactive: frozenset[str]
+    spans: dict[str, Span] = field(default_factory=dict)
+    months: dict[date, Month] = field(default_factory=dict)
+    older: Mapping[str, date] | None = None
+
+    def bare(self) -> list[str]:
+        """Return the active symbols without a bar since ``since``."""
+        return sorted(self.kinds.keys() - self.spans.keys())
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Where to look; each by its schema and name, or its name alone. ``assets`` may be missing."""
+
+    bars: Sequence[str]
+    assets: Sequence[str] | None
+
+
+def look(
+    ask: Ask,
+    tables: Tables,
+    markets: Markets,
+    parts: Sequence[Window],
+    *,
+    by_month: bool = False,
+    go_on: Callable[[], bool] = lambda: True,
+) -> Survey | None:
+    """Return what the tables hold in as many of ``parts`` as the time allows; None if it was not enough for the first.
+
+    Args:
+        ask: reads, within the time that there is.
+        tables: where to look.
+        markets: of the symbols.
+        parts: the windows, the newest first, each ending where the one before it begins.
+        by_month: count by month too. Then parts have to begin with a month.
+        go_on: whether there is time for another part.
+    """
+    survey = ask(lambda cursor: _assets(cursor, tables.assets, parts[0].last))
+    if survey is None:
+        return None
+    suffixes = {names.suffix(symbol) for symbol in survey.kinds} or {names.DEFAULT}
+    for number, part in enumerate(parts):
+        while number == 0 or go_on():
+            end = None if number == 0 else part.last + timedelta(days=1)
+            found = ask(lambda c, p=part, e=end: _bars(c, tables.bars, markets, suffixes, p.first, e, by_month))
+            if found is None:
+                return survey if number else None
+            # Symbols that assets does not list may be of further markets.
+            others = {names.suffix(row[0]) for row in found if row[0]} - suffixes
+            if not any(markets.named(suffix) for suffix in others):
+                break
+            suffixes |= others
+        else:
+            return survey
+        _add(survey, found)
+        survey.since = part.first
+    return survey
+
+
+def _assets(cursor: Any, table: Sequence[str] | None, day: date) -> Survey:
+    from psycopg2 import sql
+
+    if table is None:
+        return Survey(day, {}, frozenset())
+    cursor.execute(sql.SQL(_ASSETS).format(sql.Identifier(*table)))
+    rows = cursor.fetchall()
+    kinds = {
+        symbol: exchange if exchange in names.OTC else kind for symbol, active, exchange, kind in rows if active
+    }
+    return Survey(day, kinds, frozenset(row[0] for row in rows if not row[1]))
+
+
+def _bars(
+    cursor: Any,
+    table: Sequence[str],
+    markets: Markets,
+    suffixes: Iterable[str],
+    first: date,
+    end: date | None,
+    by_month: bool,
+) -> list[tuple[Any, ...]]:
+    from psycopg2 import sql
+
+    listed: list[str] = []
+    times: list[str] = []
+    for suffix in suffixes:
+        market = markets.named(suffix)
+        days = [_utc(day) for day in market.days if first <= day and (end is None or day < end)] if market else []
+        for written in (suffix, "") if suffix == names.DEFAULT else (suffix,):
+            listed += [written] * len(days)
+            times += days
+    month = "date_trunc('month', bar.time AT TIME ZONE 'UTC')" if by_month else "NULL::timestamp"
+    cursor.execute(
+        sql.SQL(_BARS).format(bars=sql.Identifier(*table), month=sql.SQL(month)),
+        {"suffixes": listed, "times": times, "first": _utc(first), "end": _utc(end) if end else "infinity"},
+    )
+    rows: list[tuple[Any, ...]] = cursor.fetchall()
+    return rows
+
+
+def _add(survey: Survey, rows: Iterable[tuple[Any, ...]]) -> None:
+    """Add the rows of an older window to what is known of the newer ones."""
+    spans = survey.spans
+    for symbol, month, bars, held, symbols, first, last in rows:
+        if symbol is None:
+            survey.months[month] = Month(bars, held, symbols)
+            continue
+        newer = spans.get(symbol)
+        spans[symbol] = Span(first, newer.last, newer.held + held) if newer else Span(first, last, held)
+
+
+def last_bars(cursor: Any, table: Sequence[str], symbols: Sequence[str], before: date) -> dict[str, date]:
+    """Return the last days with a bar before a day, of those symbols that have one."""
+    from psycopg2 import sql
+
+    cursor.execute(sql.SQL(_LAST).format(sql.Identifier(*table)), (list(symbols), _utc(before)))
+    return dict(cursor.fetchall())
+
+
+def days(cursor: Any, table: Sequence[str], symbols: Sequence[str], window: Window) -> dict[str, list[date]]:
+    """Return the days with a bar of some symbols in a window."""
+    from psycopg2 import sql
+
+    cursor.execute(
+        sql.SQL(_DAYS).format(sql.Identifier(*table)),
+        (list(symbols), _utc(window.first), _utc(window.last + timedelta(days=1))),
+    )
+    return dict(cursor.fetchall())
+
+
+def _utc(day: date) -> str:
+    return f"{day} 00:00+00"

@@ -1,0 +1,189 @@
+"""Whether the bars are fresh, whether every active symbol has some, and whether sessions are missing between them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date, timedelta
+
+from ansible.module_utils.coverage import survey
+from ansible.module_utils.coverage.expected import Markets, Window
+from ansible.module_utils.coverage.judge import Lack, lacks
+from ansible.module_utils.coverage.survey import Survey, Tables
+from ansible.module_utils.health.bars import NAMED, ask, filled, load, named, plural, too_slow
+from ansible.module_utils.health.model import VARIABLES, Context, Coverage, Finding
+from ansible.module_utils.markets import names
+
+# A table of more rows is looked at in windows from its recent end, each so many times as long as all before it.
+LARGE = 2_000_000
+RECENT = 60
+STEP = 4
+
+
+def check_freshness(context: Context) -> Iterator[Finding]:
+    """Every active symbol has the bar of the last session whose bars are due."""
+    if filled(context, "market_data") is None:
+        return
+    context.coverage = look(context)
+    if context.coverage is None:
+        yield too_slow(context, "freshness", "How fresh the bars are")
+        return
+    yield judge_freshness(context.coverage, context)
+
+
+def look(context: Context) -> Coverage | None:
+    """Return what the tables hold, as far back as gaps are looked for and the time allows; None if it allows nothing."""
+    bars, assets = filled(context, "market_data"), filled(context, "assets")
+    assert bars is not None
+    now, days = context.now(), max(context.limits.gap_days, RECENT)
+    window = Window(now.date() - timedelta(days=days), now.date())
+    markets = Markets(window, now, timedelta(hours=context.limits.publish_hours))
+    started = time.monotonic()
+
+    def time_is_left() -> bool:
+        assert context.deadline is not None
+        return (time.monotonic() - started) * STEP < context.deadline - time.monotonic()
+
+    rows = context.counts[bars.name].rows
+    found = survey.look(
+        lambda work: ask(context, bars, work),
+        Tables(bars.parts, assets.parts if assets else None),
+        markets,
+        window.from_its_end(sizes(days) if rows is None or rows > LARGE else []),
+        go_on=time_is_left,
+    )
+    if found is None:
+        return None
+    bare = found.bare()
+    if bare:
+        found.older = ask(context, bars, lambda c: survey.last_bars(c, bars.parts, bare, found.since))
+    if found.older:
+        markets = replace(markets, window=Window(min(found.older.values()), window.last))
+    return Coverage(found, list(lacks(found, markets)), markets)
+
+
+def sizes(days: int) -> list[int]:
+    """Return the lengths of the windows of a large table but for the last one, in days."""
+    found = [RECENT]
+    while sum(found) * (1 + STEP) < days:
+        found.append(sum(found) * STEP)
+    return found
+
+
+def judge_freshness(coverage: Coverage, context: Context) -> Finding:
+    """Decide what the last bars mean, each by the calendar of its market."""
+    limits, found = context.limits, coverage.survey
+    # A symbol that never had a bar is a matter of coverage; of one whose past is not known, it is not known either.
+    active = [
+        lack
+        for lack in coverage.lacks
+        if lack.symbol not in found.inactive and (lack.last or found.older is None)
+    ]
+    unknown = ", ".join(sorted({names.suffix(lack.symbol) for lack in active if not lack.charted}))
+    aside = f" Not checked, for no calendar is known: {unknown}." if unknown else ""
+    active = [lack for lack in active if lack.charted]
+    beyond = sum(1 for lack in active if limits.level("stale", lack.behind) == "fail")
+    late = sorted(
+        (lack for lack in active if limits.level("stale", lack.behind) != "ok"),
+        key=lambda lack: (-lack.behind, lack.symbol),
+    )
+    context.measures["stale_symbols"] = len(late)
+    if not late:
+        return Finding("freshness", "ok", f"{plural(len(active), 'symbol')} up to date.{aside}")
+    texts = [_stale(lack, coverage) for lack in late[:NAMED]]
+    first = min((lack.last for lack in late if lack.last), default=None)
+    return Finding(
+        "freshness",
+        "fail" if beyond > limits.stale_share * len(active) else "warn",
+        f"{len(late):,} of {plural(len(active), 'symbol')} stale: {named(texts, len(late))}. Load with"
+        f" `{load([lack.symbol for lack in late], first)}`, or set assets.is_active to false where one is traded no"
+        f" more.{aside}",
+    )
+
+
+def _stale(lack: Lack, coverage: Coverage) -> str:
+    if lack.last is None:
+        return f"{lack.symbol} (no bar since {coverage.survey.since})"
+    due = coverage.markets.due(lack.symbol, coverage.survey.kinds.get(lack.symbol))
+    return f"{lack.symbol} (last bar {lack.last}, {plural(lack.behind, 'session')} behind {due})"
+
+
+def check_coverage(context: Context) -> Iterator[Finding]:
+    """Every symbol that is active in ``assets`` has bars."""
+    assets = filled(context, "assets")
+    if assets is None or context.coverage is None:
+        return
+    found = context.coverage.survey
+    empty = [symbol for symbol in found.bare() if symbol not in (found.older or ())]
+    if empty and found.older is None:
+        what = f"Whether {plural(len(empty), 'symbol')} without a bar since {found.since} ever had one"
+        yield too_slow(context, "coverage", what)
+        return
+    context.measures["uncovered_symbols"] = len(empty)
+    level = context.limits.level("coverage", len(empty))
+    text = f"{plural(len(empty), 'active symbol')} of {assets.name} without a bar"
+    if level != "ok":
+        text += f": {named(empty, len(empty))}. Load with `{load(empty)}`, or set {assets.name}.is_active to false."
+    yield Finding("coverage", level, text)
+
+
+def check_gaps(context: Context) -> Iterator[Finding]:
+    """No session is missing between the first bar of a symbol and its last one."""
+    if not context.limits.gap_days or context.coverage is None:
+        return
+    coverage, bars = context.coverage, filled(context, "market_data")
+    assert bars is not None
+    if not any(lack.charted for lack in coverage.lacks):
+        return
+    worst = [lack for lack in coverage.lacks if lack.missing and lack.symbol not in coverage.survey.inactive]
+    worst.sort(key=lambda lack: (-lack.missing, lack.symbol))
+    missing: dict[str, list[date]] = {}
+    if context.limits.level("gap", sum(lack.missing for lack in worst)) != "ok":
+        some = [lack.symbol for lack in worst[:NAMED]]
+        window = Window(coverage.survey.since, context.now().date())
+        days = ask(context, bars, lambda cursor: survey.days(cursor, bars.parts, some, window))
+        missing = {symbol: _missing(coverage, symbol, held) for symbol, held in (days or {}).items()}
+    yield judge_gaps(worst, missing, context, coverage.survey)
+
+
+def _missing(coverage: Coverage, symbol: str, held: list[date]) -> list[date]:
+    market = coverage.markets.of(symbol)
+    assert market
+    have = set(held)
+    return [day for day in market.days if min(have) < day < max(have) and day not in have]
+
+
+def judge_gaps(worst: list[Lack], missing: dict[str, list[date]], context: Context, found: Survey) -> Finding:
+    """Decide what missing sessions mean.
+
+    Args:
+        worst: the active symbols that miss some, the worst first.
+        missing: the days of the first ones, as far as they are known.
+        context: with the thresholds.
+        found: says how far back was looked.
+    """
+    count = sum(lack.missing for lack in worst)
+    level = context.limits.level("gap", count)
+    context.measures["gap_sessions"] = count
+    short = ""
+    if found.since > context.now().date() - timedelta(days=context.limits.gap_days):
+        short = (
+            f" Gaps were looked for back to {found.since} only, as far as {context.query_timeout:g} s reached. Raise"
+            f" health_query_timeout, or lower health_gap_days ({VARIABLES})."
+        )
+    if level == "ok":
+        text = f"{plural(count, 'session')} missing since {found.since}."
+        return Finding("gaps", "warn" if short else "ok", short.strip() or text)
+    texts = []
+    for lack in worst[:NAMED]:
+        days = [day.isoformat() for day in missing.get(lack.symbol, [])]
+        texts.append(f"{lack.symbol} ({named(days, lack.missing) if days else plural(lack.missing, 'session')})")
+    first = min((days[0] for days in missing.values() if days), default=found.since)
+    command = load([lack.symbol for lack in worst], first)
+    return Finding(
+        "gaps",
+        level,
+        f"{plural(count, 'session')} missing in {plural(len(worst), 'symbol')}: {named(texts, len(worst))}."
+        f" Load with `{command} -e backfill_force=true`.{short}",
+    )
