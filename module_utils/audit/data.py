@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 from functools import partial
 from typing import Any, Callable
 
@@ -17,6 +18,7 @@ LOCK_TIMEOUT = 1.0
 # So many months are looked at first; they are shown if the whole window takes too long.
 SHORT = 3
 RUNS = 10
+
 
 def look(
     server: Server,
@@ -111,14 +113,15 @@ def _map(
     parts = [recent, Window(whole.first, recent.first - timedelta(days=1))] if whole != recent else [whole]
     markets = Markets(whole, now, margin)
     what = f"The map of {months} months"
-    found = survey.look(
-        lambda work: tried(what, lambda: work(cursor)), tables, markets, parts, by_month=True
-    )
+    found = survey.look(lambda work: tried(what, lambda: work(cursor)), tables, markets, parts, by_month=True)
     if found is None:
         return None
     shown = replace(markets, window=Window(found.since, today))
-    days = lambda symbols: tried("Single days", lambda: survey.days(cursor, tables.bars, symbols, shown.window))  # noqa: E731
-    return coverage.picture(found, shown, lambda symbols: days(symbols) or {}, limit)
+
+    def days(symbols: Sequence[str]) -> dict[str, list[date]]:
+        return tried("Single days", lambda: survey.days(cursor, tables.bars, symbols, shown.window)) or {}
+
+    return coverage.picture(found, shown, days, limit)
 
 
 def ledger(cursor: Any) -> list[dict[str, Any]] | None:

@@ -88,10 +88,11 @@ class Markets:
         """Return the market of a suffix; None if there is no calendar."""
         if suffix not in self._known:
             found = calendar.of(suffix) if suffix in names.KNOWN else None
-            self._known[suffix] = found and Market(
-                suffix,
-                found.sessions(max(self.window.first, found.first), min(self.window.last, found.last)),
-            )
+            if found:
+                first, last = max(self.window.first, found.first), min(self.window.last, found.last)
+                self._known[suffix] = Market(suffix, found.sessions(first, last))
+            else:
+                self._known[suffix] = None
         return self._known[suffix]
 
     def due(self, symbol: str, kind: str | None = None) -> date:

@@ -1,7 +1,7 @@
 """What the tables hold of each symbol: one pass over the bars, in windows from the newest to the oldest.
 
-Every engine can bound these statements: a window has ends of type ``timestamptz``, so that partitions and chunks outside
-are left alone, and nothing depends on a session's time zone. A daily bar stands at midnight UTC of its date.
+Every engine can bound these statements: a window has ends of type ``timestamptz``, so that partitions and chunks
+outside are left alone, and nothing depends on a session's time zone. A daily bar stands at midnight UTC of its date.
 """
 
 from __future__ import annotations
@@ -115,26 +115,41 @@ def look(
         by_month: count by month too. Then parts have to begin with a month.
         go_on: whether there is time for another part.
     """
-    survey = ask(lambda cursor: _assets(cursor, tables.assets, parts[0].last))
-    if survey is None:
+    found: Survey | None = ask(lambda cursor: _assets(cursor, tables.assets, parts[0].last))
+    if found is None:
         return None
-    suffixes = {names.suffix(symbol) for symbol in survey.kinds} or {names.DEFAULT}
-    for number, part in enumerate(parts):
-        while number == 0 or go_on():
-            end = None if number == 0 else part.last + timedelta(days=1)
-            found = ask(lambda c, p=part, e=end: _bars(c, tables.bars, markets, suffixes, p.first, e, by_month))
-            if found is None:
-                return survey if number else None
-            # Symbols that assets does not list may be of further markets.
-            others = {names.suffix(row[0]) for row in found if row[0]} - suffixes
-            if not any(markets.named(suffix) for suffix in others):
-                break
-            suffixes |= others
-        else:
-            return survey
-        _add(survey, found)
-        survey.since = part.first
-    return survey
+    suffixes = {names.suffix(symbol) for symbol in found.kinds} or {names.DEFAULT}
+    end = None
+    for part in parts:
+        if end and not go_on():
+            break
+        rows = _part(ask, tables, markets, suffixes, part.first, end, by_month)
+        if rows is None:
+            return found if end else None
+        _add(found, rows)
+        found.since = end = part.first
+    return found
+
+
+def _part(
+    ask: Ask,
+    tables: Tables,
+    markets: Markets,
+    suffixes: set[str],
+    first: date,
+    end: date | None,
+    by_month: bool,
+) -> list[tuple[Any, ...]] | None:
+    """Return the rows of a window; ``suffixes`` grows if there are bars of further markets."""
+    while True:
+        rows: list[tuple[Any, ...]] | None = ask(
+            lambda cursor: _bars(cursor, tables.bars, markets, suffixes, first, end, by_month)
+        )
+        # assets need not list every symbol.
+        others = {names.suffix(row[0]) for row in rows or () if row[0]} - suffixes
+        suffixes.update(others)
+        if not any(markets.named(suffix) for suffix in others):
+            return rows
 
 
 def _assets(cursor: Any, table: Sequence[str] | None, day: date) -> Survey:
@@ -145,7 +160,9 @@ def _assets(cursor: Any, table: Sequence[str] | None, day: date) -> Survey:
     cursor.execute(sql.SQL(_ASSETS).format(sql.Identifier(*table)))
     rows = cursor.fetchall()
     kinds = {
-        symbol: exchange if exchange in names.OTC else kind for symbol, active, exchange, kind in rows if active
+        symbol: exchange if exchange in names.OTC else kind
+        for symbol, active, exchange, kind in rows
+        if active
     }
     return Survey(day, kinds, frozenset(row[0] for row in rows if not row[1]))
 
@@ -165,7 +182,11 @@ def _bars(
     times: list[str] = []
     for suffix in suffixes:
         market = markets.named(suffix)
-        days = [_utc(day) for day in market.days if first <= day and (end is None or day < end)] if market else []
+        days = (
+            [_utc(day) for day in market.days if first <= day and (end is None or day < end)]
+            if market
+            else []
+        )
         for written in (suffix, "") if suffix == names.DEFAULT else (suffix,):
             listed += [written] * len(days)
             times += days

@@ -178,8 +178,9 @@ def check_precision(context: Context) -> Iterator[Finding]:
     if types is None:
         yield too_slow(context, "precision", f"What the columns of {table.name} hold")
         return
-    lacks = context.coverage and context.coverage.lacks
-    suffixes = None if lacks is None else {names.suffix(lack.symbol) for lack in lacks}
+    suffixes = None
+    if context.coverage:
+        suffixes = {names.suffix(lack.symbol) for lack in context.coverage.lacks}
     yield judge_precision(table, types, suffixes)
 
 

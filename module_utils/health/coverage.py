@@ -33,7 +33,7 @@ def check_freshness(context: Context) -> Iterator[Finding]:
 
 
 def look(context: Context) -> Coverage | None:
-    """Return what the tables hold, as far back as gaps are looked for and the time allows; None if it allows nothing."""
+    """Return what is there, as far back as gaps are looked for and the time allows; None if it allows nothing."""
     bars, assets = filled(context, "market_data"), filled(context, "assets")
     assert bars is not None
     now, days = context.now(), max(context.limits.gap_days, RECENT)
@@ -178,7 +178,9 @@ def judge_gaps(worst: list[Lack], missing: dict[str, list[date]], context: Conte
     texts = []
     for lack in worst[:NAMED]:
         days = [day.isoformat() for day in missing.get(lack.symbol, [])]
-        texts.append(f"{lack.symbol} ({named(days, lack.missing) if days else plural(lack.missing, 'session')})")
+        texts.append(
+            f"{lack.symbol} ({named(days, lack.missing) if days else plural(lack.missing, 'session')})"
+        )
     first = min((days[0] for days in missing.values() if days), default=found.since)
     command = load([lack.symbol for lack in worst], first)
     return Finding(

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import replace
-from datetime import date, datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from ansible.module_utils.audit import coverage, data
+from ansible.module_utils.audit import data
+from ansible.module_utils.coverage import survey
 from ansible.module_utils.database.connection import Server
 from ansible.module_utils.eodhd.ledger.migrations import MIGRATIONS
-from ansible.module_utils.health.calendars import Calendar, Calendars
 
 from tests import engines
 
 if TYPE_CHECKING:
     from tests.engines import Database
 
-TODAY = date(2026, 11, 23)
-OF = coverage.by_suffix(
-    Calendars({"US": Calendar("1111100")}), datetime(2026, 11, 23, 12, tzinfo=timezone.utc), 6
-)
+NOW = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
 BARS = (
     "INSERT INTO market_data SELECT day AT TIME ZONE 'UTC', %s, 1, 1, 1, 1, 1, 1"
     " FROM generate_series(%s::timestamp, '2026-11-20', '1 day') AS day WHERE extract(isodow FROM day) < 6"
@@ -43,7 +40,7 @@ def server(database: Database) -> Database:
 
 def look(server: Server, **changed: Any) -> dict[str, Any]:
     asked = {"months": 12, "limit": 40, "timeout": 5.0, "query_timeout": 20.0, **changed}
-    return data.look(server, OF, TODAY, **asked)
+    return data.look(server, NOW, timedelta(hours=6), **asked)
 
 
 def test_numbers_are_those_of_the_database(server: Server, database: Database) -> None:
@@ -120,22 +117,21 @@ def test_locked_table_is_noted_and_does_not_hang(server: Server, database: Datab
     assert look(server)["coverage"] is not None
 
 
-def test_what_takes_too_long_is_tried_with_fewer_months_and_said(
+def test_months_that_take_too_long_are_left_out_and_said(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    slow = "SELECT pg_sleep(2) WHERE %s < %s"
+    read = survey._bars
     calls = []
-    summary = data._summary
 
-    def first_slow(cursor: Any, window: coverage.Window, markets: coverage.Markets) -> coverage.Summary:
-        calls.append(len(window.months))
-        if len(calls) == 1:
-            cursor.execute(slow, data._bounds(window))
-        return summary(cursor, window, markets)
+    def second_slow(cursor: Any, *arguments: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) == 2:
+            cursor.execute("SELECT pg_sleep(2)")
+        return read(cursor, *arguments)
 
-    monkeypatch.setattr(data, "_summary", first_slow)
+    monkeypatch.setattr(survey, "_bars", second_slow)
     found = look(server, query_timeout=1.0)
-    assert calls == [12, 3]
+    assert len(calls) == 2
     assert found["coverage"]["months"] == ["2026-09", "2026-10", "2026-11"]
     assert "The map of 12 months could not be read" in found["notes"][0]
 

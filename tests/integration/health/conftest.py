@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import health_check
 import pytest
 from ansible.module_utils.database.connection import Server
-from ansible.module_utils.health import calendars
+from ansible.module_utils.markets import calendar, publishing
 from ansible.module_utils.project import managed
 from ansible.module_utils.testing import patch_module_args
 from standin.process import StandIn
@@ -25,8 +23,6 @@ from tests import engines
 if TYPE_CHECKING:
     from tests.engines import Database
 
-PLUGIN = Path(__file__).resolve().parents[3] / "roles/health/lookup_plugins/health_calendars.py"
-
 
 @dataclass
 class Host:
@@ -34,7 +30,6 @@ class Host:
 
     database: Database
     root: Path
-    calendars: str
     capsys: pytest.CaptureFixture[str]
     token: str = "demo"
 
@@ -48,11 +43,12 @@ class Host:
         (self.root / ".env").write_bytes(managed.plan(None, sections).content)
 
     def sessions(self, suffix: str = "US", count: int = 21) -> list[date]:
-        """The last finished sessions of a market, by the time that a bar is expected."""
-        calendar = calendars.parse(self.calendars).of(suffix)
-        assert calendar
-        last = calendar.last_finished(datetime.now(timezone.utc) - timedelta(hours=6))
-        return calendar.sessions(last - timedelta(days=3 * count), last)[-count:]
+        """The last finished sessions of a market, as far as their bars are expected."""
+        market = calendar.of(suffix)
+        last = publishing.due(suffix, datetime.now(timezone.utc) - timedelta(hours=6))
+        assert market
+        assert last
+        return market.sessions(last - timedelta(days=3 * count), last)[-count:]
 
     def load(self, symbol: str, days: list[date]) -> None:
         """Register a symbol and give it bars."""
@@ -68,7 +64,6 @@ class Host:
         arguments = {
             "root": str(self.root),
             "interpreter": sys.executable,
-            "calendars": self.calendars,
             "token": False,
             "redis": False,
             **options,
@@ -94,35 +89,14 @@ class Host:
         return only
 
 
-@pytest.fixture(scope="session")
-def plugin() -> ModuleType:
-    """The lookup that makes the calendars."""
-    specification = importlib.util.spec_from_file_location("health_calendars", PLUGIN)
-    assert specification
-    assert specification.loader
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="session")
-def calendar_text(plugin: ModuleType) -> str:
-    """What the lookup sends, of two exchanges."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plugin, "MARKETS", {"XNYS": ["US"], "XLON": ["LSE"]})
-        text: str = plugin.text(datetime.now(timezone.utc).date(), 3650, [])
-    return text
-
-
 @pytest.fixture
 def host(
     database: Database,
     tmp_path: Path,
-    calendar_text: str,
     capsys: pytest.CaptureFixture[str],
 ) -> Host:
     """A healthy project with 21 bars of one symbol."""
-    made = Host(database, tmp_path, calendar_text, capsys)
+    made = Host(database, tmp_path, capsys)
     engines.create_tables(database)
     made.load("AAPL.US", made.sessions())
     made.write_env()

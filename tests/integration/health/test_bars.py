@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from ansible.module_utils.eodhd.ledger.migrations import MIGRATIONS
-from ansible.module_utils.health import bars, freshness, gaps
+from ansible.module_utils.health import bars, coverage
 
 if TYPE_CHECKING:
     from tests.integration.health.conftest import Host
@@ -77,8 +77,7 @@ def test_many_stale_symbols_are_one_line_with_the_worst_first(host: Host) -> Non
     _, message = host.finding("freshness")
     assert message.startswith("4 of 5 symbols stale: S0.US (")
     assert "S2.US (" in message
-    assert "S3.US" not in message
-    assert "-e backfill_symbols=FILE" in message
+    assert "S3.US (" not in message
 
 
 def test_each_market_has_its_own_last_session(host: Host) -> None:
@@ -96,28 +95,16 @@ def test_a_market_without_a_calendar_is_named(host: Host) -> None:
     )
 
 
-def test_without_calendars_there_is_one_warning(host: Host) -> None:
-    host.calendars = ""
-    level, message = [
-        (found["level"], found["message"])
-        for found in host.check()["checks"]
-        if found["check"] == "freshness"
-    ][0]
-    assert level == "warn"
-    assert message == (
-        "The sessions of exchanges are unknown: the controller sent no calendars of exchanges. Freshness and gaps"
-        " were checked for currencies and crypto alone."
-    )
-
-
-def test_of_a_large_table_the_recent_days_are_enough(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(freshness, "LARGE", 10)
-    assert host.finding("freshness")[0] == "ok"
+def test_a_large_table_is_looked_at_in_windows_that_together_tell_the_same(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
     host.load("OLD.US", [date(2020, 1, 2)])
     host.load("NEW.US", host.sessions())
-    level, message = host.finding("freshness")
-    assert level == "fail"
-    assert message.startswith("1 of 3 symbols stale: OLD.US (no bar since ")
+    whole = host.finding("freshness")
+    assert whole[1].startswith("1 of 3 symbols stale: OLD.US (last bar 2020-01-02, ")
+    monkeypatch.setattr(coverage, "LARGE", 10)
+    monkeypatch.setattr(coverage, "RECENT", 5)
+    assert host.finding("freshness") == whole
 
 
 # --- coverage ----------------------------------------------------------------------------------------------
@@ -125,8 +112,8 @@ def test_of_a_large_table_the_recent_days_are_enough(host: Host, monkeypatch: py
 
 @pytest.mark.parametrize("large", [10, 1_000_000])
 def test_an_active_symbol_without_bars(host: Host, monkeypatch: pytest.MonkeyPatch, large: int) -> None:
-    monkeypatch.setattr(freshness, "LARGE", large)
-    assert host.finding("coverage") == ("ok", "0 active symbols without bars")
+    monkeypatch.setattr(coverage, "LARGE", large)
+    assert host.finding("coverage") == ("ok", "0 active symbols of assets without a bar")
     host.run("INSERT INTO assets (symbol) VALUES ('BARE.US')")
     found = [f for f in host.check()["checks"] if f["check"] == "coverage"]
     assert [f["level"] for f in found] == ["warn"]
@@ -144,7 +131,7 @@ def test_an_active_symbol_without_bars(host: Host, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("large", [10, 1_000_000])
 def test_a_session_dropped_in_the_middle(host: Host, monkeypatch: pytest.MonkeyPatch, large: int) -> None:
-    monkeypatch.setattr(gaps, "LARGE", large)
+    monkeypatch.setattr(coverage, "LARGE", large)
     days = host.sessions()
     assert host.finding("gaps")[0] == "ok"
     drop(host, days[10])
@@ -192,18 +179,19 @@ def test_gaps_can_be_left_out(host: Host) -> None:
 
 def test_what_the_time_did_not_reach_is_said(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = bars.ask
-    steps: list[date] = []
+    answers: list[Any] = []
 
-    def once(*arguments: Any) -> Any:
-        answer = asked(*arguments)
-        steps.append(answer.since)
-        return answer if len(steps) == 1 else None
+    def twice(*arguments: Any) -> Any:
+        # The assets and the newest window; there is no time for more.
+        answers.append(asked(*arguments) if len(answers) < 2 else None)
+        return answers[-1]
 
-    monkeypatch.setattr(gaps, "LARGE", 10)
-    monkeypatch.setattr(gaps, "ask", once)
+    monkeypatch.setattr(coverage, "LARGE", 10)
+    monkeypatch.setattr(coverage, "ask", twice)
     level, message = host.finding("gaps")
+    since = datetime.now(timezone.utc).date() - timedelta(days=coverage.RECENT - 1)
     assert level == "warn"
-    assert message.startswith(f"Gaps were looked for back to {steps[0]} only, as far as 10 s reached. Raise")
+    assert message.startswith(f"Gaps were looked for back to {since} only, as far as 10 s reached. Raise")
 
 
 def test_a_question_over_its_time_is_a_warning(host: Host) -> None:
@@ -254,12 +242,23 @@ def test_bars_set_aside_until_they_are_resolved(host: Host) -> None:
     assert level == "warn"
     assert message == (
         "2 bars of 2 symbols (AAPL.US, MSFT.US) were set aside, mostly: close is missing. See the rows of"
-        " backfill_set_aside whose resolved is null, mend the cause, and load again with"
-        " `ansible-playbook playbooks/backfill.yml -e backfill_force=true`."
+        " backfill_set_aside whose resolved is null, mend the cause, and load them again with"
+        ' `ansible-playbook playbooks/backfill.yml -e \'{"backfill_symbols": ["AAPL.US", "MSFT.US"]}\''
+        " -e backfill_from=2026-01-02 -e backfill_to=2026-01-02 -e backfill_force=true`."
     )
     assert host.finding("set_aside", limits={"set_aside_fail": 2})[0] == "fail"
     host.run("UPDATE backfill_set_aside SET resolved = now()")
     assert host.finding("set_aside")[0] == "ok"
+
+
+def test_bars_of_names_that_were_not_traded_are_no_trouble(host: Host) -> None:
+    host.run(
+        *MIGRATIONS,
+        "INSERT INTO backfill_set_aside (symbol, day, raw, reason, run) VALUES"
+        " ('AAPL.US', '2026-01-02', '{}', 'untraded: all prices are zero', 1),"
+        " ('AAPL.US', '2026-01-05', '{}', 'all prices are zero', 1)",
+    )
+    assert host.finding("set_aside") == ("ok", "the backfill has set no bar aside")
 
 
 def test_columns_that_would_round(host: Host) -> None:
@@ -283,3 +282,33 @@ def test_a_whole_volume_is_too_narrow_for_crypto_alone(host: Host) -> None:
     assert "sends: volume: bigint." in message
     host.run(message.partition("Make room with: ")[2])
     assert host.finding("precision")[0] == "ok"
+
+
+# --- one definition of active, market and expected -----------------------------------------------------------
+
+
+def test_what_nobody_said_about_a_symbol_means_active(host: Host) -> None:
+    old = host.sessions(count=30)[:1]
+    host.load("NULL.US", old)
+    host.run("UPDATE assets SET is_active = NULL WHERE symbol = 'NULL.US'")
+    assert "NULL.US (" in host.finding("freshness")[1]
+
+
+def test_a_symbol_that_assets_does_not_list_is_active(host: Host) -> None:
+    host.load("VOD.LSE", host.sessions("LSE", count=30)[:1])
+    host.run("DELETE FROM assets WHERE symbol = 'VOD.LSE'")
+    assert "VOD.LSE (" in host.finding("freshness")[1]
+
+
+def test_a_symbol_without_a_suffix_is_one_of_the_united_states(host: Host) -> None:
+    days = host.sessions()
+    host.load("F", days)
+    assert host.finding("gaps")[0] == "ok"
+    drop(host, days[10], symbol="F")
+    assert host.finding("gaps")[1].startswith(f"1 session missing in 1 symbol: F ({days[10]}). Load with")
+
+
+def test_a_bar_long_before_the_days_that_are_looked_at_is_known(host: Host) -> None:
+    host.load("OLD.US", [date(1999, 3, 1)])
+    assert "OLD.US (last bar 1999-03-01, " in host.check()["report"]
+    assert [f["level"] for f in host.check()["checks"] if f["check"] == "coverage"] == ["ok"]

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-from datetime import date, datetime, timezone
+from datetime import date
 from typing import Any
 
 from ansible.module_utils.audit import coverage
-from ansible.module_utils.audit.coverage import Markets, Window
-from ansible.module_utils.health.calendars import Calendar, Calendars
+from ansible.module_utils.coverage.expected import Window
 
-TODAY = date(2026, 11, 23)
-US = Calendar("1111100", closed=frozenset({date(2026, 11, 11), date(2025, 12, 25)}))
+from tests.unit.coverage import surveys
+
+TODAY = surveys.TODAY
 TEMPLATES = "roles/audit/templates"
 
 
@@ -21,35 +19,20 @@ def check(name: str, verdict: str, **more: str) -> dict[str, str]:
     return {"name": name, "verdict": verdict, **empty, **more}
 
 
-def masks(days: Sequence[date]) -> tuple[list[int], list[int]]:
-    found: dict[int, int] = {}
-    for day in days:
-        found[coverage.month_key(day)] = found.get(coverage.month_key(day), 0) | 1 << day.day
-    return list(found), list(found.values())
-
-
 def bars(symbols: int, months: int = 24) -> dict[str, Any]:
     """A coverage of which some symbols lack something."""
-    window = Window.of(months, TODAY)
-    sessions = US.sessions(window.first, date(2026, 11, 20))
+    markets = surveys.markets(Window.of(months, TODAY))
+    market = markets.named("US")
+    assert market
+    sessions = [day for day in market.days if day <= date(2026, 11, 20)]
     days = {
         f"S{number}.US": [day for at, day in enumerate(sessions) if number % 3 or at % (31 + number)][
             : len(sessions) - 4 * (number % 5)
         ]
         for number in range(symbols)
     }
-    of = coverage.by_suffix(Calendars({"US": US}), datetime(2026, 11, 23, 12, tzinfo=timezone.utc), 6)
-    markets = Markets(of, window)
-    rows = Counter(day.replace(day=1) for have in days.values() for day in have)
-    found = coverage.gathered(
-        [(symbol, *masks(have)) for symbol, have in days.items()],
-        [(month, number, symbols) for month, number in rows.items()],
-        [*days, "NONE.US"],
-        markets,
-    )
-    return coverage.picture(
-        found, markets, lambda names: {n: days[n] for n in names if n in days}, window, 40
-    )
+    found = surveys.survey(days, markets, [*days, "NONE.US"])
+    return coverage.picture(found, markets, lambda names: {n: days[n] for n in names if n in days}, 40)
 
 
 def data(symbols: int = 8) -> dict[str, Any]:

@@ -2,43 +2,29 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 from ansible.module_utils.audit import coverage
-from ansible.module_utils.audit.coverage import Markets, Summary, Window
-from ansible.module_utils.health.calendars import Calendar, Calendars
+from ansible.module_utils.coverage.expected import Window
+from ansible.module_utils.coverage.survey import Span
 
-from tests.unit.audit.answers import masks
+from tests.unit.coverage import surveys
 
-TODAY = date(2026, 11, 23)  # a Monday
-HOLIDAY = date(2026, 11, 11)
-US = Calendar("1111100", closed=frozenset({HOLIDAY}), closes=((date(2000, 1, 3), 21 * 60),))
-CALENDARS = Calendars({"US": US, "CC": Calendar("1111111")})
-NOW = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
-OF = coverage.by_suffix(CALENDARS, NOW, 6)
+TODAY = surveys.TODAY
+HOLIDAY = date(2026, 9, 7)  # Labor Day
 WINDOW = Window.of(3, TODAY)
-SESSIONS = US.sessions(WINDOW.first, date(2026, 11, 20))
-
-
-def summary(bars: Mapping[str, Sequence[date]], active: set[str] | None = None) -> Summary:
-    rows = Counter(day.replace(day=1) for days in bars.values() for day in days)
-    return coverage.gathered(
-        [(symbol, *masks(days)) for symbol, days in bars.items() if days],
-        [(month, number, len(bars)) for month, number in rows.items()],
-        bars if active is None else active,
-        Markets(OF, WINDOW),
-    )
+MARKETS = surveys.markets(WINDOW)
+US = MARKETS.named("US")
+assert US
+SESSIONS = [day for day in US.days if day <= date(2026, 11, 20)]
 
 
 def picture(bars: Mapping[str, Sequence[date]], active: set[str] | None = None, limit: int = 40) -> Any:
-    found = summary(bars, active)
-    return coverage.picture(
-        found, Markets(OF, WINDOW), lambda names: {s: bars[s] for s in names if s in bars}, WINDOW, limit
-    )
+    found = surveys.survey(bars, MARKETS, active)
+    return coverage.picture(found, MARKETS, lambda names: {s: bars[s] for s in names if s in bars}, limit)
 
 
 def line(bars: Sequence[date], symbol: str = "A.US", active: bool = True) -> Any:
@@ -55,7 +41,7 @@ def test_window_begins_with_a_month() -> None:
 def test_complete_symbol_lacks_nothing_on_holidays_weekends_and_the_day_that_is_not_over() -> None:
     found = line(SESSIONS)
     assert (found["missing"], found["behind"]) == (0, 0)
-    assert [month["bars"] for month in found["months"]] == [22, 22, 14]
+    assert [month["bars"] for month in found["months"]] == [21, 22, 15]
     assert set(found["recent"]) == {"b", "."}
 
 
@@ -63,7 +49,7 @@ def test_gap_is_a_session_inside_the_range() -> None:
     gone = date(2026, 11, 4)
     found = line([day for day in SESSIONS if day != gone])
     assert (found["missing"], found["behind"]) == (1, 0)
-    assert found["months"][2] == {"bars": 13, "missing": 1, "behind": 0}
+    assert found["months"][2] == {"bars": 14, "missing": 1, "behind": 0}
     assert found["recent"][-1 - (TODAY - gone).days] == "m"
 
 
@@ -104,9 +90,10 @@ def test_without_a_calendar_nothing_is_called_missing() -> None:
 
 def test_holidays_are_told_by_market() -> None:
     (market,) = picture({"A.US": SESSIONS})["markets"]
-    assert market["holidays"] == ["2026-11-11"]
-    assert market["months"][2] == {"sessions": 14, "holidays": 1}
-    assert market["recent"].count("h") == 1
+    assert market["months"][0] == {"sessions": 21, "holidays": 1}
+    assert market["months"][2] == {"sessions": 15, "holidays": 0}
+    assert market["holidays"] == []  # none among the recent days
+    assert market["recent"].count("h") == 0
 
 
 def test_worst_come_first_and_the_others_are_summed() -> None:
@@ -125,31 +112,27 @@ def test_sum_expects_the_sessions_of_each_range(cut: int) -> None:
     assert expected == len(bars["A.US"]) + len(bars["B.US"])
 
 
-def test_bar_is_expected_some_hours_after_its_session() -> None:
-    evening = datetime(2026, 11, 20, 21, 30, tzinfo=timezone.utc)  # the session has just ended
-    told = coverage.by_suffix(CALENDARS, evening, 6)("A.US")
-    assert told is not None
-    assert told[2] == date(2026, 11, 19)
-    later = coverage.by_suffix(CALENDARS, evening + timedelta(hours=6), 6)("A.US")
-    assert later is not None
-    assert later[2] == date(2026, 11, 20)
+@pytest.mark.parametrize(("hours", "behind"), [(0, 0), (6, 1)])
+def test_bar_is_expected_some_hours_after_it_is_due(hours: int, behind: int) -> None:
+    due = datetime(2026, 11, 20, 21, 15, tzinfo=timezone.utc)  # the session ended at 21:00
+    markets = surveys.markets(WINDOW, due + timedelta(hours=hours))
+    found = surveys.survey({"A.US": SESSIONS[:-1]}, markets)
+    assert coverage.picture(found, markets, lambda names: {}, 1)["worst"][0]["last"] == "2026-11-19"
+    assert coverage.picture(found, markets, lambda names: {}, 1)["behind"] == behind
 
 
 def test_bar_on_a_holiday_does_not_make_up_for_one_that_is_missing() -> None:
-    days = sorted([HOLIDAY, *(day for day in SESSIONS if day != date(2026, 11, 4))])
+    days = sorted([HOLIDAY, *(day for day in SESSIONS if day != date(2026, 9, 9))])
     found = picture({"A.US": days})
     assert (found["with_gaps"], found["missing"], found["worst"][0]["missing"]) == (1, 1, 1)
-    assert found["all"][2]["held"] == found["all"][2]["expected"] - 1
-    assert found["all"][2]["rows"] == 14
+    assert found["all"][0]["held"] == found["all"][0]["expected"] - 1
+    assert found["all"][0]["rows"] == 21
 
 
 def test_thirty_thousand_symbols_make_no_more_lines() -> None:
-    keys, days = masks(SESSIONS)
-    markets = Markets(OF, WINDOW)
-    names = [f"S{number}.US" for number in range(30_000)]
-    rows = ((name, keys, [days[0], days[1] & ~(days[1] & -days[1]), days[2]]) for name in names)
-    everything = coverage.gathered(rows, [], names, markets)
-    found = coverage.picture(everything, markets, lambda symbols: {}, WINDOW, 40)
-    assert found["symbols"] == found["with_gaps"] == found["missing"] == 30_000
-    assert len(found["worst"]) == 40
-    assert found["all"][0]["expected"] == found["all"][0]["held"] == 30_000 * 22
+    found = surveys.survey({}, MARKETS, [f"S{number}.US" for number in range(30_000)])
+    found.spans = dict.fromkeys(found.kinds, Span(SESSIONS[0], SESSIONS[-1], len(SESSIONS) - 1))
+    drawn = coverage.picture(found, MARKETS, lambda symbols: {}, 40)
+    assert drawn["symbols"] == drawn["with_gaps"] == drawn["missing"] == 30_000
+    assert len(drawn["worst"]) == 40
+    assert drawn["all"][0]["expected"] == 30_000 * 21

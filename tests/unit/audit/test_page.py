@@ -97,7 +97,7 @@ def test_cells_are_reached_by_keyboard_and_say_in_words_where_they_are(read: Rea
     marked = [attributes for attributes in read.all("td") if attributes.get("class") in KINDS]
     assert len(marked) > 100
     assert all(attributes.get("tabindex") == "0" for attributes in marked)
-    assert "S0.US, Nov 2026: 14 bars" in [attributes["aria-label"] for attributes in marked]
+    assert "S0.US, Nov 2026: 15 bars" in [attributes["aria-label"] for attributes in marked]
     labels = [attributes["aria-label"] for attributes in marked]
     assert len(labels) == len(set(labels))
 

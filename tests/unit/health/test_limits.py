@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.health import bars, checks, freshness, gaps, metrics, services
+from ansible.module_utils.health import bars, checks, coverage, metrics, services
 from ansible.module_utils.health.limits import Limits
-from ansible.module_utils.health.model import Context, Count, Finding, Group, Wanted
+from ansible.module_utils.health.model import Context, Count, Finding, Wanted
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
 
@@ -97,20 +97,18 @@ def test_which_columns_are_too_narrow(
     assert bars.judge_precision(Wanted("market_data"), {column: type_name}, suffixes).level == level
 
 
-def test_a_large_table_is_looked_at_in_steps() -> None:
-    assert gaps._steps(3650, 100) == [3650]
-    assert gaps._steps(3650, 10_000_000) == [57, 228, 912, 3650]
-    assert gaps._steps(100, None) == [100]
-
-
-def test_without_a_calendar_nothing_is_behind(context: Context) -> None:
-    groups = [Group("INDX", NOW.date(), 3, ["A.INDX"])]
-    assert freshness.behind(groups, context) == []
+def test_a_large_table_is_looked_at_in_windows_each_four_times_as_long_as_all_before() -> None:
+    assert coverage.sizes(3650) == [60, 240, 1200]
+    assert coverage.sizes(60) == [60]
 
 
 def test_many_symbols_are_loaded_from_a_file() -> None:
-    assert bars.load(["A.US"], 1).endswith("""-e '{"backfill_symbols": ["A.US"]}'""")
-    assert bars.load(["A.US", "B.US", "C.US"], 4).endswith("-e backfill_symbols=FILE")
+    assert bars.load(["A.US"], NOW.date()).endswith(
+        """-e '{"backfill_symbols": ["A.US"]}' -e backfill_from=2026-11-23"""
+    )
+    assert bars.load(["A.US"] * 21, None, NOW.date()).endswith(
+        "-e backfill_symbols=FILE -e backfill_to=2026-11-23"
+    )
 
 
 def test_metrics_are_of_the_worst_level_and_escape_names(context: Context) -> None:
