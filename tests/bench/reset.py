@@ -87,7 +87,6 @@ def main() -> str:
         "## Reset\n\n"
         f"Medians of {ROUNDS_COLD} cold runs (empty caches for both, the host's own index)"
         f" and {ROUNDS_WARM} warm ones, these in turn.\n"
-        "The calendars of the health check, made once for a clone and year, are at hand.\n"
         "\n"
         f"| Ours | | Against | | Ratio | Aim |\n|---|---|---|---|---|---|\n{table}"
     )
