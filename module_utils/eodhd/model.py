@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timezone
 from typing import Literal
 
 from ansible.module_utils.reporting import Problem
@@ -35,6 +35,11 @@ def account(token: str) -> str:
 
 
 _SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9_&$^-]*\.[A-Z]{1,12}", re.IGNORECASE)
+
+
+def midnight(day: date) -> datetime:
+    """Return when a bar of a day stands: midnight UTC, an instant whatever the time zone of a server."""
+    return datetime(day.year, day.month, day.day, tzinfo=timezone.utc)
 
 
 @dataclass(frozen=True)

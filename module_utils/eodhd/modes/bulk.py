@@ -36,15 +36,15 @@ WHERE ({", ".join(f"l.{name}" for name in LISTED.split(", "))})
 """  # noqa: S608 - our own names
 # Only what differs reaches the upsert: one that finds nothing to do would still mark the row as locked.
 REGISTER = """
-INSERT INTO assets AS a (symbol, exchange, asset_type, is_active)
-SELECT l.symbol, %(exchange)s, l.type, NOT l.delisted
+INSERT INTO assets AS a (symbol, exchange, asset_type, is_active, updated_at)
+SELECT l.symbol, %(exchange)s, l.type, NOT l.delisted, now()
 FROM backfill_listing l JOIN (SELECT DISTINCT symbol FROM backfill_listing_stage) s USING (symbol)
 LEFT JOIN assets o USING (symbol)
 WHERE o.symbol IS NULL OR o.exchange IS NULL
   OR (o.asset_type, o.is_active) IS DISTINCT FROM (l.type, NOT l.delisted)
 ORDER BY l.symbol
 ON CONFLICT (symbol) DO UPDATE SET asset_type = EXCLUDED.asset_type, is_active = EXCLUDED.is_active,
-  exchange = coalesce(a.exchange, EXCLUDED.exchange), updated_at = now()
+  exchange = coalesce(a.exchange, EXCLUDED.exchange), updated_at = EXCLUDED.updated_at
 RETURNING xmax = 0
 """
 

@@ -9,7 +9,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
-from ansible.module_utils.eodhd.model import Range
+from ansible.module_utils.eodhd.model import Range, midnight
 from ansible.module_utils.eodhd.modes.history import eod_query
 from ansible.module_utils.eodhd.plan import plan as planning
 from ansible.module_utils.eodhd.run import report
@@ -140,9 +140,10 @@ def _sample(cursor: Any, asked: Range, size: int) -> list[tuple[str, Range]]:
 
 def _stored(cursor: Any, symbol: str, days: Range) -> dict[str, Row]:
     cursor.execute(
-        f"SELECT time::date::text, {', '.join(f'{name}::numeric' for name in COLUMNS)} FROM market_data"  # noqa: S608
+        "SELECT (time AT TIME ZONE 'UTC')::date::text,"  # noqa: S608 - our own names
+        f" {', '.join(f'{name}::numeric' for name in COLUMNS)} FROM market_data"
         " WHERE symbol = %s AND time BETWEEN %s AND %s",
-        (symbol, days.first, days.last),
+        (symbol, midnight(days.first), midnight(days.last)),
     )
     return {day: dict(zip(COLUMNS, values)) for day, *values in cursor.fetchall()}
 

@@ -8,43 +8,52 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
-from ansible.module_utils.eodhd.model import Job, Range, asset_type
+from ansible.module_utils.eodhd.model import Job, Range, asset_type, midnight
 from ansible.module_utils.eodhd.service.client import Answer
 from ansible.module_utils.eodhd.store.parser import COLUMNS, Parsed
 
 _VALUES = ", ".join(COLUMNS)
 COPY = f"COPY {{}} (time, symbol, {_VALUES}) FROM STDIN"
 
+_OLD = ", ".join(f"old_{name}" for name in COLUMNS)
+_NUMBERS = ", ".join(f"{name} numeric" for name in COLUMNS)
+
 STAGE = (
-    "CREATE TEMPORARY TABLE IF NOT EXISTS backfill_stage (time timestamptz, symbol text, "
-    + ", ".join(f"{name} numeric" for name in COLUMNS)
-    + ") ON COMMIT DELETE ROWS"
+    f"CREATE TEMPORARY TABLE IF NOT EXISTS backfill_stage (time timestamptz, symbol text, {_NUMBERS})"
+    " ON COMMIT DELETE ROWS"
 )
-# One pass: rows that are new or differ; only these are written, each difference with its old values. A row
-# that another session inserts meanwhile meets ON CONFLICT.
-MERGE = f"""
-WITH compared AS MATERIALIZED (
-  SELECT s.*, m.time IS NOT NULL AS known, {", ".join(f"m.{name} AS old_{name}" for name in COLUMNS)}
-  FROM backfill_stage s LEFT JOIN market_data m ON m.time = s.time AND m.symbol = s.symbol
-  WHERE m.time IS NULL OR ({", ".join(f"m.{name}" for name in COLUMNS)})
-    IS DISTINCT FROM ({", ".join(f"s.{name}" for name in COLUMNS)})
-), written AS (
-  INSERT INTO market_data AS m (time, symbol, {_VALUES})
-  SELECT time, symbol, {_VALUES} FROM compared ORDER BY time, symbol
-  ON CONFLICT (time, symbol) DO UPDATE SET {", ".join(f"{name} = EXCLUDED.{name}" for name in COLUMNS)}
-  WHERE ({", ".join(f"m.{name}" for name in COLUMNS)})
-    IS DISTINCT FROM ({", ".join(f"EXCLUDED.{name}" for name in COLUMNS)})
-), recorded AS (
-  INSERT INTO backfill_revision (run, symbol, day, {", ".join(f"old_{name}" for name in COLUMNS)},
-    {", ".join(f"new_{name}" for name in COLUMNS)})
-  SELECT %(run)s, symbol, time::date, {", ".join(f"old_{name}" for name in COLUMNS)}, {_VALUES}
-  FROM compared WHERE known
+CHANGED = (
+    f"CREATE TEMPORARY TABLE IF NOT EXISTS backfill_changed (time timestamptz, symbol text, {_NUMBERS},"
+    f" known boolean, {', '.join(f'old_{name} numeric' for name in COLUMNS)}) ON COMMIT DELETE ROWS"
 )
+# Bounds and symbols are named, so that TimescaleDB plans the chunks concerned only, and Citus asks its workers.
+COMPARE = f"""
+INSERT INTO backfill_changed (time, symbol, {_VALUES}, known, {_OLD})
+SELECT s.time, s.symbol, {", ".join(f"s.{name}" for name in COLUMNS)}, m.time IS NOT NULL,
+  {", ".join(f"m.{name}" for name in COLUMNS)}
+FROM backfill_stage s LEFT JOIN market_data m ON m.time = s.time AND m.symbol = s.symbol
+  AND m.time BETWEEN %(first)s AND %(last)s AND m.symbol = ANY (%(symbols)s)
+WHERE m.time IS NULL OR ({", ".join(f"m.{name}" for name in COLUMNS)})
+  IS DISTINCT FROM ({", ".join(f"s.{name}" for name in COLUMNS)})
+"""  # noqa: S608 - our own names
+SUMMARY = """
 SELECT c.symbol, count(*) FILTER (WHERE NOT c.known), count(*) FILTER (WHERE c.known),
   coalesce(bool_or(c.known AND (c.old_adjusted_close * c.close IS DISTINCT FROM c.adjusted_close * c.old_close
     OR (c.old_volume IS DISTINCT FROM c.volume AND c.time < k.settled))), false)
-FROM compared c JOIN unnest(%(symbols)s::text[], %(settled)s::date[]) AS k (symbol, settled) USING (symbol)
+FROM backfill_changed c JOIN unnest(%(symbols)s, %(settled)s) AS k (symbol, settled) USING (symbol)
 GROUP BY c.symbol
+"""
+# A row that another session inserted meanwhile meets ON CONFLICT.
+WRITE = f"""
+INSERT INTO market_data AS m (time, symbol, {_VALUES})
+SELECT time, symbol, {_VALUES} FROM backfill_changed ORDER BY time, symbol
+ON CONFLICT (time, symbol) DO UPDATE SET {", ".join(f"{name} = EXCLUDED.{name}" for name in COLUMNS)}
+WHERE ({", ".join(f"m.{name}" for name in COLUMNS)})
+  IS DISTINCT FROM ({", ".join(f"EXCLUDED.{name}" for name in COLUMNS)})
+"""  # noqa: S608 - our own names
+RECORD = f"""
+INSERT INTO backfill_revision (run, symbol, day, {_OLD}, {", ".join(f"new_{name}" for name in COLUMNS)})
+SELECT %(run)s, symbol, (time AT TIME ZONE 'UTC')::date, {_OLD}, {_VALUES} FROM backfill_changed WHERE known
 """  # noqa: S608 - our own names
 ASSETS = """
 INSERT INTO assets AS a (symbol, exchange, asset_type, is_active, last_synced)
@@ -210,13 +219,29 @@ def merge(
     Returns:
         dict: by symbol with any change: rows inserted, rows updated, whether its past was restated.
     """
-    cursor.execute(STAGE)
+    if not lines:
+        return {}
+    for statement in (STAGE, CHANGED, "TRUNCATE backfill_stage, backfill_changed"):
+        cursor.execute(statement)
     copy(cursor, "backfill_stage", lines)
     cursor.execute("ANALYZE backfill_stage")
-    cursor.execute(MERGE, {"run": run, "symbols": list(settled), "settled": list(settled.values())})
-    return {
+    # A line begins with its day.
+    days = {line.partition("\t")[0] for line in (min(lines), max(lines))}
+    values = {
+        "symbols": list(settled),
+        "settled": [midnight(day) for day in settled.values()],
+        "first": f"{min(days)} 00:00+00",
+        "last": f"{max(days)} 00:00+00",
+    }
+    cursor.execute(COMPARE, values)
+    cursor.execute(SUMMARY, values)
+    changes = {
         symbol: (inserted, updated, restated) for symbol, inserted, updated, restated in cursor.fetchall()
     }
+    if changes:
+        cursor.execute(WRITE)
+        cursor.execute(RECORD, {"run": run})
+    return changes
 
 
 def _settled(item: Item) -> date:
@@ -232,7 +257,9 @@ def _lines(items: Sequence[Item]) -> list[str]:
 def _stored_beyond(cursor: Any, job: Job) -> Range | None:
     """Return the days to ask for anew, if more is stored of a symbol than the job asked for."""
     cursor.execute(
-        "SELECT min(time)::date, max(time)::date FROM market_data WHERE symbol = %s", (job.symbol,)
+        "SELECT (min(time) AT TIME ZONE 'UTC')::date, (max(time) AT TIME ZONE 'UTC')::date"
+        " FROM market_data WHERE symbol = %s",
+        (job.symbol,),
     )
     whole = Range(*cursor.fetchone())
     return None if job.range.covers(whole) else whole.hull(job.covered())
@@ -357,17 +384,17 @@ def count_stored(cursor: Any, wanted: Sequence[tuple[str, Range, Range]]) -> dic
     cursor.execute(
         "SELECT m.symbol, count(*) FILTER (WHERE m.time BETWEEN k.a1 AND k.a2),"
         " count(*) FILTER (WHERE m.time BETWEEN k.b1 AND k.b2)"
-        " FROM market_data m JOIN unnest(%s::text[], %s::date[], %s::date[], %s::date[], %s::date[])"
+        " FROM market_data m JOIN unnest(%(symbols)s, %(a1)s, %(a2)s, %(b1)s, %(b2)s)"
         " AS k (symbol, a1, a2, b1, b2) USING (symbol)"
-        " WHERE m.time BETWEEN %s AND %s GROUP BY m.symbol",
-        (
-            [symbol for symbol, _, _ in wanted],
-            [first.first for _, first, _ in wanted],
-            [first.last for _, first, _ in wanted],
-            [second.first for _, _, second in wanted],
-            [second.last for _, _, second in wanted],
-            min(min(first.first, second.first) for _, first, second in wanted),
-            max(max(first.last, second.last) for _, first, second in wanted),
-        ),
+        " WHERE m.time BETWEEN %(first)s AND %(last)s AND m.symbol = ANY (%(symbols)s) GROUP BY m.symbol",
+        {
+            "symbols": [symbol for symbol, _, _ in wanted],
+            "a1": [midnight(one.first) for _, one, _ in wanted],
+            "a2": [midnight(one.last) for _, one, _ in wanted],
+            "b1": [midnight(other.first) for _, _, other in wanted],
+            "b2": [midnight(other.last) for _, _, other in wanted],
+            "first": midnight(min(min(one.first, other.first) for _, one, other in wanted)),
+            "last": midnight(max(max(one.last, other.last) for _, one, other in wanted)),
+        },
     )
     return {symbol: (first, second) for symbol, first, second in cursor.fetchall()}

@@ -65,7 +65,8 @@ class Market:
         except Problem as problem:
             return {**problem.details, "problem": str(problem)}
         finally:
-            self.server.run(*engines.LAYOUT.settle)
+            if engines.LAYOUT.settle and not options.get("check"):
+                self.server.run(*engines.LAYOUT.settle)
         return result
 
     def query(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
