@@ -32,7 +32,7 @@ sandbox-stop: ## stop the sandbox's PostgreSQL and remove .sandbox/
 test: lint unit ## everything; ends in one summary
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target safety integration fleet molecule docs
 	@echo "make test: lint, unit, integration, safety, molecule and docs passed; fleet $$(cat .cache/fleet.txt)"
-lint: setup-test ## ansible-lint (production), yamllint, ruff, mypy, module documentation
+lint: setup-test ## ansible-lint (production), ansible-test sanity, yamllint, ruff, mypy, module documentation
 	@tools/lint.sh
 unit: setup-test ## the pure logic, in seconds
 	@pytest tests/unit

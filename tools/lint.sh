@@ -3,6 +3,8 @@
 cd "$(dirname "$0")/.." || exit 1
 status=0
 check() { echo "lint: $1"; "$@" || status=1; }
+mkdir -p .cache
+python tools/sanity.py >.cache/sanity.txt 2>&1 & sanity=$!  # it takes a while: beside the others
 check ruff check --no-cache --quiet .
 check ruff format --no-cache --quiet --check .
 # mypy finds module_utils where Ansible puts it, so that types hold across the modules.
@@ -16,4 +18,7 @@ check ansible-lint --offline -q
 for module in library/*.py; do
   check ansible-doc -t module -M library "$(basename "$module" .py)" >/dev/null
 done
+echo "lint: ansible-test sanity"
+wait $sanity || status=1
+cat .cache/sanity.txt
 exit $status

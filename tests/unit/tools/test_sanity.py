@@ -1,0 +1,46 @@
+"""The copy that ansible-test looks at."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).resolve().parents[3] / "tools"))
+
+import sanity
+
+OURS = "ansible_collections.local.market.plugins.module_utils"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("from ansible.module_utils.audit import page", f"from {OURS}.audit import page"),
+        ("from ansible.module_utils import reporting", f"from {OURS} import reporting"),
+        ("from ansible.module_utils.basic import Ansi", "from ansible.module_utils.basic import Ansi"),
+        ("extends_documentation_fragment: [connection]", "extends_documentation_fragment: [local.market.connection]"),
+        ("the module M(health_check)", "the module M(local.market.health_check)"),
+        ("the lookup P(x#lookup)", "the lookup P(local.market.x#lookup)"),
+    ],
+)  # fmt: skip
+def test_names_of_the_project_become_those_of_a_collection(text: str, expected: str) -> None:
+    assert sanity.renamed(text) == expected
+
+
+def test_every_module_is_in_the_copy() -> None:
+    copied = {path.name for path in sanity.collection() if path.parts[:2] == ("plugins", "modules")}
+    assert copied == {path.name for path in (sanity.ROOT / "library").glob("*.py")}
+
+
+def test_a_shim_that_only_prints_an_error_is_no_interpreter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shim = tmp_path / f"python{sanity.OLDEST}"
+    shim.write_text("#!/bin/sh\nexit 127\n")
+    shim.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.defpath}")
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
+    assert sanity.interpreters().get(sanity.OLDEST) != str(shim)

@@ -1,0 +1,164 @@
+"""Run `ansible-test sanity` on a copy of the project that is laid out as a collection.
+
+ansible-test installs packages of its own, once, under .cache/sanity/home. A copy that has passed is not tested again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+from ansible_test._util.target.common.constants import CONTROLLER_PYTHON_VERSIONS, REMOTE_ONLY_PYTHON_VERSIONS
+
+ROOT = Path(__file__).resolve().parent.parent
+CACHE = ROOT / ".cache/sanity"
+COLLECTION = CACHE / "ansible_collections/local/market"
+HOME = CACHE / "home"
+# The folders of the project, and what a collection calls them.
+FOLDERS = {
+    "library": "modules",
+    "module_utils": "module_utils",
+    "doc_fragments": "doc_fragments",
+    "action_plugins": "action",
+    "callback_plugins": "callback",
+    "roles/*/lookup_plugins": "lookup",
+}
+TESTS = ("validate-modules", "pep8", "yamllint", "import", "compile")
+OLDEST = "3.9"  # the oldest Python that a host may have
+# Findings that stand: the file in the collection, the test, and after a # the reason.
+WAIVERS = """
+plugins/lookup/health_calendars.py validate-modules:invalid-documentation # goes with the lookup
+plugins/lookup/health_calendars.py validate-modules:import-before-documentation # goes with the lookup
+plugins/lookup/health_calendars.py validate-modules:missing-gplv3-license # goes with the lookup
+plugins/lookup/reset_holder.py validate-modules:invalid-documentation # goes with the lookup
+plugins/lookup/reset_holder.py validate-modules:import-before-documentation # goes with the lookup
+plugins/lookup/reset_holder.py validate-modules:missing-gplv3-license # goes with the lookup
+plugins/lookup/reset_holder.py import-3.13 # goes with the lookup
+"""
+GALAXY = "namespace: local\nname: market\nversion: 1.0.0\nreadme: README.md\nauthors: [The maintainers]\n"
+# ansible-test would download a script that installs pip; this one uses what Python has.
+GET_PIP = 'import subprocess, sys\nsys.exit(subprocess.call([sys.executable, "-m", "ensurepip"]))\n'
+
+
+def renamed(text: str) -> str:
+    """Return a file with the names that a collection gives: imports, fragments of documentation, references."""
+    utils = "|".join(sorted({path.stem for path in (ROOT / "module_utils").iterdir()}))
+    modules = "|".join(sorted(path.stem for path in (ROOT / "library").glob("*.py")))
+    ours = "ansible_collections.local.market.plugins.module_utils"
+    for pattern, instead in (
+        (rf"\bansible\.module_utils\.({utils})\b", rf"{ours}.\1"),
+        (rf"\bfrom ansible\.module_utils import ({utils})\b", rf"from {ours} import \1"),
+        (r"(?m)^(extends_documentation_fragment: \[)", r"\1local.market."),
+        (rf"\bM\(({modules})\)", r"M(local.market.\1)"),
+        (r"\bP\((\w+#)", r"P(local.market.\1"),
+    ):
+        text = re.sub(pattern, instead, text)
+    return text
+
+
+def collection() -> dict[Path, str]:
+    """Return the files of the copy, by their paths in it."""
+    core = ".".join(metadata.version("ansible-core").split(".")[:2])
+    files = {Path("galaxy.yml"): GALAXY, Path("README.md"): "A copy for ansible-test.\n"}
+    files[Path(f"tests/sanity/ignore-{core}.txt")] = WAIVERS.lstrip()
+    for pattern, folder in FOLDERS.items():
+        for top in sorted(ROOT.glob(pattern)):
+            for path in sorted(top.rglob("*.py")):
+                text = path.read_text(encoding="utf-8")
+                files[Path("plugins", folder, path.relative_to(top))] = renamed(text)
+    return files
+
+
+def interpreters() -> dict[str, str]:
+    """Return the Pythons of this machine that ansible-test knows, by version, the oldest first."""
+    found = {}
+    pyenv = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser() / "versions"
+    for version in (*REMOTE_ONLY_PYTHON_VERSIONS, *CONTROLLER_PYTHON_VERSIONS):
+        for path in (shutil.which(f"python{version}"), *pyenv.glob(f"{version}.*/bin/python")):
+            # Found by running it: a version manager's shim may only print an error.
+            if path and not subprocess.run([path, "-c", "import ensurepip"], capture_output=True).returncode:
+                found[version] = str(path)
+                break
+    return found
+
+
+def environment(pythons: dict[str, str]) -> dict[str, str]:
+    """Return the environment of ansible-test: a home of its own, these Pythons, and the user's settings of pip."""
+    script = HOME / ".ansible/test/cache/get_pip_24_2.py"
+    settings = HOME / ".config/pip/pip.conf"
+    for folder in (script.parent, settings.parent, CACHE / "bin"):
+        folder.mkdir(parents=True, exist_ok=True)
+    script.write_text(GET_PIP)
+    listed = subprocess.run(
+        [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True
+    ).stdout
+    found = dict(re.findall(r"^[\w:]+\.([\w-]+)='(.*)'$", listed, re.MULTILINE))
+    settings.write_text("[global]\n" + "".join(f"{name} = {value}\n" for name, value in found.items()))
+    for version, path in pythons.items():
+        link = CACHE / f"bin/python{version}"
+        link.unlink(missing_ok=True)
+        link.symlink_to(path)
+    return {"HOME": str(HOME), "PATH": f"{CACHE / 'bin'}:{os.defpath}", "LC_ALL": "C.UTF-8"}
+
+
+def main() -> int:
+    """Test, unless the same has passed before."""
+    files = collection()
+    digest = hashlib.sha256(repr([metadata.version("ansible-core"), TESTS, files]).encode()).hexdigest()
+    passed = CACHE / "passed"
+    if passed.is_file() and passed.read_text() == digest:
+        return 0
+    own = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    if own not in CONTROLLER_PYTHON_VERSIONS:
+        print(f"sanity: skipped: this ansible-test does not run on Python {own}")
+        return 0
+    known = {**interpreters(), own: sys.executable}
+    targets = sorted({OLDEST, max(known, key=_order)} & set(known), key=_order)
+    if OLDEST not in known:
+        print(f"sanity: no Python {OLDEST} here: compile and import are tried on {targets[0]} alone")
+    shutil.rmtree(COLLECTION, ignore_errors=True)
+    for path, text in files.items():
+        (COLLECTION / path).parent.mkdir(parents=True, exist_ok=True)
+        (COLLECTION / path).write_text(text, encoding="utf-8")
+    # In the project's own repository the copy is ignored, and nothing would be tested.
+    subprocess.run(["git", "init", "--quiet", COLLECTION], check=True)  # noqa: S607
+
+    program = str(Path(sys.executable).parent / "ansible-test")
+    command = [program, "sanity", "--color", "no", "--controller", f"origin:python={own}@{known[own]}"]
+    command += [
+        part for version in targets for part in ("--target-python", f"{version}@{CACHE}/bin/python{version}")
+    ]
+    command += [part for test in TESTS for part in ("--test", test)]
+    settings = environment({version: known[version] for version in {*targets, own}})
+    ready = _run([*command, "--prime-venvs"], settings)
+    if ready.returncode:
+        lines = ready.stdout.strip().splitlines()
+        why = [line for line in lines if line.startswith("ERROR:")] or lines
+        print(f"sanity: skipped: pip cannot install the packages of ansible-test: {why[-1]}")
+        return 0
+    done = _run(command, settings)
+    if done.returncode or "All targets skipped" in done.stdout:
+        print(re.sub(r"(?m)^(?!ERROR|FATAL).*\n", "", done.stdout) or done.stdout)
+        return 1
+    passed.write_text(digest)
+    return 0
+
+
+def _order(version: str) -> list[int]:
+    return [int(part) for part in version.split(".")]
+
+
+def _run(command: list[str], settings: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, cwd=COLLECTION, env=settings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
