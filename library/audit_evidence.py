@@ -91,7 +91,7 @@ def work(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     except OSError as error:
         raise reporting.Problem(
             f"The evidence cannot be written to {folder} ({error.strerror}). Set audit_evidence_dir"
-            " (group_vars/all/audit.yml) to a folder that you may write to."
+            " to a folder that you may write to."
         ) from error
     where = str(folder / "index.html") if files else "not written in check mode"
     good = (model.PASS, model.WARN)

@@ -1,7 +1,8 @@
-"""Writes docs/reference.md out of the sources of truth: ``make reference``.
+"""Writes what follows from the sources of truth: ``make reference``.
 
-Variables: ``group_vars/all/`` (names, defaults), the roles' ``defaults/main.yml`` (which input takes which variable)
-and ``meta/argument_specs.yml`` (type and meaning). Modules: their documentation, as ansible-doc reads it.
+Settings: ``roles/settings/meta/argument_specs.yml`` has each with its type, default and meaning. The defaults of that
+role and the argument specifications of the roles that take settings as they are follow from it.
+Modules: their documentation, as ansible-doc reads it. ``docs/reference.md`` shows both.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import re
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,15 +19,27 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENT = ROOT / "docs/reference.md"
-# Where a variable goes into several roles, the first one's words are taken.
-ROLES = ["reset", "database", "health", "backfill", "audit", "sandbox"]
-HEAD = """# Reference
+SETTINGS = "roles/settings/meta/argument_specs.yml"
+WRITTEN = f"---\n# Written by `make reference` out of {SETTINGS}; edit that.\n"
+HEAD = f"""# Reference
 
-Written by `make reference` from the argument specifications of the roles and the documentation of the modules; edit
-those. `make test` fails where this page is not what they say.
+Written by `make reference` out of `{SETTINGS}` and the documentation of the modules; edit those. `make test` fails if
+this page is not what they say.
 
 """
+Option = Mapping[str, Any]
+
+
+class Plain(yaml.SafeDumper):  # type: ignore[misc]
+    """Writes YAML as yamllint wants it: lists indented, and without anchors."""
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> Any:
+        """Indent lists too."""
+        return super().increase_indent(flow, False)
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Always."""
+        return True
 
 
 class Undocumented(Exception):
@@ -33,66 +47,81 @@ class Undocumented(Exception):
 
 
 def load(path: Path) -> Any:
-    """A YAML file, an empty mapping where there is none."""
+    """A YAML file, an empty mapping if there is none."""
     return yaml.safe_load(path.read_text()) or {} if path.exists() else {}
 
 
-def bindings(value: Any, option: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The users' variables in a role's default, each with the specification that describes it."""
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from bindings(inner, option.get("options", {}).get(key, option))
-    elif isinstance(value, str):
-        found = re.fullmatch(r"\{\{ *(\w+) *\}\}", value)
-        if found:
-            yield found[1], option
+def sections(root: Path) -> list[Mapping[str, Any]]:
+    """The groups of settings, each with ``short_description`` and ``options``."""
+    return list(load(root / SETTINGS)["argument_specs"].values())
 
 
-def described(root: Path = ROOT) -> dict[str, Mapping[str, Any]]:
-    """Variables of users by name, each with the specification that describes it.
+def files(root: Path = ROOT) -> dict[Path, str]:
+    """Every file that is written, with its text.
 
     Raises:
-        Undocumented: a role's input is in no specification.
+        Undocumented: something public has no description.
     """
-    found: dict[str, Mapping[str, Any]] = {}
-    for role in ROLES:
-        folder = root / "roles" / role
-        options = (
-            load(folder / "meta/argument_specs.yml")
-            .get("argument_specs", {})
-            .get("main", {})
-            .get("options", {})
-        )
-        defaults = load(folder / "defaults/main.yml")
-        for name, value in defaults.items():
-            if name not in options:
-                raise Undocumented(f"{name} is not described in roles/{role}/meta/argument_specs.yml.")
-            for variable, option in bindings(value, options[name]):
-                found.setdefault(variable, option)
-        # An input that no variable is bound to is itself what users set.
-        for name in options:
-            if not any(bindings(defaults.get(name), options[name])):
-                found.setdefault(name, options[name])
-    return found
+    found = {root / "roles/settings/defaults/main.yml": defaults(root)}
+    for path in sorted(root.glob("roles/*/meta/argument_specs.yml")):
+        role = path.parent.parent
+        # A role with inputs of its own describes them itself.
+        if role.name != "settings" and not (role / "defaults").exists():
+            found[path] = specifications(role, root)
+    return found | {root / "docs/reference.md": document(root)}
+
+
+def defaults(root: Path) -> str:
+    """The defaults of the role ``settings``, each with what it means."""
+    text = WRITTEN
+    for section in sections(root):
+        text += f"\n# {section['short_description']}.\n\n"
+        for name, option in section["options"].items():
+            text += textwrap.indent(textwrap.fill(meaning(option), 118), "# ")
+            text += f"\n{name}: {json.dumps(option['default'], ensure_ascii=False)}\n"
+    return text
+
+
+def specifications(role: Path, root: Path) -> str:
+    """The argument specifications of a role, with the settings that each entry point takes."""
+    settings = {name: option for section in sections(root) for name, option in section["options"].items()}
+    derived = {name: json.dumps(value) for name, value in load(root / "roles/settings/vars/main.yml").items()}
+    entries = load(role / "meta/argument_specs.yml")["argument_specs"]
+    for name, entry in entries.items():
+        text = tasks(role / f"tasks/{name}.yml")
+        text += "".join(value for key, value in derived.items() if key in text)
+        named = set(re.findall(r"\w+", text))
+        # A default is the role settings' alone, for Ansible never applies one from here.
+        entry["options"] = {
+            key: {part: value for part, value in option.items() if part != "default"}
+            for key, option in settings.items()
+            if key in named
+        }
+    text = yaml.dump(
+        {"argument_specs": entries}, Dumper=Plain, sort_keys=False, width=110, allow_unicode=True
+    )
+    return f"{WRITTEN}{text}"
+
+
+def tasks(path: Path) -> str:
+    """The text of a file of tasks and of those that it takes in."""
+    text = path.read_text()
+    return text + "".join(
+        tasks(path.parent / name) for name in re.findall(r"(?:im|in)\w+_tasks: (\w+\.yml)", text)
+    )
 
 
 def variables(root: Path = ROOT) -> str:
-    """The tables of variables, one for each file of ``group_vars/all/``.
-
-    Raises:
-        Undocumented: a variable is taken by no role.
-    """
-    specs = described(root)
+    """A table for each group of settings."""
     text = ""
-    for path in sorted((root / "group_vars/all").glob("*.yml")):
-        text += f"### {path.name}\n\n| Name | Type | Default | Meaning |\n|---|---|---|---|\n"
-        for name, default in load(path).items():
-            if name not in specs:
-                raise Undocumented(
-                    f"{name} ({path.relative_to(root)}) is described by no role's argument_specs.yml."
-                )
-            option = specs[name]
-            text += f"| `{name}` | {kind(option)} | {shown(default)} | {meaning(option)} |\n"
+    for section in sections(root):
+        text += (
+            f"### {section['short_description']}\n\n| Name | Type | Default | Meaning |\n|---|---|---|---|\n"
+        )
+        text += "".join(
+            f"| `{name}` | {kind(option)} | {shown(option['default'])} | {meaning(option)} |\n"
+            for name, option in section["options"].items()
+        )
         text += "\n"
     return text
 
@@ -161,13 +190,14 @@ def rows(options: Mapping[str, Any], above: str = "") -> Iterator[str]:
         yield from rows(option.get("suboptions") or option.get("options") or {}, f"{above}{name}.")
 
 
-def document() -> str:
+def document(root: Path = ROOT) -> str:
     """The whole page."""
-    return f"{HEAD}## Variables\n\n{variables()}## Modules\n\n{modules()}"
+    return f"{HEAD}## Settings\n\n{variables(root)}## Modules\n\n{modules(root)}"
 
 
 if __name__ == "__main__":
     try:
-        DOCUMENT.write_text(document())
+        for path, text in files().items():
+            path.write_text(text)
     except Undocumented as error:
         sys.exit(f"reference: {error}")

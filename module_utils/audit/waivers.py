@@ -9,7 +9,7 @@ from datetime import date
 from ansible.module_utils.audit.model import FAIL, WAIVED, WARN, Check, judged
 from ansible.module_utils.reporting import Problem
 
-VARIABLE = "audit_waivers (group_vars/all/audit.yml)"
+VARIABLE = "audit_waivers"
 
 
 @dataclass(frozen=True)

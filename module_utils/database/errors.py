@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ansible.module_utils.database.connection import Server
 
-VARIABLES = "group_vars/all/postgres.yml"
-
 
 class TimedOut(Exception):
     """No answer within the time allowed."""
@@ -111,12 +109,12 @@ def explain(error: Exception, server: Server) -> str:
     at, user, database = server.place(), server.user, server.database
     sentences = {
         "silent": f"PostgreSQL at {at} does not answer in time. Check postgres_host and postgres_port"
-        f" ({VARIABLES}), the firewall, and the server's load.",
-        "name": f"The host name {server.host} cannot be resolved. Check postgres_host ({VARIABLES}) and DNS.",
+        ", the firewall, and the server's load.",
+        "name": f"The host name {server.host} cannot be resolved. Check postgres_host and DNS.",
         "refused": f"PostgreSQL at {at} refuses connections. Is it running?"
-        f" Otherwise check postgres_host and postgres_port ({VARIABLES}).",
+        " Otherwise check postgres_host and postgres_port.",
         "network": f"PostgreSQL at {at} cannot be reached over the network."
-        f" Check postgres_host ({VARIABLES}), the route and the firewall.",
+        " Check postgres_host, the route and the firewall.",
         "password": f"PostgreSQL at {at} refuses the password of user {user}."
         " Check postgres_password (vault_postgres_password in the vault) and postgres_user,"
         " then write .env anew with `--tags dotenv`.",
@@ -128,12 +126,12 @@ def explain(error: Exception, server: Server) -> str:
         "starting": f"PostgreSQL at {at} is starting, stopping or recovering. Try again in a moment;"
         " its log says more.",
         "role": f"PostgreSQL at {at} does not know the user {user}."
-        f" Check postgres_user ({VARIABLES}), or create the role on the server.",
-        "database": f"PostgreSQL at {at} has no database {database}. Check postgres_db ({VARIABLES}), or"
+        " Check postgres_user, or create the role on the server.",
+        "database": f"PostgreSQL at {at} has no database {database}. Check postgres_db, or"
         " create it with `ansible-playbook playbooks/reset.yml --tags database` and database_manage: true.",
         "ssl": f"PostgreSQL at {at} and this host do not agree on TLS. Check postgres_sslmode and"
-        f" postgres_sslrootcert ({VARIABLES}), and the server's ssl setting and pg_hba.conf.",
-        "closed": f"PostgreSQL at {at} closed the connection. Check that postgres_port ({VARIABLES}) is"
+        " postgres_sslrootcert, and the server's ssl setting and pg_hba.conf.",
+        "closed": f"PostgreSQL at {at} closed the connection. Check that postgres_port is"
         " PostgreSQL's own port, and the server's log.",
         "slow": f"PostgreSQL at {at} did not finish the statement in time. Look for load or locks in"
         " pg_stat_activity on the server.",
@@ -175,6 +173,6 @@ def explain(error: Exception, server: Server) -> str:
     cause = error.cause if isinstance(error, Unreachable) else type(error).__name__
     return (
         f"PostgreSQL at {at} refused user {user} on database {database} ({cause})."
-        f" Check postgres_user, postgres_password and postgres_db ({VARIABLES}, vault); the server's log has"
+        " Check postgres_user, postgres_password and postgres_db; the server's log has"
         " the reason."
     )

@@ -17,7 +17,6 @@ from ansible.module_utils.database.errors import explain
 from ansible.module_utils.health.model import (
     BACKFILL,
     LOCK_TIMEOUT,
-    VARIABLES,
     Context,
     Finding,
     Wanted,
@@ -87,7 +86,7 @@ def too_slow(context: Context, check: str, what: str) -> Finding:
     return Finding(
         check,
         "warn",
-        f"{what} could not be told within {context.query_timeout:g} s. Raise health_query_timeout ({VARIABLES}).",
+        f"{what} could not be told within {context.query_timeout:g} s. Raise health_query_timeout.",
     )
 
 

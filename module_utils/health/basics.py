@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from ansible.module_utils.database import settings
 from ansible.module_utils.database.connection import driver
-from ansible.module_utils.health.model import LOCK_TIMEOUT, VARIABLES, Context, Finding
+from ansible.module_utils.health.model import LOCK_TIMEOUT, Context, Finding
 from ansible.module_utils.reporting import Problem
 
 
@@ -74,7 +74,7 @@ def check_connection(context: Context) -> Iterator[Finding]:
             "connection",
             "warn",
             f"PostgreSQL at {place} took {latency:,.0f} ms for one question. Look at its load and at the line, or"
-            f" raise health_latency_warn ({VARIABLES}).",
+            " raise health_latency_warn.",
         )
     else:
         yield Finding("connection", "ok", f"PostgreSQL {context.server_version} at {place}")

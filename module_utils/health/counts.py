@@ -51,12 +51,12 @@ def judge(table: Wanted, count: Count, mode: str, query_timeout: float) -> Findi
         level = "fail" if mode == "exact" or table.min_rows else "warn"
         message = (
             f"{table.name} could not be counted within {query_timeout:g} s, and was never analysed. Raise"
-            f" health_query_timeout (group_vars/all/health.yml), or run ANALYZE {table.name} in the database."
+            f" health_query_timeout, or run ANALYZE {table.name} in the database."
         )
         if mode == "exact":
             message = (
                 f"{table.name} could not be counted within {query_timeout:g} s. Raise health_query_timeout,"
-                " or set health_count to auto (group_vars/all/health.yml)."
+                " or set health_count to auto."
             )
         return Finding("tables", level, message)
     if count.rows is None:
@@ -64,7 +64,7 @@ def judge(table: Wanted, count: Count, mode: str, query_timeout: float) -> Findi
             "tables",
             "fail" if table.min_rows else "warn",
             f"{table.name} has no estimate, for it was never analysed. Run ANALYZE {table.name} in the"
-            " database, or set health_count to auto (group_vars/all/health.yml).",
+            " database, or set health_count to auto.",
         )
     if count.rows < table.min_rows:
         return Finding(
@@ -104,7 +104,7 @@ def _estimate(cursor: Any, table: Wanted) -> int | None:
     if oid is None:
         raise Problem(
             f"Table {table.name} is missing. Create it with `ansible-playbook playbooks/reset.yml --tags"
-            " database`, or take it out of health_tables (group_vars/all/health.yml)."
+            " database`, or take it out of health_tables."
         )
     # Meets locks and missing rights, and knows an empty table at once.
     cursor.execute(sql.SQL("SELECT EXISTS (SELECT FROM {})").format(name))
@@ -145,7 +145,7 @@ def _table_problem(error: Exception, table: Wanted, context: Context, cursor: An
     if kind == "slow":
         return (
             f"Table {table.name} gave no row within {context.query_timeout:g} s. Run VACUUM {table.name} in"
-            f" the database, or raise health_query_timeout (group_vars/all/health.yml)."
+            " the database, or raise health_query_timeout."
         )
     text: str = explain(error, context.server)
     return f"Table {table.name}: {text}"

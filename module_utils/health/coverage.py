@@ -12,7 +12,7 @@ from ansible.module_utils.coverage.expected import Markets, Window
 from ansible.module_utils.coverage.judge import Lack, lacks
 from ansible.module_utils.coverage.survey import Survey, Tables
 from ansible.module_utils.health.bars import NAMED, ask, filled, load, named, plural, too_slow
-from ansible.module_utils.health.model import VARIABLES, Context, Coverage, Finding
+from ansible.module_utils.health.model import Context, Coverage, Finding
 from ansible.module_utils.markets import names
 
 # A table of more rows is looked at in windows from its recent end, each so many times as long as all before it.
@@ -170,7 +170,7 @@ def judge_gaps(worst: list[Lack], missing: dict[str, list[date]], context: Conte
     if found.since > context.now().date() - timedelta(days=context.limits.gap_days):
         short = (
             f" Gaps were looked for back to {found.since} only, as far as {context.query_timeout:g} s reached. Raise"
-            f" health_query_timeout, or lower health_gap_days ({VARIABLES})."
+            " health_query_timeout, or lower health_gap_days."
         )
     if level == "ok":
         text = f"{plural(count, 'session')} missing since {found.since}."

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ansible.module_utils.health.limits import LEVELS
-from ansible.module_utils.health.model import VARIABLES
 from ansible.module_utils.reporting import Problem
 
 # Names in the ``measures`` of a result, and what each says.
@@ -85,5 +84,5 @@ def write(path: str, content: str) -> None:
     except OSError as error:
         raise Problem(
             f"health_metrics_path {path} cannot be written ({error.strerror}). Create its folder, and let the"
-            f" connecting user write there, or choose another path ({VARIABLES})."
+            " connecting user write there, or choose another path."
         ) from None

@@ -18,7 +18,6 @@ from ansible.module_utils.health.limits import Limits
 from ansible.module_utils.reporting import Problem
 
 BACKFILL = "ansible-playbook playbooks/backfill.yml"
-VARIABLES = "group_vars/all/health.yml"
 
 
 @dataclass(frozen=True)
@@ -155,7 +154,7 @@ def wanted(entries: Sequence[object]) -> list[Wanted]:
         except ValueError:
             raise Problem(
                 f"health_tables holds {entry!r}; expected table, schema.table, or"
-                f" {{name: table, min_rows: number}} ({VARIABLES})."
+                f" {{name: table, min_rows: number}}."
             ) from None
     return tables
 

@@ -10,7 +10,7 @@ from typing import Any, Callable
 
 from ansible.module_utils.database.connection import within
 from ansible.module_utils.database.errors import TimedOut
-from ansible.module_utils.health.model import VARIABLES, Context, Finding
+from ansible.module_utils.health.model import Context, Finding
 from ansible.module_utils.reporting import Problem
 
 # The token that the provider publishes for trials; it has no account to ask about.
@@ -72,8 +72,8 @@ def judge_token(status: int, body: bytes, fault: str, token: str, context: Conte
             return Finding(
                 "token",
                 "warn",
-                f"EODHD could not be asked about the token ({why}). Check eodhd_base_url (group_vars/all/eodhd.yml)"
-                f" and the way to the internet, or set health_token to false ({VARIABLES}).",
+                f"EODHD could not be asked about the token ({why}). Check eodhd_base_url"
+                " and the way to the internet, or set health_token to false.",
             )
         left = quota(user, today(context.now())).left
     if left is None:
@@ -84,7 +84,7 @@ def judge_token(status: int, body: bytes, fault: str, token: str, context: Conte
             "token",
             "warn",
             f"EODHD accepts the token, but the account has {left:,} calls left today. A backfill can go on after"
-            f" 00:00 GMT; the threshold is health_quota_warn ({VARIABLES}).",
+            " 00:00 GMT; the threshold is health_quota_warn.",
         )
     return Finding("token", "ok", f"EODHD accepts the token; {left:,} calls are left today")
 
@@ -117,7 +117,7 @@ def check_redis(context: Context) -> Iterator[Finding]:
             "redis",
             "warn",
             f"The Redis that {names} in {context.env} names {reason}. Start it, mend the line, or set"
-            f" health_redis to false ({VARIABLES}).",
+            " health_redis to false.",
         )
     else:
         yield Finding("redis", "ok", "Redis answers")

@@ -21,6 +21,8 @@ from ansible.module_utils.database.connection import Server
 from ansible.module_utils.project.dotenv import NAME, Statement, decode, encode, parse
 from ansible.module_utils.reporting import Problem
 
+# The variables of the flags, whose names differ.
+SETTINGS = {"ENVIRONMENT": "environment_name", "DEBUG": "debug"}
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -108,12 +110,12 @@ def sections(
         )
     }
     keys = {key: text_of(key, value, key.lower()) for key, value in api_keys.items()}
-    switches = {key: text_of(key, value, "group_vars/all/project.yml") for key, value in flags.items()}
+    switches = {key: text_of(key, value, SETTINGS.get(key, key)) for key, value in flags.items()}
     taken = {"DB_URL", *database, *keys, *switches} & set(extra)
     if taken:
         raise Problem(
             f"project_env sets {', '.join(sorted(taken))}, which have variables of their own"
-            " (group_vars/all/). Set those, and take the names out of project_env."
+            ". Set those, and take the names out of project_env."
         )
     own = {key: text_of(key, value, "project_env") for key, value in extra.items()}
     return [

@@ -85,7 +85,8 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             r"sandbox_port: .*",
             f"sandbox_port: {postgres.free_port()}",
         )
-        edit(folder / "group_vars/all/eodhd.yml", r"eodhd_base_url: .*", f"eodhd_base_url: {standin.url}")
+        with (folder / "group_vars/sandbox/main.yml").open("a") as settings:
+            settings.write(f"eodhd_base_url: {standin.url}\n")
         try:
             run(folder, "make reset")
             yield folder

@@ -103,9 +103,7 @@ class Transport:
                 session.trust_env = False
                 self._template = session.prepare_request(self._requests.Request("GET", self._base))
         except (self._requests.RequestException, ValueError) as error:
-            raise Problem(
-                f"eodhd_base_url cannot be used: {_words(error)} (group_vars/all/eodhd.yml)."
-            ) from None
+            raise Problem(f"eodhd_base_url cannot be used: {_words(error)}.") from None
 
     def close(self) -> None:
         """Close the kept connections."""

@@ -159,7 +159,7 @@ def test_many_hosts_cost_one_question_about_their_token(estate: Estate) -> None:
         standin.control(token=TOKEN)
         done = estate.play(
             "reset", "--limit", "hub,gpu", "--tags", "health", eodhd_base_url=standin.url, health_token=True,
-            health_interpreter=sys.executable,
+            project_interpreter=sys.executable,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout[-3000:]
         assert standin.counts()["requests"] == 1

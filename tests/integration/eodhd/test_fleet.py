@@ -149,7 +149,7 @@ def test_the_hosts_of_the_group_share_the_play(market: Any, tmp_path: Path) -> N
                 "postgres_host": server.host, "postgres_port": server.port, "postgres_user": server.user,
                 "postgres_password": server.password, "postgres_db": server.database,
                 "eodhd_api_token": "token", "eodhd_base_url": market.standin.url,
-                "backfill_interpreter": sys.executable, "database_interpreter": sys.executable,
+                "project_interpreter": sys.executable,
                 "backfill_symbols": SYMBOLS, "ansible_remote_tmp": str(tmp_path / "tmp"),
             }
         )

@@ -30,8 +30,7 @@ def play(market: Any, tmp_path: Path) -> Any:
             "eodhd_api_token": request.token,
             "eodhd_base_url": request.base_url,
             "project_root": str(tmp_path / "none"),
-            "backfill_interpreter": sys.executable,
-            "database_interpreter": sys.executable,
+            "project_interpreter": sys.executable,
             **variables,
         }
         given = tmp_path / "variables.json"  # -vvvv prints the command line
@@ -107,9 +106,7 @@ def test_a_service_that_echoes_the_token_cannot_leak_it(market: Any, play: Any) 
     market.standin.control(
         answers={"AAPL.US": ["free"], "MSFT.US": ["page"], "VTI.US": ["reset"]}, sticky=True
     )
-    done = play(
-        "-vvvv", backfill_symbols=["AAPL.US", "MSFT.US", "VTI.US"], backfill_base_url=market.standin.url
-    )
+    done = play("-vvvv", backfill_symbols=["AAPL.US", "MSFT.US", "VTI.US"], eodhd_base_url=market.standin.url)
     assert done.returncode == 2
     dump = json.dumps(
         market.query("SELECT r::text FROM backfill_run r UNION ALL SELECT o::text FROM backfill_outcome o")

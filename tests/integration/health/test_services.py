@@ -179,7 +179,7 @@ def test_a_redis_that_stops_and_comes_back(host: Host) -> None:
     assert level == "warn"
     assert message == (
         f"The Redis that REDIS_HOST in {host.root / '.env'} names cannot be reached. Start it, mend the line, or set"
-        " health_redis to false (group_vars/all/health.yml)."
+        " health_redis to false."
     )
     with redis_server(port):
         assert host.finding("redis", redis=True)[0] == "ok"

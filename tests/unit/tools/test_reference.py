@@ -1,11 +1,13 @@
-"""The reference is what the sources say, and nothing public is left out of it."""
+"""What is written is what the sources say, and nothing public is left out of it."""
 
 from __future__ import annotations
 
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.append(str(ROOT / "tools"))
@@ -13,41 +15,50 @@ sys.path.append(str(ROOT / "tools"))
 import reference
 
 
-def test_the_page_is_what_its_sources_say() -> None:
-    assert reference.DOCUMENT.read_text() == reference.document(), "run `make reference`"
+@pytest.mark.parametrize("path", reference.files(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_file_is_what_its_sources_say(path: Path) -> None:
+    assert path.read_text() == reference.files()[path], "run `make reference`"
 
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A project with one variable, one role and its specification."""
-    write(tmp_path / "group_vars/all/project.yml", "project_root: /opt/x\n")
-    write(tmp_path / "roles/reset/defaults/main.yml", 'reset_root: "{{ project_root }}"\n')
+    """A project with two settings, and a role with two entry points."""
+    write(
+        tmp_path / "roles/settings/meta/argument_specs.yml",
+        """
+        argument_specs:
+          project:
+            short_description: The project
+            options:
+              project_root: {description: The root., type: path, default: /opt/x}
+              project_port: {description: The port., type: int, default: 1}
+        """,
+    )
+    write(tmp_path / "roles/settings/vars/main.yml", '__place: "{{ project_root }}:{{ project_port }}"')
+    write(tmp_path / "roles/reset/tasks/main.yml", "- ansible.builtin.import_tasks: first.yml")
+    write(tmp_path / "roles/reset/tasks/first.yml", '- project_reset: {root: "{{ project_root }}"}')
+    write(tmp_path / "roles/reset/tasks/restore.yml", '- project_reset: {root: "{{ __place }}"}')
     write(
         tmp_path / "roles/reset/meta/argument_specs.yml",
-        "argument_specs: {main: {options: {reset_root: {description: The root., type: path}}}}\n",
+        "argument_specs: {main: {short_description: Reset}, restore: {short_description: Restore}}",
     )
     return tmp_path
 
 
 def write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+    path.write_text(textwrap.dedent(text))
 
 
-def test_a_variable_takes_its_words_from_the_role_that_takes_it(tree: Path) -> None:
+def test_a_setting_is_in_the_reference_and_in_the_defaults(tree: Path) -> None:
     assert "| `project_root` | path | `/opt/x` | The root. |" in reference.variables(tree)
+    assert '# The root.\nproject_root: "/opt/x"\n' in reference.defaults(tree)
 
 
-def test_a_variable_that_no_role_takes_is_undocumented(tree: Path) -> None:
-    write(tree / "group_vars/all/project.yml", "project_root: /opt/x\nproject_new: 1\n")
-    with pytest.raises(reference.Undocumented, match="project_new"):
-        reference.variables(tree)
-
-
-def test_an_input_without_a_specification_is_undocumented(tree: Path) -> None:
-    write(tree / "roles/reset/defaults/main.yml", 'reset_root: "{{ project_root }}"\nreset_new: 1\n')
-    with pytest.raises(reference.Undocumented, match="reset_new"):
-        reference.variables(tree)
+def test_an_entry_point_takes_the_settings_that_its_tasks_name(tree: Path) -> None:
+    entries = yaml.safe_load(reference.specifications(tree / "roles/reset", tree))["argument_specs"]
+    assert entries["main"]["options"] == {"project_root": {"description": "The root.", "type": "path"}}
+    assert list(entries["restore"]["options"]) == ["project_root", "project_port"]
 
 
 def test_an_option_without_a_description_is_undocumented() -> None:
