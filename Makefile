@@ -8,7 +8,8 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .PHONY: help
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-17s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@echo "ARGS='…' hands further arguments to the program behind a command: make unit ARGS='-k calendar'"
 
 .PHONY: setup setup-test setup-bench
 setup: ## build the controller's environment, .venv
@@ -20,50 +21,51 @@ setup-bench: setup-test
 
 .PHONY: reset sandbox sandbox-backfill sandbox-stop
 sandbox: setup ## lay out the polluted project and start its PostgreSQL under .sandbox/
+	@ansible-playbook playbooks/sandbox.yml $(ARGS)
+reset: setup ## sandbox, then the whole reset on it
+	@ansible-playbook playbooks/sandbox.yml playbooks/reset.yml $(ARGS)
+sandbox-backfill: setup ## the backfill against a stand-in of the service on this machine, offline
 	@ansible-playbook playbooks/sandbox.yml
-reset: sandbox ## sandbox, then the whole reset on it
-	@ansible-playbook playbooks/reset.yml
-sandbox-backfill: sandbox ## the backfill against a stand-in of the service on this machine, offline
 	@python tests/standin/sandbox.py $(ARGS)
 sandbox-stop: ## stop the sandbox's PostgreSQL and remove .sandbox/
-	@test ! -d .sandbox || ansible-playbook playbooks/sandbox.yml -e sandbox_state=absent
+	@test ! -d .sandbox || ansible-playbook playbooks/sandbox.yml -e sandbox_state=absent $(ARGS)
 
 .PHONY: test lint unit integration engines safety faults molecule fleet docs
 test: lint unit ## everything; ends in one summary
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target safety integration fleet molecule docs
+	@$(MAKE) --no-print-directory ARGS= --jobs=2 --output-sync=target safety integration fleet molecule docs
 	@echo "make test: lint, unit, integration, safety, molecule and docs passed; fleet $$(cat .cache/fleet.txt)"
 lint: setup-test ## ansible-lint (production), ansible-test sanity, yamllint, ruff, mypy, module documentation
-	@tools/lint.sh
+	@tools/lint.sh $(ARGS)
 unit: setup-test ## the pure logic, in seconds
-	@pytest tests/unit
+	@pytest tests/unit $(ARGS)
 integration: setup-test ## modules against a real PostgreSQL, real sockets and real files
-	@pytest tests/integration
+	@pytest tests/integration $(ARGS)
 engines: setup-test ## the database's tests on TimescaleDB and Citus: ENGINES=DIR, or TEST_TIMESCALEDB_URL and TEST_CITUS_URL
-	@tools/engines.sh
+	@tools/engines.sh $(ARGS)
 safety: setup-test ## kills, failing machines and indexes, secrets on every channel, at a size that fits
-	@pytest tests/faults tests/secrets
+	@pytest tests/faults tests/secrets $(ARGS)
 faults: setup-test ## the same in full: every operation, plays killed as they run, thousands of random examples
-	@FAULTS=full pytest tests/unit tests/integration/eodhd/test_fleet.py tests/faults tests/secrets
+	@FAULTS=full pytest tests/unit tests/integration/eodhd/test_fleet.py tests/faults tests/secrets $(ARGS)
 molecule: setup-test ## the plays on a sandbox of their own
-	@molecule test
+	@molecule test $(ARGS)
 fleet: setup-test ## hosts in containers with SSH, every fault at once; skipped where no container engine works
-	@tools/fleet.sh molecule test --scenario-name fleet
+	@tools/fleet.sh molecule test --scenario-name fleet $(ARGS)
 
 docs: setup-test ## every command of every document, typed as written in a copy of the project
-	@pytest tests/docs
+	@pytest tests/docs $(ARGS)
 
 .PHONY: bench reference calendars picture lock clean
 bench: setup-bench ## measure against the rivals; writes docs/benchmarks.md
-	@python tests/bench/run.py
+	@python tests/bench/run.py $(ARGS)
 reference: setup ## write docs/reference.md out of argument specifications and module documentation
-	@python tools/reference.py
+	@python tools/reference.py $(ARGS)
 calendars: setup-test ## write module_utils/markets/sessions.py out of the calendar library
 	@python tools/calendars.py
 picture: setup-test sandbox-stop ## draw docs/pictures/reset.svg out of a real run, on a sandbox laid out anew
 	@ansible-playbook playbooks/sandbox.yml >/dev/null
-	@ANSIBLE_FORCE_COLOR=1 ansible-playbook playbooks/reset.yml | python tools/picture.py
+	@ANSIBLE_FORCE_COLOR=1 ansible-playbook playbooks/reset.yml $(ARGS) | python tools/picture.py
 lock: setup ## refresh the locks of requirements/ from pyproject.toml
-	@for group in controller test bench; do uv pip compile --quiet --upgrade --universal --python-version 3.11 \
+	@for group in controller test bench; do uv pip compile $(ARGS) --quiet --upgrade --universal --python-version 3.11 \
 	  --generate-hashes --no-header --no-emit-index-url --group $$group -o requirements/$$group.txt; done
 clean: sandbox-stop ## leave nothing behind
 	@test ! -e .cache/fleet.txt || tools/fleet.sh python -m tests.fleet forget

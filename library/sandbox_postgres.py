@@ -29,7 +29,9 @@ options:
     type: path
     required: true
   port:
-    description: Port on every loopback address. Needed for O(state=started).
+    description:
+      - Port on every loopback address. Needed for O(state=started).
+      - V(0) takes a free one at the first start, and keeps it in the file C(port) of O(folder) while it can be had.
     type: int
   user:
     description: Name of the superuser of a new cluster.

@@ -25,6 +25,10 @@ LOOPBACK = {"127.0.0.1": socket.AF_INET, "::1": socket.AF_INET6}
 PROC = Path("/proc")
 
 
+class PortTaken(Problem):
+    """Somebody else listens on the port."""
+
+
 @dataclass(frozen=True)
 class Way:
     """A way to run PostgreSQL's programs: what stands before a command, and who owns the cluster's files."""
@@ -102,27 +106,32 @@ def loopback_addresses() -> list[str]:
 
 
 def free_port() -> int:
-    """Return a port that is free on 127.0.0.1 now, and that no system gives to an outgoing connection later."""
+    """Return a port that is free on loopback now, and that no system gives to an outgoing connection later."""
     while True:
         port = 20000 + secrets.randbelow(12768)
-        if _bind_error("127.0.0.1", port) is None:
+        if is_free(port):
             return port
 
 
+def is_free(port: int) -> bool:
+    """Whether a server can listen on ``port`` of every loopback address now."""
+    return all(_bind_error(address, port) is None for address in loopback_addresses())
+
+
 def require_free_port(port: int, addresses: list[str]) -> None:
-    """Raise ``Problem`` where ``port`` cannot be listened on, naming the process that holds it if visible."""
+    """Raise ``Problem`` if ``port`` cannot be listened on: ``PortTaken`` names the process that holds it if visible."""
     for address in addresses:
         error = _bind_error(address, port)
         if error == errno.EADDRINUSE:
-            raise Problem(
+            raise PortTaken(
                 f"Port {port} on {address} is already taken{_holder(port)}."
                 " Stop that process, or choose another port with sandbox_port"
-                f" (group_vars/sandbox/main.yml, or -e sandbox_port={port + 1})."
+                " (-e sandbox_port=0 takes a free one)."
             )
         if error is not None:
             raise Problem(
                 f"Port {port} on {address} cannot be used ({os.strerror(error)})."
-                " Choose another one with sandbox_port (group_vars/sandbox/main.yml)."
+                " Choose another one with sandbox_port (-e sandbox_port=0 takes a free one)."
             )
 
 
@@ -179,6 +188,7 @@ class Cluster:
         self._programs = programs
         self.data = folder / "data"
         self.log = folder / "server.log"
+        self._port_file = folder / "port"  # where the sandbox's postgres_port finds it
         self._pid_file = self.data / "postmaster.pid"
         self._settings = self.data / "postgresql.auto.conf"
 
@@ -194,6 +204,18 @@ class Cluster:
         except FileNotFoundError:
             return None
         return found if found and self._serves(found.pid) else None
+
+    def kept_port(self) -> int | None:
+        """The port of the last start, or None if there was none."""
+        try:
+            return int(self._port_file.read_text(encoding="ascii"))
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def keep_port(self, port: int) -> None:
+        """Remember the port for later starts and plays."""
+        if self.kept_port() != port:
+            self._port_file.write_text(f"{port}\n", encoding="ascii")
 
     def _serves(self, pid: int) -> bool:
         """Whether this process is a server that stands in our data directory, as every postgres does."""
@@ -266,7 +288,8 @@ class Cluster:
             Process: the running server.
 
         Raises:
-            Problem: the port is taken, or the server did not come up; it is not left half started.
+            PortTaken: somebody else has the port, perhaps since a moment ago.
+            Problem: the server did not come up; it is not left half started.
         """
         addresses = loopback_addresses()
         require_free_port(port, addresses)
@@ -288,6 +311,7 @@ class Cluster:
         process = self.process()
         if done.returncode or process is None:
             self.stop()
+            require_free_port(port, addresses)
             raise Problem(f"PostgreSQL did not start on port {port}: {self._last_words(done)} ({self.log})")
         return process
 
@@ -325,7 +349,7 @@ class Cluster:
     def _require_own(self) -> None:
         """Raise ``Problem`` where the folder holds anything that a cluster does not put there."""
         found = {path.name for path in self.folder.iterdir()} if self.folder.exists() else set()
-        foreign = found - {"data", "data.new", "password", "server.log"}
+        foreign = found - {"data", "data.new", "password", "port", "server.log"}
         if foreign:
             raise Problem(
                 f"{self.folder} holds {sorted(foreign)[0]}, which is not the sandbox's PostgreSQL's:"

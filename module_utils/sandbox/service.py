@@ -11,6 +11,8 @@ from typing import Any
 from ansible.module_utils.reporting import Problem
 from ansible.module_utils.sandbox import postgres
 
+ATTEMPTS = 5  # at starting on a free port that another server may take first
+
 
 @dataclass(frozen=True)
 class Status:
@@ -45,6 +47,9 @@ def ensure(
 ) -> dict[str, Any]:
     """Bring the cluster into ``state``; with ``check``, only say by which steps.
 
+    Args:
+        port: 0 takes a free one at the first start and keeps it as long as it can be had.
+
     Returns:
         dict: the result of the module ``sandbox_postgres``.
 
@@ -53,6 +58,9 @@ def ensure(
     """
     with _reported(cluster):
         process = cluster.process()
+        choose = port == 0
+        if choose:
+            port = _own_port(cluster, process)
         steps = plan(
             state,
             Status(
@@ -62,21 +70,23 @@ def ensure(
                 configured=state == "started" and cluster.configured(port, settings),
             ),
         )
-        if "start" in steps and (process is None or process.port != port):
+        if "start" in steps and not choose and (process is None or process.port != port):
             # Before anything is built, and in a plan too.
             postgres.require_free_port(port, postgres.loopback_addresses())
         if not check:
             apply: dict[str, Callable[[], object]] = {
                 "initialise": lambda: cluster.initialise(user, password),
-                "start": lambda: cluster.start(port, settings),
+                "start": lambda: _start(cluster, port, settings, choose),
                 "stop": cluster.stop,
                 "remove": cluster.remove,
             }
             for step in steps:
                 apply[step]()
             process = cluster.process()
-        if state == "started" and process is not None and process.port == port:
-            _require_login(port, user, password)
+            if process is not None:
+                cluster.keep_port(process.port)
+        if state == "started" and process is not None and (choose or process.port == port):
+            _require_login(process.port, user, password)
         return {
             "changed": bool(steps),
             "steps": steps,
@@ -86,6 +96,26 @@ def ensure(
             "folder": str(cluster.folder),
             "log": str(cluster.log),
         }
+
+
+def _own_port(cluster: postgres.Cluster, process: postgres.Process | None) -> int:
+    """The port that the server has, or had last, or a free one if that cannot be had."""
+    if process is not None:
+        return process.port
+    kept = cluster.kept_port()
+    return kept if kept and postgres.is_free(kept) else postgres.free_port()
+
+
+def _start(cluster: postgres.Cluster, port: int, settings: Mapping[str, str], choose: bool) -> None:
+    """Start on ``port``; with ``choose``, on another one if somebody was quicker."""
+    for left in range(ATTEMPTS if choose else 1, 0, -1):
+        try:
+            cluster.start(port, settings)
+            return
+        except postgres.PortTaken:
+            if left == 1:
+                raise
+            port = postgres.free_port()
 
 
 @contextlib.contextmanager

@@ -33,7 +33,7 @@ def main() -> str:
     """Measure, and return the section for docs/benchmarks.md."""
     folder = Path(tempfile.mkdtemp(prefix="bench-"))
     sandbox = REPOSITORY / ".sandbox-bench"
-    options = ["-e", f"sandbox_dir={sandbox}", "-e", "sandbox_port=25434"]
+    options = ["-e", f"sandbox_dir={sandbox}"]
     # The host's own index for both: the recipe knows no other.
     own_index = ["-e", '{"project_index_urls": [""]}']
     homes = iter(range(1000))

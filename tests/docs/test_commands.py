@@ -1,6 +1,6 @@
 """Every command of every document, typed as written in a clone of the project; a document that lies fails here.
 
-The clone is a scratch one: its sandbox has a port of its own, and the stand-in answers for EODHD.
+The clone is a scratch one. The stand-in answers for EODHD.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pexpect
 import pytest
-from ansible.module_utils.sandbox import postgres
 from standin.process import StandIn
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -80,11 +79,6 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     editor.write_text(f"#!/bin/sh\necho 'vault_postgres_password: {SECRET}' > \"$1\"\n")
     editor.chmod(0o700)
     with StandIn("--universe", "200") as standin:
-        edit(
-            folder / "group_vars/sandbox/main.yml",
-            r"sandbox_port: .*",
-            f"sandbox_port: {postgres.free_port()}",
-        )
         with (folder / "group_vars/sandbox/main.yml").open("a") as settings:
             settings.write(f"eodhd_base_url: {standin.url}\n")
         try:

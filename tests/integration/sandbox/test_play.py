@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,21 @@ def test_another_port_moves_the_server(play: Play) -> None:
     process = postgres.Cluster(play.folder / "postgres").process()
     assert process
     assert process.port == play.port
+
+
+def test_two_sandboxes_at_once_choose_ports_and_keep_them(tmp_path: Path) -> None:
+    plays = [Play(tmp_path / name, tmp_path) for name in ("one", "two")]
+    ports = [tmp_path / name / "postgres/port" for name in ("one", "two")]
+    try:
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda play: play.changes(sandbox_port=0), plays))
+        chosen = [path.read_text() for path in ports]
+        assert chosen[0] != chosen[1]
+        assert plays[0].changes(sandbox_port=0) == 0
+        assert ports[0].read_text() == chosen[0]
+    finally:
+        for play in plays:
+            postgres.Cluster(play.folder / "postgres").remove()
 
 
 def test_a_changed_password_is_explained_and_not_shown(play: Play) -> None:
