@@ -31,6 +31,7 @@ sandbox-stop: ## stop the sandbox's PostgreSQL and remove .sandbox/
 	@test ! -d .sandbox || ansible-playbook playbooks/sandbox.yml -e sandbox_state=absent $(ARGS)
 
 .PHONY: test lint unit integration engines safety faults molecule fleet docs
+test: override ARGS =
 test: lint unit ## everything; ends in one summary
 	@$(MAKE) --no-print-directory ARGS= --jobs=2 --output-sync=target safety integration fleet molecule docs
 	@echo "make test: lint, unit, integration, safety, molecule and docs passed; fleet $$(cat .cache/fleet.txt)"
@@ -60,7 +61,7 @@ bench: setup-bench ## measure against the rivals; writes docs/benchmarks.md
 reference: setup ## write docs/reference.md out of argument specifications and module documentation
 	@python tools/reference.py $(ARGS)
 calendars: setup-test ## write module_utils/markets/sessions.py out of the calendar library
-	@python tools/calendars.py
+	@python tools/calendars.py $(ARGS)
 picture: setup-test sandbox-stop ## draw docs/pictures/reset.svg out of a real run, on a sandbox laid out anew
 	@ansible-playbook playbooks/sandbox.yml >/dev/null
 	@ANSIBLE_FORCE_COLOR=1 ansible-playbook playbooks/reset.yml $(ARGS) | python tools/picture.py
