@@ -30,7 +30,7 @@ sandbox-backfill: setup ## the backfill against a stand-in of the service on thi
 sandbox-stop: ## stop the sandbox's PostgreSQL and remove .sandbox/
 	@test ! -d .sandbox || ansible-playbook playbooks/sandbox.yml -e sandbox_state=absent $(ARGS)
 
-.PHONY: test lint unit integration engines safety faults molecule fleet docs
+.PHONY: test lint unit integration engines safety faults molecule fleet fresh docs
 test: override ARGS =
 test: lint unit ## everything; ends in one summary
 	@$(MAKE) --no-print-directory ARGS= --jobs=2 --output-sync=target safety integration fleet molecule docs
@@ -52,6 +52,8 @@ molecule: setup-test ## the plays on a sandbox of their own
 fleet: setup-test ## hosts in containers with SSH, every fault at once; skipped where no container engine works
 	@tools/fleet.sh molecule test --scenario-name fleet $(ARGS)
 
+fresh: ## the README's commands on stock Debian 12 and 13, as an ordinary user; skipped where none can be laid out
+	@python3 -m tests.fresh $(ARGS)
 docs: setup-test ## every command of every document, typed as written in a copy of the project
 	@pytest tests/docs $(ARGS)
 

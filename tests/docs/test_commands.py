@@ -88,12 +88,6 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             run(folder, "make sandbox-stop")
 
 
-def edit(path: Path, pattern: str, line: str) -> None:
-    text, count = re.subn(pattern, line, path.read_text())
-    assert count == 1, f"{path}: {pattern}"
-    path.write_text(text)
-
-
 def run(folder: Path, command: str) -> str:
     """Type a command as a user does; its output. It has to end well."""
     done = subprocess.run(
