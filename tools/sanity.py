@@ -29,13 +29,10 @@ FOLDERS = {
     "callback_plugins": "callback",
     "roles/*/lookup_plugins": "lookup",
 }
-TESTS = ("validate-modules", "pep8", "yamllint", "import", "compile")
+TESTS = ("ignores", "validate-modules", "pep8", "yamllint", "import", "compile")
 OLDEST = "3.9"  # the oldest Python that a host may have
 # Findings that stand: the file in the collection, the test, and after a # the reason.
 WAIVERS = """
-plugins/lookup/health_calendars.py validate-modules:invalid-documentation # goes with the lookup
-plugins/lookup/health_calendars.py validate-modules:import-before-documentation # goes with the lookup
-plugins/lookup/health_calendars.py validate-modules:missing-gplv3-license # goes with the lookup
 plugins/lookup/reset_holder.py validate-modules:invalid-documentation # goes with the lookup
 plugins/lookup/reset_holder.py validate-modules:import-before-documentation # goes with the lookup
 plugins/lookup/reset_holder.py validate-modules:missing-gplv3-license # goes with the lookup
