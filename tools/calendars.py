@@ -97,11 +97,10 @@ def market(name: str, last: date) -> tuple[Any, dict[str, str]] | None:
 
 def calendar(name: str, last: date) -> Any:
     """Return a calendar of the library for as many years as it knows; None if that is too few."""
-    for end in (last, last.replace(year=last.year - 1), last.replace(year=last.year - 2)):
-        # Some are recorded for the last years alone.
-        for begin in (FIRST, end.replace(year=end.year - 5, month=1, day=1)):
+    for end in range(last.year, last.year - 3, -1):
+        for begin in range(FIRST.year, end - 3):
             try:
-                return exchange_calendars.get_calendar(name, start=begin.isoformat(), end=end.isoformat())
+                return exchange_calendars.get_calendar(name, start=f"{begin}-01-01", end=f"{end}-12-31")
             except (ValueError, NotImplementedError):
                 continue
     return None

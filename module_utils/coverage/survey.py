@@ -18,13 +18,16 @@ from ansible.module_utils.markets import names
 Ask = Callable[[Callable[[Any], Any]], Any]
 
 _ASSETS = "SELECT symbol, is_active IS NOT FALSE, exchange, asset_type FROM {}"
-# The sessions come along, so that a bar on another day hides no gap.
+# The days come along, each with the suffixes that have a session, so that a bar on another day hides no gap.
 _BARS = """
-WITH session (suffix, time) AS (SELECT * FROM unnest(%(suffixes)s::text[], %(times)s::timestamptz[])),
+WITH day AS (
+  SELECT time, array_agg(suffix) AS suffixes
+  FROM unnest(%(times)s::timestamptz[], %(suffixes)s::text[]) AS session (time, suffix) GROUP BY time
+),
 cell AS (
   SELECT bar.symbol, {month} AS month, min(bar.time) AS first, max(bar.time) AS last, count(*) AS bars,
-    count(session.time) AS held
-  FROM {bars} AS bar LEFT JOIN session ON session.suffix = split_part(bar.symbol, '.', 2) AND session.time = bar.time
+    count(*) FILTER (WHERE split_part(bar.symbol, '.', 2) = ANY (day.suffixes)) AS held
+  FROM {bars} AS bar LEFT JOIN day ON day.time = bar.time
   WHERE bar.time >= %(first)s::timestamptz AND bar.time < %(end)s::timestamptz
   GROUP BY 1, 2
 )
@@ -178,22 +181,23 @@ def _bars(
 ) -> list[tuple[Any, ...]]:
     from psycopg2 import sql
 
-    listed: list[str] = []
-    times: list[str] = []
-    for suffix in suffixes:
-        market = markets.named(suffix)
-        days = (
-            [_utc(day) for day in market.days if first <= day and (end is None or day < end)]
-            if market
-            else []
-        )
-        for written in (suffix, "") if suffix == names.DEFAULT else (suffix,):
-            listed += [written] * len(days)
-            times += days
+    sessions = [
+        (_utc(day), written)
+        for suffix in suffixes
+        if (market := markets.named(suffix))
+        for day in market.days
+        if first <= day and (end is None or day < end)
+        for written in ((suffix, "") if suffix == names.DEFAULT else (suffix,))
+    ]
     month = "date_trunc('month', bar.time AT TIME ZONE 'UTC')" if by_month else "NULL::timestamp"
     cursor.execute(
         sql.SQL(_BARS).format(bars=sql.Identifier(*table), month=sql.SQL(month)),
-        {"suffixes": listed, "times": times, "first": _utc(first), "end": _utc(end) if end else "infinity"},
+        {
+            "times": [time for time, _ in sessions],
+            "suffixes": [suffix for _, suffix in sessions],
+            "first": _utc(first),
+            "end": _utc(end) if end else "infinity",
+        },
     )
     rows: list[tuple[Any, ...]] = cursor.fetchall()
     return rows
