@@ -30,11 +30,12 @@ _AMOUNT = ("bigint", "numeric", "double precision", "integer")
 
 @dataclass(frozen=True)
 class Column:
-    """A column as it is created, and the types that serve as well where it exists."""
+    """A column as it is created, and the types that serve as well; a table may lack an ``optional`` one."""
 
     name: str
     definition: str
     fitting: tuple[str, ...]
+    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ TABLES = (
             # Set by the database alone, so their type is its own business.
             Column("created_at", "timestamptz DEFAULT now()", _MOMENT),
             Column("updated_at", "timestamptz DEFAULT now()", _MOMENT),
+            Column("renamed_to", "text", _TEXT, optional=True),
         ),
         ("symbol",),
     ),
@@ -77,7 +79,7 @@ TABLES = (
             Column("low", "numeric", _PRICE),
             Column("close", "numeric", _PRICE),
             Column("adjusted_close", "numeric", _PRICE),
-            Column("volume", "bigint", _AMOUNT),
+            Column("volume", "numeric", _AMOUNT),
         ),
         ("time", "symbol"),
     ),
@@ -112,6 +114,8 @@ def misfits(table: Table, found: Found) -> list[str]:
     for column in table.columns:
         at, have = f"{table.name}.{column.name}", found.types.get(column.name)
         wanted = " or ".join(column.fitting)
+        if have is None and column.optional:
+            continue
         if have is None:
             problems.append(f"column {at} is missing; expected {wanted}")
         elif _base(have) not in column.fitting:

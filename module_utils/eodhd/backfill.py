@@ -8,14 +8,14 @@ from typing import Any, Callable
 
 from ansible.module_utils.database.connection import driver
 from ansible.module_utils.database.errors import Unreachable, explain
-from ansible.module_utils.eodhd.modes import bulk, history, verify
+from ansible.module_utils.eodhd.modes import daily, history, register, verify
 from ansible.module_utils.eodhd.run.context import Context, Request
 from ansible.module_utils.reporting import Problem
 
 MODES: Mapping[str, Callable[[Context], dict[str, Any]]] = {
     "history": history.run,
-    "daily": bulk.daily,
-    "register": bulk.register,
+    "daily": daily.run,
+    "register": register.run,
     "verify": verify.run,
 }
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timezone
-from typing import Literal
+from typing import Any, Literal
 
+from ansible.module_utils.markets import names
 from ansible.module_utils.reporting import Problem
 
 Outcome = Literal[
@@ -15,6 +17,7 @@ Outcome = Literal[
     "set_aside",  # loaded, but for rows that stand in backfill_set_aside
     "truncated",  # the provider says that it cut the history
     "empty",  # an answer without rows
+    "late",  # the provider has not published the session yet, though it is due
     "unknown",  # no such symbol
     "forbidden",  # outside of the account's plan
     "rejected",  # the provider calls the request malformed
@@ -134,8 +137,8 @@ def normalise(symbols: list[str], exchange: str) -> list[str]:
         name = name if "." in name else f"{name}.{exchange}"
         if not _SYMBOL.fullmatch(name):
             wrong.append(name)
-        # Renamed tickers keep a lower-case _old.
-        found[re.sub(r"_OLD(?=\.)", "_old", name.upper())] = None
+        # Former holders of a code keep a lower-case _old, _old1 and so on.
+        found[re.sub(r"_OLD(?=\d*\.)", "_old", name.upper())] = None
     if wrong:
         raise Problem(
             f"These are no EODHD symbols: {', '.join(wrong[:10])}{' …' if len(wrong) > 10 else ''}."
@@ -145,6 +148,20 @@ def normalise(symbols: list[str], exchange: str) -> list[str]:
     if not found:
         raise Problem("There is no symbol to load. Name some in backfill_symbols, or set backfill_top.")
     return list(found)
+
+
+def symbol_of(row: Mapping[str, Any], asked: str) -> str:
+    """Return the symbol of a row of an answer about a whole exchange; empty if the row names none.
+
+    The provider keeps the United States under one suffix: a row of the list ``NYSE`` or ``PINK`` is ``….US``.
+
+    Args:
+        row: with ``code`` or ``Code``, and perhaps ``exchange_short_name``, which is the suffix.
+        asked: the exchange or list of the call.
+    """
+    code = row.get("code") or row.get("Code")
+    suffix = str(row.get("exchange_short_name") or asked)
+    return f"{code}.{names.DEFAULT if suffix in names.US_LISTS else suffix}" if code else ""
 
 
 def asset_type(symbol: str) -> str | None:

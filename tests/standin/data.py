@@ -6,10 +6,22 @@ import json
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
+import ansible.module_utils
+
+# In a process of its own nobody has done this yet.
+_OURS = str(Path(__file__).resolve().parents[2] / "module_utils")
+if _OURS not in ansible.module_utils.__path__:
+    ansible.module_utils.__path__.append(_OURS)
+
+from ansible.module_utils.markets import calendar, publishing
+
+# From then on a session does not change any more, counted from when it was due.
+SETTLED = timedelta(hours=20)
 FIRST_DAY = date(1998, 1, 2)
 HOLIDAYS = {(1, 1), (7, 4), (12, 25)}
 NAMED = ["AAPL", "MSFT", "TSLA", "VTI", "BRK-B", "AT&T"]
@@ -32,45 +44,101 @@ class Split:
     ratio: int
 
 
+@dataclass(frozen=True)
+class Rename:
+    """From ``day`` on the symbol ``old`` is called ``new``, its whole history too."""
+
+    old: str
+    new: str
+    day: date
+
+
 @dataclass
 class Market:
     """What the provider knows; tests change it to see the past restated.
 
+    With ``now`` it lives: a session is published when it is due, a first version has provisional volumes and lacks
+    rows, and what happens on a day is known from that day on.
+
     Attributes:
         universe: number of SYM… symbols on the exchange US, besides the named ones.
-        today: the last day with bars.
+        today: the last day with bars, without ``now``.
+        now: the moment at which the provider is asked.
         splits: by symbol.
+        renames: in order.
+        delisted: the last day of a symbol.
+        late: hours that a session comes late, by exchange and day as ``US 2026-11-25``.
+        odd: whether bulk answers have rows with fractions of a share, and rows without any price.
         rows: raw JSON of single rows, by symbol and date; "" takes the row away.
         extra: raw JSON of rows appended to every answer, by symbol.
     """
 
     universe: int = 50
     today: date = field(default_factory=date.today)
+    now: datetime | None = None
     splits: dict[str, Split] = field(default_factory=dict)
+    renames: list[Rename] = field(default_factory=list)
+    delisted: dict[str, date] = field(default_factory=dict)
+    late: dict[str, float] = field(default_factory=dict)
+    odd: bool = False
     rows: dict[str, dict[str, str]] = field(default_factory=dict)
     extra: dict[str, list[str]] = field(default_factory=dict)
 
     def knows(self, symbol: str) -> bool:
         """Whether the provider has this symbol."""
         code, _dot, exchange = symbol.partition(".")
+        if any(self._over(symbol, rename.day) for rename in self.renames if rename.old == symbol):
+            return False
+        if any(self._over(symbol, rename.day) for rename in self.renames if rename.new == symbol):
+            return True
         if exchange == "US":
             return code in NAMED or (code[:3] == "SYM" and code[3:].isdigit())
-        return code in {"CC": CRYPTO, "FOREX": FOREX}.get(exchange, [])
+        return code in self.codes(exchange)
+
+    def _over(self, symbol: str, day: date) -> bool:
+        """Whether what happens on a day has happened."""
+        return self.now is None or self.published(kind(symbol), day)
+
+    def published(self, exchange: str, day: date) -> bool:
+        """Whether the provider has a session by now."""
+        if self.now is None:
+            return day <= self.today
+        due = publishing.due_at(exchange, day)
+        assert due
+        return due + timedelta(hours=self.late.get(f"{exchange} {day}", 0)) <= self.now
+
+    def settled(self, exchange: str, day: date) -> bool:
+        """Whether a session has its last version."""
+        due = publishing.due_at(exchange, day)
+        return self.now is None or due is None or due + SETTLED <= self.now
 
     def codes(self, exchange: str) -> list[str]:
-        """Return the codes of an exchange; empty where there is no such exchange."""
-        if exchange == "US":
-            return NAMED + [f"SYM{number:05d}" for number in range(self.universe)]
-        return {"CC": CRYPTO, "FOREX": FOREX}.get(exchange, [])
+        """Return the codes of an exchange or a list of the United States; empty if there is none of that name."""
+        codes = {
+            "US": NAMED + [f"SYM{number:05d}" for number in range(self.universe)],
+            "NYSE": NAMED[::2],
+            "NASDAQ": NAMED[1::2],
+            "AU": [f"AU{number:02d}" for number in range(12)],
+            "LSE": [f"LN{number:02d}" for number in range(12)],
+            "CC": CRYPTO,
+            "FOREX": FOREX,
+        }.get(exchange, [])
+        renamed = {rename.old: rename.new for rename in self.renames if self._over(rename.old, rename.day)}
+        names = [f"{code}.{suffix(exchange)}" for code in codes]
+        return [renamed.get(name, name).rpartition(".")[0] for name in names]
 
     def bars(self, symbol: str, first: date, last: date) -> str:
         """Return the JSON rows of ``symbol`` in [first, last], joined by commas."""
-        last = min(last, self.today)
-        special = symbol in self.splits or symbol in self.rows or symbol in self.extra
-        if not special:
-            return plain_bars(variant(symbol), kind(symbol), first, last)
-        rows = [self._row(symbol, day) for day in sessions(kind(symbol), first, last)]
+        special = self.now or self.delisted or self.renames
+        if not special and symbol not in self.splits and symbol not in self.rows and symbol not in self.extra:
+            return plain_bars(variant(symbol), kind(symbol), first, min(last, self.today))
+        days = sessions(kind(symbol), first, min(last, self.today if self.now is None else last))
+        rows = [self._row(symbol, day) for day in days if self.trades(symbol, day)]
         return ",".join([row for row in rows if row] + self.extra.get(symbol, []))
+
+    def trades(self, symbol: str, day: date) -> bool:
+        """Whether the provider has a bar of a symbol on a day."""
+        return self.published(kind(symbol), day) and day <= self.delisted.get(symbol, date.max)
 
     def _row(self, symbol: str, day: date) -> str:
         given = self.rows.get(symbol, {}).get(day.isoformat())
@@ -78,28 +146,70 @@ class Market:
 
     def bar(self, symbol: str, day: date) -> dict[str, str]:
         """Return the fields of one bar as text."""
-        values = bar(variant(symbol), kind(symbol), day)
+        first = {rename.new: rename.old for rename in self.renames}.get(symbol, symbol)
+        values = bar(variant(first), kind(symbol), day)
+        if not self.settled(kind(symbol), day):
+            values["volume"] = str(int(values["volume"]) * 98 // 100)
+            if chance(symbol, day) % 3 == 0:
+                values["low"] = decimal(scaled(values["low"]) + 1, 4)
         split = self.splits.get(symbol)
-        if split and day < split.day:
+        if split and day < split.day and self._over(symbol, split.day):
             adjusted = scaled(values["adjusted_close"]) // split.ratio
             values["adjusted_close"] = decimal(adjusted, 4)
             values["volume"] = str(int(values["volume"]) * split.ratio)
         return values
 
+    def last(self, exchange: str) -> date:
+        """Return the newest session that the provider has."""
+        day = self.today if self.now is None else self.now.date() + timedelta(days=1)
+        while not (list(sessions(exchange, day, day)) and self.published(exchange, day)):
+            day -= timedelta(days=1)
+        return day
+
     def bulk(self, exchange: str, day: date) -> str:
-        """Return the JSON rows of every symbol of an exchange on ``day``, joined by commas."""
-        rows = []
+        """Return the JSON rows of all symbols of an exchange on ``day``, joined by commas."""
+        ending, rows = suffix(exchange), []
+        if self.now is not None and not self.published(ending, day):
+            return ""
         for code in self.codes(exchange):
-            given = self.rows.get(f"{code}.{exchange}", {}).get(day.isoformat())
-            text = given if given is not None else ROW.format(**self.bar(f"{code}.{exchange}", day))
+            symbol = f"{code}.{ending}"
+            early = not self.settled(ending, day) and chance(symbol, day) % 5 == 0
+            text = "" if early or not self.trades(symbol, day) else self._one(symbol, day)
             if text:
-                rows.append(f'{{"code":{json.dumps(code)},"exchange_short_name":"{exchange}",{text[1:]}')
+                rows.append(f'{{"code":{json.dumps(code)},"exchange_short_name":"{ending}",{text[1:]}')
+        if self.odd:
+            rows += [f'{{"code":"{code}","exchange_short_name":"{ending}",{text[1:]}'
+                     for code, text in odd(day).items()]  # fmt: skip
         return ",".join(rows)
+
+    def _one(self, symbol: str, day: date) -> str:
+        given = self.rows.get(symbol, {}).get(day.isoformat())
+        if given is not None:
+            return given
+        return self._row(symbol, day) if list(sessions(kind(symbol), day, day)) else ""
+
+    def changes(self) -> list[dict[str, str]]:
+        """Return the rows of the history of renames."""
+        return [
+            {
+                "exchange": kind(rename.old),
+                "old_symbol": rename.old.rpartition(".")[0],
+                "new_symbol": rename.new.rpartition(".")[0],
+                "company_name": f"{rename.new} Incorporated",
+                "effective": rename.day.isoformat(),
+            }
+            for rename in self.renames
+            if self._over(rename.old, rename.day)
+        ]
 
     def listing(self, exchange: str, delisted: bool) -> list[dict[str, Any]]:
         """Return the rows of the symbol list; the delisted ones are others than the active ones."""
         kinds = {"CC": "Currency", "FOREX": "Currency"}
-        codes = ["GONE", "SYM90001_old"] if delisted else self.codes(exchange)
+        ending = suffix(exchange)
+        gone = [symbol.rpartition(".")[0] for symbol, day in self.delisted.items()
+                if kind(symbol) == ending and self._over(symbol, after(ending, day))]  # fmt: skip
+        active = [code for code in self.codes(exchange) if code not in gone]
+        codes = ["GONE", "SYM90001_old", *gone] if delisted else active
         return [
             {
                 "Code": code,
@@ -112,6 +222,32 @@ class Market:
             }
             for code in codes
         ]
+
+
+def suffix(exchange: str) -> str:
+    """Return the suffix of the symbols of an exchange or list."""
+    return "US" if exchange in ("NYSE", "NASDAQ") else exchange
+
+
+def after(exchange: str, day: date) -> date:
+    """Return the session after a day."""
+    return next(sessions(exchange, day + timedelta(days=1), day + timedelta(days=30)))
+
+
+def chance(symbol: str, day: date) -> int:
+    """Return a number that depends on symbol and day alone."""
+    return zlib.crc32(f"{symbol} {day}".encode())
+
+
+def odd(day: date) -> dict[str, str]:
+    """Return rows as they stand in real files: a volume with a fraction, zeros, nulls, a further key."""
+    head = f'{{"date":"{day}",'
+    return {
+        "FRAC": head + '"open":0.0433,"high":0.0548,"low":0.0394,"close":0.05,"adjusted_close":0.05,"volume":1765.53}',
+        "ZERO": head + '"open":0,"high":0,"low":0,"close":0,"adjusted_close":0,"volume":0}',
+        "NULL": head + '"open":null,"high":null,"low":null,"close":null,"adjusted_close":null,"volume":0}',
+        "MORE": head + '"open":2,"high":2.5,"low":1.9,"close":2.25,"adjusted_close":2.25,"volume":7,"prev_close":2}',
+    }  # fmt: skip
 
 
 def variant(symbol: str) -> int:
@@ -127,6 +263,10 @@ def kind(symbol: str) -> str:
 def sessions(exchange: str, first: date, last: date) -> Iterator[date]:
     """Yield the days with a bar: crypto all, FOREX without Saturdays, others weekdays but holidays."""
     day = max(first, FIRST_DAY)
+    market = calendar.of(exchange) if exchange in ("US", "AU", "LSE") else None
+    if market and day >= calendar.FIRST:
+        yield from market.sessions(day, min(last, calendar.LAST))
+        return
     while day <= last:
         closed = {"CC": False, "FOREX": day.weekday() == 5}.get(
             exchange, day.weekday() > 4 or (day.month, day.day) in HOLIDAYS

@@ -17,7 +17,7 @@ from datetime import date, datetime, timezone
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from standin.data import Market, Split
+from standin.data import Market, Rename, Split, suffix
 
 HTML = "text/html; charset=UTF-8"
 QUOTA = "You exceeded your daily API requests limit.  Please contact support@eodhistoricaldata.com"
@@ -28,7 +28,7 @@ FIXED: dict[str, tuple[int, str, str]] = {
     "forbidden": (403, HTML, "Forbidden. Please contact support@eodhistoricaldata.com"),
     "free": (403, HTML, "Only EOD data allowed for free users. api_token={token}"),
     "bulk_free": (423, HTML, "Bulk requests are prohibited for free users"),
-    "unknown": (404, HTML, "Ticker Not Found."),
+    "unknown": (404, HTML, "Ticker Not Found"),
     "unknown_exchange": (404, HTML, "Exchange Not Found."),
     "quota": (402, HTML, QUOTA),
     "too_many": (429, HTML, "Too Many Requests"),
@@ -102,7 +102,13 @@ class Service:
                 self.market.splits = made
             elif name == "today":
                 self.market.today = date.fromisoformat(value)
-            elif name in ("rows", "extra", "universe"):
+            elif name == "now":
+                self.market.now = datetime.fromisoformat(value) if value else None
+            elif name == "renames":
+                self.market.renames = [Rename(old, new, date.fromisoformat(day)) for old, new, day in value]
+            elif name == "delisted":
+                self.market.delisted = {key: date.fromisoformat(day) for key, day in value.items()}
+            elif name in ("rows", "extra", "universe", "late", "odd"):
                 setattr(self.market, name, value)
             elif hasattr(self.settings, name):
                 setattr(self.settings, name, value)
@@ -167,16 +173,20 @@ class Service:
         market = self.market
         if endpoint == "eod":
             if not market.knows(name):
-                return 404, "Ticker Not Found.", 1
+                return 404, "Ticker Not Found", 1
             # As the service does it: a bound that is no date is ignored.
             first, last = day(query.get("from"), date.min), day(query.get("to"), market.today)
             if query.get("fmt") != "json":
                 return 200, "Date,Open,High,Low,Close,Adjusted_close,Volume\n", 1
             return 200, f"[{market.bars(name, first, last)}]", 1
+        if endpoint == "symbol-change-history":
+            return 200, json.dumps(market.changes()), 5
         if not market.codes(name):
             return 404, "Exchange Not Found.", 1
         if endpoint == "eod-bulk-last-day":
-            return 200, f"[{market.bulk(name, day(query.get('date'), market.today))}]", 100
+            rows = market.bulk(name, day(query.get("date"), market.last(suffix(name))))
+            # Of a day without a session the service has no file.
+            return (200, f"[{rows}]", 100) if rows else (404, "Not Found", 0)
         if endpoint == "exchange-symbol-list":
             return 200, json.dumps(market.listing(name, query.get("delisted") == "1")), 1
         return 404, "Not Found", 0
@@ -274,8 +284,9 @@ class Connection(asyncio.Protocol):
             self.misbehave(behaviour, body)
             return
         self.service.paid(name, cost)
+        limits = "" if status == 401 else self.service.headers()
         extra = "Retry-After: 0\r\n" if behaviour == "too_many_zero" else ""
-        self.send(status, kind, body.replace("{token}", token), extra + self.service.headers())
+        self.send(status, kind, body.replace("{token}", token), extra + limits)
 
     def misbehave(self, behaviour: str, body: str) -> None:
         if behaviour == "reset":

@@ -142,6 +142,21 @@ class Ledger:
 
         return self._session.run(work)
 
+    def delisted(self, suffix: str) -> list[str]:
+        """Return the delisted symbols that the register has of a suffix."""
+
+        def work(cursor: Any) -> list[str]:
+            cursor.execute("SELECT to_regclass('backfill_listing') IS NOT NULL")
+            if not cursor.fetchone()[0]:
+                return []
+            cursor.execute(
+                "SELECT symbol FROM backfill_listing WHERE delisted AND symbol LIKE %s ORDER BY symbol",
+                (f"%.{suffix}",),
+            )
+            return [row[0] for row in cursor.fetchall()]
+
+        return self._session.run(work)
+
     def keep_ranking(self, exchange: str, symbols: Sequence[str], fetched: datetime) -> None:
         """Keep a ranking, so that it is not paid for again."""
         self._session.run(

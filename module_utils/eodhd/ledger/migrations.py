@@ -106,6 +106,27 @@ CREATE TABLE IF NOT EXISTS backfill_answer (
   received timestamptz NOT NULL
 );
 """,
+    # The sessions of whole exchanges. What stood for them in backfill_coverage named the day of the call.
+    """
+CREATE TABLE backfill_session (
+  exchange text NOT NULL,
+  day date NOT NULL,
+  rows integer NOT NULL,
+  arrived timestamptz NOT NULL,
+  asked timestamptz NOT NULL,
+  corrected integer NOT NULL DEFAULT 0,
+  run bigint NOT NULL,
+  PRIMARY KEY (exchange, day)
+);
+DELETE FROM backfill_coverage WHERE symbol LIKE 'daily %';
+CREATE TABLE backfill_rename (
+  old_symbol text NOT NULL,
+  new_symbol text NOT NULL,
+  effective date NOT NULL,
+  run bigint NOT NULL,
+  PRIMARY KEY (old_symbol, effective)
+);
+""",
 )
 NEWEST = len(MIGRATIONS)
 # Any number will do that nobody else uses: two hosts migrate one after the other.

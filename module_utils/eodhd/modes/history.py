@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from decimal import Decimal
 from functools import partial
 from typing import Any
 
 from ansible.module_utils.eodhd.model import Coverage, Job, Range, normalise
 from ansible.module_utils.eodhd.plan import plan as planning
+from ansible.module_utils.eodhd.plan.daily import suffix
 from ansible.module_utils.eodhd.run import report
-from ansible.module_utils.eodhd.run.context import Context
+from ansible.module_utils.eodhd.run.context import Context, Executed
 from ansible.module_utils.eodhd.run.pipeline import Totals
 from ansible.module_utils.eodhd.service.client import Answer
 from ansible.module_utils.eodhd.store import store
-from ansible.module_utils.eodhd.store.parser import Parsed, Parser
+from ansible.module_utils.eodhd.store.parser import Parsed, Parser, Width
+from ansible.module_utils.eodhd.store.store import Item, Written
 from ansible.module_utils.reporting import Problem
+from ansible.module_utils.text import plural
 
 # A ranking costs a hundred calls and changes slowly.
 RANKING_DAYS = 7
@@ -33,9 +37,7 @@ def run(context: Context) -> dict[str, Any]:
     widths = context.widths()
     warnings = context.rounding(widths)
     symbols, ranking_calls = _symbols(context)
-    title = (
-        f"history: {report.plural(len(symbols) or request.top or 0, 'symbol')}, {asked.first} to {asked.last}"
-    )
+    title = f"history: {plural(len(symbols) or request.top or 0, 'symbol')}, {asked.first} to {asked.last}"
     plan = _plan(context, symbols, asked, title)
     plan.calls += ranking_calls
     if ranking_calls and not symbols:
@@ -58,23 +60,11 @@ def run(context: Context) -> dict[str, Any]:
         plan = _plan(context, symbols, asked, title)
         plan.calls += ranking_calls
 
-    parser = Parser(widths)
-
-    def fetch(job: Job) -> tuple[Answer, Parsed | None]:
-        answered: tuple[Answer, Parsed | None] = context.client.get(
-            f"eod/{job.symbol}",
-            lambda body: parser.history(body, job.symbol, job.range),
-            eod_query(job.range),
-        )
-        return answered
-
-    import psycopg2.errors
-
     before = context.counts()
-    done = context.execute(
-        plan, fetch, lambda cursor, run, items: store.write(cursor, run, items, psycopg2.errors)
-    )
+    done = load(context, plan, widths)
     done.totals.calls += ranking_calls
+    if request.delisted:
+        _forgive(context, done.totals)
     after = context.counts()
     was, now = before["market_data"], after["market_data"]
     # Rows that came and stayed need no second look; where the sum is another, somebody else was at work.
@@ -89,6 +79,26 @@ def run(context: Context) -> dict[str, Any]:
     return conclude(context, done.run, done.totals, plan, text, lacking, done.stopped, warnings)
 
 
+def load(context: Context, plan: planning.Plan, widths: Mapping[str, Width]) -> Executed:
+    """Run a plan whose jobs are the histories of symbols."""
+    import psycopg2.errors
+
+    parser = Parser(widths)
+
+    def fetch(job: Job) -> tuple[Answer, Parsed | None]:
+        answered: tuple[Answer, Parsed | None] = context.client.get(
+            f"eod/{job.symbol}",
+            lambda body: parser.history(body, job.symbol, job.range),
+            eod_query(job.range),
+        )
+        return answered
+
+    def write(cursor: Any, run: int, items: list[Item]) -> list[Written]:
+        return store.write(cursor, run, items, psycopg2.errors)
+
+    return context.execute(plan, fetch, write)
+
+
 def eod_query(days: Range) -> dict[str, Any]:
     """Return the parameters of ``/eod`` for the daily bars of some days."""
     return {"from": days.first, "to": days.last, "period": "d", "order": "a"}
@@ -98,11 +108,33 @@ def _symbols(context: Context) -> tuple[list[str], int]:
     """Return the symbols, and what it costs to find them; none yet where they still have to be ranked."""
     request = context.request
     if request.top is None:
-        return normalise(request.symbols, request.exchanges[0]), 0
+        symbols = normalise(request.symbols, request.exchanges[0])
+        return list(dict.fromkeys(symbols + (_delisted(context) if request.delisted else []))), 0
     if request.top < 1:
         raise Problem(f"backfill_top is {request.top}; it must be at least 1.")
     known = None if context.absent else context.ledger.ranking(request.exchanges[0], RANKING_DAYS)
     return (known[: request.top], 0) if known and not request.force else ([], planning.BULK_CALLS)
+
+
+def _delisted(context: Context) -> list[str]:
+    """Return the delisted symbols of the exchange, as the register has them."""
+    exchange = context.request.exchanges[0]
+    found = [] if context.absent else context.ledger.delisted(suffix(exchange))
+    if not found:
+        raise Problem(
+            f"The ledger knows no delisted symbol of {exchange}. Run backfill_mode=register with"
+            f" backfill_exchange={exchange} first: it asks for the list, which costs 2 calls."
+        )
+    return found
+
+
+def _forgive(context: Context, totals: Totals) -> None:
+    """Of most names that were delisted before about 2014 the provider has no bars: no failure of the run."""
+    for symbol in _delisted(context):
+        outcome, _ = totals.not_loaded.get(symbol, ("", ""))
+        if outcome in ("empty", "unknown"):
+            del totals.not_loaded[symbol]
+            totals.loaded += 1
 
 
 def _rank(context: Context) -> tuple[list[str], int]:
@@ -130,7 +162,7 @@ def _rank(context: Context) -> tuple[list[str], int]:
 def _ask_ranking(context: Context, exchange: str) -> list[str]:
     answer, ranked = context.client.get(
         f"eod-bulk-last-day/{exchange}",
-        lambda body: ranking(Parser({}).bulk(body, exchange, None)),
+        lambda body: ranking(Parser({}).bulk(body, exchange)),
         cost=planning.BULK_CALLS,
     )
     if answer.outcome is not None or not ranked:

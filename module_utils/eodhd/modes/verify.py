@@ -12,11 +12,11 @@ from typing import Any
 from ansible.module_utils.eodhd.model import Range, midnight
 from ansible.module_utils.eodhd.modes.history import eod_query
 from ansible.module_utils.eodhd.plan import plan as planning
-from ansible.module_utils.eodhd.run import report
 from ansible.module_utils.eodhd.run.context import Context
 from ansible.module_utils.eodhd.store.parser import COLUMNS, Parser
 from ansible.module_utils.eodhd.store.store import SETTLE_DAYS
 from ansible.module_utils.reporting import Problem
+from ansible.module_utils.text import plural
 
 Row = Mapping[str, Decimal]
 
@@ -73,7 +73,7 @@ def run(context: Context) -> dict[str, Any]:
     sample = (
         [] if context.absent else context.session.run(lambda cursor: _sample(cursor, asked, request.sample))
     )
-    plan = planning.Plan(f"verify: {report.plural(len(sample), 'symbol')}, {asked.first} to {asked.last}", [])
+    plan = planning.Plan(f"verify: {plural(len(sample), 'symbol')}, {asked.first} to {asked.last}", [])
     plan.calls = len(sample)
     plan.rows = sum(planning.sessions(symbol, days) for symbol, days in sample)
     if sample:
@@ -162,8 +162,8 @@ def _text(
     unanswered: Mapping[str, str],
 ) -> str:
     lines = [
-        f"🔎 VERIFYING {report.plural(symbols, 'symbol')} ({asked.first} to {asked.last})",
-        f"   compared: {report.plural(rows, 'row')}, {report.plural(calls, 'call')}",
+        f"🔎 VERIFYING {plural(symbols, 'symbol')} ({asked.first} to {asked.last})",
+        f"   compared: {plural(rows, 'row')}, {plural(calls, 'call')}",
     ]
     lines += [f"   {symbol}: {why}" for symbol, why in unanswered.items()]
     lines += [

@@ -108,10 +108,29 @@ def sessions(symbol: str, days: Range) -> int:
 
 @dataclass(frozen=True)
 class Quota:
-    """What the account has left today; None where the provider did not say."""
+    """What the account has left; None if the provider did not say.
+
+    Attributes:
+        limit: calls of a day.
+        today: calls of today that are left.
+        extra: calls that were bought on top; they are spent when those of the day are gone, and do not expire.
+    """
 
     limit: int | None
-    left: int | None
+    today: int | None
+    extra: int = 0
+
+    @property
+    def left(self) -> int | None:
+        """All calls that can be made now."""
+        return None if self.today is None else self.today + self.extra
+
+    def text(self) -> str:
+        """Say it."""
+        if self.today is None:
+            return "unknown" if self.limit is None else f"unknown, of {self.limit:,} calls a day"
+        extra = f", and {self.extra:,} extra" if self.extra else ""
+        return f"{self.today:,} of {self.limit:,} calls left today{extra}"
 
 
 def quota(user: Any, today: date) -> Quota:
@@ -125,7 +144,7 @@ def quota(user: Any, today: date) -> Quota:
     if limit is None or used is None:
         return Quota(limit, None)
     spent = used if str(user.get("apiRequestsDate")) == today.isoformat() else 0
-    return Quota(limit, max(0, limit - spent) + (_whole(user.get("extraLimit")) or 0))
+    return Quota(limit, max(0, limit - spent), _whole(user.get("extraLimit")) or 0)
 
 
 def _whole(value: Any) -> int | None:
@@ -144,6 +163,7 @@ class Plan:
         calls: what everything costs.
         rows: expected in the answers, about.
         quota: what the account has left.
+        remarks: further lines for people.
     """
 
     title: str
@@ -152,6 +172,7 @@ class Plan:
     calls: int = 0
     rows: int = 0
     quota: Quota = Quota(None, None)
+    remarks: list[str] = field(default_factory=list)
 
     @property
     def affordable(self) -> bool:
@@ -185,17 +206,17 @@ class Plan:
     def lines(self) -> list[str]:
         """Return the plan for people."""
         fresh = f"; {len(self.fresh):,} fresh in the ledger, not asked again" if self.fresh else ""
-        left = "unknown" if self.quota.left is None else f"{self.quota.left:,}"
-        of = f" of {self.quota.limit:,}" if self.quota.limit is not None else ""
         lines = [
             f"📋 PLAN {self.title}",
             f"   symbols: {', '.join(job.symbol for job in self.jobs[:10])}"
             f"{f' … {len(self.jobs):,} in all' if len(self.jobs) > 10 else '' if self.jobs else 'none to ask'}"
             f"{fresh}",
+            *self.remarks,
             f"   calls: {self.calls:,}",
-            f"   quota: {left}{of} calls left today",
-            f"   rows expected: about {self.rows:,}",
         ]
+        if not self.calls:
+            return [*lines, "✅ Nothing to pay"]
+        lines += [f"   quota: {self.quota.text()}", f"   rows expected: about {self.rows:,}"]
         verdict = "✅ The quota covers it" if self.affordable else "❌ The quota does not cover it"
         return [*lines, verdict if self.quota.left is not None else "⚠️  The quota is not known"]
 

@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timezone
 from functools import partial
@@ -59,6 +59,8 @@ class Request:
     force: bool = False
     partial: bool = False
     accept: frozenset[str] = frozenset()
+    settle_calls: int = 500
+    delisted: bool = False
     concurrency: int = 24
     shard: int = 0
     shards: int = 1
@@ -224,6 +226,7 @@ class Context:
         plan: Plan,
         fetch: Callable[[Any], Any],
         write: Callable[[Any, int, list[Item]], list[Written]],
+        coverage: Callable[[Sequence[str]], dict[str, Coverage]] | None = None,
     ) -> Executed:
         """Run a plan's jobs and keep the ledger; a signal ends it early, and what was received is stored.
 
@@ -231,6 +234,7 @@ class Context:
             plan: what to run.
             fetch: makes one call.
             write: stores a batch: cursor, run, items.
+            coverage: what the ledger has by the names of the jobs, if they are no symbols.
         """
         self.ledger.create()
         run = self.ledger.begin(
@@ -246,7 +250,7 @@ class Context:
             fetch,
             [self._storing(session, run, write) for session in sessions],
             self.claims,
-            self.ledger.coverage,
+            coverage or self.ledger.coverage,
             self.stop,
             min(self.request.concurrency, max(1, len(plan.jobs))),
             progress.tick,
@@ -260,6 +264,8 @@ class Context:
                 session.close()
         # A run that does not come here is closed by the next one, as interrupted.
         stopped = pipeline.stopped_by or _stop_of(caught)
+        if stopped is None:
+            self.stop.clear()  # the pipeline has ended its threads by it; a further one may follow
         self.ledger.end(run, stopped.kind if stopped else "done", totals.facts(), str(stopped or ""))
         return Executed(run, totals, stopped)
 

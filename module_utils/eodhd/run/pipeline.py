@@ -57,6 +57,7 @@ class Totals:
     updated: int = 0
     unchanged: int = 0
     set_aside: int = 0
+    untraded: int = 0
     registered: int = 0
     refetched: int = 0
     not_loaded: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -75,10 +76,17 @@ class Totals:
         self.inserted += written.inserted
         self.updated += written.updated
         self.unchanged += written.unchanged
-        self.set_aside += aside
+        untraded = item.parsed.untraded if item.parsed else 0
+        self.set_aside += aside - untraded
+        self.untraded += untraded
         self.registered += written.registered
         if written.again is None:
             self.settle(item.job.symbol, item.outcome, item.message)
+
+    def plus(self, other: Totals) -> Totals:
+        """Return what two parts of a run did together."""
+        counts = {name: count + other.facts()[name] for name, count in self.facts().items()}
+        return Totals(**counts, not_loaded={**self.not_loaded, **other.not_loaded})
 
     def settle(self, symbol: str, outcome: str, message: str) -> None:
         """Note what finally became of a symbol."""

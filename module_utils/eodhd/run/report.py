@@ -8,6 +8,7 @@ from typing import Optional
 
 from ansible.module_utils.eodhd.run.pipeline import Totals
 from ansible.module_utils.eodhd.run.progress import listed
+from ansible.module_utils.text import plural
 
 Counts = Mapping[str, Optional[int]]
 
@@ -19,11 +20,6 @@ def unaccepted(totals: Totals, accept: Collection[str]) -> dict[str, tuple[str, 
         for symbol, (outcome, message) in totals.not_loaded.items()
         if outcome not in accept
     }
-
-
-def plural(count: int, word: str) -> str:
-    """Return a count with its noun."""
-    return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
 def of_symbol(
@@ -60,6 +56,8 @@ def of_symbol(
         lines.append(f"✅ {plural(totals.unchanged, 'row')} unchanged")
     if totals.set_aside:
         lines.append(f"⚠️  {plural(totals.set_aside, 'row')} set aside, the reasons are in backfill_set_aside")
+    if totals.untraded:
+        lines.append(f"✅ {plural(totals.untraded, 'row')} without any price kept aside: nobody traded")
     if totals.registered:
         lines.append(f"✅ Registered {symbol} in assets")
     return "\n".join([*lines, *_ending(totals, before, after, lacking, accept)])
@@ -76,7 +74,8 @@ def of_many(
         "",
         "💾 INSERTING INTO DATABASE",
         f"✅ Inserted {plural(totals.inserted, 'row')}, updated {totals.updated:,},"
-        f" unchanged {totals.unchanged:,}, set aside {totals.set_aside:,}",
+        f" unchanged {totals.unchanged:,}, set aside {totals.set_aside:,}"
+        f"{f', untraded {totals.untraded:,}' if totals.untraded else ''}",
         f"✅ Registered {plural(totals.registered, 'symbol')} in assets",
     ]
     if totals.refetched:
@@ -119,6 +118,7 @@ def advice(outcomes: Collection[str]) -> str:
     """Return what to do about outcomes, in one line."""
     known = {
         "empty": 'empty: check the dates, or accept it with -e \'{"backfill_accept": ["empty"]}\'',
+        "late": "late: run the same command again later; what came is stored",
         "set_aside": "set_aside: look at backfill_set_aside, or accept it in backfill_accept",
         "truncated": "truncated: the free plan has one year; ask for less (backfill_days), or accept it",
         "unknown": "unknown: correct or remove the symbol in backfill_symbols",

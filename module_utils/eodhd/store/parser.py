@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from ansible.module_utils.eodhd.model import Range
+from ansible.module_utils.eodhd.model import Range, symbol_of
 
 PRICES = ("open", "high", "low", "close", "adjusted_close")
 COLUMNS = (*PRICES, "volume")
+# How the reason of a row without any price begins.
+UNTRADED = "untraded"
+# What the reason of a row that its table cannot hold says, before the column's type.
+TOO_NARROW = "does not fit the column's type"
 
 
 class Unusable(ValueError):
@@ -74,6 +79,11 @@ class SetAside:
     raw: str
     reason: str
 
+    @property
+    def untraded(self) -> bool:
+        """Whether the row has no prices at all: nobody traded, and there is nothing to load."""
+        return self.reason.startswith(UNTRADED)
+
 
 @dataclass
 class Parsed:
@@ -90,6 +100,16 @@ class Parsed:
     aside: list[SetAside] = field(default_factory=list)
     truncated: bool = False
     outside: int = 0
+
+    @property
+    def days(self) -> Counter[date]:
+        """Count the rows by their days."""
+        return Counter(date.fromisoformat(line[:10]) for line in self.lines)
+
+    @property
+    def untraded(self) -> int:
+        """Count the rows without any price."""
+        return sum(row.untraded for row in self.aside)
 
 
 class Number(str):
@@ -123,33 +143,29 @@ class Parser:
         Raises:
             Unusable: the body is no JSON list.
         """
-        return self._fast(body, symbol, asked) or self._careful(_rows(body), symbol, asked)
+        return self._fast(body, symbol, asked) or self.rows(_rows(body), symbol, asked)
 
-    def bulk(self, body: bytes, exchange: str, day: date | None) -> Parsed:
-        """Parse an answer of ``/eod-bulk-last-day``: one row a symbol.
+    def bulk(self, body: bytes, exchange: str) -> Parsed:
+        """Parse an answer of ``/eod-bulk-last-day``: one row a symbol, each of its own day.
 
         Args:
             body: the answer as received.
-            exchange: part of each symbol's name.
-            day: the one asked for; None for the provider's last.
+            exchange: of the call.
 
         Raises:
             Unusable: the body is no JSON list.
         """
         parsed = Parsed()
-        asked = Range(day, day) if day else Range(date.min, date.max)
         of_symbol: dict[str, list[Any]] = {}
         for row in _rows(body):
-            code = row.get("code") if isinstance(row, dict) else None
-            of_symbol.setdefault(f"{code}.{exchange}" if code else "", []).append(row)
+            of_symbol.setdefault(symbol_of(row, exchange) if isinstance(row, dict) else "", []).append(row)
         for symbol, rows in of_symbol.items():
             if not symbol:
                 parsed.aside += [SetAside("", None, _raw(row), "no code") for row in rows]
                 continue
-            one = self._careful(rows, symbol, asked)
+            one = self.rows(rows, symbol, Range(date.min, date.max))
             parsed.lines += one.lines
             parsed.aside += one.aside
-            parsed.outside += one.outside
             parsed.truncated |= one.truncated
         return parsed
 
@@ -168,7 +184,7 @@ class Parser:
         if not rows or days[0] < asked.first.isoformat() or days[-1] > asked.last.isoformat():
             return None
         if not self._days.issuperset(days):
-            if not all(map(_is_day, days)):
+            if not all(map(is_day, days)):
                 return None
             self._days.update(days)
         # A list that equals its sorted set rises strictly: no date twice.
@@ -182,8 +198,14 @@ class Parser:
         read = sum(map(len, lines)) + len(lines) * (_FRAME - len(symbol) - len("\t" * 7 + "\n"))
         return Parsed(lines) if len(lines) == len(rows) and read + len("[") == len(text) else None
 
-    def _careful(self, rows: list[Any], symbol: str, asked: Range) -> Parsed:
-        """Parse row by row and say what is wrong with each that cannot be taken."""
+    def rows(self, rows: list[Any], symbol: str, asked: Range) -> Parsed:
+        """Parse row by row and say what is wrong with each that cannot be taken.
+
+        Args:
+            rows: of JSON, their numbers as ``Number``.
+            symbol: whose they are.
+            asked: rows outside of it are not taken.
+        """
         parsed = Parsed()
         taken: dict[str, tuple[str, Any]] = {}
         torn: set[str] = set()
@@ -217,7 +239,7 @@ class Parser:
         if not isinstance(row, dict):
             return None, [], "not an object"
         day = str(row.get("date"))
-        if not _is_day(day):
+        if not is_day(day):
             return None, [], "no date"
         texts = [text for name in COLUMNS if isinstance(text := row.get(name), str)]
         if len(texts) == len(COLUMNS):
@@ -225,6 +247,8 @@ class Parser:
             clean = self._values.fullmatch("\t".join(texts))
             if clean and Decimal(clean["high"]) >= Decimal(clean["low"]):
                 return day, texts, None
+        if all(_no_price(row.get(name)) for name in PRICES[:4]):
+            return day, [], f"{UNTRADED}: no prices"
         values: dict[str, Decimal] = {}
         for name in COLUMNS:
             value = row.get(name)
@@ -239,13 +263,19 @@ class Parser:
             if number < 0:
                 return day, [], f"{name} is negative"
             if not self._widths[name].holds(number):
-                return day, [], f"{name} does not fit the column's type {self._widths[name].name}"
+                return day, [], f"{name} {TOO_NARROW} {self._widths[name].name}"
             values[name] = number
         if values["high"] < values["low"]:
             return day, [], "high is less than low"
-        if not any(values[name] for name in PRICES[:4]):
-            return day, [], "all prices are zero"
         return day, [_plain(values[name], str(row[name]), name) for name in COLUMNS], None
+
+
+def _no_price(value: Any) -> bool:
+    """Whether a price is missing or zero."""
+    try:
+        return value is None or value == "" or Decimal(value) == 0
+    except (InvalidOperation, TypeError, ValueError):
+        return False
 
 
 def _plain(value: Decimal, text: str, name: str) -> str:
@@ -300,7 +330,8 @@ def _raw(row: Any) -> str:
     return json.dumps(None if isinstance(row, float) else row)  # NaN is no JSON
 
 
-def _is_day(text: str) -> bool:
+def is_day(text: str) -> bool:
+    """Whether a text is a day as the provider writes it."""
     try:
         # Newer Pythons take week dates, too.
         return len(text) == 10 and text[5] != "W" and bool(date.fromisoformat(text))

@@ -11,6 +11,7 @@ from typing import Any
 from ansible.module_utils.eodhd.model import Job, Range, asset_type, midnight
 from ansible.module_utils.eodhd.service.client import Answer
 from ansible.module_utils.eodhd.store.parser import COLUMNS, Parsed
+from ansible.module_utils.text import plural
 
 _VALUES = ", ".join(COLUMNS)
 COPY = f"COPY {{}} (time, symbol, {_VALUES}) FROM STDIN"
@@ -97,7 +98,7 @@ class Item:
             return self.answer.outcome or "failed"
         if self.parsed.truncated:
             return "truncated"
-        if self.parsed.aside:
+        if len(self.parsed.aside) > self.parsed.untraded:
             return "set_aside"
         return "loaded" if self.parsed.lines else "empty"
 
@@ -108,14 +109,16 @@ class Item:
     @property
     def message(self) -> str:
         """Return what people should know of it."""
-        if self.parsed is None:
+        if self.parsed is None or self.answer.outcome is not None:
             return self.answer.message
         notes = []
         if self.parsed.truncated:
             notes.append("the free plan cuts the history")
         if self.parsed.aside:
             reasons = sorted({row.reason for row in self.parsed.aside})
-            notes.append(f"{len(self.parsed.aside)} rows in backfill_set_aside: {'; '.join(reasons)}")
+            notes.append(
+                f"{plural(len(self.parsed.aside), 'row')} in backfill_set_aside: {'; '.join(reasons)}"
+            )
         if self.outcome == "empty":
             notes.append("no rows in the range")
         return "; ".join(notes)
@@ -283,16 +286,27 @@ def _keep_aside(cursor: Any, run: int, items: Sequence[Item]) -> None:
     """Keep the rows that are not loaded; those of earlier runs that came back clean are marked as resolved."""
     rows = [row for item in items if item.parsed for row in item.parsed.aside]
     keep_aside(cursor, run, rows)
-    answered = [item.job for item in items if item.parsed]
+    jobs = [item.job for item in items if item.parsed]
+    resolve(cursor, run, [(job.symbol, job.range.first, job.range.last) for job in jobs])
+
+
+def resolve(cursor: Any, run: int, answered: Sequence[tuple[str, Any, Any]]) -> None:
+    """Mark rows that earlier runs set aside as resolved, since an answer of this run has had its say.
+
+    Args:
+        cursor: in a transaction that the caller commits.
+        run: the run's number; what it set aside itself stays.
+        answered: symbol, and the first and last day of the answer.
+    """
     cursor.execute(
         "UPDATE backfill_set_aside a SET resolved = now()"
         " FROM unnest(%s::text[], %s::date[], %s::date[]) AS k (symbol, first_day, last_day)"
         " WHERE a.symbol = k.symbol AND a.day BETWEEN k.first_day AND k.last_day"
         " AND a.resolved IS NULL AND a.run <> %s",
         (
-            [job.symbol for job in answered],
-            [job.range.first for job in answered],
-            [job.range.last for job in answered],
+            [symbol for symbol, _, _ in answered],
+            [first for _, first, _ in answered],
+            [last for _, _, last in answered],
             run,
         ),
     )
@@ -320,10 +334,15 @@ def keep_aside(cursor: Any, run: int, rows: Sequence[Any]) -> None:
 
 def enter(cursor: Any, run: int, done: Sequence[tuple[Item, Written]]) -> None:
     """Write the outcomes, and what is covered now."""
+    enter_outcomes(cursor, run, done)
+    _enter_coverage(cursor, run, done)
+
+
+def enter_outcomes(cursor: Any, run: int, done: Sequence[tuple[Item, Written]]) -> None:
+    """Write what became of each call."""
     from psycopg2.extras import execute_values
 
-    marked = _restated(cursor, [item.job.symbol for item, _ in done])
-    outcomes, coverage = [], []
+    outcomes = []
     for item, result in done:
         job, rows = item.job, len(item.parsed.lines) if item.parsed else 0
         aside = len(item.parsed.aside) if item.parsed else 0
@@ -331,13 +350,6 @@ def enter(cursor: Any, run: int, done: Sequence[tuple[Item, Written]]) -> None:
             (run, job.symbol, job.range.first, job.range.last, item.outcome, rows, result.inserted)
             + (result.updated, aside, item.size, item.answer.calls, item.answer.requests)
             + (round(item.seconds, 3), item.fetched, item.digest, item.message)
-        )
-        covered = job.covered()
-        past = marked.get(job.symbol)
-        restated = result.again is not None or bool(past and not item.answers_for(past))
-        coverage.append(
-            (job.symbol, covered.first, covered.last, item.outcome, job.rows_after(rows, result.inserted))
-            + (item.fetched, restated, run, item.message)
         )
     execute_values(
         cursor,
@@ -347,6 +359,22 @@ def enter(cursor: Any, run: int, done: Sequence[tuple[Item, Written]]) -> None:
         outcomes,
         page_size=500,
     )
+
+
+def _enter_coverage(cursor: Any, run: int, done: Sequence[tuple[Item, Written]]) -> None:
+    from psycopg2.extras import execute_values
+
+    marked = _restated(cursor, [item.job.symbol for item, _ in done])
+    coverage = []
+    for item, result in done:
+        job, rows = item.job, len(item.parsed.lines) if item.parsed else 0
+        covered = job.covered()
+        past = marked.get(job.symbol)
+        restated = result.again is not None or bool(past and not item.answers_for(past))
+        coverage.append(
+            (job.symbol, covered.first, covered.last, item.outcome, job.rows_after(rows, result.inserted))
+            + (item.fetched, restated, run, item.message)
+        )
     execute_values(
         cursor,
         "INSERT INTO backfill_coverage (symbol, first_day, last_day, outcome, rows, fetched, restated, run,"

@@ -140,11 +140,6 @@ ODD = {
         '{"date":"DAY","open":1,"high":"NA","low":1,"close":2,"adjusted_close":2,"volume":7}',
         "no number",
     ),
-    "zeros": ('{"date":"DAY","open":0,"high":0,"low":0,"close":0,"adjusted_close":0,"volume":0}', "zero"),
-    "fraction": (
-        '{"date":"DAY","open":1,"high":2,"low":1,"close":2,"adjusted_close":2,"volume":2943900.99}',
-        "bigint",
-    ),
     "torn": (
         '{"date":"DAY","open":1,"high":2,"low":1,"close":2,"adjusted_close":2,"volume":1},'
         '{"date":"DAY","open":1,"high":2,"low":1,"close":2,"adjusted_close":2,"volume":2}',

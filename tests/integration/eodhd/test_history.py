@@ -251,7 +251,7 @@ def test_a_plan_is_made_before_there_is_a_database(market: Any, missing: str, mo
     else:
         market.server = replace(market.server, database="not_there_yet")
     plan = market.load(mode=mode, check=True)
-    assert plan["plan"]["calls"] == {"history": 1, "daily": 100, "register": 2, "verify": 0}[mode]
+    assert plan["plan"]["calls"] == {"history": 1, "daily": 100, "register": 7, "verify": 0}[mode]
 
 
 def test_a_database_without_the_tables_is_named(market: Any) -> None:

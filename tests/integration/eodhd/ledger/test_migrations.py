@@ -85,7 +85,9 @@ def test_an_old_ledger_ends_as_a_new_one(database: Database) -> None:
 
 def test_the_backfill_goes_on_with_an_old_ledger(market: Any) -> None:
     market.load()
-    market.query("DROP TABLE backfill_schema")  # as the code before left it
+    market.query(
+        "DROP TABLE backfill_schema, backfill_session, backfill_rename"
+    )  # as the code before left it
     assert market.load()["totals"]["calls"] == 0
     assert market.query("SELECT max(version) FROM backfill_schema") == [(migrations.NEWEST,)]
 

@@ -155,6 +155,6 @@ def test_anything_at_all_is_loaded_aside_or_outside_and_never_an_error(rows: lis
 
 def test_bulk_rows_carry_their_symbol() -> None:
     rows = [f'{{"code":"{code}","exchange_short_name":"US",{ROW[1:]}' for code in ("A", "B-B")]
-    parsed = Parser({}).bulk(f"[{','.join(rows)},{ROW}]".encode(), "US", None)
+    parsed = Parser({}).bulk(f"[{','.join(rows)},{ROW}]".encode(), "US")
     assert [line.split("\t")[1] for line in parsed.lines] == ["A.US", "B-B.US"]
     assert [row.reason for row in parsed.aside] == ["no code"]

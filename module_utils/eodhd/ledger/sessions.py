@@ -1,0 +1,100 @@
+"""The sessions of whole exchanges in the ledger: which came, when, and what asking again has cost today."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from typing import Any
+
+from ansible.module_utils.eodhd.plan.daily import Known
+
+
+def read(cursor: Any, exchanges: Sequence[str], since: date) -> dict[str, dict[date, Known]]:
+    """Return what is known of the sessions of exchanges, by exchange and day; nothing without a ledger.
+
+    Args:
+        cursor: of any session.
+        exchanges: as the user names them.
+        since: the first day that matters; the newest session of each exchange is returned however old it is.
+    """
+    found: dict[str, dict[date, Known]] = {exchange: {} for exchange in exchanges}
+    cursor.execute("SELECT to_regclass('backfill_session') IS NOT NULL")
+    if cursor.fetchone()[0]:
+        cursor.execute(
+            "SELECT exchange, day, rows, arrived, asked FROM backfill_session s WHERE exchange = ANY (%s)"
+            " AND (day >= %s OR day = (SELECT max(day) FROM backfill_session n WHERE n.exchange = s.exchange))",
+            (list(exchanges), since),
+        )
+        for exchange, day, rows, arrived, asked in cursor.fetchall():
+            found[exchange][day] = Known(day, rows, arrived, asked)
+    return found
+
+
+def settling_calls(cursor: Any, today: date) -> int:
+    """Return the calls that the provider's day has cost so far for sessions that had come before it."""
+    cursor.execute("SELECT to_regclass('backfill_session') IS NOT NULL")
+    if not cursor.fetchone()[0]:
+        return 0
+    cursor.execute(
+        "SELECT coalesce(sum(o.calls), 0) FROM backfill_outcome o JOIN backfill_session s"
+        " ON o.symbol = 'daily ' || s.exchange || ' ' || s.day AND s.arrived < o.fetched"
+        " WHERE o.fetched >= %s AND o.symbol LIKE 'daily %%'",
+        (f"{today} 00:00+00",),
+    )
+    return int(cursor.fetchone()[0])
+
+
+def enter(
+    cursor: Any, run: int, exchange: str, rows: Mapping[date, int], corrected: int, asked: datetime
+) -> None:
+    """Note that an answer had rows of these sessions, or that the provider has none of one (0 rows).
+
+    Args:
+        cursor: in a transaction that the caller commits.
+        run: the run's number.
+        exchange: as the user names it.
+        rows: rows of the answer by session.
+        corrected: rows that differed from those stored.
+        asked: when the answer came.
+    """
+    cursor.execute(
+        "INSERT INTO backfill_session AS s (exchange, day, rows, arrived, asked, corrected, run)"
+        " SELECT %s, day, rows, %s, %s, %s, %s FROM unnest(%s::date[], %s::int[]) AS k (day, rows)"
+        " ON CONFLICT (exchange, day) DO UPDATE SET rows = greatest(s.rows, EXCLUDED.rows),"
+        " asked = EXCLUDED.asked, corrected = s.corrected + EXCLUDED.corrected, run = EXCLUDED.run",
+        (exchange, asked, asked, corrected, run, list(rows), list(rows.values())),
+    )
+
+
+def mark_restated(cursor: Any, run: int, exchange: str, symbols: Sequence[str], asked: datetime) -> None:
+    """Mark symbols whose past a session has shown to be restated: the whole of it has to be asked for.
+
+    Args:
+        cursor: in a transaction that the caller commits, after ``enter``.
+        run: the run's number.
+        exchange: as the user names it; its sessions are what is stored of a symbol without a history.
+        symbols: with their suffixes.
+        asked: when the answer came.
+    """
+    cursor.execute(
+        "INSERT INTO backfill_coverage AS c"
+        " (symbol, first_day, last_day, outcome, rows, fetched, restated, run, message)"
+        " SELECT k.symbol, s.first_day, s.last_day, 'loaded', 0, %s, true, %s, ''"
+        " FROM unnest(%s::text[]) AS k (symbol),"
+        " (SELECT min(day) AS first_day, max(day) AS last_day FROM backfill_session WHERE exchange = %s) AS s"
+        " ORDER BY k.symbol ON CONFLICT (symbol) DO UPDATE SET restated = true",
+        (asked, run, list(symbols), exchange),
+    )
+
+
+def restated(cursor: Any, suffixes: Sequence[str]) -> list[str]:
+    """Return the symbols of these suffixes whose past is marked as restated; none without a ledger."""
+    cursor.execute("SELECT to_regclass('backfill_coverage') IS NOT NULL")
+    if not cursor.fetchone()[0]:
+        return []
+    cursor.execute(
+        "SELECT symbol FROM backfill_coverage WHERE restated"
+        " AND reverse(split_part(reverse(symbol), '.', 1)) = ANY (%s) ORDER BY symbol",
+        (list(suffixes),),
+    )
+    return [row[0] for row in cursor.fetchall()]

@@ -1,0 +1,271 @@
+"""Mode ``daily``: whole exchanges by one bulk call a session, each asked for again until it has settled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import date, timedelta
+from typing import Any
+
+from ansible.module_utils.eodhd.ledger import sessions
+from ansible.module_utils.eodhd.model import Coverage, Job, Outcome, Range
+from ansible.module_utils.eodhd.modes import history
+from ansible.module_utils.eodhd.modes.history import conclude
+from ansible.module_utils.eodhd.plan import daily
+from ansible.module_utils.eodhd.plan import plan as planning
+from ansible.module_utils.eodhd.plan.daily import Ask, Asks, Known
+from ansible.module_utils.eodhd.run import report
+from ansible.module_utils.eodhd.run.context import Context, Executed
+from ansible.module_utils.eodhd.service.client import Answer
+from ansible.module_utils.eodhd.store import store
+from ansible.module_utils.eodhd.store.parser import Parsed, Parser, Width
+from ansible.module_utils.eodhd.store.store import Item, Written
+from ansible.module_utils.markets import publishing
+
+# Rows that are compared and written by one statement.
+SLICE = 50_000
+# Sessions older than this have settled, or nobody has asked for them since.
+MEMORY = timedelta(days=30)
+
+
+def run(context: Context) -> dict[str, Any]:
+    """Load the sessions that are due, and those that have not settled, of each exchange."""
+    request = context.request
+    widths = context.widths()
+    parser = Parser(widths)
+    exchanges = list(dict.fromkeys(request.exchanges))
+    known, spent = _known(context, exchanges)
+    found = _asks(context, exchanges, known, spent)
+    by_name = {ask.name: ask for each in found.values() for ask in each.asks}
+    plan = _plan(context, found, known, spent)
+    if plan.calls:
+        plan.quota = context.quota()
+    plan.require_quota(request.partial)
+    notes = _notes(found)
+    if request.check:
+        return {
+            "changed": bool(plan.jobs),
+            "plan": plan.facts(),
+            "report": "\n".join(plan.lines()),
+            "notes": notes,
+        }
+    came: dict[str, list[date]] = {}
+
+    def fetch(job: Job) -> tuple[Answer, Parsed | None]:
+        ask = by_name[job.symbol]
+        answer, parsed = context.client.get(
+            f"eod-bulk-last-day/{ask.exchange}",
+            lambda body: parser.bulk(body, ask.exchange),
+            {"date": ask.day},
+            planning.BULK_CALLS,
+        )
+        came[ask.name] = sorted(parsed.days) if parsed else []
+        outcome = verdict(ask, answer.outcome, came[ask.name], context)
+        return (replace(answer, outcome=outcome[0], message=outcome[1]) if outcome else answer), parsed
+
+    # Of the run's present: what the ledger has of a session is held against the calendar.
+    ahead = context.now - context.began
+
+    def write(cursor: Any, run: int, items: list[Item]) -> list[Written]:
+        present = [replace(item, fetched=item.fetched + ahead) for item in items]
+        return [_write(cursor, run, by_name[item.job.symbol], item) for item in present]
+
+    def coverage(names: Sequence[str]) -> dict[str, Coverage]:
+        stored, _ = _known(context, exchanges)
+        asked = {name: by_name[name] for name in names}
+        entries = {name: stored[ask.exchange].get(ask.day or date.min) for name, ask in asked.items()}
+        return {name: _covered(entry, ahead) for name, entry in entries.items() if entry}
+
+    before = context.counts()
+    done = context.execute(plan, fetch, write, coverage)
+    if done.stopped is None:
+        done = _refetch(context, done, exchanges, widths)
+    after = context.counts()
+    text = report.of_many(_title(found, came), done.totals, before, after, [], request.accept)
+    return conclude(context, done.run, done.totals, plan, text, [], done.stopped, notes)
+
+
+def _refetch(
+    context: Context, done: Executed, exchanges: Sequence[str], widths: Mapping[str, Width]
+) -> Executed:
+    """Load the histories of symbols whose past a session has shown to be restated, also by a run that was killed."""
+    symbols = _restated(context, exchanges)
+    if not symbols:
+        return done
+    today = Range(context.today, context.today)
+    known = context.known(symbols)
+    jobs = [Job(symbol, known[symbol].range.hull(today), vacant=False) for symbol in symbols]
+    again = history.load(context, planning.Plan("restated histories", jobs, calls=len(jobs)), widths)
+    again.totals.refetched += len(jobs)
+    return replace(again, run=done.run, totals=done.totals.plus(again.totals))
+
+
+def _restated(context: Context, exchanges: Sequence[str]) -> list[str]:
+    suffixes = sorted({daily.suffix(exchange) for exchange in exchanges})
+    return [] if context.absent else context.session.run(lambda cursor: sessions.restated(cursor, suffixes))
+
+
+def _known(context: Context, exchanges: Sequence[str]) -> tuple[dict[str, dict[date, Known]], int]:
+    """Return the ledger's sessions, and the calls that settling has cost today."""
+    if context.absent:
+        return {exchange: {} for exchange in exchanges}, 0
+
+    def work(cursor: Any) -> tuple[dict[str, dict[date, Known]], int]:
+        since = min(context.today, context.request.last or context.today) - MEMORY
+        return sessions.read(cursor, exchanges, since), sessions.settling_calls(cursor, context.today)
+
+    return context.session.run(work)
+
+
+def _asks(
+    context: Context, exchanges: Sequence[str], known: Mapping[str, Mapping[date, Known]], spent: int
+) -> dict[str, Asks]:
+    request = context.request
+    left = max(0, request.settle_calls - spent) // planning.BULK_CALLS
+    found = {}
+    for exchange in exchanges:
+        found[exchange] = daily.asks(
+            exchange,
+            context.now,
+            known[exchange],
+            day=request.last,
+            fresh=timedelta(hours=request.fresh_hours),
+            force=request.force,
+            settles=left,
+        )
+        left -= sum(ask.why == daily.SETTLE for ask in found[exchange].asks)
+    return found
+
+
+def _plan(
+    context: Context, found: Mapping[str, Asks], known: Mapping[str, Mapping[date, Known]], spent: int
+) -> planning.Plan:
+    asks = [ask for each in found.values() for ask in each.asks]
+    settling = sum(ask.why == daily.SETTLE for ask in asks) * planning.BULK_CALLS
+    fresh = {}
+    rows = 0
+    for exchange, each in found.items():
+        newest = known[exchange].get(max(known[exchange], default=date.min))
+        rows += len(each.asks) * (newest.rows if newest else 0)
+        if not each.asks:
+            day = each.expected or context.today
+            entry = known[exchange].get(day) or newest
+            fresh[f"daily {exchange}"] = (
+                _covered(entry) if entry else Coverage(Range(day, day), "loaded", 0, context.now)
+            )
+    remarks = [f"   {exchange}: {', '.join(map(_told, each.asks))}" for exchange, each in found.items()
+               if each.asks]  # fmt: skip
+    if settling or any(each.postponed for each in found.values()):
+        remarks.append(
+            f"   settling: {settling:,} calls; {spent:,} spent on it today, of at most"
+            f" {context.request.settle_calls:,} (backfill_settle_calls)"
+        )
+    jobs = [Job(ask.name, _days(ask, context.today), vacant=False) for ask in asks]
+    title = f"daily: {', '.join(found)}"
+    pending = len(_restated(context, list(found)))
+    if pending:
+        remarks.append(f"   restated histories to load again: {pending:,}")
+    calls = planning.BULK_CALLS * len(jobs) + planning.HISTORY_CALLS * pending
+    return planning.Plan(title, jobs, fresh, calls=calls, rows=rows, remarks=remarks)
+
+
+def _title(found: Mapping[str, Asks], came: Mapping[str, Sequence[date]]) -> str:
+    """Name each exchange with the sessions that came."""
+    told = []
+    for exchange, each in found.items():
+        days = sorted({day for ask in each.asks for day in came.get(ask.name, ())})
+        told.append(f"{exchange} {', '.join(map(str, days)) if days else '(no session)'}")
+    return f"daily: {'; '.join(told)}"
+
+
+def _days(ask: Ask, today: date) -> Range:
+    return Range(ask.day or today, ask.day or today)
+
+
+def _told(ask: Ask) -> str:
+    return f"{ask.day or 'the last session'} ({ask.why})"
+
+
+def _covered(entry: Known, ahead: timedelta = timedelta()) -> Coverage:
+    """Return a session as other symbols stand in the ledger, its time by the machine's clock."""
+    outcome = "loaded" if entry.rows else "empty"
+    return Coverage(Range(entry.day, entry.day), outcome, entry.rows, entry.asked - ahead)
+
+
+def _notes(found: Mapping[str, Asks]) -> list[str]:
+    notes = []
+    for exchange, each in found.items():
+        if each.missed:
+            first, last = each.missed
+            notes.append(
+                f"{exchange}: the sessions from {first} to {last} were missed and are too old to catch up here."
+                f" Load them with backfill_mode=history, backfill_from={first} and backfill_to={last}."
+            )
+        if each.postponed:
+            days = ", ".join(map(str, each.postponed))
+            notes.append(
+                f"{exchange}: asking again for {days} was put off, because backfill_settle_calls is used up today."
+            )
+    return notes
+
+
+def verdict(
+    ask: Ask, outcome: Outcome | None, days: Sequence[date], context: Context
+) -> tuple[Outcome, str] | None:
+    """Return outcome and message of an answer that is not the session asked for; None if it is, or failed.
+
+    Args:
+        ask: the call.
+        outcome: what the service said; None if it sent data.
+        days: the sessions of the rows that it sent.
+        context: of the run.
+    """
+    if outcome not in (None, "unknown") or ask.day is None or ask.day in days:
+        return None
+    due = publishing.due_at(daily.suffix(ask.exchange), ask.day)
+    if due is None:  # no calendar: nobody knows whether the day was a session, or the exchange one
+        return None
+    if outcome is None and days:
+        sent = f"the newest session that EODHD sent is {days[-1]}"
+    else:
+        sent = f"EODHD has no rows of {ask.day}"
+    if context.now < due + daily.SETTLES[0]:
+        told = f"{due:%Y-%m-%d %H:%M} UTC"
+        if context.now < due:
+            return "late", f"{sent}; the data of {ask.day} is due at {told}"
+        return "late", f"{sent}; the data of {ask.day} was due at {told}. Run the same again later"
+    return "empty", f"{sent}; if {ask.day} was a holiday there, this is right"
+
+
+def _write(cursor: Any, run: int, ask: Ask, item: Item) -> Written:
+    """Store one answer: its rows, each under its own day, and the sessions that it had rows of."""
+    result = Written()
+    lines = sorted(item.parsed.lines) if item.parsed else []
+    # Volumes that were not final when they were stored are corrected, not restated.
+    settled = (ask.before or item.fetched).date() - timedelta(days=store.SETTLE_DAYS)
+    restated: list[str] = []
+    for start in range(0, len(lines), SLICE):
+        some = lines[start : start + SLICE]
+        symbols = sorted({line.split("\t", 2)[1] for line in some})
+        cursor.execute("TRUNCATE backfill_stage" if start else store.STAGE)
+        changes = store.merge(cursor, run, some, dict.fromkeys(symbols, settled))
+        inserted = sum(new for new, _, _ in changes.values())
+        updated = sum(changed for _, changed, _ in changes.values())
+        result.inserted += inserted
+        result.updated += updated
+        result.unchanged += len(some) - inserted - updated
+        result.registered += len(store.register(cursor, symbols, item.fetched))
+        restated += [symbol for symbol, (_, _, again) in changes.items() if again]
+    aside = item.parsed.aside if item.parsed else []
+    store.keep_aside(cursor, run, aside)
+    answered = [(line.split("\t", 2)[1], line[:10]) for line in lines]
+    answered += [(row.symbol, row.day) for row in aside if row.day]
+    store.resolve(cursor, run, [(symbol, day, day) for symbol, day in answered])
+    rows: Mapping[date, int] = item.parsed.days if item.parsed else {}
+    if not rows and item.outcome == "empty" and ask.day:
+        rows = {ask.day: 0}
+    if rows:
+        sessions.enter(cursor, run, ask.exchange, rows, result.updated, item.fetched)
+    sessions.mark_restated(cursor, run, ask.exchange, restated, item.fetched)
+    store.enter_outcomes(cursor, run, [(item, result)])
+    return result

@@ -1,0 +1,261 @@
+"""Mode ``register``: the symbols of whole exchanges in ``assets``, and who was renamed to what."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from functools import partial
+from typing import Any
+
+from ansible.module_utils.eodhd.model import ANSWERED, Job, Range, symbol_of
+from ansible.module_utils.eodhd.modes.history import conclude
+from ansible.module_utils.eodhd.plan import plan as planning
+from ansible.module_utils.eodhd.plan.daily import suffix
+from ansible.module_utils.eodhd.run import report
+from ansible.module_utils.eodhd.run.context import Context
+from ansible.module_utils.eodhd.run.pipeline import Totals
+from ansible.module_utils.eodhd.service.client import Answer
+from ansible.module_utils.eodhd.store import store
+from ansible.module_utils.eodhd.store.parser import Parsed, is_day
+from ansible.module_utils.eodhd.store.store import Item, Written
+from ansible.module_utils.markets import names
+
+RENAMES = "renames US"
+
+LISTING = """
+CREATE TEMPORARY TABLE IF NOT EXISTS backfill_listing_stage (symbol text, name text, exchange text,
+  country text, currency text, type text, isin text, delisted boolean) ON COMMIT DELETE ROWS
+"""
+LISTED = "name, exchange, country, currency, type, isin, delisted"
+COPY_LISTING = f"COPY backfill_listing_stage (symbol, {LISTED}) FROM STDIN"
+KEEP_LISTING = f"""
+INSERT INTO backfill_listing AS l (symbol, {LISTED}, run)
+SELECT DISTINCT ON (symbol) symbol, {LISTED}, %(run)s FROM backfill_listing_stage ORDER BY symbol, delisted
+ON CONFLICT (symbol) DO UPDATE SET run = EXCLUDED.run,
+  {", ".join(f"{name} = EXCLUDED.{name}" for name in LISTED.split(", "))}
+WHERE ({", ".join(f"l.{name}" for name in LISTED.split(", "))})
+  IS DISTINCT FROM ({", ".join(f"EXCLUDED.{name}" for name in LISTED.split(", "))})
+"""  # noqa: S608 - our own names
+# Only what differs reaches the upsert: one that finds nothing to do would still mark the row as locked.
+REGISTER = """
+INSERT INTO assets AS a (symbol, exchange, asset_type, is_active, updated_at)
+SELECT l.symbol, %(exchange)s, l.type, NOT l.delisted, %(now)s
+FROM backfill_listing l JOIN (SELECT DISTINCT symbol FROM backfill_listing_stage) s USING (symbol)
+LEFT JOIN assets o USING (symbol)
+WHERE o.symbol IS NULL OR o.exchange IS NULL
+  OR (o.asset_type, o.is_active) IS DISTINCT FROM (l.type, NOT l.delisted)
+ORDER BY l.symbol
+ON CONFLICT (symbol) DO UPDATE SET asset_type = EXCLUDED.asset_type, is_active = EXCLUDED.is_active,
+  exchange = coalesce(a.exchange, EXCLUDED.exchange), updated_at = EXCLUDED.updated_at
+RETURNING xmax = 0
+"""
+RENAMED = "old_symbol, new_symbol, effective"
+KEEP_RENAMES = f"""
+INSERT INTO backfill_rename ({RENAMED}, run)
+SELECT DISTINCT ON (old_symbol, effective) {RENAMED}, %(run)s
+FROM unnest(%(old)s::text[], %(new)s::text[], %(effective)s::date[]) AS k ({RENAMED})
+ORDER BY old_symbol, effective
+ON CONFLICT (old_symbol, effective) DO NOTHING
+RETURNING old_symbol
+"""  # noqa: S608 - our own names
+# A code that somebody else holds by now is active again, whatever it was renamed to before.
+RETIRE = """
+UPDATE assets a SET is_active = false, updated_at = %(now)s
+FROM backfill_rename r LEFT JOIN backfill_listing l ON l.symbol = r.old_symbol
+WHERE a.symbol = r.old_symbol AND a.is_active IS NOT FALSE AND r.effective <= %(today)s
+  AND coalesce(l.delisted, true)
+"""
+SUCCEED = """
+UPDATE assets a SET renamed_to = r.new_symbol, updated_at = %(now)s
+FROM (SELECT DISTINCT ON (old_symbol) old_symbol, new_symbol FROM backfill_rename
+      WHERE effective <= %(today)s ORDER BY old_symbol, effective DESC) r
+WHERE a.symbol = r.old_symbol AND a.is_active IS FALSE AND a.renamed_to IS DISTINCT FROM r.new_symbol
+"""
+RENAME_CALLS = 5
+# The provider knows renames of the United States alone, and none from before this day.
+FIRST_RENAME = date(2022, 7, 22)
+
+
+def run(context: Context) -> dict[str, Any]:
+    """Enter the symbols of each exchange in ``assets``: type, active or delisted, renamed; names in the ledger."""
+    context.widths()
+
+    def fetch(job: Job) -> tuple[Answer, Parsed | None]:
+        kind, _, exchange = job.symbol.partition(" ")
+        return _ask_listings(context, exchange) if kind == "register" else _ask_renames(context, job.range)
+
+    def write(cursor: Any, run: int, items: list[Item]) -> list[Written]:
+        results = [
+            _write_listing(cursor, run, item)
+            if item.job.symbol.startswith("register ")
+            else _write_renames(cursor, run, item)
+            for item in items
+        ]
+        store.enter(cursor, run, list(zip(items, results)))
+        return results
+
+    request = context.request
+    plan = _plan(context)
+    if plan.calls:
+        plan.quota = context.quota()
+    plan.require_quota(request.partial)
+    if request.check:
+        return {
+            "changed": bool(plan.jobs),
+            "plan": plan.facts(),
+            "report": "\n".join(plan.lines()),
+            "notes": [],
+        }
+    before = context.counts()
+    done = context.execute(plan, fetch, write)
+    after = context.counts()
+    title = f"register {', '.join(request.exchanges)}"
+    notes = _forgive(done.totals)
+    text = report.of_many(title, done.totals, before, after, [], request.accept)
+    return conclude(context, done.run, done.totals, plan, text, [], done.stopped, notes)
+
+
+def _plan(context: Context) -> planning.Plan:
+    """Return the calls: two lists an exchange, and the renames of the United States once."""
+    exchanges = list(dict.fromkeys(context.request.exchanges))
+    today = Range(context.today, context.today)
+    days = {f"register {exchange}": today for exchange in exchanges}
+    if any(suffix(exchange) == names.DEFAULT for exchange in exchanges):
+        days[RENAMES] = Range(FIRST_RENAME, context.today)
+    known = context.known(list(days))
+    jobs = [
+        Job(name, asked, vacant=False)
+        for name, asked in days.items()
+        if name not in known
+        or known[name].range.last < asked.last
+        or not context.rules.fresh(known[name])
+        or known[name].outcome not in ANSWERED
+    ]
+    waiting = {job.symbol for job in jobs}
+    return planning.Plan(
+        f"register: {', '.join(exchanges)}",
+        jobs,
+        {name: known[name] for name in days if name not in waiting},
+        calls=sum(RENAME_CALLS if name == RENAMES else 2 for name in waiting),
+        rows=sum(known[name].rows for name in waiting if name in known),
+    )
+
+
+def _forgive(totals: Totals) -> list[str]:
+    """A plan without the renames, or a time without any, is no failure of the register."""
+    outcome, _ = totals.not_loaded.get(RENAMES, ("", ""))
+    if outcome not in ("forbidden", "empty"):
+        return []
+    del totals.not_loaded[RENAMES]
+    totals.loaded += 1
+    return ["The account's plan does not tell renamed symbols (403)."] if outcome == "forbidden" else []
+
+
+def _ask_listings(context: Context, exchange: str) -> tuple[Answer, Parsed | None]:
+    """Ask for the active symbols of an exchange and for the delisted ones."""
+    merged, calls, requests, body = Parsed(), 0, 0, b""
+    kept: tuple[str, ...] = ()
+    for delisted in (0, 1):
+        answer, parsed = context.client.get(
+            f"exchange-symbol-list/{exchange}",
+            partial(listing, exchange=exchange, delisted=bool(delisted)),
+            {"delisted": delisted or None},
+        )
+        calls, requests, kept = calls + answer.calls, requests + answer.requests, kept + answer.kept
+        if answer.outcome is not None:
+            return Answer(answer.outcome, b"", calls, requests, answer.message, kept), None
+        merged.lines += parsed.lines
+        body += answer.body
+    return Answer(None, body, calls, requests, kept=kept), merged
+
+
+def _ask_renames(context: Context, days: Range) -> tuple[Answer, Parsed | None]:
+    asked: tuple[Answer, Parsed | None] = context.client.get(
+        "symbol-change-history", renames, {"from": days.first, "to": days.last}, RENAME_CALLS
+    )
+    return asked
+
+
+def _write_listing(cursor: Any, run: int, item: Item) -> Written:
+    lines = item.parsed.lines if item.parsed else []
+    cursor.execute(LISTING)
+    store.copy_into(cursor, COPY_LISTING, lines)
+    cursor.execute(KEEP_LISTING, {"run": run})
+    exchange = suffix(item.job.symbol.partition(" ")[2])
+    cursor.execute(REGISTER, {"exchange": exchange, "now": item.fetched})
+    new = [row[0] for row in cursor.fetchall()]
+    cursor.execute("TRUNCATE backfill_listing_stage")
+    changed = len(new) - sum(new)
+    return Written(0, changed, len(lines) - len(new), registered=sum(new))
+
+
+def _write_renames(cursor: Any, run: int, item: Item) -> Written:
+    """Keep who was renamed; the old symbols are active no more, and their rows stay under the old name."""
+    rows = [line.rstrip("\n").split("\t") for line in item.parsed.lines] if item.parsed else []
+    old, new, effective = ([row[place] for row in rows] for place in range(3))
+    cursor.execute(KEEP_RENAMES, {"run": run, "old": old, "new": new, "effective": effective})
+    known = cursor.rowcount
+    moment = {"now": item.fetched, "today": item.fetched.date()}
+    cursor.execute(RETIRE, moment)
+    changed = cursor.rowcount
+    cursor.execute(
+        "SELECT count(*) FROM pg_attribute WHERE attrelid = to_regclass('assets') AND attname = 'renamed_to'"
+        " AND NOT attisdropped"
+    )
+    if cursor.fetchone()[0]:
+        cursor.execute(SUCCEED, moment)
+        changed = max(changed, cursor.rowcount)
+    return Written(known, changed, len(rows) - known)
+
+
+def renames(body: bytes) -> Parsed:
+    """Return the rows of ``symbol-change-history`` as lines: old symbol, new symbol, day.
+
+    Args:
+        body: the answer as received.
+
+    Raises:
+        ValueError: the body is no list of changes.
+    """
+    rows = json.loads(body)
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ValueError
+    lines = []
+    for row in rows:
+        ending = suffix(str(row.get("exchange") or names.DEFAULT))
+        old, new, day = row.get("old_symbol"), row.get("new_symbol"), str(row.get("effective"))
+        if old and new and is_day(day):
+            lines.append(f"{old}.{ending}\t{new}.{ending}\t{day}\n")
+    return Parsed(lines)
+
+
+def listing(body: bytes, exchange: str, delisted: bool) -> Parsed:
+    """Return the rows of a symbol list as lines of COPY's text format.
+
+    Args:
+        body: the answer as received.
+        exchange: of the call.
+        delisted: which of the two lists this is.
+
+    Raises:
+        ValueError: the body is no list of symbols.
+    """
+    rows = json.loads(body)
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ValueError
+    fields = ("Name", "Exchange", "Country", "Currency", "Type", "Isin")
+    lines = []
+    for row in rows:
+        symbol = symbol_of(row, exchange)
+        if symbol:
+            values = [symbol, *(row.get(name) for name in fields), delisted]
+            lines.append("\t".join(map(_copied, values)) + "\n")
+    return Parsed(lines)
+
+
+def _copied(value: object) -> str:
+    """Return a value as a field of COPY's text format."""
+    if value is None:
+        return "\\N"
+    text = str(value).replace("\x00", "").replace("\\", "\\\\")
+    return text.replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")

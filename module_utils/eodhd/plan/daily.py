@@ -1,0 +1,153 @@
+"""Which sessions of an exchange the mode ``daily`` asks for: new ones, and those that have not settled. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from ansible.module_utils.markets import calendar, names, publishing
+
+# So long after a session was due its file is asked for again: late rows and corrections are in it by then.
+SETTLES = (timedelta(days=1), timedelta(days=3))
+# Sessions that were missed are caught up from so many days back. Further back the mode ``history`` is cheaper.
+CATCH_UP = timedelta(days=7)
+NEW, SETTLE, AGAIN = "new", "settle", "again"
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the ledger has of one session of an exchange.
+
+    Attributes:
+        day: the session.
+        rows: stored of it by the last answer.
+        arrived: when its rows first came.
+        asked: when they last came.
+    """
+
+    day: date
+    rows: int
+    arrived: datetime
+    asked: datetime
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One bulk call to make.
+
+    Attributes:
+        exchange: as the user names it.
+        day: the session; None for an exchange without a calendar: whatever the provider has last.
+        why: ``NEW``, ``SETTLE``, or ``AGAIN`` if the user insists.
+        before: when the session was asked for before.
+    """
+
+    exchange: str
+    day: date | None
+    why: str
+    before: datetime | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of the call for claims and reports, such as ``daily US 2026-11-25``."""
+        return f"daily {self.exchange} {self.day or 'last'}"
+
+
+@dataclass(frozen=True)
+class Asks:
+    """The calls of one exchange.
+
+    Attributes:
+        asks: in the order of the sessions.
+        expected: the newest session whose file is due; None without a calendar.
+        missed: first and last session that were missed and lie too far back to catch up.
+        postponed: sessions that would be asked for again but for the bound on calls.
+    """
+
+    asks: Sequence[Ask]
+    expected: date | None
+    missed: tuple[date, date] | None = None
+    postponed: Sequence[date] = ()
+
+
+def asks(
+    exchange: str,
+    now: datetime,
+    known: Mapping[date, Known],
+    *,
+    day: date | None = None,
+    fresh: timedelta = timedelta(hours=12),
+    force: bool = False,
+    settles: int = 1 << 30,
+) -> Asks:
+    """Return the calls that an exchange needs.
+
+    Args:
+        exchange: an exchange, or a list of the United States such as ``NYSE``.
+        now: the present, in UTC.
+        known: what the ledger has of its sessions.
+        day: the one session that the user wants; None for the newest and what belongs to it.
+        fresh: for so long an answer is not asked for again if nothing says when it is final.
+        force: ask also for what is there.
+        settles: how many sessions may be asked for again.
+    """
+    market = calendar.of(suffix(exchange)) if suffix(exchange) in names.KNOWN else None
+    if market is None:
+        newest = max((each.asked for each in known.values()), default=None)
+        wanted = force or newest is None or now - newest >= fresh
+        return Asks([Ask(exchange, day, NEW)] if wanted else [], None)
+    if day is not None:
+        if not market.is_session(day):
+            return Asks([], day)
+        if day not in known:
+            return Asks([Ask(exchange, day, NEW)], day)
+        again = force or _unsettled(exchange, known[day], now)
+        return Asks([Ask(exchange, day, AGAIN if force else SETTLE, known[day].asked)] if again else [], day)
+    expected = publishing.due(exchange, now)
+    assert expected is not None  # noqa: S101 - the market has a calendar
+    new, missed = _new(market, expected, sorted(known), now)
+    found = [Ask(exchange, each, NEW) for each in new]
+    if force and expected in known:
+        found.append(Ask(exchange, expected, AGAIN, known[expected].asked))
+    unsettled = [each for each in sorted(known) if each not in new and _unsettled(exchange, known[each], now)]
+    unsettled = [each for each in unsettled if not (force and each == expected)]
+    # The oldest first: it is the nearest to being final.
+    found += [Ask(exchange, each, SETTLE, known[each].asked) for each in unsettled[: max(0, settles)]]
+    return Asks(sorted(found, key=_by_day), expected, missed, unsettled[max(0, settles) :])
+
+
+def suffix(exchange: str) -> str:
+    """Return the suffix of an exchange's symbols: ``US`` for every list of the United States."""
+    return names.DEFAULT if exchange in names.US_LISTS else exchange
+
+
+def settled_at(exchange: str, day: date) -> datetime | None:
+    """Return when a session is final, in UTC; None without a calendar."""
+    due = publishing.due_at(exchange, day)
+    return due + SETTLES[-1] if due else None
+
+
+def _unsettled(exchange: str, known: Known, now: datetime) -> bool:
+    """Whether a moment at which the file is asked for again has passed since it was last asked for."""
+    due = publishing.due_at(exchange, known.day)
+    assert due is not None  # noqa: S101 - the market has a calendar
+    return any(known.asked < due + after <= now for after in SETTLES)
+
+
+def _new(
+    market: calendar.Calendar, expected: date, known: Sequence[date], now: datetime
+) -> tuple[list[date], tuple[date, date] | None]:
+    """Return the sessions to load, and those that were missed too long ago."""
+    first = now.date() - CATCH_UP
+    newest = max((day for day in known if day <= expected), default=None)
+    if newest is None:
+        return [expected], None
+    if newest < first:  # daily was not at work lately
+        missed = market.sessions(newest + timedelta(days=1), expected - timedelta(days=1))
+        return [expected], (missed[0], missed[-1]) if missed else None
+    return [day for day in market.sessions(max(first, known[0]), expected) if day not in known], None
+
+
+def _by_day(ask: Ask) -> date:
+    return ask.day or date.max

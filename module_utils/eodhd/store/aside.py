@@ -1,0 +1,50 @@
+"""Rows that were set aside because a column was too narrow: loaded from what was kept, once the column holds them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import date, datetime, timezone
+from typing import Any
+
+from ansible.module_utils.eodhd.model import Range
+from ansible.module_utils.eodhd.store import store
+from ansible.module_utils.eodhd.store.parser import TOO_NARROW, Number, Parser, Width
+
+
+def load_again(cursor: Any, widths: Mapping[str, Width]) -> int:
+    """Load what fits by now and mark it as resolved; nothing is asked of the provider.
+
+    Args:
+        cursor: in a transaction that the caller commits.
+        widths: of the columns of ``market_data`` as they are now.
+
+    Returns:
+        int: rows that were loaded.
+    """
+    cursor.execute("SELECT to_regclass('backfill_set_aside') IS NOT NULL")
+    if not cursor.fetchone()[0]:
+        return 0
+    cursor.execute(
+        "SELECT symbol, day, raw, reason, run FROM backfill_set_aside"
+        " WHERE resolved IS NULL AND day IS NOT NULL AND reason LIKE %s ORDER BY seen",
+        (f"%{TOO_NARROW}%",),
+    )
+    kept = cursor.fetchall()
+    parser = Parser(widths)
+    lines: dict[tuple[str, date], str] = {}
+    for symbol, day, raw, _reason, _run in kept:
+        row = json.loads(raw, parse_float=Number, parse_int=Number)
+        for line in parser.rows([row], symbol, Range(day, day)).lines:
+            lines[symbol, day] = line  # the latest one that was seen
+    if lines:
+        symbols = sorted({symbol for symbol, _ in lines})
+        run = max(run for _, _, _, _, run in kept)
+        store.merge(cursor, run, list(lines.values()), dict.fromkeys(symbols, date.min))
+        store.register(cursor, symbols, datetime.now(timezone.utc))
+        cursor.execute(
+            "UPDATE backfill_set_aside a SET resolved = now() FROM unnest(%s::text[], %s::date[]) AS k (symbol, day)"
+            " WHERE a.symbol = k.symbol AND a.day = k.day AND a.resolved IS NULL AND a.reason LIKE %s",
+            ([symbol for symbol, _ in lines], [day for _, day in lines], f"%{TOO_NARROW}%"),
+        )
+    return len(lines)

@@ -1,0 +1,217 @@
+"""Mode daily: which sessions came, which are asked for again, and what becomes of odd, late and corrected rows."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta, timezone
+from typing import Any
+
+from ansible.module_utils.eodhd.store import aside, parser
+
+MONDAY = date(2024, 9, 30)
+
+
+def at(day: date, hour: int, minute: int = 0) -> datetime:
+    return datetime(day.year, day.month, day.day, hour, minute, tzinfo=timezone.utc)
+
+
+def daily(market: Any, now: datetime, **options: Any) -> dict[str, Any]:
+    """Run it at a moment of the stand-in's time."""
+    market.standin.control(now=now.isoformat())
+    result: dict[str, Any] = market.load(now, mode="daily", **options)
+    return result
+
+
+def sessions(market: Any) -> list[str]:
+    return [row[0] for row in market.query("SELECT day::text FROM backfill_session ORDER BY day")]
+
+
+def calls(result: dict[str, Any]) -> int:
+    return int(result["totals"]["calls"])
+
+
+def test_the_session_that_is_due_is_loaded_by_one_call_and_only_once(market: Any) -> None:
+    evening = at(MONDAY, 22)
+    market.standin.control(now=evening.isoformat())
+    assert market.load(evening, mode="daily", check=True)["plan"]["calls"] == 100
+    first = daily(market, evening)
+    assert calls(first) == 100
+    assert "SUCCESS" in first["report"]
+    assert "US 2024-09-30" in first["report"]
+    versions = market.versions()
+    second = daily(market, evening + timedelta(hours=1))
+    assert (second["changed"], calls(second)) == (False, 0)
+    assert market.versions() == versions
+
+
+def test_a_run_in_the_morning_does_not_hide_the_session_of_the_evening(market: Any) -> None:
+    assert "US 2024-09-27" in daily(market, at(MONDAY, 8))["report"]
+    assert "2024-09-30" in daily(market, at(MONDAY, 22))["report"]
+    assert sessions(market) == ["2024-09-27", "2024-09-30"]
+
+
+def test_an_old_session_is_not_called_the_one_that_was_due(market: Any) -> None:
+    old = '{"date":"2024-09-20","open":1,"high":2,"low":1,"close":2,"adjusted_close":2,"volume":1}'
+    rows = {f"{code}.US": {"2024-09-30": old} for code in ("AAPL", "MSFT", "TSLA", "VTI", "BRK-B", "AT&T")}
+    market.standin.control(universe=0, rows=rows)
+    first = daily(market, at(MONDAY, 22))
+    assert [entry["outcome"] for entry in first["not_loaded"]] == ["late"]
+    assert "2024-09-20" in first["not_loaded"][0]["message"]
+    assert "SUCCESS" not in first["report"]
+    assert sessions(market) == ["2024-09-20"]
+    again = daily(market, at(MONDAY, 23))
+    assert calls(again) == 100  # asked again, not fresh
+
+
+def test_a_late_file_is_told_and_asked_for_again(market: Any) -> None:
+    market.standin.control(late={"US 2024-09-30": 3})
+    first = daily(market, at(MONDAY, 22))
+    assert [entry["outcome"] for entry in first["not_loaded"]] == ["late"]
+    assert calls(first) <= 1  # a 404 is no file
+    assert "SUCCESS" in daily(market, at(MONDAY + timedelta(days=1), 1))["report"]
+    assert sessions(market) == ["2024-09-30"]
+
+
+def test_a_holiday_asks_nothing_and_is_no_failure(market: Any) -> None:
+    labor_day = date(2024, 9, 2)
+    daily(market, at(labor_day - timedelta(days=3), 22))
+    result = daily(market, at(labor_day, 22), fresh_hours=0, settle_calls=0)
+    assert (calls(result), "problem" in result) == (0, False)
+    asked = daily(market, at(labor_day, 22), last=labor_day)
+    assert (calls(asked), "problem" in asked) == (0, False)
+
+
+def test_sessions_that_were_missed_are_caught_up(market: Any) -> None:
+    daily(market, at(MONDAY, 22))
+    daily(market, at(MONDAY + timedelta(days=4), 22), settle_calls=0)
+    assert sessions(market) == [f"2024-{day}" for day in ("09-30", "10-01", "10-02", "10-03", "10-04")]
+
+
+def test_sessions_that_were_missed_long_ago_are_left_to_history(market: Any) -> None:
+    daily(market, at(MONDAY, 22))
+    result = daily(market, at(MONDAY + timedelta(days=30), 22), settle_calls=0)
+    assert sessions(market) == ["2024-09-30", "2024-10-30"]
+    assert "from 2024-10-01 to 2024-10-29" in result["notes"][0]
+
+
+def test_a_session_is_asked_for_again_until_it_has_settled(market: Any) -> None:
+    first = daily(market, at(MONDAY, 22))
+    days = [daily(market, at(MONDAY + timedelta(days=n), 22)) for n in range(1, 7)]
+    # The next day and the third: late rows and corrections come in, and nothing is taken for a restated past.
+    asked = market.query("SELECT count(*) FROM backfill_outcome WHERE symbol = 'daily US 2024-09-30'")
+    assert asked == [(3,)]
+    assert first["totals"]["inserted"] < 56
+    assert days[0]["totals"]["updated"] > 0
+    assert market.query("SELECT count(*) FROM market_data WHERE time = '2024-09-30'") == [(56,)]
+    assert market.query("SELECT count(*) FROM backfill_coverage WHERE restated") == [(0,)]
+    corrected = market.query("SELECT corrected FROM backfill_session WHERE day = '2024-09-30'")[0][0]
+    assert (
+        corrected == market.query("SELECT count(*) FROM backfill_revision WHERE day = '2024-09-30'")[0][0] > 0
+    )
+
+
+def test_settling_is_bounded_in_calls_a_day_and_the_plan_shows_it(market: Any) -> None:
+    for number in range(4):
+        daily(market, at(MONDAY + timedelta(days=number), 22), settle_calls=0)
+    evening = at(MONDAY + timedelta(days=4), 22)
+    market.standin.control(now=evening.isoformat())
+    plan = market.load(evening, mode="daily", check=True, settle_calls=200)
+    assert plan["plan"]["calls"] == 300
+    assert "settling: 200 calls" in plan["report"]
+    assert any("backfill_settle_calls" in note for note in plan["notes"])
+    assert calls(daily(market, evening, settle_calls=200)) == 300
+    again = market.load(evening, mode="daily", check=True, settle_calls=200)
+    assert again["plan"]["calls"] == 0  # what was spent today counts
+
+
+def test_rows_of_a_real_file_are_taken_or_kept_aside_without_a_failure(market: Any) -> None:
+    market.standin.control(odd=True)
+    result = daily(market, at(MONDAY, 22))
+    assert "SUCCESS" in result["report"]
+    assert (result["totals"]["set_aside"], result["totals"]["untraded"]) == (0, 2)
+    assert market.query("SELECT volume::text FROM market_data WHERE symbol = 'FRAC.US'") == [("1765.53",)]
+    reasons = market.query("SELECT symbol, reason FROM backfill_set_aside ORDER BY symbol")
+    assert reasons == [("NULL.US", "untraded: no prices"), ("ZERO.US", "untraded: no prices")]
+
+
+def test_rows_set_aside_are_resolved_when_they_come_back_whole(market: Any) -> None:
+    null = '{"date":"2024-09-30","open":null,"high":2,"low":1,"close":2,"adjusted_close":2,"volume":7}'
+    market.standin.control(rows={"VTI.US": {"2024-09-30": null}})
+    first = daily(market, at(MONDAY, 22))
+    assert first["totals"]["set_aside"] == 1
+    assert "SUCCESS" not in first["report"]
+    market.standin.control(rows={})
+    daily(market, at(MONDAY + timedelta(days=1), 22))
+    assert market.query("SELECT count(*) FROM backfill_set_aside WHERE resolved IS NULL") == [(0,)]
+
+
+def test_rows_that_a_narrow_column_refused_are_loaded_once_it_is_wide(market: Any) -> None:
+    market.query("ALTER TABLE market_data ALTER COLUMN volume TYPE bigint")
+    market.standin.control(odd=True)
+    assert daily(market, at(MONDAY, 22))["totals"]["set_aside"] == 1
+    market.query("ALTER TABLE market_data ALTER COLUMN volume TYPE numeric")
+    market.standin.control(answers={"*": ["bad_gateway"]}, sticky=True)
+    widths = {name: parser.width("numeric") for name in parser.COLUMNS}
+    with market.server.connect() as connection, connection.cursor() as cursor:
+        assert aside.load_again(cursor, widths) == 1
+        assert aside.load_again(cursor, widths) == 0
+    assert market.query("SELECT volume::text FROM market_data WHERE symbol = 'FRAC.US'") == [("1765.53",)]
+    assert market.query(
+        "SELECT count(*) FROM backfill_set_aside WHERE resolved IS NULL AND reason NOT LIKE 'untraded%%'"
+    ) == [(0,)]
+
+
+def test_a_list_of_the_united_states_names_its_symbols_as_the_provider_does(market: Any) -> None:
+    result = daily(market, at(MONDAY, 22), exchanges=["NYSE"])
+    assert "SUCCESS" in result["report"]
+    found = market.query("SELECT DISTINCT split_part(symbol, '.', 2) FROM market_data")
+    assert found == [("US",)]
+
+
+def test_a_split_has_the_histories_of_its_symbols_loaded_again(market: Any) -> None:
+    tuesday = MONDAY + timedelta(days=1)
+    for number in range(3, 0, -1):
+        daily(market, at(MONDAY - timedelta(days=number + 2 if number > 1 else 3), 22))
+    daily(market, at(MONDAY, 22))
+    market.standin.control(splits={"MSFT.US": [tuesday.isoformat(), 4]})
+    result = daily(market, at(tuesday, 22))
+    assert result["totals"]["refetched"] == 1
+    assert market.standin.counts()["paid"]["MSFT.US"] == 1
+    assert market.query("SELECT count(*) FROM backfill_coverage WHERE restated") == [(0,)]
+
+
+def test_two_hosts_pay_a_session_once(market: Any) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    evening = at(MONDAY, 22)
+    market.standin.control(now=evening.isoformat(), latency=0.2)
+    with ThreadPoolExecutor(2) as pool:
+        done = list(pool.map(lambda _: market.load(evening, mode="daily", spool=None), range(2)))
+    assert sum(map(calls, done)) == 100
+    assert all("SUCCESS" in each["report"] for each in done)
+
+
+def test_register_follows_renames_and_delisted_symbols(market: Any) -> None:
+    tuesday = MONDAY + timedelta(days=1)
+    daily(market, at(MONDAY, 22))
+    market.standin.control(
+        renames=[["TSLA.US", "TSLX.US", tuesday.isoformat()]], delisted={"VTI.US": MONDAY.isoformat()}
+    )
+    evening = at(tuesday, 22)
+    daily(market, evening)
+    market.load(evening, mode="register")
+    assets = dict(market.query("SELECT symbol, is_active FROM assets WHERE symbol ~ '^(TSL|VTI)'"))
+    assert assets == {"TSLA.US": False, "TSLX.US": True, "VTI.US": False}
+    assert market.query("SELECT renamed_to FROM assets WHERE symbol = 'TSLA.US'") == [("TSLX.US",)]
+    bars = market.query(
+        "SELECT symbol, count(*) FROM market_data WHERE symbol ~ '^TSL' GROUP BY 1 ORDER BY 1"
+    )
+    assert bars == [("TSLA.US", 1), ("TSLX.US", 2)]  # the provider has all of it under the new name
+
+
+def test_delisted_symbols_are_loaded_when_asked_for(market: Any) -> None:
+    assert "backfill_mode=register" in market.load(delisted=True)["problem"]
+    market.load(mode="register")
+    result = market.load(delisted=True)
+    assert "problem" not in result  # the stand-in has no bars of those two
+    assert market.standin.counts()["asked"]["GONE.US"] == 1
+    assert market.standin.counts()["asked"]["SYM90001_old.US"] == 1
