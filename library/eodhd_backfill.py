@@ -32,10 +32,12 @@ options:
   mode:
     description:
       - V(history) loads the days asked for, of O(symbols) or of the O(top) most traded ones; one call each.
-      - V(daily) loads the last session of whole exchanges, or that of O(last), by one bulk call each, which
-        costs 100.
+      - V(daily) loads the sessions of whole exchanges that are due, or the one of O(last), by one bulk call each, which
+        costs 100. It asks for a session again one day and three days after it was due, because rows come late and
+        are corrected. If the past of a symbol was restated, it loads the whole history of that symbol.
       - V(register) enters the symbols of whole exchanges in C(assets), with type, active or delisted; two
-        calls each. Names, currencies and ISINs are kept in C(backfill_listing).
+        calls each, and five for the renames of the United States. Names, currencies and ISINs are kept in
+        C(backfill_listing), renames in C(backfill_rename).
       - V(verify) asks again for a sample of what is stored and compares it field by field.
     type: str
     choices: [history, daily, register, verify]
@@ -98,6 +100,16 @@ options:
     elements: str
     choices: [empty, set_aside, truncated, unknown, forbidden]
     default: []
+  settle_calls:
+    description: Calls a day, at most, for sessions that O(mode=daily) asks for again.
+    type: int
+    default: 500
+  delisted:
+    description:
+      - With O(mode=history), load the delisted symbols of the first of O(exchanges) too. O(mode=register) has to have
+        entered them. One without any bar is no failure.
+    type: bool
+    default: false
   concurrency:
     description: Requests under way at the same time, at most.
     type: int
@@ -278,6 +290,8 @@ def main() -> None:
             "force": {"type": "bool", "default": False},
             "partial": {"type": "bool", "default": False},
             "accept": {"type": "list", "elements": "str", "choices": list(ACCEPTABLE), "default": []},
+            "settle_calls": {"type": "int", "default": 500},
+            "delisted": {"type": "bool", "default": False},
             "concurrency": {"type": "int", "default": 24},
             "shard": {"type": "int", "default": 0},
             "shards": {"type": "int", "default": 1},
@@ -311,6 +325,8 @@ def main() -> None:
                 force=options["force"],
                 partial=options["partial"],
                 accept=frozenset(options["accept"]),
+                settle_calls=options["settle_calls"],
+                delisted=options["delisted"],
                 concurrency=options["concurrency"],
                 shard=options["shard"],
                 shards=options["shards"],

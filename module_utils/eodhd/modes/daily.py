@@ -247,7 +247,6 @@ def _write(cursor: Any, run: int, ask: Ask, item: Item) -> Written:
     for start in range(0, len(lines), SLICE):
         some = lines[start : start + SLICE]
         symbols = sorted({line.split("\t", 2)[1] for line in some})
-        cursor.execute("TRUNCATE backfill_stage" if start else store.STAGE)
         changes = store.merge(cursor, run, some, dict.fromkeys(symbols, settled))
         inserted = sum(new for new, _, _ in changes.values())
         updated = sum(changed for _, changed, _ in changes.values())

@@ -37,9 +37,13 @@ FROM backfill_stage s LEFT JOIN market_data m ON m.time = s.time AND m.symbol = 
 WHERE m.time IS NULL OR ({", ".join(f"m.{name}" for name in COLUMNS)})
   IS DISTINCT FROM ({", ".join(f"s.{name}" for name in COLUMNS)})
 """  # noqa: S608 - our own names
+# The past was restated if the factor from close to adjusted close is another. Beside a corrected close the factor may
+# differ by what four decimals round.
 SUMMARY = """
 SELECT c.symbol, count(*) FILTER (WHERE NOT c.known), count(*) FILTER (WHERE c.known),
-  coalesce(bool_or(c.known AND (c.old_adjusted_close * c.close IS DISTINCT FROM c.adjusted_close * c.old_close
+  coalesce(bool_or(c.known AND (
+    CASE WHEN c.close = c.old_close THEN c.old_adjusted_close IS DISTINCT FROM c.adjusted_close
+    ELSE abs(c.old_adjusted_close * c.close - c.adjusted_close * c.old_close) > 0.0001 * (c.close + c.old_close) END
     OR (c.old_volume IS DISTINCT FROM c.volume AND c.time < k.settled))), false)
 FROM backfill_changed c JOIN unnest(%(symbols)s, %(settled)s) AS k (symbol, settled) USING (symbol)
 GROUP BY c.symbol
