@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Callable, NoReturn, TypeVar
 from urllib.parse import quote
 
-from ansible.module_utils.database.errors import TimedOut, Unreachable, meaning
+from ansible.module_utils.database.errors import TimedOut, Unreachable
 from ansible.module_utils.reporting import Problem
 
 T = TypeVar("T")
@@ -171,7 +171,7 @@ def connect(
         return within(timeout, attempt, late=lambda connection: connection.close())
     except (TimedOut, OSError, ValueError, psycopg2.Error) as error:
         # ValueError: a message in another encoding than UTF-8 comes back as a failure to decode it.
-        raise Unreachable(meaning(error), type(error).__name__) from None
+        raise Unreachable.of(error) from None
 
 
 def _milliseconds(seconds: float | None) -> str | None:

@@ -15,12 +15,22 @@ class TimedOut(Exception):
 
 
 class Unreachable(Exception):
-    """No connection came about; ``kind`` says why in one word, and the driver's text is left behind."""
+    """No connection came about, or a session cannot go on; the driver's text is left behind.
+
+    Attributes:
+        kind: why, in one word.
+        cause: the name of the error, or what the server said of a statement.
+    """
 
     def __init__(self, kind: str, cause: str) -> None:
         super().__init__(kind)
         self.kind = kind
         self.cause = cause
+
+    @classmethod
+    def of(cls, error: Exception) -> Unreachable:
+        """Return what an error of the driver means for a session."""
+        return cls(meaning(error), said(error) if getattr(error, "pgcode", None) else type(error).__name__)
 
 
 # What a message of libpq or of the server says in English; matched, never shown.
@@ -94,6 +104,8 @@ def meaning(error: Exception) -> str:
 
 def said(error: Exception) -> str:
     """Return what the server said of an SQL error, with its SQLSTATE and without values of the data."""
+    if isinstance(error, Unreachable):
+        return error.cause
     code = getattr(error, "pgcode", None) or ""
     text = getattr(getattr(error, "diag", None), "message_primary", None) or "no message"
     if code.startswith(_QUOTING):
@@ -168,7 +180,7 @@ def explain(error: Exception, server: Server) -> str:
     sentence = sentences.get(meaning(error))
     if sentence is not None:
         return sentence.replace("{said}", said(error))
-    if getattr(error, "pgcode", None):
+    if "SQLSTATE" in said(error):
         return f"PostgreSQL at {at} could not do a statement in database {database}: {said(error)}."
     cause = error.cause if isinstance(error, Unreachable) else type(error).__name__
     return (

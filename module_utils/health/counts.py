@@ -8,6 +8,7 @@ from typing import Any
 
 from ansible.module_utils.database.connection import driver
 from ansible.module_utils.database.errors import explain, meaning
+from ansible.module_utils.database.estimates import estimate
 from ansible.module_utils.health.model import BACKFILL, Context, Count, Finding, Wanted, limit
 from ansible.module_utils.reporting import Problem
 
@@ -78,17 +79,6 @@ def judge(table: Wanted, count: Count, mode: str, query_timeout: float) -> Findi
     return Finding("tables", "ok", f"{table.name}: {count.text()}")
 
 
-# A partitioned table keeps its rows in children; those that were never analysed say -1, empty ones too.
-_ESTIMATE = """
-WITH RECURSIVE tree(oid) AS (
-  SELECT %s::oid UNION SELECT i.inhrelid FROM pg_inherits i JOIN tree ON i.inhparent = tree.oid
-)
-SELECT coalesce(sum(greatest(c.reltuples, 0)), 0)::bigint,
-       coalesce(bool_or(CASE WHEN c.reltuples < 0 THEN pg_relation_size(c.oid) > 0 END), false)
-FROM pg_class c JOIN tree USING (oid) WHERE c.relkind IN ('r', 'm')
-"""
-
-
 def _estimate(cursor: Any, table: Wanted) -> int | None:
     """Return the planner's number of rows, 0 for an empty table, None where it was never analysed.
 
@@ -107,26 +97,23 @@ def _estimate(cursor: Any, table: Wanted) -> int | None:
             " database`, or take it out of health_tables."
         )
     # Meets locks and missing rights, and knows an empty table at once.
-    cursor.execute(sql.SQL("SELECT EXISTS (SELECT FROM {})").format(name))
-    if not cursor.fetchone()[0]:
-        return 0
-    cursor.execute(_ESTIMATE, (oid,))
-    rows, unknown = cursor.fetchone()
-    return None if unknown or rows == 0 else int(rows)
+    cursor.execute(sql.SQL("SELECT 1 FROM {} LIMIT 1").format(name))
+    # Of a table that holds a row, 0 is no estimate.
+    return (estimate(cursor, oid) or None) if cursor.fetchone() else 0
 
 
-def _count(cursor: Any, table: Wanted, estimate: int | None, mode: str, deadline: float) -> Count:
+def _count(cursor: Any, table: Wanted, about: int | None, mode: str, deadline: float) -> Count:
     """Return the rows of a table that can be read."""
     from psycopg2 import errors, sql
 
     if mode == "estimate":
-        return Count(estimate, estimated=bool(estimate))
+        return Count(about, estimated=bool(about))
     try:
         limit(cursor, deadline)
         cursor.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(*table.parts)))
         return Count(int(cursor.fetchone()[0]))
-    except (errors.QueryCanceled, errors.LockNotAvailable):
-        return Count(estimate if mode == "auto" else None, estimated=mode == "auto" and estimate is not None)
+    except (errors.QueryCanceled, errors.LockNotAvailable, errors.OutOfMemory):
+        return Count(about if mode == "auto" else None, estimated=mode == "auto" and about is not None)
 
 
 def _table_problem(error: Exception, table: Wanted, context: Context, cursor: Any) -> str:

@@ -13,7 +13,7 @@ from ansible.module_utils.coverage.expected import Markets
 from ansible.module_utils.coverage.judge import Lack
 from ansible.module_utils.coverage.survey import Survey
 from ansible.module_utils.database.connection import Server, driver, within
-from ansible.module_utils.database.errors import TimedOut, Unreachable, meaning
+from ansible.module_utils.database.errors import TimedOut, Unreachable
 from ansible.module_utils.health.limits import Limits
 from ansible.module_utils.reporting import Problem
 
@@ -123,7 +123,7 @@ class Context:
         except driver().Error as error:
             self.session.close()
             self.session = None
-            raise Unreachable(meaning(error), type(error).__name__) from None
+            raise Unreachable.of(error) from None
 
 
 @dataclass(frozen=True)
