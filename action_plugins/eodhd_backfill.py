@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import shlex
 import threading
 from typing import Any
 
+from ansible import constants
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
@@ -24,15 +26,17 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         """Run the module, and print its progress meanwhile."""
         super().run(tmp, task_vars)
         variables = task_vars or {}
-        if self._task.check_mode:
-            plan: dict[str, Any] = self._execute_module(task_vars=variables)
-            return plan
+        # What people read belongs to the output for people.
+        watched = constants.DEFAULT_STDOUT_CALLBACK.removeprefix("ansible.builtin.") == "default"
+        if self._task.check_mode or not watched:
+            unwatched: dict[str, Any] = self._execute_module(task_vars=variables)
+            return unwatched
         folder = self._make_tmp_path()
         self._fixup_perms2([folder])
         path = self._connection._shell.join_path(folder, "progress")
         over = threading.Event()
         host = variables.get("inventory_hostname", "")
-        following = threading.Thread(target=self._follow, args=(path, host, over), daemon=True)
+        following = threading.Thread(target=self._apart()._follow, args=(path, host, over), daemon=True)
         following.start()
         try:
             result: dict[str, Any] = self._execute_module(
@@ -43,6 +47,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             over.set()
             following.join(5)
             self._remove_tmp_path(folder)
+
+    def _apart(self) -> ActionModule:
+        """This action with a connection of its own; one is used by one thread alone."""
+        apart = copy.copy(self)
+        apart._connection = copy.copy(self._connection)
+        # It keeps how its last command began.
+        apart._connection.become = copy.copy(self._connection.become)
+        return apart
 
     def _follow(self, path: str, host: str, over: threading.Event) -> None:
         shown = 0

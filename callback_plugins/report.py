@@ -9,22 +9,23 @@ type: notification
 short_description: Prints the report of a result as the text that it is, and a summary of many hosts
 description:
   - Modules of this project return what people read as RV(ignore:report). The default output would show it as YAML,
-    with escapes for every pictograph; this shows it line by line.
+    with escapes for every pictograph; this shows it line by line. With any other stdout callback it prints nothing.
   - A reset, a health check or a restore of several hosts ends with a line for each of them - the verdict, what was
     moved, the time that its tasks took, and the run to undo; also for a host that failed, could not be reached, or
     was not begun.
 author: [The maintainers (@ansible-reset)]
 """
 
-import os
 import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible import constants
 from ansible.plugins.callback import CallbackBase
 
-GATE = "Begin no further batch where too many hosts have failed"  # the task of playbooks/reset.yml
-SUMMED_UP = ("reset.yml", "restore.yml")  # playbooks
+# Fields of results that a reset, a health check or a restore returns, and the one by which an audit sums up itself.
+SUMMED_UP = frozenset({"stage", "kept", "healthy", "undo"})
+AUDITED = "verdicts"
 
 
 @dataclass
@@ -40,6 +41,9 @@ class Host:
         run: the run that keeps what was moved, to undo it by; empty where nothing was moved.
         files, bytes: what that run keeps.
         seconds: time that its tasks took, without the waiting for others.
+        begun: whether a module of the project has looked at it.
+        refused: whether an assertion stopped it before that.
+        since: when its present task began, of the monotonic clock.
     """
 
     task: str = ""
@@ -51,10 +55,14 @@ class Host:
     files: int = 0
     bytes: int = 0
     seconds: float = 0.0
-    begun: float | None = field(default=None, repr=False)
+    begun: bool = False
+    refused: bool = False
+    since: float | None = field(default=None, repr=False)
 
     def take(self, result: dict[str, Any]) -> None:
         """Learn from the result of a task."""
+        self.begun |= not SUMMED_UP.isdisjoint(result)
+        self.refused = not self.begun and "evaluated_to" in result
         self.task = result.get("stage", self.task)
         self.changed |= bool(result.get("changed"))
         self.healthy = result.get("healthy", self.healthy)
@@ -65,7 +73,7 @@ class Host:
 
     def verdict(self, plan: bool) -> str:
         """One phrase, with the pictograph that the reports use."""
-        if not self.task or (self.failure and self.task == GATE):
+        if not self.task or self.refused:
             return "⏸️  not begun"
         if self.unreachable:
             return f"❌ unreachable at {self.task}"
@@ -120,23 +128,27 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__()
         self.hosts: dict[str, Host] = {}
-        self.wanted = self.plan = False
-
-    def v2_playbook_on_start(self, playbook: Any) -> None:
-        """See whether it is one that a summary belongs to."""
-        self.wanted = os.path.basename(playbook._file_name) in SUMMED_UP
+        self.play: Any = None
+        self.plan = self.audited = False
+        # What people read belongs to the output for people; others get the same text in the result.
+        self.disabled = constants.DEFAULT_STDOUT_CALLBACK.removeprefix("ansible.builtin.") != "default"
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
+        """Remember the play; one without tasks for its hosts says nothing of them."""
+        self.play, self.plan = play, bool(play.check_mode)
+
+    def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
         """Note every host of the play, also of batches that are still to come."""
-        self.plan = bool(play.check_mode)
-        inventory = play.get_variable_manager()._inventory
-        for host in inventory.get_hosts(play.hosts, ignore_restrictions=True, order=play.order):
-            self.hosts.setdefault(host.get_name(), Host())
+        if self.play:
+            inventory = self.play.get_variable_manager()._inventory
+            for host in inventory.get_hosts(self.play.hosts, ignore_restrictions=True, order=self.play.order):
+                self.hosts.setdefault(host.get_name(), Host())
+            self.play = None
 
     def v2_runner_on_start(self, host: Any, task: Any) -> None:
         """A task begins."""
         known = self.hosts.setdefault(host.get_name(), Host())
-        known.begun = time.monotonic()
+        known.since = time.monotonic()
 
     def v2_runner_on_ok(self, result: Any) -> None:
         """Show the report of a task that went well."""
@@ -161,19 +173,21 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         host.unreachable, host.failure = True, _message(result.result)
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
-        """Say what became of every host, where there are several."""
-        if self.wanted and len(self.hosts) > 1:
+        """Say what became of every host, if there are several."""
+        begun = any(host.begun for host in self.hosts.values())
+        if begun and not self.audited and len(self.hosts) > 1:
             self._display.display(summary(self.hosts, self.plan))
 
     def _end(self, result: Any) -> Host:
         host = self.hosts.setdefault(result.host.get_name(), Host())
         host.task = result.task.get_name().rpartition(" : ")[2].partition(" - ")[0]
-        if host.begun is not None:
-            host.seconds += time.monotonic() - host.begun
-            host.begun = None
+        if host.since is not None:
+            host.seconds += time.monotonic() - host.since
+            host.since = None
         return host
 
     def _show(self, result: Any) -> None:
+        self.audited |= AUDITED in result.result
         report = result.result.get("report")
         if isinstance(report, str) and report:
             self._display.display(report)

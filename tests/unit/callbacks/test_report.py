@@ -31,6 +31,8 @@ def host(*results: dict[str, Any], **known: Any) -> Host:
         (host(RESET, {"healthy": False}, failure="No password."), "❌ failed at health | Check"),
         (host(failure="Timed out.", unreachable=True), "❌ unreachable at health | Check"),
         (Host(), "⏸️  not begun"),
+        (host({"evaluated_to": False}, failure="Too many failed."), "⏸️  not begun"),
+        (host(RESET, {"evaluated_to": False}, failure="Sick."), "❌ failed at health | Check"),
     ],
 )
 def test_verdict(made: Host, verdict: str) -> None:

@@ -1,0 +1,58 @@
+"""Reports are for people at the default output; every other output stays clean, with the same text in the result."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.settings.conftest import LOCAL, SECRETS, Place
+
+TITLE = "📊 Infrastructure Health Check"
+
+
+@pytest.fixture
+def place(place: Place) -> Place:
+    """Two hosts that were never reset."""
+    place.inventory = {"all": {"hosts": {"hub": LOCAL, "gpu": LOCAL}, "vars": {
+        "ansible_remote_tmp": str(place.folder / "tmp"), "project_root": str(place.folder / "none"),
+        **SECRETS,
+    }}}  # fmt: skip
+    return place
+
+
+def health(place: Place, **environment: str) -> str:
+    """What a health check of the first host says; it fails, so the second one is not begun."""
+    place.environment = environment
+    done = place.play("reset", "--tags", "health")
+    assert done.returncode == 2, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_default_output_has_the_report_and_the_summary(place: Place) -> None:
+    output = health(place)
+    assert TITLE in output.splitlines()
+    assert "📋 2 hosts" in output.splitlines()
+    assert re.search(r"gpu +⏸️  not begun", output)
+
+
+def test_a_json_output_is_a_document_with_the_report_in_the_result(place: Place) -> None:
+    callbacks = str(Path(__file__).parent / "callbacks")
+    # In front of the project's own, whose report is enabled still.
+    found: list[dict[str, Any]] = json.loads(
+        health(
+            place, ANSIBLE_STDOUT_CALLBACK="as_json", ANSIBLE_CALLBACK_PLUGINS=f"{callbacks}:callback_plugins"
+        )
+    )
+    (report,) = [result["report"] for result in found if "report" in result]
+    assert report.startswith(TITLE)
+
+
+@pytest.mark.parametrize("name", ["minimal", "oneline"])
+def test_an_output_of_ansible_has_no_line_of_ours(place: Place, name: str) -> None:
+    lines = health(place, ANSIBLE_STDOUT_CALLBACK=name).splitlines()
+    assert TITLE not in lines
+    assert "📋 2 hosts" not in lines
