@@ -78,8 +78,16 @@ def defaults(root: Path) -> str:
         text += f"\n# {section['short_description']}.\n\n"
         for name, option in section["options"].items():
             text += textwrap.indent(textwrap.fill(meaning(option), 118), "# ")
-            text += f"\n{name}: {json.dumps(option['default'], ensure_ascii=False)}\n"
+            text += f"\n{name}:{literal(option['default'])}\n"
     return text
+
+
+def literal(default: Any) -> str:
+    """A default after its name, in YAML: in the same line, of a long dictionary a line for each key."""
+    text = json.dumps(default, ensure_ascii=False)
+    if len(text) < 100 or not isinstance(default, Mapping):
+        return f" {text}"
+    return "".join(f"\n  {key}: {json.dumps(value, ensure_ascii=False)}" for key, value in default.items())
 
 
 def specifications(role: Path, root: Path) -> str:

@@ -102,6 +102,11 @@ def meaning(error: Exception) -> str:
     return next((kind for words, kind in _MEANINGS if re.search(words, text)), "unknown")
 
 
+def cause(error: Exception) -> str:
+    """Return what is to blame for a failure, as one word: ``disk`` or ``database``."""
+    return "disk" if meaning(error) == "disk" else "database"
+
+
 def said(error: Exception) -> str:
     """Return what the server said of an SQL error, with its SQLSTATE and without values of the data."""
     if isinstance(error, Unreachable):

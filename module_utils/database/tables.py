@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Callable
 
 from ansible.module_utils.database.connection import Server, driver
-from ansible.module_utils.database.errors import Unreachable, explain
+from ansible.module_utils.database.errors import Unreachable, cause, explain
 from ansible.module_utils.reporting import Problem
 
 # Seconds for one statement, and for its wait for a lock. CREATE DATABASE copies a template on the server.
@@ -231,7 +231,7 @@ def ensure(
             states, notes = _create_tables(session, tables, server, check=check)
         return _result(server, created, states, notes)
     except (Unreachable, psycopg2.Error) as error:
-        raise Problem(explain(error, server)) from None
+        raise Problem(explain(error, server), cause=cause(error)) from None
 
 
 def _create_database(

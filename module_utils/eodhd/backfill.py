@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Callable
 
 from ansible.module_utils.database.connection import driver
-from ansible.module_utils.database.errors import Unreachable, explain
+from ansible.module_utils.database.errors import Unreachable, cause, explain
 from ansible.module_utils.eodhd.modes import daily, history, register, verify
 from ansible.module_utils.eodhd.run.context import Context, Request
 from ansible.module_utils.reporting import Problem
@@ -41,7 +41,8 @@ def run(request: Request, now: datetime | None = None) -> dict[str, Any]:
     except (Unreachable, driver().Error) as error:
         raise Problem(
             f"{explain(error, request.server)} What was stored before stays;"
-            " run the same command again and the rest follows without paying twice."
+            " run the same command again and the rest follows without paying twice.",
+            cause=cause(error),
         ) from None
     finally:
         context.close()

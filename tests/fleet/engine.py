@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 # A host as it comes: an SSH server, a system Python, an account for the project; no compiler, no index, no uv.
@@ -17,7 +18,25 @@ rm -rf /var/cache/apt/archives /var/lib/apt/lists /usr/share/doc /usr/share/man 
 mkdir -p /var/cache/apt/archives/partial /var/lib/apt/lists/partial /run/sshd
 ssh-keygen -A
 """
-IMAGE = "ansible-reset-host:" + hashlib.sha256("\n".join([*PACKAGES, PREPARE]).encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What an image of Debian is made of: packages, and a script that runs in it at the end."""
+
+    name: str
+    packages: list[str]
+    prepare: str
+
+    @property
+    def image(self) -> str:
+        """Its name; another one for whatever else is in it."""
+        content = "\n".join([*self.packages, self.prepare])
+        return f"{self.name}:{hashlib.sha256(content.encode()).hexdigest()[:12]}"
+
+
+HOST = Recipe("ansible-reset-host", PACKAGES, PREPARE)
+IMAGE = HOST.image
 # Left out, an engine passes on limits that a machine in a container of its own may not set.
 LIMITS = ["--pids-limit=-1", "--ulimit=nofile=1024:1024", "--ulimit=nproc=4000:4000"]
 
@@ -61,29 +80,31 @@ class Engine:
             raise RuntimeError(f"{self.program} {words}: {done.stderr.decode(errors='replace').strip()}")
         return done.stdout
 
-    def image(self) -> str:
+    def image(self, recipe: Recipe = HOST) -> str:
         """The image of a host, made on the first call and kept by the engine."""
-        if not self(*["images", "--quiet"], IMAGE):
-            self._make()
-        return IMAGE
+        if not self(*["images", "--quiet"], recipe.image):
+            self._make(recipe)
+        return recipe.image
 
-    def _make(self) -> None:
+    def _make(self, recipe: Recipe) -> None:
         """By debootstrap where it is installed and may run, out of the registry of the engine otherwise."""
         if not (shutil.which("debootstrap") and os.geteuid() == 0):
-            steps = f"apt-get update && apt-get install -y --no-install-recommends {' '.join(PACKAGES)}"
-            recipe = f"FROM debian:12\nRUN {steps}\n" + "".join(
-                f"RUN {line}\n" for line in PREPARE.splitlines()
+            steps = (
+                f"apt-get update && apt-get install -y --no-install-recommends {' '.join(recipe.packages)}"
             )
-            self("build", "--tag", IMAGE, "-", given=recipe.encode(), seconds=300)
+            text = f"FROM debian:12\nRUN {steps}\n" + "".join(
+                f"RUN {line}\n" for line in recipe.prepare.splitlines()
+            )
+            self("build", "--tag", recipe.image, "-", given=text.encode(), seconds=300)
             return
         with tempfile.TemporaryDirectory(prefix="fleet-image-") as folder:
             root = Path(folder) / "root"
-            options = ["--variant=minbase", f"--include={','.join(PACKAGES)}"]
+            options = ["--variant=minbase", f"--include={','.join(recipe.packages)}"]
             run(["debootstrap", *options, "bookworm", str(root), *mirror()], seconds=300)
-            run(["chroot", str(root), "sh", "-ec", PREPARE], seconds=60)
+            run(["chroot", str(root), "sh", "-ec", recipe.prepare], seconds=60)
             packed = Path(folder) / "root.tar"
             run(["tar", "-C", str(root), "-cf", str(packed), "."], seconds=60)
-            self("import", str(packed), IMAGE, seconds=120)
+            self("import", str(packed), recipe.image, seconds=120)
 
 
 def mirror() -> list[str]:

@@ -22,7 +22,7 @@ from tests.secrets.conftest import Searched, full
 from tests.secrets.play import FIGURES, REPOSITORY, Host
 from tests.standin.process import StandIn
 
-COVERED = {"audit", "backfill", "reset", "restore", "sandbox"}
+COVERED = {"audit", "backfill", "reset", "restore", "sandbox", "schedule"}
 # A playbook that is not run here, and why it cannot let a secret out.
 NOT_COVERED: dict[str, str] = {}
 SETTINGS = ("--tags", "dotenv,database,health")
@@ -287,6 +287,13 @@ def test_audit_of_a_host_where_every_value_is_another(reset: Searched, secrets: 
         done = reset("audit", "--diff", password="quotes", audit_evidence_dir=str(folder))
     assert done.code != 0
     assert "missing or of another value: DB_URL" in done.said
+
+
+def test_a_schedule_as_a_plan(reset: Searched, secrets: dict[str, str]) -> None:
+    """What it writes and says on a machine with systemd is searched by tests/scenarios/schedule.py."""
+    urls = {f"schedule_{name}_url": f"http://127.0.0.1:9/{secrets['url']}" for name in ("webhook", "heartbeat")}
+    done = reset("schedule", "--check", "--diff", **urls)
+    assert done.code == 0 or "systemd" in done.said
 
 
 def test_sandbox_up_and_down(secrets: dict[str, str], tmp_path: Path) -> None:

@@ -225,7 +225,7 @@ def conclude(
         "notes": warnings,
     }
     if stopped is not None:
-        raise Problem(str(stopped), **result)
+        raise Problem(str(stopped), cause=getattr(stopped, "kind", ""), **result)
     if lacking:
         raise Problem(
             f"market_data lacks rows of {len(lacking)} symbols that the ledger says were stored, {lacking[0]}"

@@ -1,0 +1,77 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Writes what became of every task to a file that the scheduler reads: results without secrets, a line each."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: results
+type: notification
+short_description: Writes the results of tasks as lines of JSON
+description:
+  - Appends a line for every result to the file that E(SCHEDULE_RESULTS) names, and does nothing without it.
+  - Of a result it keeps the fields that say what happened; see RV(ignore:KEPT) in its code.
+author: [The maintainers (@ansible-reset)]
+"""
+
+import json
+import os
+from typing import Any
+
+from ansible.plugins.callback import CallbackBase
+
+VARIABLE = "SCHEDULE_RESULTS"
+KEPT = (
+    "cause",
+    "stage",
+    "plan",
+    "totals",
+    "not_loaded",
+    "sessions",
+    "checks",
+    "healthy",
+    "verdicts",
+    "problems",
+    "page",
+)
+
+
+class CallbackModule(CallbackBase):  # type: ignore[misc]
+    """See DOCUMENTATION."""
+
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "notification"
+    CALLBACK_NAME = "results"
+    CALLBACK_NEEDS_ENABLED = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.path = os.environ.get(VARIABLE)
+
+    def v2_runner_on_ok(self, result: Any) -> None:
+        """A task went well."""
+        self._write("ok", result)
+
+    def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
+        """A task failed."""
+        self._write("failed", result, ignore_errors)
+
+    def v2_runner_on_unreachable(self, result: Any) -> None:
+        """A host could not be reached."""
+        self._write("unreachable", result, bool(result.task.ignore_unreachable))
+
+    def _write(self, state: str, result: Any, ignored: bool = False) -> None:
+        if not self.path:
+            return
+        values = result.result
+        message = values.get("msg", "") if state != "ok" else ""
+        record = {
+            "host": result.host.get_name(),
+            "task": result.task.get_name(),
+            "state": state,
+            "ignored": ignored,
+            "changed": bool(values.get("changed")),
+            "msg": "\n".join(map(str, message)) if isinstance(message, list) else str(message),
+            **{name: values[name] for name in KEPT if name in values},
+        }
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(record, default=str) + "\n")

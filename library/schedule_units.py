@@ -1,0 +1,250 @@
+#!/usr/bin/python
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Let this machine run the project's playbooks by itself."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: schedule_units
+short_description: Let this machine run the project's playbooks by systemd's timers
+description:
+  - Writes a timer and a service for every job, the configuration of their runner, and the secrets that they need.
+  - As root the units are the system's, for another user they are that user's own.
+  - Secrets become credentials of systemd. For the system's units they are encrypted with a key of this machine.
+  - The action plugin adds the vault passwords of the run that calls this module.
+author: [The maintainers (@ansible-reset)]
+options:
+  state:
+    description: V(absent) removes units, configuration, secrets, history and logs.
+    type: str
+    choices: [present, absent]
+    default: present
+  name:
+    description: What the names of all units and folders begin with.
+    type: str
+    default: market-data
+  project:
+    description: Absolute path of this project's clone on this machine, with its environment C(.venv).
+    type: path
+    required: true
+  inventory:
+    description: Sources of the inventory, as C(ansible-playbook -i) takes them.
+    type: list
+    elements: str
+    default: []
+  jobs:
+    description: What runs when, by name; see the setting C(schedule_jobs).
+    type: dict
+    default: {}
+  exchanges:
+    description: Markets; a job with C(each=exchange) becomes one job for each of them.
+    type: list
+    elements: str
+    default: []
+  user:
+    description: Who runs the jobs of the system's units; the owner of O(project) by default.
+    type: str
+    default: ""
+  delay:
+    description: A timer fires at a random moment of so many seconds after its time.
+    type: int
+    default: 300
+  retries:
+    description: Seconds to wait before each further attempt, if the database, the service or a host does not answer.
+    type: list
+    elements: int
+    default: [60, 300, 600]
+  days:
+    description: For how long the history and the logs are kept.
+    type: int
+    default: 400
+  sudo:
+    description: Whether jobs may gain rights on this machine itself, by sudo.
+    type: bool
+    default: false
+  writable:
+    description: Paths on this machine that jobs write to, besides the project.
+    type: list
+    elements: path
+    default: []
+  metrics_path:
+    description: File for node_exporter's textfile collector; empty for none.
+    type: str
+    default: ""
+  mail:
+    description: Addresses that get messages.
+    type: list
+    elements: str
+    default: []
+  sendmail:
+    description: The program that takes mail.
+    type: path
+    default: /usr/sbin/sendmail
+  command:
+    description: A program and its arguments; it gets each message on its standard input.
+    type: list
+    elements: str
+    default: []
+  title:
+    description: What messages begin with.
+    type: str
+    default: market data
+  evidence:
+    description: Folder of the audits' evidence; what is older than O(days) is removed. Empty keeps all.
+    type: str
+    default: ""
+  secrets:
+    description: Secrets by the name of their credential, C(webhook), C(heartbeat) and C(vault.ID).
+    type: dict
+    default: {}
+"""
+
+EXAMPLES = r"""
+- name: Run the jobs from here
+  schedule_units:
+    project: /srv/market-data
+    inventory: [/srv/market-data/inventory/production.yml]
+    jobs: {health: {playbook: reset, tags: [health], at: "*-*-* 05:30:00"}}
+"""
+
+RETURN = r"""
+timers:
+  description: The timers, each with its time.
+  type: dict
+  returned: with O(state=present)
+  sample: {market-data-health.timer: "*-*-* 05:30:00"}
+report:
+  description: What people read.
+  type: str
+  returned: success
+"""
+
+import os
+import pwd
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils import reporting
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.reporting import Problem
+from ansible.module_utils.schedule import due, install, jobs, units
+
+
+def main() -> None:
+    """Glue."""
+    module = AnsibleModule(
+        argument_spec={
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "name": {"type": "str", "default": "market-data"},
+            "project": {"type": "path", "required": True},
+            "inventory": {"type": "list", "elements": "str", "default": []},
+            "jobs": {"type": "dict", "default": {}},
+            "exchanges": {"type": "list", "elements": "str", "default": []},
+            "user": {"type": "str", "default": ""},
+            "delay": {"type": "int", "default": 300},
+            "retries": {"type": "list", "elements": "int", "default": [60, 300, 600]},
+            "days": {"type": "int", "default": 400},
+            "sudo": {"type": "bool", "default": False},
+            "writable": {"type": "list", "elements": "path", "default": []},
+            "metrics_path": {"type": "str", "default": ""},
+            "mail": {"type": "list", "elements": "str", "default": []},
+            "sendmail": {"type": "path", "default": "/usr/sbin/sendmail"},
+            "command": {"type": "list", "elements": "str", "default": []},
+            "title": {"type": "str", "default": "market data"},
+            "evidence": {"type": "str", "default": ""},
+            "secrets": {"type": "dict", "default": {}, "no_log": True},
+        },
+        supports_check_mode=True,
+    )
+    reporting.run(module, lambda: work(module.params, module.check_mode))
+
+
+def work(options: dict[str, Any], check: bool) -> dict[str, Any]:
+    """Bring the schedule to its state, or plan to; the result."""
+    system = os.geteuid() == 0
+    me = pwd.getpwuid(os.getuid())
+    where = units.places(options["name"], None if system else Path(me.pw_dir), me.pw_uid)
+    systemd = install.Systemd(system)
+    systemd.require()
+    if options["state"] == "absent":
+        changes = install.removal(where, options["name"], options["metrics_path"])
+        lingers = install.linger(systemd, where, wanted=False, check=check)
+        return ended(systemd, where, changes, check, False, lingers, "🗓️  Nothing runs by itself any more")
+    config, settings = wanted(options, system, where, systemd)
+    files = units.render(settings, config, where)
+    changes = install.compare(systemd, where, settings.name, files, options["secrets"], settings.encrypted)
+    lingers = install.linger(systemd, where, wanted=True, check=check)
+    timers = {f"{settings.name}-{job.name}.timer": job.at for job in config.jobs.values()}
+    report = "\n".join(
+        [
+            f"🗓️  Runs by itself, as {settings.user or me.pw_name}:",
+            *(f"   {name}: {at}" for name, at in timers.items()),
+        ]
+    )
+    result = ended(systemd, where, changes, check, settings.encrypted, lingers, report)
+    return {**result, "timers": timers}
+
+
+def wanted(
+    options: dict[str, Any], system: bool, where: units.Places, systemd: install.Systemd
+) -> tuple[jobs.Config, units.Settings]:
+    """Return the configuration and the units' settings; every time in them is one that systemd understands."""
+    project = Path(options["project"])
+    python = project / ".venv/bin/python"
+    for path in (project / "tools/run_job.py", python):
+        if not path.exists():
+            raise Problem(
+                f"{path} is missing. Clone the project to schedule_project on this machine, and run `make setup` there."
+            )
+    asked = jobs.parse(options["jobs"], options["exchanges"])
+    timed = {}
+    for name, job in asked.items():
+        at = due.moment(job) if job.at == "published" else job.at
+        systemd.calendar(at)
+        timed[name] = jobs.Job(**{**vars(job), "at": at})
+    names = ("retries", "days", "mail", "sendmail", "command", "title", "evidence", "inventory")
+    config = jobs.Config(
+        project=str(project),
+        jobs=timed,
+        state=str(where.state),
+        spare=str(where.spare),
+        metrics=options["metrics_path"],
+        **{name: options[name] for name in names},
+    )
+    owner = pwd.getpwuid(project.stat().st_uid)
+    user = options["user"] or owner.pw_name
+    home = pwd.getpwnam(user).pw_dir if system else ""
+    writable = [*options["writable"], f"{home}/.ansible"]
+    if config.metrics:
+        writable.append(os.path.dirname(config.metrics))
+    settings = units.Settings(
+        name=options["name"],
+        python=str(python),
+        user=user if system else "",
+        delay=options["delay"],
+        sudo=options["sudo"],
+        writable=writable,
+        secrets=list(options["secrets"]),
+        encrypted=systemd.has_creds(),
+    )
+    return config, settings
+
+
+def ended(
+    systemd: install.Systemd,
+    where: units.Places,
+    changes: install.Changes,
+    check: bool,
+    encrypted: bool,
+    lingers: bool,
+    report: str,
+) -> dict[str, Any]:
+    """Apply the changes but in check mode; the result."""
+    shown = install.diff(changes)
+    if not check:
+        install.apply(systemd, where, changes, encrypted)
+    return {"changed": bool(changes) or lingers, "diff": shown, "report": report}
+
+
+if __name__ == "__main__":
+    main()

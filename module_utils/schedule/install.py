@@ -1,0 +1,255 @@
+"""Brings a schedule onto a machine, or takes it off: files, credentials, timers."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.reporting import Problem
+from ansible.module_utils.schedule.units import MARK, Places
+
+# Where systemd keeps that a user's units run without a login; and our own note that it was us who asked for it.
+LINGER = Path("/var/lib/systemd/linger")
+OURS = "linger"
+
+
+@dataclass
+class Changes:
+    """What differs from what is asked.
+
+    Attributes:
+        files: new text by path; None to remove.
+        secrets: new value by path; None to remove.
+        timers: that are to run.
+        gone: timers that are to go.
+    """
+
+    files: dict[Path, str | None] = field(default_factory=dict)
+    secrets: dict[Path, str | None] = field(default_factory=dict)
+    timers: list[str] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
+    folders: list[Path] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.files or self.secrets or self.timers or self.gone or self.folders)
+
+
+class Systemd:
+    """systemd's programs, for the system's units or a user's."""
+
+    def __init__(self, system: bool) -> None:
+        self.system = system
+        uid = os.getuid()
+        self._environment = {**os.environ, "LC_ALL": "C.UTF-8"}
+        if not system:
+            self._environment.setdefault("XDG_RUNTIME_DIR", f"/run/user/{uid}")
+
+    def __call__(self, program: str, *arguments: str, given: bytes = b"", check: bool = True) -> bytes:
+        """Run a program; its output. ``Problem`` if it fails and ``check`` is set."""
+        try:
+            done = subprocess.run(
+                [program, *arguments],
+                input=given, capture_output=True, timeout=120, env=self._environment, check=False,
+            )  # fmt: skip
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise Problem(
+                f"{program} cannot be run ({type(error).__name__}). A schedule needs systemd on this machine."
+            ) from None
+        if check and done.returncode:
+            said = done.stderr.decode(errors="replace").strip().splitlines()
+            raise Problem(f"{program} {' '.join(arguments[:3])}: {said[-1] if said else done.returncode}")
+        return done.stdout if not done.returncode else b""
+
+    def control(self, *arguments: str, check: bool = True) -> bytes:
+        """``systemctl``, of the right manager."""
+        return self("systemctl", *([] if self.system else ["--user"]), "--no-pager", *arguments, check=check)
+
+    def require(self) -> None:
+        """Raise ``Problem`` if there is no manager to talk to."""
+        if not self.control("show", "--property=Version", "--value", check=False).strip():
+            raise Problem(
+                "systemd does not answer here"
+                + ("." if self.system else ": user units need a session (log in as this user, not by su),")
+                + " A schedule needs a machine that systemd has started."
+            )
+
+    def has_creds(self) -> bool:
+        """Whether credentials can be kept encrypted: systemd 250 or newer, and the system's units."""
+        return self.system and shutil.which("systemd-creds") is not None
+
+    def calendar(self, text: str) -> None:
+        """Raise ``Problem`` if a time is none that systemd understands."""
+        if not self("systemd-analyze", "calendar", text, check=False):
+            raise Problem(f"schedule_jobs: systemd does not understand the time {text!r} (man systemd.time).")
+
+    def running(self, timer: str) -> bool:
+        """Whether a timer is enabled and waits."""
+        states = self.control("show", "--property=ActiveState,UnitFileState", "--value", timer, check=False)
+        return states.split() == [b"active", b"enabled"]
+
+
+def compare(
+    systemd: Systemd,
+    where: Places,
+    name: str,
+    files: Mapping[Path, str],
+    secrets: Mapping[str, str],
+    encrypted: bool,
+) -> Changes:
+    """Return what has to change so that exactly these files, secrets and timers are there."""
+    changes = Changes()
+    for path, text in files.items():
+        if _read(path) != text:
+            changes.files[path] = text
+    for path in _ours(where, name):
+        if path not in files:
+            changes.files[path] = None
+    wanted = {where.credentials / key: value for key, value in secrets.items()}
+    for path, value in wanted.items():
+        if _secret(systemd, path, encrypted) != value:
+            changes.secrets[path] = value
+    for path in where.credentials.iterdir() if where.credentials.is_dir() else ():
+        if path not in wanted:
+            changes.secrets[path] = None
+    timers = [path.name for path in files if path.suffix == ".timer"]
+    changes.timers = [timer for timer in timers if not systemd.running(timer)]
+    changes.gone = [
+        path.name for path, text in changes.files.items() if text is None and path.suffix == ".timer"
+    ]
+    return changes
+
+
+def removal(where: Places, name: str, metrics: str) -> Changes:
+    """Return what has to go so that nothing of a schedule is left."""
+    changes = Changes()
+    units = _ours(where, name)
+    changes.files = dict.fromkeys(units)
+    changes.gone = [path.name for path in units if path.suffix == ".timer"]
+    changes.folders = [path for path in (where.settings, where.state, where.spare) if path.exists()]
+    if metrics and Path(metrics).exists():
+        changes.files[Path(metrics)] = None
+    return changes
+
+
+def apply(systemd: Systemd, where: Places, changes: Changes, encrypted: bool) -> None:
+    """Make the changes."""
+    for timer in changes.gone:
+        systemd.control("disable", "--now", timer, check=False)
+        systemd.control("stop", timer.replace(".timer", ".service"), check=False)
+        (where.stamps / f"stamp-{timer}").unlink(missing_ok=True)
+    for path, text in changes.files.items():
+        if text is None:
+            path.unlink(missing_ok=True)
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _replace(path, text.encode(), 0o644)
+    for path, secret in changes.secrets.items():
+        if secret is None:
+            path.unlink(missing_ok=True)
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        content = secret.encode()
+        if encrypted:
+            content = systemd("systemd-creds", "encrypt", f"--name={path.name}", "-", "-", given=content)
+        _replace(path, content, 0o600)
+    if changes.files or changes.gone:
+        systemd.control("daemon-reload")
+    if changes.timers:
+        systemd.control("enable", "--now", *changes.timers)
+    # A timer that runs takes its new time from its file, but has to be told.
+    moved = [
+        path.name for path, text in changes.files.items() if text is not None and path.suffix == ".timer"
+    ]
+    moved = [timer for timer in moved if timer not in changes.timers]
+    if moved:
+        systemd.control("restart", *moved)
+    for folder in changes.folders:
+        shutil.rmtree(folder, ignore_errors=True)
+    if changes.folders:
+        systemd.control("reset-failed", check=False)
+
+
+def linger(systemd: Systemd, where: Places, wanted: bool, check: bool) -> bool:
+    """Let a user's units run without a login, or no more if it was us; whether that changes anything."""
+    if where.system:
+        return False
+    user = pwd.getpwuid(os.getuid()).pw_name
+    note = where.settings / OURS
+    is_on = (LINGER / user).exists()
+    if wanted and not is_on:
+        if not check:
+            systemd("loginctl", "enable-linger", user)
+            note.parent.mkdir(parents=True, exist_ok=True)
+            note.touch()
+        return True
+    if not wanted and is_on and note.exists():
+        if not check:
+            systemd("loginctl", "disable-linger", user)
+        return True
+    return False
+
+
+def diff(changes: Changes) -> list[dict[str, Any]]:
+    """Return the changes as Ansible shows them; of secrets their names alone."""
+    shown: list[dict[str, Any]] = []
+    for path, text in sorted(changes.files.items()):
+        shown.append(
+            {
+                "before_header": str(path),
+                "after_header": str(path),
+                "before": _read(path) or "",
+                "after": text or "",
+            }
+        )
+    for path, secret in sorted(changes.secrets.items()):
+        after = "" if secret is None else "a secret\n"
+        shown.append(
+            {"before_header": str(path), "after_header": str(path), "after": after,
+             "before": "another secret\n" if path.exists() else ""}
+        )  # fmt: skip
+    for folder in changes.folders:
+        shown.append(
+            {"before_header": str(folder), "after_header": str(folder), "before": "a folder\n", "after": ""}
+        )
+    return shown
+
+
+def _ours(where: Places, name: str) -> list[Path]:
+    """Return the units that a schedule of this name has written."""
+    found: Iterable[Path] = (
+        path for kind in ("service", "timer") for path in where.units.glob(f"{name}-*.{kind}")
+    )
+    return sorted(path for path in found if (_read(path) or "").startswith(MARK))
+
+
+def _read(path: Path) -> str | None:
+    with contextlib.suppress(OSError):
+        return path.read_text(encoding="utf-8")
+    return None
+
+
+def _secret(systemd: Systemd, path: Path, encrypted: bool) -> str | None:
+    """Return a credential that is kept; None if there is none, or none that this machine can read."""
+    if not path.exists():
+        return None
+    if encrypted:
+        return systemd(
+            "systemd-creds", "decrypt", f"--name={path.name}", str(path), "-", check=False
+        ).decode()
+    return _read(path)
+
+
+def _replace(path: Path, content: bytes, mode: int) -> None:
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+        os.fchmod(file.fileno(), mode)
+    os.replace(temporary, path)

@@ -1,0 +1,102 @@
+"""Which problems last, and what is said about them: one message when it begins, one when it is over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+
+from ansible.module_utils.schedule import troubles
+from ansible.module_utils.schedule.troubles import Trouble
+
+
+@dataclass(frozen=True)
+class Lasting:
+    """A problem, over all hosts that have it.
+
+    Attributes:
+        cause: what sets it apart from others.
+        since: seconds since 1970.
+        hosts: that have or had it.
+        jobs: that found it and have not yet found it gone.
+        message: what is wrong and what to do.
+        evidence: where more of it is.
+        told: whether people know.
+        over: seconds since 1970, 0 while it lasts.
+    """
+
+    cause: str
+    since: float
+    hosts: tuple[str, ...]
+    jobs: tuple[str, ...]
+    message: str
+    evidence: str = ""
+    told: bool = False
+    over: float = 0.0
+
+
+def judge(
+    lasting: Iterable[Lasting],
+    job: str,
+    found: Sequence[Trouble],
+    well: set[str] | None,
+    now: float,
+    evidence: str,
+) -> list[Lasting]:
+    """Return the problems after a run.
+
+    Args:
+        lasting: those before it.
+        job: what ran.
+        found: its troubles.
+        well: causes that the run proves to be none; None for all, since it went well.
+        now: seconds since 1970.
+        evidence: where the run's output is.
+    """
+    result = []
+    causes: dict[str, list[Trouble]] = {}
+    for trouble in found:
+        causes.setdefault(trouble.cause, []).append(trouble)
+    for problem in lasting:
+        again = causes.pop(problem.cause, None)
+        if again and not problem.over:
+            hosts = dict.fromkeys([*problem.hosts, *(trouble.host for trouble in again)])
+            problem = replace(problem, hosts=tuple(hosts), jobs=tuple(dict.fromkeys([*problem.jobs, job])))
+        elif again:
+            # Over, but nobody was told yet: it goes on.
+            problem = replace(problem, over=0.0, jobs=(job,))
+        elif not problem.over:
+            jobs = problem.jobs
+            if well is None or problem.cause in well:
+                # Each that found it has to find it gone: two jobs may look from different places.
+                jobs = tuple(each for each in jobs if each != job)
+            problem = replace(problem, jobs=jobs, over=0.0 if jobs else now)
+        if problem.told or not problem.over:
+            result.append(problem)
+    for cause, some in causes.items():
+        hosts = dict.fromkeys(trouble.host for trouble in some if trouble.host)
+        result.append(Lasting(cause, now, tuple(hosts), (job,), some[0].message, evidence))
+    return result
+
+
+def text(problem: Lasting, title: str, node: str) -> str:
+    """Return the message about a problem that begins, or is over.
+
+    Args:
+        problem: what about.
+        title: of the schedule.
+        node: the machine that has the evidence.
+    """
+    what = troubles.title(problem.cause)
+    hosts = f"Hosts: {', '.join(problem.hosts)}" if problem.hosts else ""
+    since = f"Since: {_moment(problem.since)}"
+    if problem.over:
+        lines = [f"✅ {title}: over: {what}", f"{since}, until {_moment(problem.over)}", hosts]
+    else:
+        lines = [f"❌ {title}: {what}", since, hosts, problem.message]
+        lines.append(f"Evidence: {problem.evidence} on {node}" if problem.evidence else "")
+    return "\n".join(line for line in lines if line)
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M UTC")

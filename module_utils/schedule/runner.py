@@ -1,0 +1,258 @@
+"""One run of a job, from the question whether there is anything to do to the message about it.
+
+Jobs run confined, and tell nobody: what follows a run has rights that a mail program needs, and no vault password.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from functools import partial
+from pathlib import Path
+
+from ansible.module_utils.schedule import due, problems, tell, troubles
+from ansible.module_utils.schedule.jobs import AGAIN, Config, Job
+from ansible.module_utils.schedule.play import Played
+from ansible.module_utils.schedule.problems import Lasting
+from ansible.module_utils.schedule.state import (
+    CUT,
+    FAILED,
+    MET,
+    NOTHING,
+    OK,
+    RUNNING,
+    Run,
+    State,
+    alone,
+    in_turn,
+)  # fmt: skip
+from ansible.module_utils.schedule.troubles import Trouble
+
+Play = Callable[[Job, Path], Played]
+DAY = 86400.0
+
+
+@dataclass
+class World:
+    """What a run has to do with the world; tests give another.
+
+    Attributes:
+        play: runs the playbook of a job, its output to a file.
+        ways: how people are told; each raises ``tell.Untold``.
+        heartbeat: says that a run went well; may raise ``tell.Untold``.
+        metrics: writes the text for Prometheus; may raise ``Problem``.
+        now: seconds since 1970.
+        sleep: waits.
+        say: a line for the journal.
+    """
+
+    play: Play
+    ways: Sequence[Callable[[str], None]] = ()
+    heartbeat: Callable[[], None] = lambda: None
+    metrics: Callable[[], None] = lambda: None
+    now: Callable[[], float] = time.time
+    sleep: Callable[[float], None] = time.sleep
+    say: Callable[[str], None] = print
+
+
+class Runner:
+    """Runs jobs of a configuration.
+
+    Args:
+        config: of the schedule.
+        state: its memory.
+        spare: folder in memory, for the locks.
+        world: what it acts on.
+    """
+
+    def __init__(self, config: Config, state: State, spare: Path, world: World) -> None:
+        self.config, self.state, self.spare, self.world = config, state, spare, world
+        self.logs = Path(config.state) / "logs"
+
+    def run(self, name: str) -> bool:
+        """Run a job once; whether it went well, or had nothing to do."""
+        job = self.config.jobs[name]
+        with alone(self.spare / f"{name}.lock") as mine:
+            run = self._begin(job)
+            if not mine:
+                self._end(replace(run, outcome=MET, note="another run of this job is at work"))
+                return True
+            now = datetime.fromtimestamp(self.world.now(), timezone.utc)
+            session = None
+            if job.exchange:
+                done = self.state.session(name)
+                session = due.newest(job, done, now)
+                if session is None:
+                    note = f"no new session of {job.exchange} since {done}: nothing to ask"
+                    self._end(replace(run, outcome=NOTHING, note=note))
+                    return True
+            self.state.keep(run)
+            outcome, found = self._play(job, replace(run, note=f"session {session}" if session else ""))
+            if session and outcome.outcome == OK:
+                self.state.keep_session(name, session)
+        self._end(outcome)
+        self._judge(job.name, *found, outcome.log)
+        return outcome.outcome == OK
+
+    def again(self) -> bool:
+        """Run again what failed, was cut off or never ran when it should; whether all of it went well."""
+        good = True
+        runs = self.state.last()
+        for name, job in self.config.jobs.items():
+            last = runs.get(name)
+            if last is None or last.outcome == OK:
+                continue
+            if last.outcome == RUNNING:
+                with alone(self.spare / f"{name}.lock") as mine:
+                    if not mine:
+                        continue
+                self._note_cut(name)
+            elif self.world.now() - (last.ended or last.began) < job.again:
+                continue
+            good &= self.run(name)
+        return good
+
+    def after(self, name: str) -> None:
+        """Do what is done after a run, by whoever may: note that it was cut off, tell people, beat, write metrics."""
+        if name != AGAIN:
+            self._note_cut(name)
+        self._tell()
+        self._beat()
+        self._clean()
+        self._try(self.world.metrics)
+
+    def _note_cut(self, name: str) -> None:
+        """Note that a run ended before it could say what came of it."""
+        last = self.state.last().get(name)
+        if last is None or last.outcome != RUNNING:
+            return
+        with alone(self.spare / f"{name}.lock") as mine:
+            if not mine:
+                return
+        job = self.config.jobs[name]
+        self._end(replace(last, outcome=CUT, note="it ended before it could say what came of it"))
+        message = (
+            f"The run ended before it could say what came of it: by its bounds (seconds: {job.seconds}, memory:"
+            f" {job.memory} in schedule_jobs), by a kill, or by an error. `journalctl` of its unit says which."
+        )
+        self._judge(name, [Trouble(f"cut:{name}", socket.gethostname(), message)], set(), last.log)
+
+    def _begin(self, job: Job) -> Run:
+        now = self.world.now()
+        stamp = datetime.fromtimestamp(now, timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+        key = f"{stamp}-{job.name}-{os.getpid()}"
+        return Run(key, job.name, now, log=str(self.logs / f"{key}.log"))
+
+    def _end(self, run: Run) -> None:
+        if run.outcome in (MET, NOTHING):
+            run = replace(run, log="")
+        self.state.keep(replace(run, ended=self.world.now()))
+        self.world.say(f"{run.job}: {run.outcome}{f': {run.note}' if run.note else ''}")
+
+    def _play(self, job: Job, run: Run) -> tuple[Run, tuple[list[Trouble], set[str] | None]]:
+        """Play a job; passing troubles get time to pass."""
+        with contextlib.suppress(OSError):  # the disk may be full
+            self.logs.mkdir(parents=True, exist_ok=True, mode=0o700)
+        node = socket.gethostname()
+        waits = list(self.config.retries)
+        calls = rows = 0
+        while True:
+            played = self.world.play(job, Path(run.log))
+            found, well = troubles.of(job, played.records)
+            figures = troubles.figures(played.records)
+            calls, rows = calls + figures["calls"], rows + figures["rows"]
+            hosts, failed, changed = (figures[name] for name in ("hosts", "failed", "changed"))
+            run = replace(run, hosts=hosts, failed=failed, changed=changed, calls=calls, rows=rows)
+            if played.code is None:
+                note = f"its {job.seconds} s were over"
+                found = [Trouble(f"cut:{job.name}", node, f"The run did not end: {note}. See the evidence.")]
+                return replace(run, outcome=CUT, note=note), (found, well)
+            if not (played.code or found):
+                return replace(run, outcome=OK), ([], None)
+            if not found:
+                message = (
+                    f"ansible-playbook ended with {played.code} before any host was asked. See the evidence."
+                )
+                found = [Trouble(f"failed:{job.name}", node, message)]
+            passing = {trouble.cause for trouble in found} & troubles.PASSING
+            if not passing or not waits:
+                note = "; ".join(dict.fromkeys(troubles.title(each.cause) for each in found))
+                return replace(run, outcome=FAILED, note=note), (found, well)
+            wait = waits.pop(0)
+            self.world.say(f"{job.name}: {troubles.title(passing.pop())}; once more in {wait} s")
+            self.world.sleep(wait)
+
+    def _judge(self, job: str, found: list[Trouble], well: set[str] | None, evidence: str) -> None:
+        """Keep what a run means for the problems that last."""
+        now = self.world.now()
+        if self.state.fault:
+            message = (
+                f"Its folder {self.config.state} cannot be written ({self.state.fault}): the disk is full or read-only."
+                " Make room; until then the history is kept in memory."
+            )
+            found = [*found, Trouble("control", socket.gethostname(), message)]
+        elif well is not None:
+            well = well | {"control"}
+        with in_turn(self.spare / "problems.lock"):
+            lasting = self.state.problems()
+            # Who took a job away does not want to hear of it any more.
+            for name in {each for problem in lasting for each in problem.jobs} - set(self.config.jobs):
+                lasting = problems.judge(lasting, name, [], None, now, "")
+            causes = {problem.cause for problem in lasting if not problem.over}
+            news = troubles.relevant([each for each in found if each.cause not in causes], causes)
+            known = [each for each in found if each.cause in causes]
+            self.state.keep_problems(problems.judge(lasting, job, [*known, *news], well, now, evidence))
+
+    def _tell(self) -> None:
+        """Tell what is not told yet; what cannot be told now is told after a later run."""
+        with in_turn(self.spare / "problems.lock"):
+            lasting = self.state.problems()
+            left: list[Lasting] = []
+            for problem in lasting:
+                if problem.told and not problem.over:
+                    left.append(problem)
+                    continue
+                message = problems.text(problem, self.config.title, socket.gethostname())
+                self.world.say(message)
+                told = not self.world.ways
+                for way in self.world.ways:
+                    told |= self._try(partial(way, message))
+                if not (told and problem.over):
+                    left.append(replace(problem, told=told or problem.told))
+            if left != lasting:
+                self.state.keep_problems(left)
+
+    def _beat(self) -> None:
+        """Tell the watchdog of every run that went well and that it does not know."""
+        for name, run in self.state.last().items():
+            job = self.config.jobs.get(name)
+            known = run.outcome != OK or self.state.mark(f"beat {name}") == run.id
+            if job and job.heartbeat and not known and self._try(self.world.heartbeat):
+                self.state.keep_mark(f"beat {name}", run.id)
+
+    def _try(self, work: Callable[[], None]) -> bool:
+        """Do what may fail without harm to the run."""
+        try:
+            work()
+        except (tell.Untold, OSError) as error:
+            self.world.say(f"⚠️  {error}")
+            return False
+        return True
+
+    def _clean(self) -> None:
+        """Remove history, logs and evidence that are old enough."""
+        oldest = self.world.now() - self.config.days * DAY
+        self.state.forget(oldest)
+        remove_old(self.logs, oldest)
+
+
+def remove_old(folder: Path, before: float) -> None:
+    """Remove files of a folder that nobody has written to since a moment."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.is_file() and path.stat().st_mtime < before:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,237 @@
+"""What the scheduler remembers: runs, lasting problems, how far it has come. One SQLite file.
+
+A full disk must not make it forget whom it told: what cannot be written to its place is kept in the run time
+folder (memory), and comes back when there is room.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.schedule.problems import Lasting
+
+FILE = "schedule.sqlite"
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS runs (id TEXT PRIMARY KEY, job TEXT NOT NULL, began REAL NOT NULL, ended REAL,
+  outcome TEXT NOT NULL, hosts INTEGER NOT NULL DEFAULT 0, failed INTEGER NOT NULL DEFAULT 0,
+  changed INTEGER NOT NULL DEFAULT 0, calls INTEGER NOT NULL DEFAULT 0, rows INTEGER NOT NULL DEFAULT 0,
+  note TEXT NOT NULL DEFAULT '', log TEXT NOT NULL DEFAULT '');
+CREATE INDEX IF NOT EXISTS runs_job ON runs (job, began);
+CREATE TABLE IF NOT EXISTS problems (cause TEXT PRIMARY KEY, problem TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS marks (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+"""
+# In the order of the fields of ``Run``.
+SELECT = "SELECT id, job, began, ended, outcome, hosts, failed, changed, calls, rows, note, log FROM runs"
+KEEP = "INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+# Outcomes of a run that tell how things are; the others mean that there was nothing to do.
+RUNNING, OK, FAILED, CUT, MET, NOTHING = "running", "ok", "failed", "cut", "met", "nothing"
+TELLING = (OK, FAILED, CUT)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a job; the numbers are those of all its hosts together.
+
+    Attributes:
+        id: sorts by time.
+        job: what ran.
+        began, ended: seconds since 1970; ``ended`` is None while it runs.
+        outcome: one of the constants above.
+        hosts, failed, changed: how many.
+        calls: paid to the provider.
+        rows: inserted or updated.
+        note: in a few words.
+        log: path of its output.
+    """
+
+    id: str
+    job: str
+    began: float
+    ended: float | None = None
+    outcome: str = RUNNING
+    hosts: int = 0
+    failed: int = 0
+    changed: int = 0
+    calls: int = 0
+    rows: int = 0
+    note: str = ""
+    log: str = ""
+
+
+class State:
+    """The scheduler's memory; every method is a transaction of its own.
+
+    Args:
+        folder: its place.
+        spare: a folder in memory for when the place cannot be written.
+
+    Raises:
+        OSError, sqlite3.Error: neither can be used.
+    """
+
+    def __init__(self, folder: Path, spare: Path) -> None:
+        self._turn = spare / "state.lock"
+        self._spare = spare / FILE
+        self._place = folder / FILE
+        self.fault = ""
+
+    def _open(self) -> sqlite3.Connection:
+        if self._spare.exists():
+            try:
+                self._bring_back()
+            except (OSError, sqlite3.Error) as error:
+                self.fault = type(error).__name__
+                return _connected(self._spare)
+        try:
+            return _connected(self._place)
+        except (OSError, sqlite3.Error) as error:
+            self.fault = type(error).__name__
+            return self._in_memory()
+
+    def _in_memory(self) -> sqlite3.Connection:
+        """Go on with a copy in memory."""
+        if not self._spare.exists():
+            with (
+                contextlib.closing(sqlite3.connect(self._spare)) as copy,
+                contextlib.suppress(sqlite3.Error),
+                contextlib.closing(sqlite3.connect(f"file:{self._place}?mode=ro", uri=True)) as source,
+            ):
+                source.backup(copy)
+        return _connected(self._spare)
+
+    def _bring_back(self) -> None:
+        with (
+            contextlib.closing(sqlite3.connect(self._spare)) as source,
+            contextlib.closing(sqlite3.connect(self._place)) as target,
+        ):
+            source.backup(target)
+        self._spare.unlink()
+
+    @contextlib.contextmanager
+    def _cursor(self) -> Iterator[sqlite3.Connection]:
+        with self._turn.open("a") as turn:
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            connection = self._open()
+            try:
+                with connection:
+                    yield connection
+            finally:
+                connection.close()
+
+    def _write(self, *steps: tuple[str, tuple[Any, ...]]) -> None:
+        def work(connection: sqlite3.Connection) -> None:
+            for statement, values in steps:
+                connection.execute(statement, values)
+
+        try:
+            with self._cursor() as connection:
+                work(connection)
+            self.fault = ""
+        except sqlite3.OperationalError as error:  # the disk became full in the middle; nothing was written
+            if self._spare.exists():
+                raise
+            self.fault = type(error).__name__
+            with contextlib.closing(self._in_memory()) as connection, connection:
+                work(connection)
+
+    def keep(self, run: Run) -> None:
+        """Write a run, or its new state."""
+        self._write((KEEP, tuple(asdict(run).values())))
+
+    def runs(self, job: str = "", since: float = 0.0) -> list[Run]:
+        """Return the runs, of one job or all, the oldest first."""
+        with self._cursor() as connection:
+            rows = connection.execute(
+                SELECT + " WHERE (? = '' OR job = ?) AND began >= ? ORDER BY began, id",
+                (job, job, since),
+            ).fetchall()
+        return [Run(*row) for row in rows]
+
+    def last(self) -> dict[str, Run]:
+        """Return for each job the last run that told how things are, or is at it."""
+        with self._cursor() as connection:
+            rows = connection.execute(
+                SELECT + " WHERE id IN (SELECT max(id) FROM runs WHERE outcome NOT IN (?, ?) GROUP BY job)",  # noqa: S608
+                (NOTHING, MET),
+            ).fetchall()
+        return {run.job: run for run in (Run(*row) for row in rows)}
+
+    def forget(self, before: float) -> None:
+        """Remove runs that began before a moment."""
+        self._write(("DELETE FROM runs WHERE began < ?", (before,)))
+
+    def problems(self) -> list[Lasting]:
+        """Return the lasting problems, and those that are over but not told."""
+        with self._cursor() as connection:
+            rows = connection.execute("SELECT problem FROM problems ORDER BY cause").fetchall()
+        found = []
+        for (text,) in rows:
+            values = json.loads(text)
+            found.append(
+                Lasting(**{**values, "hosts": tuple(values["hosts"]), "jobs": tuple(values["jobs"])})
+            )
+        return found
+
+    def keep_problems(self, problems: list[Lasting]) -> None:
+        """Write the problems; those that are not among them are gone."""
+        self._write(
+            ("DELETE FROM problems", ()),
+            *(
+                ("INSERT INTO problems VALUES (?, ?)", (each.cause, json.dumps(asdict(each))))
+                for each in problems
+            ),
+        )
+
+    def mark(self, name: str) -> str:
+        """Return what ``keep_mark`` noted under a name; empty at the beginning."""
+        with self._cursor() as connection:
+            row = connection.execute("SELECT value FROM marks WHERE name = ?", (name,)).fetchone()
+        return row[0] if row else ""
+
+    def keep_mark(self, name: str, value: str) -> None:
+        """Note how far something has come."""
+        self._write(("INSERT OR REPLACE INTO marks VALUES (?, ?)", (name, value)))
+
+    def session(self, job: str) -> date | None:
+        """Return the newest session that a job has loaded."""
+        day = self.mark(f"session {job}")
+        return date.fromisoformat(day) if day else None
+
+    def keep_session(self, job: str, day: date) -> None:
+        """Note that a job has loaded a session."""
+        self.keep_mark(f"session {job}", day.isoformat())
+
+
+@contextlib.contextmanager
+def alone(path: Path) -> Iterator[bool]:
+    """Hold a lock while the block runs; False if another process has it. It goes with the process."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+            return
+        yield True
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=30)
+    connection.executescript(SCHEMA)
+    return connection
+
+
+@contextlib.contextmanager
+def in_turn(path: Path) -> Iterator[None]:
+    """Hold a lock while the block runs, after whoever has it now."""
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,160 @@
+"""What a run of a playbook says about the hosts: troubles by cause, and what is proven to be well."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ansible.module_utils.schedule.jobs import Job
+
+# Causes by the checks of the health; a check that is not here is a cause of its own.
+CHECKS = {"connection": "database"}
+# One that fails while another trouble lasts is its consequence.
+CONSEQUENCES = {
+    "freshness": {"service", "token", "quota", "plan", "database", "unreachable"},
+    "gaps": {"service", "token", "quota", "plan", "database", "unreachable"},
+    "audit": {"service", "token", "quota", "plan", "database", "unreachable", "disk"},
+}
+# What works if a run came as far as to this trouble.
+PROVEN = {
+    "token": {"database", "service", "unreachable"},
+    "plan": {"database", "service", "token", "unreachable"},
+    "quota": {"database", "service", "token", "unreachable"},
+    "data": {"database", "service", "token", "plan", "quota", "unreachable"},
+    "service": {"database", "unreachable"},
+    "database": {"unreachable"},
+}
+# Over by themselves, often within minutes.
+PASSING = {"database", "service", "unreachable"}
+# Words of people, by cause.
+TITLES = {
+    "database": "the database cannot be used",
+    "service": "EODHD does not answer",
+    "token": "EODHD refuses the token",
+    "quota": "the calls of the day are spent",
+    "plan": "the plan of the account does not include what is asked",
+    "data": "data that was asked for did not come",
+    "disk": "the disk is full",
+    "unreachable": "hosts cannot be reached",
+    "freshness": "the newest bars are missing",
+    "gaps": "sessions are missing",
+    "drift": "hosts are no longer as the reset left them",
+    "audit": "the audit found promises that do not hold",
+    "control": "the scheduler cannot write its records",
+}
+_STOPS = {"refused": "token", "quota": "quota", "plan": "plan"}
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Something is wrong with a host; ``message`` says what, and what to do."""
+
+    cause: str
+    host: str
+    message: str
+
+
+def title(cause: str) -> str:
+    """Return a cause in words."""
+    kind, _, job = cause.partition(":")
+    if kind == "failed":
+        return f"the job {job} fails"
+    if kind == "cut":
+        return f"the job {job} does not come to its end"
+    return TITLES.get(cause, f"the check {cause} fails")
+
+
+def of(job: Job, records: Iterable[Mapping[str, Any]]) -> tuple[list[Trouble], set[str]]:
+    """Return the troubles of a run, and the causes that it proves to be none.
+
+    Args:
+        job: what ran.
+        records: results of its tasks, as ``callback_plugins/results.py`` writes them.
+    """
+    found: dict[tuple[str, str], Trouble] = {}
+    well: set[str] = set()
+
+    def add(cause: str, host: str, message: str) -> None:
+        found.setdefault((cause, host), Trouble(cause, host, message))
+
+    general: list[tuple[str, str]] = []
+    for record in records:
+        host, message = str(record.get("host", "")), str(record.get("msg") or "It failed without a message.")
+        for check in record.get("checks", ()):
+            if "check" not in check:
+                continue  # the audit's own, of which it gives a verdict
+            cause = CHECKS.get(check["check"], check["check"])
+            if check["level"] == "fail":
+                add(cause, host, check["message"])
+            else:
+                well.add(cause)
+        if record.get("verdicts"):
+            for name, verdict in record["verdicts"].items():
+                if verdict == "fail":
+                    add("audit", name, str(record.get("problems", {}).get(name, "")))
+            well.add("audit")
+        if record.get("ignored"):
+            continue
+        if record["state"] == "unreachable":
+            add("unreachable", host, message)
+        elif record["state"] == "failed":
+            cause = _cause(record)
+            if cause:
+                add(cause, host, message)
+            else:
+                general.append((host, message))
+        elif record.get("changed") and job.check:
+            add("drift", host, f"The reset would change it at: {record.get('task', '')}.")
+    explained = {host for _, host in found}
+    for host, message in general:
+        if host not in explained:
+            add(f"failed:{job.name}", host, message)
+    troubles = _without_consequences(list(found.values()), set())
+    for trouble in troubles:
+        well |= PROVEN.get(trouble.cause, set())
+    return troubles, well - {trouble.cause for trouble in found.values()}
+
+
+def relevant(troubles: list[Trouble], others: set[str]) -> list[Trouble]:
+    """Leave out what is a consequence of troubles that last, ``others`` by cause."""
+    return _without_consequences(troubles, others)
+
+
+def _without_consequences(troubles: list[Trouble], others: set[str]) -> list[Trouble]:
+    causes = {trouble.cause for trouble in troubles} | others
+    return [trouble for trouble in troubles if not CONSEQUENCES.get(trouble.cause, set()) & causes]
+
+
+def _cause(record: Mapping[str, Any]) -> str:
+    """Return why a task failed; empty if it does not tell."""
+    if record.get("cause"):
+        return _STOPS.get(str(record["cause"]), str(record["cause"]))
+    plan = record.get("plan") or {}
+    if plan.get("quota_left") is not None and plan.get("calls", 0) > plan["quota_left"]:
+        return "quota"
+    outcomes = {each.get("outcome") for each in record.get("not_loaded", ())}
+    if outcomes:
+        return "service" if outcomes <= {"failed", "pending"} else "data"
+    return ""
+
+
+def figures(records: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Return what a run did in numbers: hosts, failed, changed, calls, rows."""
+    hosts: dict[str, dict[str, bool]] = {}
+    calls = rows = 0
+    for record in records:
+        host = hosts.setdefault(str(record.get("host", "")), {"failed": False, "changed": False})
+        if record["state"] in ("failed", "unreachable") and not record.get("ignored"):
+            host["failed"] = True
+        host["changed"] |= bool(record.get("changed"))
+        totals = record.get("totals") or {}
+        calls += totals.get("calls", 0)
+        rows += totals.get("inserted", 0) + totals.get("updated", 0)
+    return {
+        "hosts": len(hosts),
+        "failed": sum(host["failed"] for host in hosts.values()),
+        "changed": sum(host["changed"] for host in hosts.values()),
+        "calls": calls,
+        "rows": rows,
+    }

@@ -1,0 +1,191 @@
+"""What a run does with what it finds: messages, attempts, heartbeat, kills, two at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.module_utils.schedule import jobs
+from ansible.module_utils.schedule.jobs import Config, Job
+from ansible.module_utils.schedule.play import Played
+from ansible.module_utils.schedule.runner import Runner, World
+from ansible.module_utils.schedule.state import State, alone
+from ansible.module_utils.schedule.tell import Untold
+
+GIVEN = {
+    "health": {"playbook": "reset", "at": "*-*-* 05:30:00", "heartbeat": True},
+    "audit": {"playbook": "audit", "at": "*-*-* 05:30:00", "again": 86400},
+}
+GOOD = Played(0, [{"state": "ok", "host": "hub"}])
+REFUSED = Played(2, [{"state": "failed", "host": "hub", "cause": "refused", "msg": "refused"}])
+DOWN = Played(2, [{"state": "failed", "host": "hub", "cause": "database", "msg": "down"}])
+
+
+@dataclass
+class Scene:
+    """A runner, what the plays of its jobs will do, and what it did."""
+
+    folder: Path
+    plays: list[Played] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
+    waits: list[float] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+    beats: int = 0
+    now: float = 1_000_000.0
+    deaf: bool = False
+
+    def __post_init__(self) -> None:
+        self.spare = self.folder / "spare"
+        self.spare.mkdir()
+        config = Config("/p", [], jobs.parse(GIVEN, []), str(self.folder), str(self.spare), retries=[60, 300])
+        world = World(
+            self._play,
+            [self._tell],
+            self._beat,
+            now=lambda: self.now,
+            sleep=self.waits.append,
+            say=self.said.append,
+        )
+        self.state = State(self.folder, self.spare)
+        self.runner = Runner(config, self.state, self.spare, world)
+
+    def _play(self, _job: Job, log: Path) -> Played:
+        return self.plays.pop(0)
+
+    def _tell(self, message: str) -> None:
+        if self.deaf:
+            raise Untold("nobody is there")
+        self.messages.append(message.splitlines()[0])
+
+    def _beat(self) -> None:
+        self.beats += 1
+
+    def run(self, name: str) -> bool:
+        """A run and what follows it."""
+        self.now += 10
+        try:
+            return self.runner.run(name)
+        finally:
+            self.runner.after(name)
+
+    def again(self) -> None:
+        self.runner.again()
+        self.runner.after("again")
+
+    def outcomes(self) -> list[str]:
+        return [run.outcome for run in self.state.runs()]
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    return Scene(tmp_path)
+
+
+def test_a_run_that_goes_well_tells_the_watchdog_alone(scene: Scene) -> None:
+    scene.plays = [GOOD]
+    assert scene.run("health")
+    assert (scene.messages, scene.beats, scene.outcomes()) == ([], 1, ["ok"])
+
+
+def test_a_problem_is_told_when_it_begins_and_when_it_is_over(scene: Scene) -> None:
+    scene.plays = [REFUSED, REFUSED, GOOD, GOOD]
+    for _ in range(4):
+        scene.run("health")
+    assert scene.messages == [
+        "❌ market data: EODHD refuses the token",
+        "✅ market data: over: EODHD refuses the token",
+    ]
+    assert scene.beats == 2
+
+
+def test_a_passing_trouble_gets_time_to_pass(scene: Scene) -> None:
+    scene.plays = [DOWN, DOWN, GOOD]
+    assert scene.run("health")
+    assert scene.waits == [60, 300]
+    assert scene.messages == []
+
+
+def test_one_that_does_not_pass_is_told(scene: Scene) -> None:
+    scene.plays = [DOWN, DOWN, DOWN]
+    assert not scene.run("health")
+    assert scene.messages == ["❌ market data: the database cannot be used"]
+
+
+def test_a_message_that_nobody_got_is_sent_later(scene: Scene) -> None:
+    scene.deaf, scene.plays = True, [REFUSED]
+    scene.run("health")
+    scene.deaf = False
+    scene.again()
+    scene.again()
+    assert scene.messages == ["❌ market data: EODHD refuses the token"]
+
+
+def test_what_failed_is_repeated_after_its_time(scene: Scene) -> None:
+    scene.plays = [REFUSED, REFUSED, GOOD]
+    scene.run("health")
+    scene.run("audit")
+    scene.now += 1900
+    scene.again()
+    assert scene.outcomes() == ["failed", "failed", "ok"]
+    assert scene.messages == ["❌ market data: EODHD refuses the token"]  # the audit has still found it
+
+
+def test_a_run_that_meets_another_says_so_and_ends_well(scene: Scene) -> None:
+    with alone(scene.spare / "health.lock"):
+        assert scene.run("health")
+    assert scene.said == ["health: met: another run of this job is at work"]
+
+
+def test_a_killed_run_is_told_and_repeated(scene: Scene) -> None:
+    def killed(_job: Job, _log: Path) -> Played:
+        raise KeyboardInterrupt
+
+    scene.runner.world.play = killed
+    with pytest.raises(KeyboardInterrupt):
+        scene.run("health")
+    scene.runner.after("health")
+    scene.runner.world.play = lambda _job, _log: GOOD
+    scene.now += 1900
+    scene.again()
+    assert scene.messages == [
+        "❌ market data: the job health does not come to its end",
+        "✅ market data: over: the job health does not come to its end",
+    ]
+
+
+def test_a_run_whose_time_is_over_is_told(scene: Scene) -> None:
+    scene.plays = [Played(None, [])]
+    assert not scene.run("health")
+    assert scene.outcomes() == ["cut"]
+    assert scene.messages == ["❌ market data: the job health does not come to its end"]
+
+
+def test_a_playbook_that_does_not_begin_is_told(scene: Scene) -> None:
+    scene.plays = [Played(4, [])]
+    scene.run("health")
+    assert scene.messages == ["❌ market data: the job health fails"]
+
+
+def test_a_job_that_is_no_more_has_no_problems(scene: Scene) -> None:
+    scene.plays = [REFUSED, GOOD]
+    scene.run("audit")
+    kept: dict[str, Any] = {**scene.runner.config.jobs}
+    del kept["audit"]
+    changed = Config(**{**vars(scene.runner.config), "jobs": kept})
+    scene.runner = Runner(changed, scene.state, scene.spare, scene.runner.world)
+    scene.run("health")
+    assert scene.messages[-1] == "✅ market data: over: EODHD refuses the token"
+
+
+def test_old_logs_and_runs_go(scene: Scene, age: Callable[[Path, float], None]) -> None:
+    logs = scene.folder / "logs"
+    logs.mkdir()
+    for name, days in (("old.log", 401), ("new.log", 399)):
+        (logs / name).touch()
+        age(logs / name, scene.now - days * 86400)
+    scene.plays = [GOOD]
+    scene.run("health")
+    assert [path.name for path in logs.iterdir()] == ["new.log"]

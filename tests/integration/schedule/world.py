@@ -1,0 +1,250 @@
+"""A year of a scheduler in seconds: a clock, a provider, a database, troubles, and a runner that knows none of it.
+
+The provider's sessions and closing times are those of exchange_calendars, not of the project.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import exchange_calendars
+from ansible.module_utils.schedule.jobs import Config, Job
+from ansible.module_utils.schedule.play import Played
+from ansible.module_utils.schedule.runner import Runner, World
+from ansible.module_utils.schedule.state import State
+
+HOUR = 3600.0
+MARKETS = {"US": "XNYS", "LSE": "XLON", "AU": "XASX"}
+ZONES = {"US": "America/New_York", "LSE": "Europe/London", "AU": "Australia/Sydney"}
+BULK = 100
+MORNING, OPERATOR = 6, ZoneInfo("Europe/Berlin")
+NUMBERS = {"Mon": 0, "Tue": 1, "Wed": 2, "Thu": 3, "Fri": 4, "Sat": 5, "Sun": 6}
+
+
+def seconds(text: str) -> float:
+    """A moment in UTC, as seconds since 1970."""
+    return datetime.fromisoformat(text).replace(tzinfo=timezone.utc).timestamp()
+
+
+@dataclass(frozen=True)
+class Window:
+    """A trouble from one moment to another."""
+
+    kind: str
+    begin: float
+    end: float
+
+    def lasts(self, now: float) -> bool:
+        return self.begin <= now < self.end
+
+
+class Provider:
+    """What the service has of each session, and from when on; counts what is paid."""
+
+    def __init__(self, first: date, last: date) -> None:
+        self.published: dict[tuple[str, date], list[float]] = {}
+        self.calls = 0
+        for market, name in MARKETS.items():
+            calendar = exchange_calendars.get_calendar(name, start=first - timedelta(days=20), end=last)
+            for session in calendar.sessions:
+                day = session.date()
+                close = calendar.session_close(session).timestamp()
+                moments = [close + (0.25 if market == "US" else 2.9) * HOUR]
+                if market == "US":
+                    # The volumes are final on the next morning.
+                    final = datetime(day.year, day.month, day.day, 5, 50, tzinfo=ZoneInfo(ZONES["US"]))
+                    moments.append((final + timedelta(days=1)).timestamp())
+                self.published[market, day] = moments
+
+    def version(self, market: str, day: date, now: float) -> int:
+        """Which version of a session it has: 0 for none."""
+        return sum(moment <= now for moment in self.published.get((market, day), ()))
+
+    def bulk(self, market: str, day: date, now: float) -> int:
+        """Sell a file; its version."""
+        self.calls += BULK
+        return self.version(market, day, now)
+
+
+@dataclass
+class Sky:
+    """The whole world of the simulation."""
+
+    provider: Provider
+    windows: list[Window]
+    now: float
+    table: dict[tuple[str, date], int] = field(default_factory=dict)
+    messages: list[tuple[float, str]] = field(default_factory=list)
+    beats: list[float] = field(default_factory=list)
+    asked: int = 0
+    loaded: dict[tuple[str, date], float] = field(default_factory=dict)
+
+    def is_on(self, *kinds: str) -> bool:
+        return any(window.kind in kinds and window.lasts(self.now) for window in self.windows)
+
+    def play(self, job: Job, _log: Path) -> Played:
+        """Stand in for ansible-playbook: what its modules would return."""
+        self.now += 40
+        self.asked += 1
+        if job.playbook == "backfill":
+            return self._backfill(job.exchange)
+        return self._health(job)
+
+    def _backfill(self, market: str) -> Played:
+        if self.is_on("database"):
+            return failed("The server refuses connections.", cause="database")
+        if self.is_on("service"):
+            outcome = {"symbol": f"daily {market}", "outcome": "failed", "message": "5 requests"}
+            return failed("1 of 1 were not loaded as asked.", not_loaded=[outcome])
+        if self.is_on("token"):
+            return failed("EODHD refuses the token (401).", cause="refused")
+        if self.is_on("disk"):
+            # Nothing is asked that cannot be stored.
+            return failed("The server's disk is full.", cause="disk")
+        rows = calls = 0
+        for day in self._asks(market):
+            version = self.provider.bulk(market, day, self.now)
+            calls += BULK
+            if not version:
+                outcome = {"symbol": f"daily {market}", "outcome": "empty", "message": ""}
+                return failed("1 of 1 were not loaded as asked.", not_loaded=[outcome])
+            rows += self.table.get((market, day), 0) != version
+            self.table[market, day] = version
+            self.loaded[market, day] = self.now
+        totals = {"calls": calls, "inserted": rows, "updated": 0}
+        return Played(0, [{"state": "ok", "host": "hub", "changed": bool(rows), "totals": totals}])
+
+    def _asks(self, market: str) -> list[date]:
+        """What the mode daily asks for: new sessions of a week, and those of which more is to come."""
+        found = []
+        for (name, day), at in self.provider.published.items():
+            if name == market and at[0] <= self.now < at[0] + 7 * 24 * HOUR:
+                asked = self.loaded.get((market, day), 0.0)
+                settles = (at[0] + after * 24 * HOUR for after in (1, 3))
+                if (
+                    not asked
+                    and (market, day) not in self.table
+                    or any(asked < at <= self.now for at in settles)
+                ):
+                    found.append(day)
+        return found
+
+    def _health(self, job: Job) -> Played:
+        checks = [
+            {"check": "disk", "level": "fail" if self.is_on("disk") else "ok", "message": "0 MiB are free."}
+        ]
+        down = self.is_on("database")
+        checks.append(
+            {"check": "connection", "level": "fail" if down else "ok", "message": "refuses connections"}
+        )
+        if not down:
+            checks.append({"check": "freshness", "level": self._freshness(), "message": "last bars are old"})
+        token = "warn" if self.is_on("service") else "fail" if self.is_on("token") else "ok"
+        checks.append({"check": "token", "level": token, "message": "EODHD refuses EODHD_API_TOKEN."})
+        records: list[dict[str, Any]] = [
+            {"state": "ok", "host": host, "changed": False, "checks": checks} for host in ("hub", "node")
+        ]
+        bad = any(check["level"] == "fail" for check in checks)
+        if bad:
+            records += [{"state": "failed", "host": host, "msg": "unhealthy"} for host in ("hub", "node")]
+        return Played(2 if bad else 0, records)
+
+    def _freshness(self) -> str:
+        """Fail where a market lacks three finished sessions, as strict as a user may set it."""
+        for market in MARKETS:
+            days = [
+                day
+                for (name, day), at in self.provider.published.items()
+                if name == market and at[0] <= self.now
+            ]
+            if days and not any((market, day) in self.table for day in sorted(days)[-3:]):
+                return "fail"
+        return "ok"
+
+
+def failed(message: str, **fields: Any) -> Played:
+    record = {"state": "failed", "host": "hub", "msg": message, "changed": False, **fields}
+    return Played(2, [record])
+
+
+def moments(at: str, first: date, last: date) -> Iterator[float]:
+    """When a calendar event of the forms that the schedule uses happens; systemd is asked about them elsewhere."""
+    found = re.fullmatch(r"(?:([A-Za-z,]+) )?\*-\*-\* (\d+):(\d+):(\d+)(?: (\S+))?", at)
+    assert found, at
+    days = {NUMBERS[name] for name in found[1].split(",")} if found[1] else set(range(7))
+    zone = ZoneInfo(found[5] or "UTC")
+    day = first
+    while day <= last:
+        if day.weekday() in days:
+            yield datetime(
+                day.year, day.month, day.day, int(found[2]), int(found[3]), tzinfo=zone
+            ).timestamp()
+        day += timedelta(days=1)
+
+
+def fires(
+    config: Config, first: date, last: date, asleep: list[Window], delay: float
+) -> list[tuple[float, str]]:
+    """What systemd starts when: with a random delay, and after a sleep once for each timer that missed a moment."""
+    chance = random.Random(17)
+    found: list[tuple[float, str]] = []
+    for job in config.jobs.values():
+        late: set[float] = set()
+        for moment in moments(job.at, first, last):
+            window = next((each for each in asleep if each.lasts(moment)), None)
+            if window:
+                late.add(window.end)
+            else:
+                found.append((moment + chance.random() * delay, job.name))
+        found += [(end + 30 + chance.random() * delay, job.name) for end in late]
+    moment = datetime(first.year, first.month, first.day, tzinfo=timezone.utc).timestamp()
+    end = datetime(last.year, last.month, last.day, tzinfo=timezone.utc).timestamp()
+    while moment < end:
+        if not any(window.lasts(moment) for window in asleep):
+            found.append((moment, "again"))
+        moment += 1800
+    return sorted(found)
+
+
+def replay(
+    config: Config, folder: Path, windows: list[Window], first: date, last: date, each: Callable[[Sky], None]
+) -> Sky:
+    """Live through the days; ``each`` looks at the world before every event."""
+    sky = Sky(Provider(first, last + timedelta(days=3)), windows, 0.0)
+    # It begins as a healthy host does.
+    for key, at in sky.provider.published.items():
+        if key[1] < first:
+            sky.table[key], sky.loaded[key] = len(at), at[-1] + 9 * 24 * HOUR
+
+    spare = folder / "spare"
+    spare.mkdir()
+
+    def sleep(wait: float) -> None:
+        sky.now += wait
+
+    world = World(
+        play=sky.play,
+        ways=[lambda message: sky.messages.append((sky.now, message))],
+        heartbeat=lambda: sky.beats.append(sky.now),
+        now=lambda: sky.now,
+        sleep=sleep,
+        say=lambda line: None,
+    )
+    runner = Runner(config, State(folder, spare), spare, world)
+    asleep = [window for window in windows if window.kind == "asleep"]
+    for moment, name in fires(config, first, last, asleep, 300):
+        sky.now = max(sky.now, moment)
+        each(sky)
+        if name == "again":
+            runner.again()
+        else:
+            runner.run(name)
+        runner.after(name)
+    return sky

@@ -1,0 +1,1 @@
+"""A machine with systemd in a container, which runs the project's jobs by itself."""

@@ -1,0 +1,90 @@
+"""``run_job.py CONFIGURATION JOB`` is what timers run; the job ``again`` repeats what failed.
+
+``run_job.py CONFIGURATION after JOB`` follows each run: it tells people, a watchdog and Prometheus. By hand, the first
+does both.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from typing import NoReturn
+
+import ansible.module_utils
+
+ansible.module_utils.__path__.append(str(Path(__file__).resolve().parent.parent / "module_utils"))
+
+from ansible.module_utils.health.metrics import write
+from ansible.module_utils.reporting import Problem
+from ansible.module_utils.schedule import metrics, play, tell
+from ansible.module_utils.schedule.jobs import AGAIN, Config, load
+from ansible.module_utils.schedule.runner import Runner, World
+from ansible.module_utils.schedule.state import State
+
+AFTER = "after"
+
+
+def runner(config: Config) -> Runner:
+    """The runner of a configuration in this environment, as systemd makes it."""
+    given = os.environ.get("CREDENTIALS_DIRECTORY")
+    credentials = Path(given) if given else None
+    spare = Path(config.spare)
+    if not spare.is_dir():  # the machine has not run a unit since it was started
+        spare = Path(tempfile.gettempdir()) / f"{spare.name}-{os.getuid()}"
+        spare.mkdir(exist_ok=True, mode=0o700)
+    state = State(Path(config.state), spare)
+    url = tell.secret(credentials, tell.HEARTBEAT)
+
+    def export() -> None:
+        if config.metrics:
+            try:
+                write(
+                    config.metrics, metrics.render(config.jobs, state.runs(), state.problems(), world.now())
+                )
+            except Problem as problem:
+                raise tell.Untold(
+                    str(problem).replace("health_metrics_path", "schedule_metrics_path")
+                ) from None
+
+    world = World(
+        play=lambda job, log: play.play(config, job, credentials, log),
+        ways=tell.ways(config, credentials),
+        heartbeat=(lambda: tell.heartbeat(url)) if url else (lambda: None),
+        metrics=export,
+        say=lambda line: print(line, flush=True),
+    )
+    return Runner(config, state, spare, world)
+
+
+def main(path: str, name: str, of: str = "") -> int:
+    """Run what is asked; the exit code."""
+    os.umask(0o077)
+    signal.signal(signal.SIGTERM, _ended)
+    try:
+        config = load(Path(path))
+        runs = runner(config)
+        if name == AFTER:
+            runs.after(of)
+            return 0
+        if name not in (*config.jobs, AGAIN):
+            raise Problem(f"There is no job {name}; there are {', '.join(config.jobs)} and {AGAIN}.")
+        good = runs.again() if name == AGAIN else runs.run(name)
+        if "INVOCATION_ID" not in os.environ:  # systemd starts what follows in a unit of its own
+            runs.after(name)
+        return 0 if good else 1
+    except Problem as problem:
+        print(problem, file=sys.stderr)
+        return 2
+
+
+def _ended(*_: object) -> NoReturn:
+    sys.exit(143)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) not in (3, 4):
+        sys.exit(__doc__)
+    sys.exit(main(*sys.argv[1:]))
