@@ -14,6 +14,7 @@ description:
   - Each finding is V(ok), V(warn) or V(fail); the worst decides, and only V(fail) makes the host unhealthy.
   - Nothing takes longer than the time-outs, whatever the server does. What is wrong is in the result, each
     problem with what to do about it; the module itself succeeds, and RV(healthy) says how it stands.
+  - In check mode, a host that was never reset gets no verdict but a plan. See O(server).
   - It continues in the Python of the project's venv, which proves that the venv works.
 options:
   root:
@@ -33,6 +34,20 @@ options:
     type: list
     elements: raw
     default: [market_data, assets]
+  server:
+    description:
+      - Where the database will be. With it, check mode on a host without an environment or a complete C(.env) tells
+        what the check will look at, and whether this server and EODHD can be reached.
+    type: dict
+    suboptions:
+      host:
+        description: Name or address of the server, or the folder of its Unix socket.
+        type: str
+        required: true
+      port:
+        description: Port of the server.
+        type: int
+        required: true
   timeout:
     description:
       - Seconds for the connection, all addresses of the host together; for EODHD and for Redis each as many.
@@ -174,7 +189,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 healthy:
-  description: Whether no check failed.
+  description: Whether no check failed; null in the plan for a host that was never reset.
   type: bool
   returned: success
 report:
@@ -189,6 +204,11 @@ report:
        market_data: 21 rows
        assets: 1 row
     ✅ System Healthy
+reachable:
+  description: Whether C(postgresql) and C(eodhd) take connections.
+  type: dict
+  returned: in the plan for a host that was never reset
+  sample: {postgresql: true, eodhd: true}
 level:
   description: That of the worst finding.
   type: str
@@ -279,6 +299,13 @@ def main() -> None:
             "root": {"type": "path", "required": True},
             "interpreter": {"type": "path"},
             "tables": {"type": "list", "elements": "raw", "default": ["market_data", "assets"]},
+            "server": {
+                "type": "dict",
+                "options": {
+                    "host": {"type": "str", "required": True},
+                    "port": {"type": "int", "required": True},
+                },
+            },
             "timeout": {"type": "float", "default": 3},
             "query_timeout": {"type": "float", "default": 10},
             "count": {"type": "str", "choices": ["exact", "estimate", "auto"], "default": "auto"},
@@ -298,6 +325,12 @@ def main() -> None:
         obstacle = interpreter.enter(options["interpreter"] or str(root / "venv/bin/python"))
         # What follows is compiled in each Python that comes here, so not in the one that is left.
         result = examined(root, obstacle)
+        missing = any(
+            found["level"] == "fail" and found["check"] in ("environment", "settings")
+            for found in result["checks"]
+        )
+        if module.check_mode and options["server"] and missing:
+            return planned()
         if options["metrics_path"] and not module.check_mode:
             from ansible.module_utils.health import metrics
 
@@ -328,6 +361,19 @@ def main() -> None:
             )
         )
         return found
+
+    def planned() -> dict[str, Any]:
+        from ansible.module_utils.database.connection import Server
+        from ansible.module_utils.health import checks, model, plan
+
+        result: dict[str, Any] = plan.plan(
+            [check.name for check in checks.CHECKS],
+            [table.name for table in model.wanted(options["tables"])],
+            Server(options["server"]["host"], options["server"]["port"], "", "", ""),
+            options["base_url"] if options["token"] else None,
+            options["timeout"],
+        )
+        return result
 
     reporting.run(module, work)
 

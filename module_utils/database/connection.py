@@ -174,6 +174,24 @@ def connect(
         raise Unreachable.of(error) from None
 
 
+def reach(server: Server, timeout: float) -> None:
+    """Find out whether something takes connections there; no driver and no password are needed.
+
+    Raises:
+        Unreachable: nothing does, within ``timeout`` seconds.
+    """
+
+    def attempt() -> None:
+        if _answering_address(server.host, server.port, time.monotonic() + timeout) is None:
+            with socket.socket(socket.AF_UNIX) as unix:
+                unix.connect(f"{server.host}/.s.PGSQL.{server.port}".replace("@", "\0", 1))
+
+    try:
+        within(timeout, attempt)
+    except (TimedOut, OSError) as error:
+        raise Unreachable.of(error) from None
+
+
 def _milliseconds(seconds: float | None) -> str | None:
     """Return a setting's value; at least 1, for 0 would switch the time-out off."""
     return None if seconds is None else str(max(1, round(seconds * 1000)))

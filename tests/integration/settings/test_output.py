@@ -51,6 +51,17 @@ def test_a_json_output_is_a_document_with_the_report_in_the_result(place: Place)
     assert report.startswith(TITLE)
 
 
+def test_the_plan_of_a_host_that_was_never_reset_gives_no_verdict(place: Place) -> None:
+    done = place.play(
+        "reset", "--tags", "health", "--check", "-e", "postgres_host=127.0.0.1", "-e", "postgres_port=9"
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "System Healthy" not in done.stdout
+    assert "System Unhealthy" not in done.stdout
+    assert "Tables: market_data, assets" in done.stdout
+    assert "PostgreSQL at 127.0.0.1:9 refuses connections." in done.stdout
+
+
 @pytest.mark.parametrize("name", ["minimal", "oneline"])
 def test_an_output_of_ansible_has_no_line_of_ours(place: Place, name: str) -> None:
     lines = health(place, ANSIBLE_STDOUT_CALLBACK=name).splitlines()

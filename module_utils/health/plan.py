@@ -1,0 +1,70 @@
+"""The plan of a health check for a host that was never reset: what it will look at, and what can be reached."""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from typing import Any
+
+from ansible.module_utils.database.connection import Server, reach, within
+from ansible.module_utils.database.errors import TimedOut, Unreachable, explain
+
+
+def plan(
+    looks: Sequence[str], tables: Sequence[str], server: Server, service: str | None, timeout: float
+) -> dict[str, Any]:
+    """Return the module's result; it holds no verdict.
+
+    Args:
+        looks: names of the checks.
+        tables: what has to be there.
+        server: only its host and port are used.
+        service: EODHD's address; None if the token will not be asked about.
+        timeout: seconds for each of the two.
+    """
+    found = {"PostgreSQL": database(server, timeout)}
+    if service:
+        found["EODHD"] = answering(service, timeout)
+    places = {"PostgreSQL": server.place(), "EODHD": service}
+    lines = [
+        "📝 Health check, after the reset",
+        f"   It will look at: {', '.join(looks)}",
+        f"   Tables: {', '.join(tables)}",
+    ]
+    lines += [
+        f"⚠️  {problem}" if problem else f"✅ {name} at {places[name]} can be reached"
+        for name, problem in found.items()
+    ]
+    return {
+        "changed": False,
+        "healthy": None,
+        "problems": [],
+        "reachable": {name.lower(): not problem for name, problem in found.items()},
+        "report": "\n".join(lines),
+    }
+
+
+def database(server: Server, timeout: float) -> str:
+    """Why the server takes no connections; empty if it does."""
+    try:
+        reach(server, timeout)
+    except Unreachable as error:
+        return explain(error, server)
+    return ""
+
+
+def answering(service: str, timeout: float) -> str:
+    """Why EODHD does not answer; empty if it does. Any answer will do: without a token it costs no call."""
+    request = urllib.request.Request(service, method="HEAD")  # noqa: S310 - the user's own setting
+    try:
+        within(timeout, lambda: urllib.request.urlopen(request, timeout=timeout).close())  # noqa: S310
+    except urllib.error.HTTPError:
+        return ""
+    except (TimedOut, OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        return (
+            f"EODHD at {service} cannot be reached ({type(reason).__name__})."
+            " Check eodhd_base_url and the way to the internet, or set health_token to false."
+        )
+    return ""
