@@ -1,4 +1,4 @@
-"""Runs the module of this name; where a host gets no packages of its own, brings it those of the control node."""
+"""Runs the module of this name, and brings the control node's wheels to a host that needs them."""
 
 from __future__ import annotations
 
@@ -16,26 +16,24 @@ ansible.module_utils.__path__.extend(
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
-    """Runs the stage; a host that says, now or in a stage before, which wheels it is wanting gets them."""
+    """See the module's documentation, option ``wheels``."""
 
     _supports_check_mode = True
     _supports_async = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Run the stage; where the host turns out to be wanting wheels, run it with them."""
+        """Take the stages; a host that fails for want of wheels says what it is, gets them, and takes them again."""
         super().run(tmp, task_vars)
         arguments = dict(self._task.args)
-        ways = arguments.setdefault("wheels", "never")
         if self._connection.transport == "local":
-            arguments["wheels"] = ways = "never"  # the control node itself: it has just tried
-        wanting = arguments.pop("wanting", None)
-        failure = ""
-        if not wanting or ways != "always" or self._task.check_mode:
-            result: dict[str, Any] = self._execute_module(module_args=arguments, task_vars=task_vars)
-            wanting = result.get("wanting")
-            if ways == "never" or not wanting or not result.get("failed"):
-                return result
-            failure = "" if ways == "always" else f"{result['msg']} "
+            arguments["wheels"] = "never"  # the control node itself can do no better
+        result: dict[str, Any] = self._execute_module(module_args=arguments, task_vars=task_vars)
+        if (
+            not result.get("failed")
+            or not result.get("platform")
+            or arguments.get("wheels", "never") == "never"
+        ):
+            return result
 
         from ansible.module_utils.project import wheels
         from ansible.module_utils.reporting import Problem
@@ -43,13 +41,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         try:
             # In the run's own temporary folder: private, shared by its workers, and gone at its end.
             kit = wheels.kit(
-                wheels.Target(**wanting),
+                wheels.Target(**result["platform"]),
                 arguments["packages"],
                 arguments.get("index_urls") or [""],
                 os.path.join(DEFAULT_LOCAL_TMP, "wheels"),
             )
         except Problem as problem:
-            return {"failed": True, "msg": f"{failure}{problem}"}
+            return {**result, "msg": f"{result['msg']} {problem}"}
         folder = self._make_tmp_path()  # private, and removed by Ansible when the task ends
         path = self._connection._shell.join_path(folder, "wheels.tar")
         self._transfer_file(kit, path)
@@ -57,7 +55,4 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         built: dict[str, Any] = self._execute_module(
             module_args={**arguments, "kit": path}, task_vars=task_vars
         )
-        imported = built.pop("imported", None)
-        if imported:
-            wheels.learn(kit, imported)
-        return built
+        return {**built, "moved": built.get("moved") or result.get("moved", [])}

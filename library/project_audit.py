@@ -52,10 +52,6 @@ options:
   extra:
     description: Further keys that the reset owns.
     type: dict
-  holder:
-    description: The run that asks, as the lookup P(reset_holder#lookup) gives it.
-    type: dict
-    required: true
   health:
     description: The result of the module M(health_check) on this host.
     type: dict
@@ -124,7 +120,6 @@ EXAMPLES = r"""
       database: data_nexus
     api_keys:
       EODHD_API_TOKEN: "{{ vault_eodhd_api_token }}"
-    holder: "{{ lookup('reset_holder') }}"
     health: "{{ health }}"
     tables: [market_data, assets]
     waivers:
@@ -247,7 +242,6 @@ def main() -> None:
             "api_keys": {"type": "dict", "no_log": True},
             "flags": {"type": "dict", "default": {}, "no_log": False},
             "extra": {"type": "dict", "no_log": True},
-            "holder": {"type": "dict", "required": True},
             "health": {"type": "dict", "required": True},
             "tables": {"type": "list", "elements": "raw", "required": True},
             "waivers": {"type": "list", "elements": "dict", "default": []},

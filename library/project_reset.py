@@ -1,46 +1,44 @@
 #!/usr/bin/python
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Take stages of the reset of a project root."""
+"""Take the stages of a reset of a project root."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: project_reset
-short_description: Take stages of the reset of a project root
+short_description: Take the stages of a reset of a project root
 description:
-  - One module for all stages, and one call for as many as are asked for. Each call costs a host a quarter of a second.
-  - Every stage passes the guards of its own accord, plans, and unless in check mode applies the plan under a lock.
-    What leaves its place is kept in the private folder C(.reset) of the root, and O(stage=restore) brings it back.
+  - Plans all stages of a call first; every guard has passed before the first change. Then applies them in order and
+    proves what they promise. Check mode is the plan.
+  - Holds a lock on O(root) as long as it works. A second run stops at once; a run that was killed blocks nobody.
+  - What leaves its place is kept in the private folder C(.reset) of the root, and O(stages=restore) brings it back.
 options:
-  stage:
+  stages:
     description:
-      - One or several, in the order in which they are taken. One that cannot be taken ends the call; what those before
-        it did is in the result, and stays.
-      - V(preflight) checks, before anything is changed, that O(root) is the right place and that a reset of it can
-        be carried through. It only reads.
-      - V(clean) does so as well, and then moves O(artifacts) into quarantine, by one rename each; links are moved as
-        links, dangling ones too. C(venv) is left to the next stage.
-      - V(venv) builds C(venv) where it is missing, broken, of another Python, or does not hold exactly what is
-        asked. The new one is built beside the old one, every package is imported by its own interpreter, and only
-        then do the two change places, in one atomic step. Where the build fails the old one stays as it was.
-        It is built with uv where the host has it or can get it from the index, with C(venv) and pip otherwise, as
-        the owner of O(root).
+      - In the order in which they are applied. One that fails ends the call; what those before it did stays, is in
+        the result and in the report, and the next reset goes on from there.
+      - V(preflight) passes the guards of V(clean) and V(venv), and changes nothing.
+      - V(clean) moves O(artifacts) into quarantine, by one rename each; links are moved as links, dangling ones too.
+        C(venv) is left to the next stage. A note says how many of the files git tracks.
+      - V(venv) builds C(venv) if it is missing, broken, of another Python, or does not hold exactly what is asked.
+        The new one is built beside the old one, its own interpreter imports every package, and only then do the two
+        change places, in one atomic step. If the build fails, the old one stays as it was. uv builds it if the host
+        has it or can get it from the index; C(venv) and pip do otherwise, also if uv cannot fetch what pip can. Both
+        run as the owner of O(root) and trust the certificate authorities of the system.
       - V(dotenv) sets the project's own keys in C(.env). A key is replaced where it stands, a missing one is added
         under its heading; of a key that stands there several times the first stays. All other lines stay byte for
         byte. Every value without a line break comes back unchanged through python-dotenv, and C(DB_URL) through
         libpq. A shell that sources the file reads the same values, except those that hold C(${), end in a
         backslash, or hold a single quote or a backslash together with C($) or a backtick.
         A C(.env) that is a link is refused, for what it points to may serve others.
-      - V(verify) proves that O(artifacts) are gone and what the stages before it in the same call promise, closes the
-        run and deletes the runs that retention gives up. Where those leave no run open there is nothing to prove, for
-        each of them has just looked at the same things.
-        A reset that was killed before this is continued by the next one, as one run with one undo.
-      - V(restore) puts artifacts, environment and C(.env) back as they were before a run, each in one atomic step.
-        What stood there until now is kept under a run of its own; restoring that one undoes the restore.
+      - V(close) ends the run and deletes the runs that retention gives up. Calls before it record under the same
+        run, also one that was killed, so that one restore undoes them all.
+      - V(restore), alone, puts artifacts, environment and C(.env) back as they were before a run, each in one atomic
+        step. What stood there until now is kept under a run of its own; restoring that one undoes the restore.
     type: list
     elements: str
     required: true
-    choices: [preflight, clean, venv, dotenv, verify, restore]
+    choices: [preflight, clean, venv, dotenv, close, restore]
   root:
     description: Absolute path of the project root; not a link, not a home or system directory.
     type: str
@@ -50,25 +48,21 @@ options:
     type: list
     elements: str
     required: true
-  holder:
-    description: The run that asks, as the lookup P(reset_holder#lookup) gives it.
-    type: dict
-    required: true
   artifacts:
-    description: Exact names in O(root), for V(preflight), V(clean) and V(verify).
+    description: Exact names in O(root), for V(preflight) and V(clean).
     type: list
     elements: str
     default: []
   python:
-    description: Interpreter to build with, by name or path, for V(preflight), V(clean) and V(venv).
+    description: Interpreter to build with, by name or path, for V(preflight) and V(venv).
     type: str
     default: python3
   python_minimum:
-    description: Its least version.
+    description: The oldest version of it that will do.
     type: str
     default: "3.9"
   packages:
-    description: Requirements, each beginning with a package's name, for V(preflight), V(clean) and V(venv).
+    description: Requirements, each beginning with a package's name, for V(preflight) and V(venv).
     type: list
     elements: str
   index_urls:
@@ -80,26 +74,21 @@ options:
     elements: str
   wheels:
     description:
-      - Whether the control node fetches the packages for the host and brings them, for V(venv).
-      - V(never) leaves it to the host. With V(auto) it does so where no index serves the host, with V(always) at once.
-      - Acted on by the action plugin of this name; a host that is the control node itself fetches for itself.
+      - Whether the control node fetches the packages and sends them, for V(venv).
+      - V(never) leaves it to the host. V(auto) sends them if no index serves the host, V(always) without a try.
+      - The action plugin of this name does it; a host that is the control node itself fetches for itself.
     type: str
     choices: [never, auto, always]
     default: never
-  wanting:
-    description:
-      - What V(clean) returned of this name. With it and O(wheels=always) the action plugin brings the wheels at once,
-        and need not ask the host first.
-    type: dict
   kit:
-    description: The archive of wheels, on the host, that the action plugin has brought.
+    description: The archive of wheels, on the host, that the action plugin has sent.
     type: path
   rebuild:
-    description: Build even where nothing is wrong, for V(preflight), V(clean) and V(venv).
+    description: Build even if nothing is wrong, for V(preflight) and V(venv).
     type: bool
     default: false
   space_mb:
-    description: Free space that a build needs, in MiB, for V(preflight), V(clean) and V(venv).
+    description: Free space that a build needs, in MiB, for V(preflight) and V(venv).
     type: int
     default: 1024
   allow_in_use:
@@ -149,7 +138,7 @@ options:
     description: Further keys by name; they follow the flags.
     type: dict
   keep:
-    description: How many runs V(verify) keeps at the most; 0 deletes at once what a reset moved.
+    description: How many runs V(close) keeps at the most; 0 deletes at once what a reset moved.
     type: int
     default: 5
   keep_days:
@@ -176,51 +165,49 @@ author: [The maintainers (@ansible-reset)]
 EXAMPLES = r"""
 - name: Judge the root and change nothing
   project_reset:
-    stage: preflight
+    stages: [preflight]
     root: /opt/mt5-crs
     protected: [src, scripts, docs, .git]
     artifacts: [bin, lib, lib64, include, pyvenv.cfg, venv]
     packages: [pandas, "sqlalchemy>=2", psycopg2-binary]
-    holder: "{{ lookup('reset_holder') }}"
 
-- name: Build the environment and close the run
+- name: Move the artifacts and build the environment
   project_reset:
-    stage: [venv, verify]
+    stages: [clean, venv, close]
     root: /opt/mt5-crs
     protected: [src, scripts, docs, .git]
+    artifacts: [bin, lib, lib64, include, pyvenv.cfg, venv]
     packages: [pandas, "sqlalchemy>=2", psycopg2-binary]
     index_urls: ["https://mirror.example.com/simple", ""]
-    holder: "{{ lookup('reset_holder') }}"
 
 - name: Undo the last reset
   project_reset:
-    stage: restore
+    stages: [restore]
     root: /opt/mt5-crs
     protected: [src, scripts, docs, .git]
-    holder: "{{ lookup('reset_holder') }}"
 """
 
 RETURN = r"""
 run:
-  description: The run that keeps what was moved or replaced, null where nothing was.
+  description: The run that keeps what was moved or replaced.
   type: str
-  returned: clean, venv, dotenv and verify
+  returned: when anything was
   sample: 20261123T041500Z
 kept:
   description: How much that run keeps by now.
   type: dict
-  returned: clean, venv, dotenv and verify
+  returned: when anything was
   contains:
     files: {description: Regular files., type: int}
     bytes: {description: Their sizes summed., type: int}
   sample: {files: 9, bytes: 642}
 stage:
-  description: The stage that could not be taken.
+  description: The stage that failed.
   type: str
-  returned: when one could not
+  returned: when one did
   sample: venv
 moved:
-  description: What was moved, or in check mode would be.
+  description: What was moved, or in check mode would be; also if a later stage failed.
   type: list
   elements: dict
   returned: clean
@@ -230,17 +217,13 @@ moved:
     files: {description: Regular files in it., type: int}
     bytes: {description: Their sizes summed., type: int}
     target: {description: Where a link points., type: str}
-  sample: [{name: lib64, kind: link, files: 0, bytes: 0, target: lib}]
+    tracked: {description: Files in it that git tracks., type: int}
+  sample: [{name: lib64, kind: link, files: 0, bytes: 0, target: lib, tracked: 0}]
 python:
   description: Version that the interpreter answers.
   type: str
-  returned: preflight, clean and venv
+  returned: preflight and venv
   sample: 3.11.2
-unfinished:
-  description: Whether a run is open, this one or one that was cut off; V(verify) closes it.
-  type: bool
-  returned: clean, venv, dotenv and verify
-  sample: false
 reasons:
   description: Why the environment was built, or in check mode would be; empty where it is as asked.
   type: list
@@ -252,10 +235,10 @@ interpreter:
   type: str
   returned: venv
   sample: /opt/mt5-crs/venv/bin/python
-wanting:
-  description: What wheels for this host have to fit; the action plugin fetches them.
+platform:
+  description: What wheels for this host have to fit; null if no environment is to be built.
   type: dict
-  returned: preflight and clean, when an environment will be built; venv, when it failed for want of packages
+  returned: preflight and venv
   sample: {python: 3.11.2, implementation: cpython, machine: x86_64, libc: glibc 2.36}
 tool:
   description: What built the environment, V(uv) or V(pip).
@@ -270,27 +253,23 @@ packages:
   type: dict
   returned: venv, when built
   sample: {pandas: 3.1.1}
-imported:
-  description:
-    - Sources that the proof has compiled, a line each, where the packages came from the control node without their
-      bytecode. The action plugin takes them out of the result; the next hosts are brought the bytecode with the wheels.
-  type: str
-  returned: venv, when built
 keys:
   description: Names of the managed keys by what happened to them; values are nowhere in the result.
   type: dict
   returned: dotenv
   sample: {added: [EODHD_API_TOKEN], changed: [DB_URL], unchanged: [DEBUG]}
 notes:
-  description: What the user should know of the other lines of C(.env), for example one that python-dotenv ignores.
+  description:
+    - What the user should know, for example that git tracks what leaves the root, or that python-dotenv ignores a
+      line of C(.env). Shown as warnings.
   type: list
   elements: str
-  returned: dotenv
-checks:
+  returned: preflight, clean and dotenv
+proofs:
   description: Every promise that was looked at.
   type: list
   elements: dict
-  returned: verify
+  returned: when anything was changed
   contains:
     name: {description: What it is about., type: str}
     expected: {description: What was promised., type: str}
@@ -300,14 +279,14 @@ closed:
   description: Runs that were closed.
   type: list
   elements: str
-  returned: verify
+  returned: close
 expired:
   description: Runs that were deleted.
   type: list
   elements: str
-  returned: verify
+  returned: close
 restored:
-  description: The run that was undone, null where there is none to undo.
+  description: The run that was undone, null if there is none to undo.
   type: str
   returned: restore
 back:
@@ -321,13 +300,13 @@ removed:
   elements: str
   returned: restore
 undo:
-  description: The run that keeps what stood there until now, null where nothing was done.
+  description: The run that keeps what stood there until now, null if nothing was done.
   type: str
   returned: restore
 report:
-  description: What was built, moved or brought back and how to undo it, for people; empty where nothing was.
+  description: What was built, moved or brought back and how to undo it, for people; empty if nothing was.
   type: str
-  returned: venv, when built; verify and restore
+  returned: always
 """
 
 from ansible.module_utils import reporting
@@ -342,14 +321,13 @@ def main() -> None:
     text = {"type": "str", "required": True}
     module = AnsibleModule(
         argument_spec={
-            "stage": {
+            "stages": {
                 **names,
                 "required": True,
-                "choices": ["preflight", "clean", "venv", "dotenv", "verify", "restore"],
+                "choices": ["preflight", "clean", "venv", "dotenv", "close", "restore"],
             },
             "root": text,
             "protected": {**names, "required": True},
-            "holder": {"type": "dict", "required": True},
             "artifacts": {**names, "default": []},
             "python": {"type": "str", "default": "python3"},
             "python_minimum": {"type": "str", "default": "3.9"},
@@ -357,7 +335,6 @@ def main() -> None:
             # Its URLs may hold credentials.
             "index_urls": {**names, "no_log": True},
             "wheels": {"type": "str", "choices": ["never", "auto", "always"], "default": "never"},
-            "wanting": {"type": "dict"},
             "kit": {"type": "path"},
             "rebuild": {"type": "bool", "default": False},
             "space_mb": {"type": "int", "default": 1024},

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from ansible.module_utils.audit.model import WARN, Check, judged
-from ansible.module_utils.project import dotenv, managed, venv, verify
+from ansible.module_utils.project import dotenv, managed, proofs, venv
 from ansible.module_utils.project.guards import DOTENV, VENV
 from ansible.module_utils.project.managed import Section
 from ansible.module_utils.project.root import Directory
@@ -21,7 +21,7 @@ _PREFIX = '. "$1" && exec python -I -B -c "import sys; print(sys.prefix)"'
 
 def artifacts(root: Directory, names: list[str]) -> Iterator[Check]:
     """None of ``names`` is in the root, but for the environment."""
-    for proof in verify.checks(root, names, None, []):
+    for proof in proofs.gone(root, names):
         yield _root(proof.name, proof.expected, proof.found, proof.ok, f"Run `{_RESET} --tags clean`.")
 
 
@@ -63,7 +63,7 @@ def environment(root: Directory, packages: Sequence[str], minimum: str, run: Run
     found = f"Python {version}" if version else "does not run"
     yield _environment(f"{VENV}/bin/python", f"Python {minimum} or newer", found, new_enough, build)
 
-    *_, proof = verify.checks(root, [], list(packages), [])  # the ones before it ask less than what is above
+    proof = proofs.packages(root, packages)
     yield _environment(proof.name, proof.expected, proof.found or "nothing", proof.ok, build)
     for package in packages:
         name = venv.distribution(package)
@@ -86,7 +86,7 @@ def settings(root: Directory, sections: Sequence[Section], masked_url: str) -> I
     """
     write = f"Write it with `{_RESET} --tags dotenv`."
     wanted = {key: value for section in sections for key, value in section.values.items()}
-    for proof in verify.checks(root, [], None, list(wanted)):
+    for proof in proofs.keys(root, list(wanted)):
         yield _settings(proof.name, proof.expected, proof.found, proof.ok, write)
 
     text = (root.read(DOTENV) or b"").decode("utf-8", "surrogateescape").lstrip("\ufeff")

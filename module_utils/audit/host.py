@@ -82,9 +82,9 @@ def _files(audit: Audit, root: Directory, params: dict[str, Any], run: Runner) -
 
 def _runs(audit: Audit, root: Directory, params: dict[str, Any]) -> Iterator[Check]:
     guards.check_state(root)
-    quarantine = Quarantine.open(root, create=False)
+    quarantine = Quarantine.find(root)
     with quarantine or contextlib.nullcontext():
-        yield from runs.checks(quarantine, params["holder"])
+        yield from runs.checks(quarantine)
         audit.last_reset = runs.last_reset(quarantine)
         before = runs.dotenv_before(quarantine)
         if before is not None:

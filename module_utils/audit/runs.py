@@ -9,27 +9,26 @@ from typing import Any
 
 from ansible.module_utils.audit.model import Check, judged
 from ansible.module_utils.project import lock
-from ansible.module_utils.project.clean import described
 from ansible.module_utils.project.guards import DOTENV
 from ansible.module_utils.project.quarantine import KEPT, RUNS, Entry, Quarantine, Run
+from ansible.module_utils.project.root import described
 
 _runs = partial(judged, "Runs")
 
 
-def checks(quarantine: Quarantine | None, holder: dict[str, Any]) -> Iterator[Check]:
+def checks(quarantine: Quarantine | None) -> Iterator[Check]:
     """No run was cut off, and nobody holds the root.
 
     Args:
-        quarantine: None where nothing was ever moved.
-        holder: the asking run, as the lookup ``reset_holder`` gives it.
+        quarantine: None if nothing was ever moved.
     """
     runs = quarantine.runs() if quarantine else []
     unfinished = ", ".join(run.name for run in runs if run.state == "open")
     advice = "Run `ansible-playbook playbooks/reset.yml` again: it continues what was cut off."
     yield _runs("unfinished runs", "none", unfinished or "none", not unfinished, advice)
-    keeper = lock.keeper(quarantine.state, holder) if quarantine else None
+    holder = lock.holder(quarantine.state) if quarantine else None
     yield _runs(
-        "lock", "free", keeper or "free", keeper is None, "Wait for that run to end, and audit again."
+        "lock", "free", holder or "free", holder is None, "Wait for that run to end, and audit again."
     )
 
 

@@ -2,61 +2,83 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Callable
 
-from ansible.module_utils.project import guards, preflight
+from ansible.module_utils.project import guards, proofs
 from ansible.module_utils.project.guards import VENV
-from ansible.module_utils.project.quarantine import totals
-from ansible.module_utils.project.root import Item
-from ansible.module_utils.project.session import opened
+from ansible.module_utils.project.opening import OpenRoot
+from ansible.module_utils.project.owner import Owner
+from ansible.module_utils.project.proofs import Proof
+from ansible.module_utils.project.quarantine import Quarantine, Run
+from ansible.module_utils.project.root import Directory, described, listed
+from ansible.module_utils.project.venv import Runner
+
+_GIT_SECONDS = 10.0
 
 
-def work(params: dict[str, Any], check_mode: bool, warn: Callable[[str], None]) -> dict[str, Any]:
-    """Judge the whole reset, plan, and unless in check mode apply; see the module's documentation for ``params``."""
+@dataclass
+class Clean:
+    """The artifacts that are there, to be moved; see ``stages.Stage``."""
+
+    folder: Directory
+    names: list[str]
+    result: dict[str, Any]
+
+    def apply(self, quarantine: Quarantine, run: Run) -> Run:
+        """Move them, by one rename each."""
+        return quarantine.displace(run, self.names)
+
+    def proofs(self) -> Iterator[Proof]:
+        """That none of them is there any more."""
+        return proofs.gone(self.folder, self.names)
+
+
+def plan(root: OpenRoot, params: dict[str, Any], warn: Callable[[str], None]) -> Clean:
+    """Pass the guards of what would move, or raise Problem."""
     # The venv serves until another one is proven: its turn comes with the exchange.
     names = [name for name in params["artifacts"] if name != VENV]
-    run = None
-    with opened(params) as session:
-        judged = preflight.judge(session, params, warn)
-        found = guards.present(session.root, names, session.root.item)
-        if found and not check_mode:
-            with session.changing() as quarantine:
-                run = quarantine.displace(quarantine.begin("reset", session.holder), list(found))
-        unfinished = session.unfinished()
-    return {
+    found = guards.present(root.folder, names, root.folder.item)
+    guards.check_file_systems(root.folder, list(found), root.facts.mounts)
+    for use in guards.check_in_use(root.folder, list(found), root.facts, params["allow_in_use"]):
+        warn(use)
+    tracked = git_tracks(Owner(root.folder).run, list(found))
+    lines = [
+        f"{name}  {described(item)}{f', {tracked[name]} tracked by git' if name in tracked else ''}\n"
+        for name, item in found.items()
+    ]
+    result = {
         "changed": bool(found),
-        **judged,
-        "unfinished": unfinished,
-        "moved": [{"name": name, **listed(item)} for name, item in found.items()],
-        "run": run.name if run else None,
-        "kept": totals([run] if run else []),
+        "moved": [
+            {"name": name, **listed(item), "tracked": tracked.get(name, 0)} for name, item in found.items()
+        ],
+        "notes": [_dirty(tracked)] if tracked else [],
         "diff": {
-            "before": "".join(f"{name}  {described(item)}\n" for name, item in found.items()),
+            "before": "".join(lines),
             "after": "",
             "before_header": params["root"],
             "after_header": "moved to quarantine",
         },
     }
+    return Clean(root.folder, list(found), result)
 
 
-def listed(item: Item) -> dict[str, Any]:
-    """An item for a result."""
-    return {"kind": item.kind, "files": item.files, "bytes": item.bytes, "target": item.target}
+def git_tracks(run: Runner, names: Sequence[str]) -> dict[str, int]:
+    """How many files git tracks below each name in the root; empty without git or a repository."""
+    if not names:
+        return {}
+    elsewhere = dict.fromkeys(("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"))
+    command = ["git", "--literal-pathspecs", "ls-files", "-z", "--", *names]
+    code, out, _ = run(command, env=elsewhere, seconds=_GIT_SECONDS)
+    return dict(Counter(path.partition("/")[0] for path in out.split("\0") if path)) if code == 0 else {}
 
 
-def described(item: Item) -> str:
-    """An item for people: ``directory, 12 files, 3.4 MiB``."""
-    if item.kind == "link":
-        return f"link to {item.target}"
-    if item.kind == "directory":
-        return f"directory, {item.files} {'file' if item.files == 1 else 'files'}, {size(item.bytes)}"
-    return f"{item.kind}, {size(item.bytes)}"
-
-
-def size(count: float) -> str:
-    """Bytes for people, in powers of 1024."""
-    for unit in ("B", "KiB", "MiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} GiB"
+def _dirty(tracked: dict[str, int]) -> str:
+    each = ", ".join(f"{count} in {name}" for name, count in tracked.items())
+    total = sum(tracked.values())
+    return (
+        f"git tracks {total} of the files that leave the root ({each}): `git status` will be dirty. Take what is"
+        " yours out of project_artifacts, commit that it is gone, or bring it back with playbooks/restore.yml."
+    )

@@ -1,9 +1,6 @@
-"""One reset at a time on a root.
+"""One reset at a time on a root: an advisory lock (flock) on a file in the private folder.
 
-Two layers: an advisory lock (flock) for as long as one module works, which dies with its process; and a lease
-for the time between the modules of one run. A lease names its holder, a process on a controller. The holder's
-own controller knows which of its processes live, so a killed run blocks none of its successors; to any other
-controller a lease counts until it has not been touched for ``LEASE`` seconds.
+The kernel gives it up with the process that holds it, however that process ends: a killed run blocks nobody.
 """
 
 from __future__ import annotations
@@ -12,110 +9,86 @@ import contextlib
 import fcntl
 import json
 import os
+import pwd
 import time
 from collections.abc import Iterator
-from typing import Any, Callable
+from typing import Any
 
 from ansible.module_utils.project.root import Directory
 from ansible.module_utils.reporting import Problem
 
-LEASE = 900.0  # seconds
 _FILE = "lock"
 
 
-def judge(lease: dict[str, Any] | None, holder: dict[str, Any], now: float) -> str | None:
-    """Who keeps ``holder`` out, as text for people, or None.
-
-    Args:
-        lease: what the lock file says: ``holder`` and ``touched`` (seconds of the epoch).
-        holder: the asking run: ``controller``, ``user``, ``pid``, ``process`` and ``alive``, the processes of
-            Ansible that live on its controller.
-        now: seconds of the epoch.
-    """
-    if not lease or now - lease["touched"] > LEASE:
-        return None
-    other = lease["holder"]
-    if other["controller"] == holder["controller"] and other["process"] not in holder["alive"]:
-        return None  # it was killed, or ended without a word
-    if (other["controller"], other["process"]) == (holder["controller"], holder["process"]):
-        return None
-    return _who(lease)
+def me() -> dict[str, Any]:
+    """Who this process works for: ``user`` (the login that used sudo, if one did) and ``pid``."""
+    try:
+        user = os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        user = f"uid {os.getuid()}"
+    return {"user": user, "pid": os.getpid()}
 
 
 @contextlib.contextmanager
-def held(state: Directory, holder: dict[str, Any], clock: Callable[[], float] = time.time) -> Iterator[None]:
-    """Hold the root for the block; raises Problem where another run has it."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    fd = os.open(_FILE, flags, 0o600, dir_fd=state.fd)
+def held(state: Directory) -> Iterator[None]:
+    """Hold the root for the block; raises Problem if another run has it."""
+    fd = os.open(_FILE, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=state.fd)
     try:
         state.give(fd)
-        keeper = _keeper(fd, fcntl.LOCK_EX, holder, clock)
-        if keeper:
-            raise refused(os.path.dirname(state.path), keeper)
-        _touch(fd, holder, clock())
+        if not _taken(fd, fcntl.LOCK_EX):
+            raise _refused(state, _who(fd))
         yield
-        if os.fstat(fd).st_size:  # not released meanwhile
-            _touch(fd, holder, clock())
     finally:
         os.close(fd)
 
 
-def keeper(state: Directory, holder: dict[str, Any], clock: Callable[[], float] = time.time) -> str | None:
-    """Who has the root now, or None; takes nothing and writes nothing."""
+def holder(state: Directory) -> str | None:
+    """Who has the root now, for people, or None; holds nothing and writes nothing."""
     try:
         fd = os.open(_FILE, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=state.fd)
     except FileNotFoundError:
         return None
     try:
-        return _keeper(fd, fcntl.LOCK_SH, holder, clock)
+        return None if _taken(fd, fcntl.LOCK_SH) else _who(fd)
     finally:
         os.close(fd)
 
 
-def refused(root: str, keeper: str) -> Problem:
-    """What to raise where ``keeper`` has the root."""
-    return Problem(f"Another reset of {root} is under way: {keeper}. Wait for it. Nothing was touched.")
+def check(state: Directory) -> None:
+    """Raise Problem if a run has the root; for plans, which neither hold it nor write anything."""
+    who = holder(state)
+    if who:
+        raise _refused(state, who)
 
 
-def release(state: Directory) -> None:
-    """Give up the lease; the caller holds the lock."""
-    fd = os.open(_FILE, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=state.fd)
+def sign(state: Directory) -> None:
+    """Say in the file who holds the root; the caller does."""
+    fd = os.open(_FILE, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=state.fd)
     try:
-        os.truncate(fd, 0)
+        since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        os.pwrite(fd, json.dumps({**me(), "since": since}).encode(), 0)
     finally:
         os.close(fd)
 
 
-def _keeper(fd: int, how: int, holder: dict[str, Any], clock: Callable[[], float]) -> str | None:
-    """Lock the open file, or say who keeps ``holder`` out."""
+def _taken(fd: int, how: int) -> bool:
     try:
         fcntl.flock(fd, how | fcntl.LOCK_NB)
     except BlockingIOError:
-        return _who(_read(fd))
-    return judge(_read(fd), holder, clock())  # read under the lock: it cannot change any more
+        return False
+    return True
 
 
-def _who(lease: dict[str, Any] | None) -> str:
-    if not lease:
-        return "a run that has just begun"
-    since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(lease["since"]))
-    holder = lease["holder"]
-    return f"{holder['user']} on {holder['controller']}, pid {holder['pid']}, since {since}"
+def _refused(state: Directory, who: str) -> Problem:
+    root = os.path.dirname(state.path)
+    return Problem(f"Another reset of {root} is under way: {who}. Wait for it to end. Nothing was touched.")
 
 
-def _read(fd: int) -> dict[str, Any] | None:
+def _who(fd: int) -> str:
+    """The holder, for people. What a killed run has left in the file is no answer."""
     try:
-        lease = json.loads(os.pread(fd, 65536, 0))
-    except ValueError:
-        return None  # released, or cut by a crash: nobody's
-    return lease if isinstance(lease, dict) else None
-
-
-def _touch(fd: int, holder: dict[str, Any], now: float) -> None:
-    known = _read(fd)
-    mine = known is not None and known["holder"]["process"] == holder["process"]
-    since = known["since"] if mine and known else now
-    named = {key: holder[key] for key in ("controller", "user", "pid", "process")}
-    text = json.dumps({"holder": named, "since": since, "touched": now}).encode()
-    os.pwrite(fd, text, 0)
-    os.truncate(fd, len(text))
+        said = json.loads(os.pread(fd, 4096, 0))
+        alive = os.path.exists(f"/proc/{said['pid']}")
+        return f"{said['user']}, pid {said['pid']}, since {said['since']}" if alive else "it has just begun"
+    except (ValueError, KeyError, TypeError):
+        return "it has just begun"

@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible.module_utils.project import indexes
 from ansible.module_utils.project.root import Directory
-from ansible.module_utils.project.venv import STEP_SECONDS, Runner
+from ansible.module_utils.project.venv import STEP_SECONDS
 
 
 class Owner:
@@ -77,24 +77,29 @@ class Owner:
         return indexes.pip_settings(indexes.pip_files(self.home, os.environ), os.environ)
 
 
-def find_uv(
-    run: Runner, home: str, tools: Directory, python: str, index: Mapping[str, str | None]
-) -> str | None:
-    """uv as the host has it, or got once from the index into ``tools``; None where neither works."""
+def find_uv(owner: Owner, tools: Directory, python: str, index: Mapping[str, str | None]) -> str | None:
+    """uv as the host has it, or got once from an index into ``tools``; None if neither works.
+
+    Args:
+        owner: who runs it.
+        tools: a folder of the owner's, for an environment with uv in it.
+        python: the interpreter for that one.
+        index: environment for pip, see ``indexes.environment``.
+    """
     places = [
         os.path.dirname(sys.executable),
-        f"{home}/.local/bin",
-        f"{home}/.cargo/bin",
+        f"{owner.home}/.local/bin",
+        f"{owner.home}/.cargo/bin",
         f"{tools.path}/bin",
     ]
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), *places])
     known = shutil.which("uv", path=path)
-    if known and run([known, "--version"])[0] == 0:
+    if known and owner.run([known, "--version"])[0] == 0:
         return known
     for command in (
         [python, "-m", "venv", "--clear", tools.path],
         [f"{tools.path}/bin/python", "-m", "pip", "install", "--quiet", "uv"],
     ):
-        if run(command, env=index, seconds=STEP_SECONDS)[0]:
+        if owner.run(command, env=index, seconds=STEP_SECONDS)[0]:
             return None
     return f"{tools.path}/bin/uv"

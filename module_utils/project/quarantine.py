@@ -19,10 +19,12 @@ from dataclasses import dataclass, field
 from typing import Any, Callable
 
 from ansible.module_utils.project.guards import STATE
+from ansible.module_utils.project.lock import me
 from ansible.module_utils.project.root import Directory, Item
 from ansible.module_utils.reporting import Problem
 
 RUNS, KEPT, BUILD = "runs", "kept", "build"
+VERSION = 1  # of the manifests that this code writes, and the newest that it reads
 _MANIFEST = "manifest.json"
 
 
@@ -54,6 +56,10 @@ class Entry:
         return cls(data["name"], before, tuple(data["after"]) if data["after"] else None, data["source"])
 
 
+class Newer(Exception):
+    """A manifest of a later release; its version is the first argument."""
+
+
 @dataclass
 class Run:
     """A manifest.
@@ -64,7 +70,7 @@ class Run:
         started: seconds of the epoch.
         state: ``open`` while it works, ``closed`` when it is done.
         entries: what it displaced, in order.
-        by: who ran it: user, controller and process.
+        by: who ran it: user and pid; manifests of earlier releases name the controller too.
     """
 
     name: str
@@ -80,14 +86,17 @@ class Run:
 
     def as_json(self) -> bytes:
         """The manifest file."""
-        data = {**vars(self), "entries": [entry.as_dict() for entry in self.entries], "version": 1}
+        data = {**vars(self), "entries": [entry.as_dict() for entry in self.entries], "version": VERSION}
         return json.dumps(data, indent=1).encode() + b"\n"
 
     @classmethod
     def from_json(cls, text: bytes) -> Run:
-        """The inverse of ``as_json``; ValueError or KeyError for anything else."""
+        """The inverse of ``as_json``; Newer for a version that this code does not know, ValueError, KeyError or
+        TypeError for anything else."""
         data = json.loads(text)
-        del data["version"]
+        version = data.pop("version")
+        if version > VERSION:
+            raise Newer(version)
         return cls(**{**data, "entries": [Entry.from_dict(entry) for entry in data["entries"]]})
 
 
@@ -98,7 +107,7 @@ def totals(runs: Sequence[Run]) -> dict[str, int]:
 
 
 class Quarantine:
-    """The private folder of a root, opened; ``create=False`` never writes, for plans."""
+    """The private folder of a root, opened."""
 
     def __init__(self, root: Directory, state: Directory, clock: Callable[[], float] = time.time) -> None:
         self.root = root
@@ -106,19 +115,22 @@ class Quarantine:
         self.clock = clock
 
     @classmethod
-    def open(cls, root: Directory, create: bool) -> Quarantine | None:
-        """Open ``.reset``; None where it is missing and must not be made."""
-        if create:
-            state = root.make(STATE)
-            if state.stat(".gitignore") is None:
-                state.write_new(".gitignore", b"*\n", 0o600)
-            for name in (RUNS, BUILD):
-                state.make(name).__exit__()
-        elif root.stat(STATE) is None:
-            return None
-        else:
-            state = root.enter(STATE)
-        return cls(root, state)
+    def find(cls, root: Directory) -> Quarantine | None:
+        """Open ``.reset``; None if nothing was ever moved. Writes nothing."""
+        return cls(root, root.enter(STATE)) if root.stat(STATE) is not None else None
+
+    @classmethod
+    def make(cls, root: Directory) -> Quarantine:
+        """Open ``.reset``, and make it if it is missing."""
+        return cls(root, root.make(STATE))
+
+    def prepare(self) -> None:
+        """Make what is missing in it, and give it to the owner of the root."""
+        self.root.give(self.state.fd)
+        if self.state.stat(".gitignore") is None:
+            self.state.write_new(".gitignore", b"*\n", 0o600)
+        for name in (RUNS, BUILD):
+            self.state.make(name).__exit__()
 
     def __enter__(self) -> Quarantine:
         return self
@@ -145,10 +157,15 @@ class Quarantine:
         return any(run.state == "open" for run in self.runs())
 
     def _parsed(self, name: str, text: bytes) -> Run:
+        path = os.path.join(self.state.path, RUNS, name, _MANIFEST)
         try:
             return Run.from_json(text)
-        except (ValueError, KeyError, TypeError) as error:
-            path = os.path.join(self.state.path, RUNS, name, _MANIFEST)
+        except Newer as newer:
+            raise Problem(
+                f"{path} is of a newer release of this project: its version is {newer.args[0]}, the newest that this"
+                f" one reads is {VERSION}. Use the newer release for this host. Nothing was touched."
+            ) from None
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise Problem(
                 f"{path} is damaged: what it lists is in kept/ beside it. Move the folder away."
             ) from error
@@ -180,7 +197,7 @@ class Quarantine:
 
     # Changing; the caller holds the lock
 
-    def begin(self, kind: str, by: dict[str, Any]) -> Run:
+    def begin(self, kind: str) -> Run:
         """The run to record under: the open one of this kind, settled, or a new one."""
         self._clear_builds()
         current = None
@@ -191,9 +208,9 @@ class Quarantine:
                     current = run
                 else:
                     self.close(run)
-        return current or self._new(kind, by)
+        return current or self._new(kind)
 
-    def _new(self, kind: str, by: dict[str, Any]) -> Run:
+    def _new(self, kind: str) -> Run:
         now = self.clock()
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
         with self.state.enter(RUNS) as runs:
@@ -203,7 +220,7 @@ class Quarantine:
                 name = f"{stamp}-{number}"
             with runs.make(name) as folder:
                 folder.make(KEPT).__exit__()
-        run = Run(name, kind, now, by={key: by[key] for key in ("user", "controller", "pid")})
+        run = Run(name, kind, now, by=me())
         self._save(run)
         return run
 
@@ -221,7 +238,7 @@ class Quarantine:
         """
         if any(run.entry(name) for name in names):
             self.close(run)
-            run = self._new(run.kind, run.by)
+            run = self._new(run.kind)
         for name in names:
             after = put.identity(name) if put else None
             run.entries.append(Entry(name, self.root.item(name), after, source.name if source else None))

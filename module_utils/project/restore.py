@@ -4,31 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible.module_utils.project import guards, lock
-from ansible.module_utils.project.clean import described, listed
+from ansible.module_utils.project import guards
+from ansible.module_utils.project.opening import opened
 from ansible.module_utils.project.quarantine import KEPT, RUNS, Entry, Quarantine, Run, choose
-from ansible.module_utils.project.session import opened
+from ansible.module_utils.project.root import described, listed
 
 
 def work(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     """Plan, and unless in check mode apply; see the module's documentation for ``params``."""
-    with opened(params) as session:
+    with opened(params, check_mode) as root:
         run: Run | None = None
         entries: list[Entry] = []
         cut = False
-        with session.looking() as quarantine:
-            if quarantine is not None:
-                run, entries = _plan(quarantine, params["run"])
-                cut = _cut(quarantine) is not None
-        session.check_lock()
-        names = [entry.name for entry in entries]
-        leaving = [name for name in names if session.root.stat(name)]
-        guards.check_file_systems(session.root, leaving, session.facts.mounts)
-        guards.check_in_use(session.root, leaving, session.facts, params["allow_in_use"])
+        if root.quarantine is not None:
+            run, entries = _plan(root.quarantine, params["run"])
+            cut = _cut(root.quarantine) is not None
+        leaving = [entry.name for entry in entries if root.folder.stat(entry.name)]
+        guards.check_file_systems(root.folder, leaving, root.facts.mounts)
+        guards.check_in_use(root.folder, leaving, root.facts, params["allow_in_use"])
         undo = None
         if (entries or cut) and not check_mode:
-            with session.changing() as quarantine:
-                undo = _apply(quarantine, session.holder, params["run"])
+            undo = _apply(root.changing(), params["run"])
     back = [{"name": entry.name, **listed(entry.before)} for entry in entries if entry.before]
     removed = [entry.name for entry in entries if not entry.before]
     return {
@@ -62,14 +58,13 @@ def _cut(quarantine: Quarantine) -> Run | None:
     return next((run for run in runs if (run.kind, run.state) == ("restore", "open") and run.entries), None)
 
 
-def _apply(quarantine: Quarantine, holder: dict[str, Any], name: str) -> str | None:
-    mine = quarantine.begin("restore", holder)
+def _apply(quarantine: Quarantine, name: str) -> str | None:
+    mine = quarantine.begin("restore")
     run, entries = _plan(quarantine, name)
     if run is not None and entries:
         with quarantine.state.enter(RUNS) as runs, runs.enter(run.name) as folder, folder.enter(KEPT) as kept:
             mine = quarantine.displace(mine, [entry.name for entry in entries], put=kept, source=run)
     quarantine.close(mine)
-    lock.release(quarantine.state)
     return mine.name if mine.entries else None
 
 

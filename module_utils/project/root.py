@@ -198,3 +198,26 @@ def _renameat2(source: Directory, name: str, target: Directory, new_name: str, f
     if code in (errno.EINVAL, errno.ENOSYS):
         return False
     raise OSError(code, os.strerror(code), name, None, new_name)
+
+
+def listed(item: Item) -> dict[str, Any]:
+    """An item for a result."""
+    return {"kind": item.kind, "files": item.files, "bytes": item.bytes, "target": item.target}
+
+
+def described(item: Item) -> str:
+    """An item for people: ``directory, 12 files, 3.4 MiB``."""
+    if item.kind == "link":
+        return f"link to {item.target}"
+    if item.kind == "directory":
+        return f"directory, {item.files} {'file' if item.files == 1 else 'files'}, {size(item.bytes)}"
+    return f"{item.kind}, {size(item.bytes)}"
+
+
+def size(count: float) -> str:
+    """Bytes for people, in powers of 1024."""
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} GiB"

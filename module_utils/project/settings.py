@@ -5,41 +5,60 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
-from ansible.module_utils.project import managed
+from ansible.module_utils.project import managed, proofs
 from ansible.module_utils.project.guards import DOTENV
 from ansible.module_utils.project.managed import Plan, Section
-from ansible.module_utils.project.quarantine import BUILD, Quarantine, Run, totals
+from ansible.module_utils.project.opening import OpenRoot
+from ansible.module_utils.project.proofs import DOTENV_MODE as MODE
+from ansible.module_utils.project.proofs import Proof
+from ansible.module_utils.project.quarantine import BUILD, Quarantine, Run
 from ansible.module_utils.project.root import Directory
-from ansible.module_utils.project.session import opened
 from ansible.module_utils.reporting import Problem
 
-MODE = 0o600
+
+@dataclass
+class Settings:
+    """What ``.env`` has to hold; see ``stages.Stage``."""
+
+    folder: Directory
+    sections: list[Section]
+    result: dict[str, Any]
+
+    def apply(self, quarantine: Quarantine, run: Run) -> Run:
+        """Replace the file by one rename; the old one is kept."""
+        # Read again: a stage before this one takes its time, and others write to the file too.
+        content = managed.plan(_read(self.folder), self.sections).content
+        with quarantine.state.enter(BUILD) as build:
+            try:
+                build.write_new(DOTENV, content, MODE)
+                if build.read(DOTENV) != content:
+                    raise OSError(errno.EIO, "what was written reads back differently", DOTENV)
+                return quarantine.displace(run, [DOTENV], put=build)
+            finally:
+                build.remove(DOTENV)  # there only if it did not get into its place
+
+    def proofs(self) -> Iterator[Proof]:
+        """That the file is private and holds each of our keys once."""
+        return proofs.keys(self.folder, [key for section in self.sections for key in section.values])
 
 
-def work(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
-    """Plan, and unless in check mode apply; see the module's documentation for ``params``."""
+def plan(root: OpenRoot, params: dict[str, Any]) -> Settings:
+    """Look what would change, or raise Problem; see the module's documentation for ``params``."""
     sections = wanted(params)
-    run = None
-    with opened(params) as session:
-        old = _read(session.root)
-        plan = managed.plan(old, sections)
-        settled = old is None or _settled(session.root)
-        changed = old != plan.content or not settled
-        if changed and not check_mode:
-            with session.changing() as quarantine:
-                run = _replace(quarantine, plan.content, session.holder)
-        unfinished = session.unfinished()
-    return {
-        "changed": changed,
-        "unfinished": unfinished,
-        "keys": {name: list(getattr(plan, name)) for name in ("added", "changed", "unchanged")},
-        "notes": list(plan.notes),
-        "run": run.name if run else None,
-        "kept": totals([run] if run else []),
-        "diff": _diff(f"{params['root']}/{DOTENV}", plan, settled=settled, missing=old is None),
+    old = _read(root.folder)
+    new = managed.plan(old, sections)
+    settled = old is None or _settled(root.folder)
+    result = {
+        "changed": old != new.content or not settled,
+        "keys": {name: list(getattr(new, name)) for name in ("added", "changed", "unchanged")},
+        "notes": list(new.notes),
+        "diff": _diff(f"{params['root']}/{DOTENV}", new, settled=settled, missing=old is None),
     }
+    return Settings(root.folder, sections, result)
 
 
 def wanted(params: dict[str, Any]) -> list[Section]:
@@ -68,19 +87,6 @@ def _settled(root: Directory) -> bool:
         return False
     owner = os.fstat(root.fd)
     return os.geteuid() != 0 or (found.st_uid, found.st_gid) == (owner.st_uid, owner.st_gid)
-
-
-def _replace(quarantine: Quarantine, content: bytes, holder: dict[str, Any]) -> Run:
-    run = quarantine.begin("reset", holder)
-    with quarantine.state.enter(BUILD) as build:
-        try:
-            build.write_new(DOTENV, content, MODE)
-            if build.read(DOTENV) != content:
-                raise OSError(errno.EIO, "what was written reads back differently", DOTENV)
-            run = quarantine.displace(run, [DOTENV], put=build)
-        finally:
-            build.remove(DOTENV)  # there only where it did not get into its place
-    return run
 
 
 def _diff(name: str, plan: Plan, *, settled: bool, missing: bool) -> dict[str, str]:

@@ -1,82 +1,128 @@
-"""Take stages of a reset, one after the other, as one result."""
+"""Take the stages of a reset as one piece of work: plan all of them, then apply them in order."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Callable
+from collections.abc import Iterator, Sequence
+from typing import Any, Callable, Protocol
 
+from ansible.module_utils.project.opening import OpenRoot, opened, reported
+from ansible.module_utils.project.proofs import Proof
+from ansible.module_utils.project.quarantine import Quarantine, Run, totals
 from ansible.module_utils.reporting import Problem
 
 # The option that a stage cannot do without.
-NEEDED = {"preflight": "packages", "clean": "packages", "venv": "packages", "dotenv": "connection"}
+NEEDED = {"preflight": "packages", "venv": "packages", "dotenv": "connection"}
+
+
+class Stage(Protocol):
+    """A stage that is planned: every guard has passed, nothing has changed.
+
+    Attributes:
+        result: what it would do, for the module's result; ``apply`` completes it.
+    """
+
+    result: dict[str, Any]
+
+    def apply(self, quarantine: Quarantine, run: Run) -> Run:
+        """Do it, recorded under ``run``; the run that goes on from there. Raises Problem or OSError."""
+
+    def proofs(self) -> Iterator[Proof]:
+        """What it promises, looked at when all stages have been applied."""
 
 
 def take(params: dict[str, Any], check_mode: bool, warn: Callable[[str], None]) -> dict[str, Any]:
     """Take the stages of ``params`` in order; see the module's documentation.
 
-    A stage that cannot be taken ends it: the Problem names it as ``stage`` and holds what those before it did.
+    A Problem names the stage that could not be taken as ``stage``, and tells what those before it have changed.
     """
-    stages = params["stage"]
-    for stage in stages:
-        option = NEEDED.get(stage)
+    names = params["stages"]
+    for name in names:
+        option = NEEDED.get(name)
         if option and params.get(option) is None:
             raise Problem(
-                f"The stage {stage} needs the option {option} of project_reset. Nothing was touched."
+                f"The stage {name} needs the option {option} of project_reset. Nothing was touched."
             )
-    done: dict[str, Any] = {"changed": False}
-    for stage in stages:
-        try:
-            done = _joined(done, _one(stage, params, done, check_mode, warn))
-        except Problem as problem:
-            raise Problem(str(problem), **_joined(done, {**problem.details, "stage": stage})) from problem
-    return done
+    if "restore" in names:
+        if len(names) > 1:
+            raise Problem("The stage restore is taken alone. Nothing was touched.")
+        from ansible.module_utils.project import restore
+
+        return restore.work(params, check_mode)
+    with opened(params, check_mode) as root:
+        planned = {name: _planned(name, root, params, warn) for name in names if name != "close"}
+        plan = _joined([stage.result for stage in planned.values()])
+        if check_mode or not (plan["changed"] or ("close" in names and root.unfinished())):
+            return plan
+        if (
+            "venv" in names
+            and plan["platform"]
+            and params.get("wheels") == "always"
+            and not params.get("kit")
+        ):
+            raise Problem(
+                "The environment is to be built of the control node's wheels (project_wheels), which are not here."
+                " Nothing was touched.",
+                platform=plan["platform"],
+            )
+        return _applied(root, planned, params)
 
 
-def _one(
-    stage: str,
-    params: dict[str, Any],
-    done: Mapping[str, Any],
-    check_mode: bool,
-    warn: Callable[[str], None],
-) -> dict[str, Any]:
-    """Take one stage; the target compiles what is imported at every call, so only what the stage needs."""
-    if stage == "preflight":
-        from ansible.module_utils.project import preflight
+def _planned(name: str, root: OpenRoot, params: dict[str, Any], warn: Callable[[str], None]) -> Stage:
+    """Plan one stage. The target compiles at each call what is imported, so only what the stage needs."""
+    try:
+        if name == "preflight":
+            from ansible.module_utils.project import preflight
 
-        return preflight.work(params, warn)
-    if stage == "clean":
-        from ansible.module_utils.project import clean
+            return preflight.plan(root, params, warn)
+        if name == "clean":
+            from ansible.module_utils.project import clean
 
-        return clean.work(params, check_mode, warn)
-    if stage == "venv":
-        from ansible.module_utils.project import environment
+            return clean.plan(root, params, warn)
+        if name == "venv":
+            from ansible.module_utils.project import environment
 
-        return environment.work(params, check_mode, warn)
-    if stage == "dotenv":
+            return environment.plan(root, params, warn)
         from ansible.module_utils.project import settings
 
-        return settings.work(params, check_mode)
-    if stage == "verify":
-        # Where no run is open nothing had to be done: each stage has just looked at what would be proven here.
-        if check_mode or not done.get("unfinished", True):
-            return {}
-        from ansible.module_utils.project import verify
-
-        keys = [name for names in done.get("keys", {}).values() for name in names]
-        packages = params["packages"] if "venv" in params["stage"] else None
-        return verify.work({**params, "packages": packages, "keys": keys}, check_mode)
-    from ansible.module_utils.project import restore
-
-    return restore.work(params, check_mode)
+        return settings.plan(root, params)
+    except Problem as problem:
+        raise Problem(str(problem), **problem.details, stage=name) from problem
 
 
-def _joined(done: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:
-    """What is said of several stages: the last word on each thing, and every difference and report."""
-    joined = {**done, **result, "changed": done["changed"] or bool(result.get("changed"))}
-    if not result.get("run") and done.get("run"):
-        joined.update(run=done["run"], kept=done["kept"])
-    if result.get("report") and done.get("report"):
-        joined["report"] = f"{done['report']}\n{result['report']}"
-    diff = result.get("diff")
-    joined["diff"] = [*done.get("diff", ()), *([diff] if diff else ())]
+def _applied(root: OpenRoot, planned: dict[str, Stage], params: dict[str, Any]) -> dict[str, Any]:
+    from ansible.module_utils.project import closing
+
+    quarantine = root.changing()
+    run = quarantine.begin("reset")
+    results: list[dict[str, Any]] = []
+    at = ""
+    try:
+        with reported(root.folder.path):
+            for at, stage in planned.items():  # noqa: B007 - told below
+                if stage.result["changed"]:
+                    run = stage.apply(quarantine, run)
+                    stage.result.update(run=run.name, kept=totals([run]))
+                results.append(stage.result)
+            for at, stage in planned.items():  # noqa: B007
+                results.append({"proofs": closing.proven(root.folder.path, stage.proofs())})
+            if "close" in params["stages"]:
+                at = "close"
+                results.append(closing.close(root.folder.path, quarantine, params))
+    except Problem as problem:
+        cut = [run for run in quarantine.runs() if run.state == "open" and run.entries]
+        results.append({"changed": bool(cut), "report": closing.report(root.folder.path, cut, [])})
+        raise Problem(str(problem), **{**_joined(results), **problem.details, "stage": at}) from problem
+    return _joined(results)
+
+
+def _joined(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What is said of several stages: the last word on each thing, and every difference, note, proof and report."""
+    joined: dict[str, Any] = {}
+    for result in results:
+        joined.update({key: value for key, value in result.items() if value or key not in joined})
+    joined["changed"] = any(result.get("changed") for result in results)
+    joined["diff"] = [result["diff"] for result in results if "diff" in result]
+    joined["notes"] = list(dict.fromkeys(note for result in results for note in result.get("notes", ())))
+    joined["proofs"] = [proof for result in results for proof in result.get("proofs", ())]
+    joined["report"] = "\n".join(result["report"] for result in results if result.get("report"))
     return joined

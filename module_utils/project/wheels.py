@@ -16,10 +16,10 @@ import shutil
 import sys
 import tarfile
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from ansible.module_utils.project import bytecode, indexes, venv
+from ansible.module_utils.project import build, indexes
 from ansible.module_utils.project.owner import Owner
 from ansible.module_utils.project.root import Directory
 from ansible.module_utils.reporting import Problem
@@ -27,7 +27,6 @@ from ansible.module_utils.reporting import Problem
 UV = "uv"  # the program, beside the wheels
 # What uv resolves for, by the least minor version of glibc 2.
 _UV_PLATFORMS = (40, 39, 38, 37, 36, 35, 34, 33, 32, 31, 28, 17)
-_LEGACY = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 
 
 @dataclass(frozen=True)
@@ -62,18 +61,11 @@ class Target:
         """The name of this system for uv, the next older one that it knows."""
         return f"{self.machine}-manylinux_2_{next(n for n in _UV_PLATFORMS if n <= self.glibc)}"
 
-    def pip_tags(self) -> list[str]:
+    def pip_options(self) -> list[str]:
         """Options with which pip takes what fits this Python and system, the best first."""
-        names = []
-        for minor in range(self.glibc, 4 if self.machine == "x86_64" else 16, -1):
-            names.append(f"manylinux_2_{minor}_{self.machine}")
-            if minor in _LEGACY:
-                names.append(f"{_LEGACY[minor]}_{self.machine}")
-        short = "".join(self.python.split(".")[:2])
+        names = [f"manylinux_2_{minor}_{self.machine}" for minor in range(self.glibc, 4, -1)]
         options = ["--implementation", "cp", "--python-version", self.python]
-        for abi in (f"cp{short}", "abi3", "none"):
-            options += ["--abi", abi]
-        for name in [*names, f"linux_{self.machine}"]:
+        for name in [*names, f"manylinux2014_{self.machine}", f"linux_{self.machine}"]:
             options += ["--platform", name]
         return options
 
@@ -81,13 +73,11 @@ class Target:
 def kit(target: Target, packages: Sequence[str], index_urls: Sequence[str], folder: str) -> str:
     """The kit for a target, fetched by the first who asks while the others wait; raises Problem.
 
-    Who asks after a host has told what it imported (``learn``) gets one with the bytecode of that.
-
     Args:
         target: who it is for.
         packages: requirements, as pip reads them.
         index_urls: package indexes in order, as the hosts try them; empty text is the control node's own.
-        folder: where the kits of this run are kept; private, made where it is missing.
+        folder: where the kits of this run are kept; private, made if it is missing.
 
     Returns:
         str: path of the archive.
@@ -95,7 +85,11 @@ def kit(target: Target, packages: Sequence[str], index_urls: Sequence[str], fold
     asked = json.dumps([asdict(target), list(packages), list(index_urls)])
     name = hashlib.sha256(asked.encode()).hexdigest()[:16]
     os.makedirs(folder, mode=0o700, exist_ok=True)
-    with _alone(os.path.join(folder, f"{name}.lock")), Directory.open(folder) as here:
+    with (
+        open(os.path.join(folder, f"{name}.lock"), "w", encoding="utf-8") as lock,
+        Directory.open(folder) as here,
+    ):
+        fcntl.flock(lock, fcntl.LOCK_EX)
         answer = here.read(f"{name}.json")
         if answer is None:
             try:
@@ -104,32 +98,10 @@ def kit(target: Target, packages: Sequence[str], index_urls: Sequence[str], fold
                 made = {"problem": str(problem)}  # for the hosts that wait, too
             answer = json.dumps(made).encode()
             here.write(f"{name}.json", answer)
-        found: dict[str, str] = json.loads(answer)
-        learnt = f"{os.path.basename(found.get('path', ''))}.names"
-        names = here.read(learnt)
-        if names is not None:
-            with contextlib.suppress(OSError):  # the wheels do without
-                found["path"] = bytecode.add(found["path"], json.loads(names), target.python)
-                here.write(f"{name}.json", json.dumps(found).encode())
-            here.remove(learnt)
+    found: dict[str, str] = json.loads(answer)
     if "problem" in found:
         raise Problem(found["problem"])
     return found["path"]
-
-
-def learn(kit: str, names: str) -> None:
-    """Keep which sources a host compiled that was given this kit, for those that ask later."""
-    folder, name = os.path.split(kit)
-    # A host that was built is not failed by a control node that cannot write: the others compile for themselves.
-    with contextlib.suppress(OSError), _alone(f"{kit}.lock"), Directory.open(folder) as here:
-        here.write(f"{name}.names", json.dumps(names).encode())
-
-
-@contextlib.contextmanager
-def _alone(path: str) -> Iterator[None]:
-    with open(path, "w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _fetch(target: Target, packages: Sequence[str], index_urls: Sequence[str], folder: str) -> str:
@@ -143,46 +115,35 @@ def _fetch(target: Target, packages: Sequence[str], index_urls: Sequence[str], f
     for url in index_urls or ("",):
         shutil.rmtree(folder, ignore_errors=True)
         os.mkdir(folder, 0o700)
-        why = indexes.refusal(url, indexes.fetch)
-        if why is None:
-            with Directory.open(folder) as here:
-                owner = Owner(here)
-                environ = venv.index_environment(url, owner.pip_settings)
-                why = _download(target, packages, folder, owner, uv, environ)
+        with Directory.open(folder) as here:
+            owner = Owner(here)
+            environ = indexes.environment(url, owner.pip_settings(), os.environ)
+            why = indexes.refusal(url, indexes.fetch, environ.get("PIP_CERT"))
+            if why is None:
+                wanted = "\n".join(["pip", UV, *packages]) + "\n"
+                why = build.failure(owner.run, _commands(target, folder, uv), environ, wanted)
         if why is None:
             return _packed(folder)
-        passed_over.append(f"{indexes.masked(url)}: {indexes.scrubbed(why, list(index_urls))[-600:]}")
+        passed_over.append(indexes.told(url, why, index_urls))
     raise Problem(
         f"The control node could not fetch wheels for Python {target.python} on {target.machine} either. Tried in"
         f" the order of project_index_urls: {'; '.join(passed_over)}. Mend project_index_urls or project_packages."
     )
 
 
-def _download(
-    target: Target,
-    packages: Sequence[str],
-    folder: str,
-    owner: Owner,
-    uv: str,
-    environ: Mapping[str, str | None],
-) -> str | None:
-    """Why it failed, or None. Resolved by uv, for pip would take the control node's Python for the host's."""
+def _commands(target: Target, folder: str, uv: str) -> list[list[str]]:
+    """uv resolves and pip fetches: uv fetches no wheels, and pip judges what a package depends on by its own Python."""
     lock = os.path.join(folder, "lock.txt")
+    wheels_only = ["--quiet", "--only-binary", ":all:"]
     resolve = [
-        uv, "pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--no-annotate", "--only-binary", ":all:",
-        "--python-version", target.python, "--python-platform", target.uv_platform(), "--output-file", lock, "-",
+        uv, "pip", "compile", *wheels_only, "--generate-hashes", "--no-header", "--no-annotate", "--output-file", lock,
+        "--python-version", target.python, "--python-platform", target.uv_platform(), "-",
     ]  # fmt: skip
-    download = [
-        sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes", "--only-binary", ":all:",
-        "--requirement", lock, "--dest", folder, *target.pip_tags(),
+    fetch = [
+        sys.executable, "-m", "pip", "download", *wheels_only, "--no-deps", "--require-hashes", "--requirement", lock,
+        "--dest", folder, *target.pip_options(),
     ]  # fmt: skip
-    wanted = "\n".join(["pip", UV, *packages]) + "\n"
-    for command in (resolve, download):
-        code, out, err = owner.run(command, env=environ, text=wanted, seconds=venv.STEP_SECONDS)
-        if code:
-            lines = [line.strip() for line in (err or out).splitlines() if line.strip()]
-            return " / ".join(lines[-4:]) or f"{os.path.basename(command[0])} ended with {code}"
-    return None
+    return [resolve, fetch]
 
 
 def _packed(folder: str) -> str:

@@ -23,7 +23,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
 @pytest.fixture
 def estate(tmp_path: Path, wheels: Index) -> Estate:
     """A polluted root without an environment."""
-    made = Estate(tmp_path / "project", wheels.url())
+    made = Estate(tmp_path / "project", wheels)
     made.pollute()
     return made
 

@@ -1,6 +1,6 @@
 """Runs the stages of a reset, or a restore, in a process that can be killed at any of its operations.
 
-The stages are the modules' own ``work`` functions; only the call through Ansible is left out. Every operation that
+What is run is the module's own work; only the call through Ansible is left out. Every operation that
 changes the disk, and every program that is started, is a point: ``kill_at`` N kills the whole process group before
 the N-th one. Reads one JSON object from standard input, prints one.
 """
@@ -21,8 +21,8 @@ import ansible.module_utils
 
 ansible.module_utils.__path__.append(str(Path(__file__).resolve().parent.parent.parent / "module_utils"))
 
-from ansible.module_utils.project import clean, environment, preflight, restore, settings, verify
 from ansible.module_utils.project import root as root_module
+from ansible.module_utils.project import stages
 from ansible.module_utils.reporting import Problem
 
 CHANGING = ("rename", "mkdir", "rmdir", "unlink", "pwrite", "truncate", "fsync", "fchmod", "fchown")
@@ -72,16 +72,7 @@ def kill() -> None:
 
 def main() -> None:
     job = json.load(sys.stdin)
-    params, check_mode = job["params"], job.get("check", False)
     warnings: list[str] = []
-    stages: dict[str, Callable[[], dict[str, Any]]] = {
-        "preflight": lambda: preflight.work(params, warnings.append),
-        "clean": lambda: clean.work(params, check_mode, warnings.append),
-        "venv": lambda: environment.work(params, check_mode, warnings.append),
-        "dotenv": lambda: settings.work(params, check_mode),
-        "verify": lambda: verify.work(params, check_mode),
-        "restore": lambda: restore.work(params, check_mode),
-    }
     if job.get("uid"):
         os.setgroups([])
         os.setgid(job["uid"])
@@ -92,17 +83,17 @@ def main() -> None:
         timer = threading.Timer(job["kill_after"], kill)
         timer.daemon = True
         timer.start()
-    changed, problem = [], None
+    problem = None
     try:
-        for stage in job["stages"]:
-            if stages[stage]()["changed"]:
-                changed.append(stage)
+        told = stages.take(job["params"], job.get("check", False), warnings.append)
     except Problem as error:
-        problem = str(error)
+        problem, told = str(error), error.details
     print(
         json.dumps(
             {
-                "changed": changed,
+                "changed": bool(told.get("changed")),
+                "moved": [item["name"] for item in told.get("moved", ())],
+                "report": told.get("report", ""),
                 "problem": problem,
                 "points": points.passed,
                 "moves": points.moves,

@@ -12,19 +12,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.faults.wheels import Index
+
 DRIVER = Path(__file__).with_name("driver.py")
 ARTIFACTS = ["bin", "lib", "lib64", "include", "pyvenv.cfg", "venv"]
-RESET = ["clean", "venv", "dotenv", "verify"]
+RESET = ["clean", "venv", "dotenv", "close"]
 NEW_PASSWORD = "new-Pa$s'word"
-HOLDER = {"controller": "control/1", "user": "ops"}
 
 
 @dataclass
 class Outcome:
-    """What the driver printed; ``killed`` where it could not."""
+    """What the driver printed; ``killed`` if it could not.
+
+    Attributes:
+        moved: names of artifacts.
+        report: for people.
+    """
 
     killed: bool
-    changed: list[str] = field(default_factory=list)
+    changed: bool = False
+    moved: list[str] = field(default_factory=list)
+    report: str = ""
     problem: str | None = None
     points: int = 0
     moves: list[int] = field(default_factory=list)
@@ -34,17 +42,15 @@ class Outcome:
 class Estate:
     """A project root with artifacts, protected paths and foreign settings."""
 
-    def __init__(self, root: Path, index_url: str) -> None:
-        self.root = root
+    def __init__(self, root: Path, index: Index) -> None:
+        self.root, self.index = root, index
         self.params: dict[str, Any] = {
             "root": str(root), "protected": ["src", "docs"], "artifacts": ARTIFACTS, "allow_in_use": False,
-            "python": sys.executable, "python_minimum": "3.9", "packages": ["sound"], "index_urls": [index_url],
+            "python": sys.executable, "python_minimum": "3.9", "packages": ["sound"], "index_urls": [index.url()],
             "rebuild": False, "space_mb": 1, "keep": 5, "keep_days": 90, "run": "",
             "connection": {"host": "db", "port": 1, "user": "u", "password": NEW_PASSWORD, "database": "d"},
             "api_keys": {"EODHD_API_TOKEN": "demo"}, "flags": {"DEBUG": False}, "extra": {},
-            "keys": ["DB_URL", "DEBUG"],
         }  # fmt: skip
-        self._number = 100
         self.old_dotenv = b""
 
     def pollute(self) -> None:
@@ -62,24 +68,16 @@ class Estate:
         self.old_dotenv = (self.root / ".env").read_bytes()
 
     def run(self, stages: list[str], kill_at: int | None = None, **job: Any) -> Outcome:
-        """Run stages in a process group of their own, as a new run of Ansible each time."""
-        self._number += 1
-        process = f"{self._number} 1.00"
-        holder = {**HOLDER, "pid": self._number, "process": process, "alive": [process]}
+        """Take stages in one call, in a process group of its own."""
         overrides, python = job.pop("params", {}), job.pop("interpreter", sys.executable)
-        text = json.dumps(
-            {
-                "params": {**self.params, "holder": holder, **overrides},
-                "stages": stages,
-                "kill_at": kill_at,
-                **job,
-            }
-        )
+        prefix = job.pop("prefix", [])
+        params = {**self.params, "stages": stages, **overrides}
+        text = json.dumps({"params": params, "kill_at": kill_at, **job})
         environment = {"PATH": os.environ["PATH"], "HOME": str(self.root.parent), "LANG": "C.UTF-8"}
         if python != sys.executable:
             environment["PYTHONPATH"] = os.pathsep.join(sys.path)  # for Ansible's own files
         done = subprocess.run(
-            [python, str(DRIVER)], input=text, capture_output=True, text=True, timeout=120, check=False,
+            [*prefix, python, str(DRIVER)], input=text, capture_output=True, text=True, timeout=120, check=False,
             start_new_session=True, env=environment,
         )  # fmt: skip
         if done.returncode < 0:

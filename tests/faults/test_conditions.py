@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -12,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.module_utils.project import lock
 
 from tests.faults.conftest import FIGURES
-from tests.faults.estate import RESET, Estate, Outcome
+from tests.faults.estate import DRIVER, RESET, Estate, Outcome
 from tests.faults.test_kills import with_old_environment
 from tests.faults.wheels import Index
 
@@ -40,7 +43,7 @@ def survives(
     mend()
     assert estate.run(RESET).problem is None
     estate.params["rebuild"] = False
-    assert estate.run(RESET).changed == []
+    assert estate.run(RESET).changed is False
     assert estate.lost(treasure) == 0
     assert estate.works()
     FIGURES["survived"] += 1
@@ -113,7 +116,7 @@ def test_environment_without_uv_is_built_by_pip(
     estate.params["python"] = bare
     assert estate.run(RESET, interpreter=bare).problem is None
     assert estate.works()
-    assert estate.run(RESET, interpreter=bare).changed == []
+    assert estate.run(RESET, interpreter=bare).changed is False
 
 
 def test_swapped_artifact_leads_nowhere(served: Estate, tmp_path: Path) -> None:
@@ -128,15 +131,54 @@ def test_swapped_artifact_leads_nowhere(served: Estate, tmp_path: Path) -> None:
     assert not os.path.lexists(served.root / "bin")
 
 
-@pytest.mark.parametrize("stage", ["clean", "venv", "dotenv"])
+@contextlib.contextmanager
+def run_under_way(estate: Estate) -> Iterator[subprocess.Popen[str]]:
+    """A reset that waits for its index, on this root."""
+    job = {"params": {**estate.params, "stages": RESET, "index_urls": [estate.index.url("stalls")]}}
+    with subprocess.Popen(
+        [sys.executable, str(DRIVER)], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+        start_new_session=True,
+    ) as run:  # fmt: skip
+        assert run.stdin is not None
+        json.dump(job, run.stdin)
+        run.stdin.close()
+        try:
+            deadline = time.monotonic() + 30
+            while not list(estate.root.glob(".reset/build/*/venv")) and time.monotonic() < deadline:
+                time.sleep(0.02)
+            yield run
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(run.pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("stage", ["clean", "dotenv", "restore"])
 def test_second_run_stops_at_once_while_a_run_is_under_way(estate: Estate, stage: str) -> None:
-    """Another controller's run has begun and not ended."""
-    estate.run(["clean"], params={"artifacts": ["bin"]})
-    rival = {"controller": "laptop/2", "user": "rival", "pid": 7, "process": "7 7.00", "alive": ["7 7.00"]}
-    outcome = estate.run([stage], params={"holder": rival})
+    with run_under_way(estate) as run:
+        before = estate.picture()
+        outcome = estate.run([stage])
+        assert f"under way: {lock.me()['user']}, pid {run.pid}, since" in str(outcome.problem)
+        assert estate.picture() == before
+
+
+def test_run_that_was_killed_blocks_nobody_whoever_comes_next(estate: Estate) -> None:
+    """The controller is gone for good; the next one has another name, as every job container has."""
+    treasure = estate.treasure()
+    with run_under_way(estate):
+        pass
+    namespace = ["unshare", "--uts", "sh", "-c", 'hostname next-controller && exec "$@"', "sh"]
+    if subprocess.run([*namespace, "true"], capture_output=True, check=False).returncode:
+        namespace = []  # not root: this machine's name has to do
+    assert estate.run(RESET, prefix=namespace).problem is None
+    assert estate.works()
+    assert estate.lost(treasure) == 0
+
+
+def test_what_was_moved_is_told_though_the_build_fails(estate: Estate, wheels: Index) -> None:
+    outcome = estate.run(RESET, params={"index_urls": [wheels.url("refuses")]})
     assert outcome.problem is not None
-    assert "under way: ops on control/1, pid 101" in outcome.problem
-    assert outcome.changed == []
+    assert outcome.moved == ["bin", "lib", "lib64", "include", "pyvenv.cfg"]
+    assert "   bin: moved away: directory, 1 file" in outcome.report
 
 
 @pytest.fixture
@@ -147,7 +189,7 @@ def small_disk(tmp_path: Path, wheels: Index) -> Iterator[Estate]:
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(root)], check=True)
     try:
         (root / "project").mkdir()
-        estate = Estate(root / "project", wheels.url())
+        estate = Estate(root / "project", wheels)
         estate.pollute()
         yield estate
     finally:
@@ -161,7 +203,7 @@ def test_full_disk(small_disk: Estate) -> None:
     def hurt() -> Outcome:
         free = os.statvfs(small_disk.root)
         ballast.write_bytes(b"x" * (free.f_bavail * free.f_frsize - (3 << 20)))
-        return small_disk.run(RESET)
+        return small_disk.run(RESET, params={"packages": ["sound", "large"]})
 
     survives(small_disk, "space", hurt, ballast.unlink)
 
@@ -184,7 +226,7 @@ def test_too_little_space_is_told_before_anything_moves(small_disk: Estate) -> N
     outcome = survives(
         small_disk, "a build needs 500 MiB (project_space_mb)", reset(small_disk, space_mb=500)
     )
-    assert outcome.changed == []
+    assert outcome.changed is False
 
 
 @needs_root
@@ -228,7 +270,7 @@ def test_permission_denied_half_way(tmp_path: Path, wheels: Index) -> None:
     base = Path("/var/tmp") / tmp_path.name  # noqa: S108 - a folder that other users may enter
     base.mkdir(mode=0o755)
     try:
-        estate = Estate(base / "project", wheels.url())
+        estate = Estate(base / "project", wheels)
         estate.params["python"] = python_for(65534)
         estate.pollute()
         for folder, folders, files in os.walk(estate.root):
@@ -239,7 +281,7 @@ def test_permission_denied_half_way(tmp_path: Path, wheels: Index) -> None:
             estate, "its owner or root must do this", lambda: estate.run(["clean"], uid=65534),
             lambda: os.chown(estate.root / "lib", 65534, 65534),
         )  # fmt: skip
-        assert outcome.changed == []
+        assert outcome.changed is False
         assert (estate.root / "venv").stat().st_uid == 65534
         assert (estate.root / ".env").stat().st_uid == 65534
     finally:

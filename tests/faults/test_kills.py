@@ -111,7 +111,7 @@ def try_all(
     """Each point on an estate of its own, two at a time."""
 
     def one(point: int) -> tuple[int, list[str]]:
-        estate = Estate(folder / f"point{point}" / "project", wheels.url())
+        estate = Estate(folder / f"point{point}" / "project", wheels)
         try:
             return point, case(estate, point)
         finally:

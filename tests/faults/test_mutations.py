@@ -47,13 +47,13 @@ MUTATIONS = [
         (KILLS, "-k", "killed_restore"),
     ),
     Mutation(
-        "the lease", PROJECT + "lock.py",
-        "        if keeper:\n            raise", "        if False:\n            raise",
+        "the lock", PROJECT + "lock.py", "how | fcntl.LOCK_NB", "fcntl.LOCK_UN",
         (CONDITIONS, "-k", "second_run_stops"),
     ),
     Mutation(
-        "the lock", PROJECT + "lock.py", "how | fcntl.LOCK_NB", "fcntl.LOCK_UN",
-        ("tests/unit/project/test_lock.py",),
+        "the plan of all stages before the first change", PROJECT + "stages.py",
+        'for name in names if name != "close"}', 'for name in names[:1] if name != "close"}',
+        ("tests/unit/project/test_stages.py",),
     ),
     Mutation(
         "the containment of names", PROJECT + "guards.py", 'elif "/" in name or', 'elif',
@@ -68,13 +68,13 @@ MUTATIONS = [
         ("tests/unit/project/test_guards.py",),
     ),
     Mutation(
-        "the proof by import", PROJECT + "venv.py", 'if answer is None or answer["failed"]:', "if answer is None:",
+        "the proof by import", PROJECT + "build.py", 'if answer is None or answer["failed"]:', "if answer is None:",
         (CONDITIONS, "-k", "does_not_import"),
     ),
     Mutation(
         "the redaction of an index", PROJECT + "indexes.py",
         'return re.split("[?#]", ahead + rest)[0]', "return url",
-        ("tests/unit/project/test_venv.py", "tests/unit/project/test_indexes.py"),
+        ("tests/unit/project/test_build.py", "tests/unit/project/test_indexes.py"),
     ),
 ]  # fmt: skip
 

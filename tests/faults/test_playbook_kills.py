@@ -67,7 +67,7 @@ def test_killed_play_loses_nothing(tmp_path: Path, wheels: Index, name: str) -> 
     for step in range(steps):
         folder = tmp_path / f"{name}{step}"
         folder.mkdir()
-        estate = Estate(folder / "project", wheels.url())
+        estate = Estate(folder / "project", wheels)
         estate.pollute()
         plays = Plays(estate, folder)
         if name == "restore":

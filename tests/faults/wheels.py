@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ensurepip
 import threading
 import time
 import zipfile
@@ -14,15 +13,15 @@ from pathlib import Path
 MODES = ("sound", "stalls", "garbage", "lacks", "refuses")
 
 
-def make_wheel(folder: Path, name: str, code: str) -> Path:
-    """A wheel with one module and one console script."""
+def make_wheel(folder: Path, name: str, code: str, script: str = "") -> Path:
+    """A wheel with one module and one console script, ``NAME-hello`` unless it is named."""
     info = f"{name}-1.0.dist-info"
     path = folder / f"{name}-1.0-py3-none-any.whl"
     files = {
         f"{name}.py": code,
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        f"{info}/entry_points.txt": f"[console_scripts]\n{name}-hello = {name}:main\n",
+        f"{info}/entry_points.txt": f"[console_scripts]\n{script or f'{name}-hello'} = {name}:main\n",
     }
     record = "".join(f"{file},,\n" for file in [*files, f"{info}/RECORD"])
     with zipfile.ZipFile(path, "w") as wheel:
@@ -33,12 +32,12 @@ def make_wheel(folder: Path, name: str, code: str) -> Path:
 
 @contextmanager
 def index(folder: Path) -> Iterator[Index]:
-    """Serve ``sound`` and ``broken`` (installs, does not import) and the interpreter's own pip."""
+    """Serve ``sound``, ``broken`` (does not import), ``large`` (4 MiB) and a ``pip`` that installs nothing."""
     folder.mkdir(exist_ok=True)
     make_wheel(folder, "sound", "def main():\n    print('hello')\n")
     make_wheel(folder, "broken", "raise ImportError('libgone.so.1: cannot open shared object file')\n")
-    bundled = next((Path(ensurepip.__file__).parent / "_bundled").glob("pip-*.whl"))
-    (folder / bundled.name).write_bytes(bundled.read_bytes())
+    make_wheel(folder, "large", f"# {'x' * (4 << 20)}\n")
+    make_wheel(folder, "pip", "def main():\n    print('pip 1.0')\n", "pip")
     server = Index(("127.0.0.1", 0), _Handler)
     server.folder = folder
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)

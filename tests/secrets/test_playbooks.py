@@ -5,8 +5,9 @@ The runs follow each other on one host, each with another password; the first on
 
 from __future__ import annotations
 
+import fcntl
 import json
-import time
+import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -258,15 +259,13 @@ def test_wrong_type(
 
 
 def test_locked_root(reset: Searched) -> None:
-    lock = reset.host.root / ".reset/lock"
-    holder = {"controller": "elsewhere/1", "user": "ops", "pid": 7, "process": "7 1.00"}
-    lock.write_text(json.dumps({"holder": holder, "since": time.time(), "touched": time.time()}))
-    try:
+    with (reset.host.root / ".reset/lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.write(json.dumps({"user": "ops", "pid": os.getpid(), "since": "2026-11-26T05:00:00Z"}))
+        lock.flush()
         done = reset("reset", *SETTINGS)
-    finally:
-        lock.write_text("")
     assert done.code != 0
-    assert "ops on elsewhere/1" in done.said
+    assert f"ops, pid {os.getpid()}" in done.said
 
 
 def test_audit_of_a_host_as_promised(reset: Searched) -> None:

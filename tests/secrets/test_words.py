@@ -25,7 +25,6 @@ VARYING = (
     (r"ansible-(tmp|local)-[\w.-]+", "TEMPORARY"),
     (r"\btmp\w{8}\b", "TEMPORARY"),
     (r"\bp=\d+", "PID"),
-    (r"holder=\{.*?\}", "HOLDER"),
     (r'time="[\d.]+"', "SECONDS"),
     (r"latency_ms\W+[\d.]+", "MILLISECONDS"),
     (r"disk_free_mib\W+[\d.]+|[\d,]+ MiB are free", "FREE"),

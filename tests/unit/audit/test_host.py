@@ -10,15 +10,13 @@ import pytest
 from ansible.module_utils.audit import host
 from ansible.module_utils.project import managed
 
-HOLDER = {"controller": "c/1", "user": "ops", "pid": 100, "process": "100 1.00", "alive": ["100 1.00"]}
-
 
 @pytest.fixture
 def params(tmp_path: Path) -> dict[str, Any]:
     root = tmp_path / "project"
     (root / "src").mkdir(parents=True)
     found: dict[str, Any] = {
-        "root": str(root), "protected": ["src"], "artifacts": ["lib"], "packages": ["redis"], "holder": HOLDER,
+        "root": str(root), "protected": ["src"], "artifacts": ["lib"], "packages": ["redis"],
         "python_minimum": "3.9", "api_keys": {"EODHD_API_TOKEN": "t"}, "flags": {}, "extra": None,
         "connection": {"host": "h", "port": 1, "user": "u", "password": "p", "database": "d"},
     }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,6 @@ from ansible.module_utils.project import lock
 from ansible.module_utils.project.quarantine import BUILD, Quarantine, Run
 from ansible.module_utils.project.root import Directory
 
-HOLDER = {"controller": "c/1", "user": "ops", "pid": 100, "process": "100 1.00", "alive": ["100 1.00"]}
-OTHER = {**HOLDER, "controller": "d/2"}
-
 
 class Estate:
     """A root with a reset that moved ``lib`` and replaced ``.env``."""
@@ -24,10 +22,9 @@ class Estate:
         (folder / "lib/a").write_text("12345")
         (folder / ".env").write_text("OLD=1\n")
         self.root = Directory.open(str(folder))
-        quarantine = Quarantine.open(self.root, create=True)
-        assert quarantine is not None
-        self.quarantine = quarantine
-        self.run: Run = quarantine.begin("reset", HOLDER)
+        self.quarantine = quarantine = Quarantine.make(self.root)
+        quarantine.prepare()
+        self.run: Run = quarantine.begin("reset")
         self.run = quarantine.displace(self.run, ["lib"])
         with quarantine.state.enter(BUILD) as build:
             build.write_new(".env", b"NEW=1\n")
@@ -40,7 +37,7 @@ def estate(tmp_path: Path) -> Estate:
 
 
 def found(quarantine: Quarantine | None) -> dict[str, Check]:
-    return {check.name: check for check in runs.checks(quarantine, HOLDER)}
+    return {check.name: check for check in runs.checks(quarantine)}
 
 
 def test_a_root_that_was_never_reset_has_neither_runs_nor_a_lock() -> None:
@@ -57,11 +54,11 @@ def test_run_that_was_cut_off(estate: Estate) -> None:
 
 
 def test_lock_that_another_run_holds(estate: Estate) -> None:
-    with lock.held(estate.quarantine.state, OTHER):
+    with lock.held(estate.quarantine.state):
+        lock.sign(estate.quarantine.state)
         check = found(estate.quarantine)["lock"]
     assert check.verdict == "fail"
-    assert "ops on d/2" in check.found
-    lock.release(estate.quarantine.state)
+    assert f"pid {os.getpid()}" in check.found
     assert found(estate.quarantine)["lock"].verdict == "pass"
 
 

@@ -8,20 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.project import venv
-
-HOLDER = {
-    "controller": "control/1",
-    "user": "ops",
-    "pid": 100,
-    "process": "100 1.00",
-    "alive": ["100 1.00"],
-}
-
-
-@pytest.fixture
-def holder() -> dict[str, Any]:
-    return HOLDER
+from ansible.module_utils.project import stages, venv
 
 
 @pytest.fixture
@@ -46,22 +33,20 @@ ARTIFACTS = ["bin", "lib", "lib64", "include", "pyvenv.cfg", "venv"]
 
 
 @pytest.fixture
-def params(polluted: Path, holder: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Parameters that every project module takes; the interpreter is asked without a process."""
-    answer = {"version": "3.11.2", "base": sys.executable, "platform": {}}
+def params(polluted: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Parameters that every stage takes; the interpreter is asked without a process."""
+    answer = {"version": "3.11.2", "base": sys.executable, "platform": {"python": "3.11.2"}}
     monkeypatch.setattr(venv, "probe", lambda run, python, packages: answer)
     return {
-        "root": str(polluted),
-        "protected": ["src", "docs"],
-        "holder": holder,
-        "artifacts": ARTIFACTS,
-        "allow_in_use": False,
-        "python": "python3",
-        "python_minimum": "3.9",
-        "packages": ["pandas"],
-        "rebuild": False,
-        "space_mb": 1,
-    }
+        "root": str(polluted), "protected": ["src", "docs"], "artifacts": ARTIFACTS, "allow_in_use": False,
+        "python": "python3", "python_minimum": "3.9", "packages": ["pandas"], "index_urls": None, "rebuild": False,
+        "space_mb": 1, "keep": 5, "keep_days": 90, "run": "",
+    }  # fmt: skip
+
+
+def take(params: dict[str, Any], *names: str, check: bool = False, **others: Any) -> dict[str, Any]:
+    """One call of the module."""
+    return stages.take({**params, "stages": list(names), **others}, check, print)
 
 
 @pytest.fixture

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.project import clean, restore, verify
 from ansible.module_utils.project.quarantine import Quarantine
 from ansible.module_utils.reporting import Problem
 
-from tests.unit.project.conftest import picture
+from tests.unit.project.conftest import picture, take
 
 
 def test_artifacts_leave_and_the_venv_stays(params: dict[str, Any], polluted: Path) -> None:
-    clean.work(params, check_mode=False, warn=print)
+    take(params, "clean")
     assert sorted(path.name for path in polluted.iterdir()) == [".env", ".reset", "docs", "src", "venv"]
 
 
 def test_plan_and_apply_say_the_same(params: dict[str, Any]) -> None:
-    plan = clean.work(params, check_mode=True, warn=print)
-    done = clean.work(params, check_mode=False, warn=print)
+    plan = take(params, "clean", check=True)
+    done = take(params, "clean")
     assert (plan["moved"], plan["diff"]) == (done["moved"], done["diff"])
 
 
 def test_plan_touches_nothing(params: dict[str, Any], polluted: Path) -> None:
     before = picture(polluted)
-    assert clean.work(params, check_mode=True, warn=print)["changed"]
+    assert take(params, "clean", check=True)["changed"]
     assert picture(polluted) == before
     assert not (polluted / ".reset").exists()
 
@@ -34,115 +34,122 @@ def test_plan_touches_nothing(params: dict[str, Any], polluted: Path) -> None:
 def test_nothing_moves_where_a_later_stage_cannot_succeed(params: dict[str, Any], polluted: Path) -> None:
     before = picture(polluted)
     with pytest.raises(Problem, match="below project_python_minimum 3.99"):
-        clean.work({**params, "python_minimum": "3.99"}, check_mode=False, warn=print)
+        take(params, "clean", "venv", python_minimum="3.99")
     assert picture(polluted) == before
 
 
 def test_an_environment_to_be_built_is_said_with_what_its_wheels_must_fit(params: dict[str, Any]) -> None:
-    assert clean.work(params, check_mode=True, warn=print)["wanting"] == {"python": "3.11.2"}
-
-
-def test_the_run_is_open_until_it_is_closed(params: dict[str, Any]) -> None:
-    assert not clean.work(params, check_mode=True, warn=print)["unfinished"]
-    assert clean.work(params, check_mode=False, warn=print)["unfinished"]
-    verify.work({**params, "artifacts": [], "packages": None, "keys": [], "keep": 5, "keep_days": 90}, False)
-    assert not clean.work(params, check_mode=False, warn=print)["unfinished"]
+    assert take(params, "preflight")["platform"] == {"python": "3.11.2"}
 
 
 def test_second_run_changes_nothing(params: dict[str, Any]) -> None:
-    clean.work(params, check_mode=False, warn=print)
-    assert not clean.work(params, check_mode=False, warn=print)["changed"]
+    take(params, "clean")
+    assert not take(params, "clean")["changed"]
 
 
 def test_diff_shows_kind_files_and_bytes(params: dict[str, Any]) -> None:
-    diff = clean.work(params, check_mode=True, warn=print)["diff"]["before"]
+    diff = take(params, "clean", check=True)["diff"][0]["before"]
     assert "lib  directory, 1 file, 2.9 KiB\n" in diff
     assert "include  link to nowhere\n" in diff
+
+
+@pytest.fixture
+def repository(polluted: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The root as a git repository that tracks a team's scripts."""
+    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    (polluted / "bin/we ird\nname").touch()
+    for command in (["init", "--quiet"], ["add", "bin", "src", "lib64"]):
+        subprocess.run(["git", *command], cwd=polluted, check=True)
+    return polluted
+
+
+@pytest.mark.parametrize("stage", ["preflight", "clean"])
+@pytest.mark.parametrize("check", [True, False])
+def test_what_git_tracks_among_the_artifacts_is_said(
+    params: dict[str, Any], repository: Path, stage: str, check: bool
+) -> None:
+    (note,) = take(params, stage, check=check)["notes"]
+    assert "git tracks 3 of the files that leave the root (2 in bin, 1 in lib64)" in note
+    assert "`git status` will be dirty" in note
+
+
+def test_plan_shows_what_git_tracks(params: dict[str, Any], repository: Path) -> None:
+    plan = take(params, "clean", check=True)
+    assert ", 2 tracked by git\n" in plan["diff"][0]["before"]
+    assert [item["tracked"] for item in plan["moved"]] == [2, 0, 1, 0, 0]
+
+
+def test_root_without_a_repository_has_no_note(params: dict[str, Any]) -> None:
+    assert take(params, "clean", check=True)["notes"] == []
+
+
+def test_host_without_git_is_no_error(
+    params: dict[str, Any], repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(repository))
+    assert take(params, "clean")["notes"] == []
 
 
 def test_similar_names_stay(params: dict[str, Any], polluted: Path) -> None:
     (polluted / "library").mkdir()
     (polluted / "BIN").mkdir()
-    clean.work(params, check_mode=False, warn=print)
+    take(params, "clean")
     assert (polluted / "library").is_dir()
     assert (polluted / "BIN").is_dir()
 
 
 def test_restore_gives_the_tree_back(params: dict[str, Any], polluted: Path) -> None:
     before = picture(polluted)
-    clean.work(params, check_mode=False, warn=print)
-    restore.work({**params, "run": ""}, check_mode=False)
+    take(params, "clean")
+    take(params, "restore")
     assert picture(polluted) == before
 
 
 def test_restore_plan_touches_nothing(params: dict[str, Any], polluted: Path) -> None:
-    clean.work(params, check_mode=False, warn=print)
+    take(params, "clean")
     before = picture(polluted)
-    plan = restore.work({**params, "run": ""}, check_mode=True)
+    plan = take(params, "restore", check=True)
     assert [item["name"] for item in plan["back"]] == ["bin", "lib", "lib64", "include", "pyvenv.cfg"]
     assert picture(polluted) == before
 
 
 def test_second_restore_changes_nothing(params: dict[str, Any]) -> None:
-    clean.work(params, check_mode=False, warn=print)
-    restore.work({**params, "run": ""}, check_mode=False)
-    assert not restore.work({**params, "run": ""}, check_mode=False)["changed"]
+    take(params, "clean")
+    take(params, "restore")
+    assert not take(params, "restore")["changed"]
 
 
 def test_restore_without_a_reset_changes_nothing(params: dict[str, Any], polluted: Path) -> None:
-    assert not restore.work({**params, "run": ""}, check_mode=False)["changed"]
+    assert not take(params, "restore")["changed"]
     assert not (polluted / ".reset").exists()
 
 
 def test_restore_is_undone_by_its_own_run(params: dict[str, Any], polluted: Path) -> None:
-    clean.work(params, check_mode=False, warn=print)
+    take(params, "clean")
     after = picture(polluted)
-    undo = restore.work({**params, "run": ""}, check_mode=False)["undo"]
-    restore.work({**params, "run": undo}, check_mode=False)
+    undo = take(params, "restore")["undo"]
+    take(params, "restore", run=undo)
     assert picture(polluted) == after
 
 
-def close(params: dict[str, Any], **options: Any) -> dict[str, Any]:
-    rest = {"packages": None, "keys": [], "keep": 5, "keep_days": 90, **options}
-    return verify.work({**params, **rest}, check_mode=False)
-
-
-def test_closing_the_run_frees_the_root(params: dict[str, Any]) -> None:
-    clean.work(params, check_mode=False, warn=print)
-    result = close(params)
-    assert len(result["closed"]) == 1
-    rival = {**params["holder"], "controller": "laptop/2"}
-    clean.work({**params, "holder": rival}, check_mode=False, warn=print)
-
-
-def test_closing_deletes_at_once_where_nothing_is_kept(params: dict[str, Any], polluted: Path) -> None:
-    clean.work(params, check_mode=False, warn=print)
-    assert close(params, keep=0)["changed"]
+def test_closing_deletes_at_once_if_nothing_is_kept(params: dict[str, Any], polluted: Path) -> None:
+    take(params, "clean")
+    assert take(params, "close", keep=0)["changed"]
     assert list((polluted / ".reset/runs").iterdir()) == []
-
-
-def test_unfinished_run_of_another_controller_keeps_out(params: dict[str, Any], polluted: Path) -> None:
-    clean.work(params, check_mode=False, warn=print)
-    (polluted / "bin").mkdir()
-    rival = {**params["holder"], "controller": "laptop/2"}
-    with pytest.raises(Problem, match="Another reset of"):
-        clean.work({**params, "holder": rival}, check_mode=False, warn=print)
-    assert (polluted / "bin").is_dir()
 
 
 def test_restore_that_was_cut_off_at_its_end_goes_no_further_back(
     params: dict[str, Any], polluted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clean.work(params, check_mode=False, warn=print)
-    close(params)
+    take(params, "clean", "close")
     (polluted / "bin").mkdir()
     before = picture(polluted)
-    clean.work(params, check_mode=False, warn=print)
-    close(params)
+    take(params, "clean", "close")
     with monkeypatch.context() as cut:
         cut.setattr(Quarantine, "close", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            restore.work({**params, "run": ""}, check_mode=False)
-    assert not restore.work({**params, "run": ""}, check_mode=False)["changed"]
+            take(params, "restore")
+    assert not take(params, "restore")["changed"]
     assert picture(polluted) == before
-    assert restore.work({**params, "run": ""}, check_mode=False)["changed"]
+    assert take(params, "restore")["changed"]

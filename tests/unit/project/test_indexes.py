@@ -44,7 +44,7 @@ def test_text_of_tools_is_scrubbed(form: str) -> None:
 
 
 def refusal(answer: bytes | Exception, url: str = "https://mirror.example/simple") -> str | None:
-    def get(asked: str, seconds: float) -> bytes:
+    def get(asked: str, seconds: float, authorities: str | None) -> bytes:
         assert asked == "https://mirror.example/simple/pip/"
         assert seconds <= indexes.PROBE_SECONDS
         if isinstance(answer, Exception):
@@ -105,10 +105,30 @@ def test_no_file_counts_if_pip_is_told_so(tmp_path: Path) -> None:
     assert indexes.pip_files(str(tmp_path), {"PIP_CONFIG_FILE": os.devnull}) == []
 
 
-@pytest.mark.parametrize(
-    ("settings", "environ"), [({"cert": "/own.pem"}, {}), ({}, {"SSL_CERT_FILE": "/own.pem"})]
-)
-def test_the_systems_authorities_do_not_replace_those_that_pip_was_given(
-    settings: dict[str, str], environ: dict[str, str]
+def test_mirror_is_used_alone() -> None:
+    environ = indexes.environment("https://good.example/simple", {}, {})
+    assert environ["UV_INDEX"] is None
+    assert environ["PIP_EXTRA_INDEX_URL"] is None
+    assert environ["PIP_CONFIG_FILE"] == os.devnull
+
+
+@pytest.mark.parametrize("url", ["", "https://good.example/simple"])
+def test_uv_and_pip_trust_the_same_authorities(url: str, tmp_path: Path) -> None:
+    (tmp_path / "firm.pem").touch()
+    environ = indexes.environment(url, {"cert": f"{tmp_path}/firm.pem"}, {})
+    assert environ["SSL_CERT_FILE"] == environ["PIP_CERT"] == f"{tmp_path}/firm.pem"
+
+
+@pytest.mark.parametrize("settings", [{}, {"cert": "/gone/firm.pem"}])
+def test_authorities_of_the_system_are_trusted_unless_others_are_configured(
+    settings: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert indexes.system_trust(settings, environ) == {"UV_SYSTEM_CERTS": "true"}
+    (tmp_path / "system.crt").touch()
+    monkeypatch.setattr(indexes, "SYSTEM_BUNDLES", ("/gone/bundle", f"{tmp_path}/system.crt"))
+    assert indexes.system_trust(settings, {})["PIP_CERT"] == f"{tmp_path}/system.crt"
+    assert indexes.system_trust(settings, {"SSL_CERT_FILE": __file__})["PIP_CERT"] == __file__
+
+
+def test_without_any_authorities_each_tool_trusts_what_it_brings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(indexes, "SYSTEM_BUNDLES", ())
+    assert "PIP_CERT" not in indexes.environment("", {}, {})

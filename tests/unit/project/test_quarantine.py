@@ -12,20 +12,18 @@ from ansible.module_utils.project.quarantine import Quarantine, Run, choose, exp
 from ansible.module_utils.project.root import Directory
 from ansible.module_utils.reporting import Problem
 
-from tests.unit.project.conftest import HOLDER, picture
+from tests.unit.project.conftest import picture
 
 
 @pytest.fixture
 def quarantine(polluted: Path) -> Iterator[Quarantine]:
-    with Directory.open(str(polluted)) as root:
-        opened = Quarantine.open(root, create=True)
-        assert opened is not None
-        with opened:
-            yield opened
+    with Directory.open(str(polluted)) as root, Quarantine.make(root) as made:
+        made.prepare()
+        yield made
 
 
 def restore(quarantine: Quarantine, run: Run) -> Run:
-    undo = quarantine.begin("restore", HOLDER)
+    undo = quarantine.begin("restore")
     names = [entry.name for entry in quarantine.kept(run)]
     with quarantine.state.enter("runs") as runs, runs.enter(run.name) as folder, folder.enter("kept") as kept:
         undo = quarantine.displace(undo, names, put=kept, source=run)
@@ -35,7 +33,7 @@ def restore(quarantine: Quarantine, run: Run) -> Run:
 
 def reset(quarantine: Quarantine, polluted: Path) -> Run:
     """Move two artifacts, exchange the venv and make something new."""
-    run = quarantine.begin("reset", HOLDER)
+    run = quarantine.begin("reset")
     run = quarantine.displace(run, ["bin", "include"])
     with quarantine.state.enter("build") as build:
         (polluted / ".reset/build/venv").mkdir()
@@ -84,7 +82,7 @@ def test_restored_run_has_nothing_left(quarantine: Quarantine, polluted: Path) -
 
 
 def test_same_name_twice_goes_to_another_run(quarantine: Quarantine, polluted: Path) -> None:
-    first = quarantine.displace(quarantine.begin("reset", HOLDER), ["bin"])
+    first = quarantine.displace(quarantine.begin("reset"), ["bin"])
     (polluted / "bin").mkdir()
     second = quarantine.displace(first, ["bin"])
     assert second.name != first.name
@@ -92,15 +90,15 @@ def test_same_name_twice_goes_to_another_run(quarantine: Quarantine, polluted: P
 
 
 def test_killed_reset_is_continued_as_one_run(quarantine: Quarantine, polluted: Path) -> None:
-    first = quarantine.displace(quarantine.begin("reset", HOLDER), ["bin"])
-    again = quarantine.begin("reset", HOLDER)
+    first = quarantine.displace(quarantine.begin("reset"), ["bin"])
+    again = quarantine.begin("reset")
     assert again.name == first.name
 
 
 def test_killed_restore_is_not_continued_by_a_reset(quarantine: Quarantine, polluted: Path) -> None:
     run = reset(quarantine, polluted)
-    quarantine.begin("restore", HOLDER)
-    following = quarantine.begin("reset", HOLDER)
+    quarantine.begin("restore")
+    following = quarantine.begin("reset")
     assert following.kind == "reset"
     assert following.name != run.name
 
@@ -143,7 +141,7 @@ def test_cut_between_any_two_moves_is_settled(
     with contextlib.suppress(Killed):
         restore(quarantine, reset(quarantine, polluted))
     left = -1
-    quarantine.close(quarantine.begin("restore", HOLDER))
+    quarantine.close(quarantine.begin("restore"))
     for name in ("bin", "include", "venv"):
         places = [
             polluted / name,
@@ -169,7 +167,7 @@ def test_failed_move_is_settled_at_once(
         real(self, name, *args)
 
     monkeypatch.setattr(Directory, "move", refuse)
-    run = quarantine.begin("reset", HOLDER)
+    run = quarantine.begin("reset")
     with pytest.raises(PermissionError):
         quarantine.displace(run, ["bin", "include"])
     assert [entry.name for entry in quarantine.runs()[0].entries] == ["bin"]
@@ -180,6 +178,46 @@ def test_damaged_manifest_is_named(quarantine: Quarantine, polluted: Path) -> No
     run = reset(quarantine, polluted)
     Path(quarantine.path(run), "manifest.json").write_text("{")
     with pytest.raises(Problem, match="is damaged"):
+        quarantine.runs()
+
+
+# As the release before wrote it, but for the inodes.
+OLD_MANIFEST = """{
+ "name": "20261126T055231Z", "kind": "reset", "started": 1795672351.1110864, "state": "closed", "entries": [
+  {"name": "bin", "before": {"kind": "directory", "mode": 493, "identity": [65024, 2285644], "files": 1, "bytes": 20,
+    "target": null}, "after": null, "source": null},
+  {"name": "include", "before": {"kind": "link", "mode": 511, "identity": [65024, 2285646], "files": 0, "bytes": 0,
+    "target": "nowhere"}, "after": null, "source": null}],
+ "by": {"user": "ops", "controller": "control/0242ac110002", "pid": 4711}, "version": 1
+}
+"""
+
+
+def write_manifest(quarantine: Quarantine, polluted: Path, text: str) -> None:
+    """A run as another release left it: ``bin`` and ``include`` in quarantine."""
+    kept = polluted / ".reset/runs/20261126T055231Z/kept"
+    kept.mkdir(parents=True)
+    for name, inode in (("bin", "2285644"), ("include", "2285646")):
+        (polluted / name).rename(kept / name)
+        found = (kept / name).lstat()
+        text = text.replace(f"[65024, {inode}]", f"[{found.st_dev}, {found.st_ino}]")
+    (kept.parent / "manifest.json").write_text(text)
+
+
+def test_manifest_of_the_release_before_is_restored(quarantine: Quarantine, polluted: Path) -> None:
+    before = picture(polluted)
+    write_manifest(quarantine, polluted, OLD_MANIFEST)
+    run = choose(quarantine.runs(), "", quarantine.kept)
+    assert run is not None
+    restore(quarantine, run)
+    assert picture(polluted) == before
+
+
+def test_manifest_of_a_newer_release_is_refused(quarantine: Quarantine, polluted: Path) -> None:
+    write_manifest(
+        quarantine, polluted, OLD_MANIFEST.replace('"version": 1', '"version": 2, "novelty": true')
+    )
+    with pytest.raises(Problem, match="its version is 2, the newest that this one reads is 1"):
         quarantine.runs()
 
 
@@ -230,5 +268,5 @@ def test_last_reset_is_chosen_and_not_a_restore(quarantine: Quarantine, polluted
 
 def test_what_a_kill_left_of_a_build_goes_with_the_next_run(quarantine: Quarantine, polluted: Path) -> None:
     (polluted / ".reset/build/half").mkdir()
-    quarantine.begin("reset", HOLDER)
+    quarantine.begin("reset")
     assert list((polluted / ".reset/build").iterdir()) == []

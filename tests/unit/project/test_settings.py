@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.project import settings
-from ansible.module_utils.project.quarantine import Quarantine
+from ansible.module_utils.project.clean import Clean
+from ansible.module_utils.project.quarantine import Quarantine, Run
 from ansible.module_utils.reporting import Problem
+
+from tests.unit.project.conftest import take
 
 
 @pytest.fixture
@@ -20,7 +22,7 @@ def asked(params: dict[str, Any], connection: dict[str, Any]) -> dict[str, Any]:
 
 
 def ensure(asked: dict[str, Any], check: bool = False) -> dict[str, Any]:
-    return settings.work(asked, check)
+    return take(asked, "dotenv", check=check)
 
 
 def kept(polluted: Path) -> list[Path]:
@@ -46,6 +48,20 @@ def test_old_file_is_kept_as_it_was(asked: dict[str, Any], polluted: Path) -> No
     ensure(asked)
     assert [path.stat().st_ino for path in kept(polluted)] == [inode]
     assert (polluted / ".env").read_text().startswith("OLD=1\n\n# Database Configuration\n")
+
+
+def test_what_others_write_while_a_stage_before_works_is_kept(
+    asked: dict[str, Any], polluted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Clean.apply
+
+    def slowly(*arguments: Any) -> Run:
+        (polluted / ".env").write_text("OLD=1\nLATER=2\n")
+        return real(*arguments)
+
+    monkeypatch.setattr(Clean, "apply", slowly)
+    take(asked, "clean", "dotenv")
+    assert (polluted / ".env").read_text().startswith("OLD=1\nLATER=2\n")
 
 
 def test_wrong_mode_is_a_change(asked: dict[str, Any], polluted: Path) -> None:
@@ -98,6 +114,6 @@ def test_diff_names_keys_and_shows_no_value(asked: dict[str, Any], polluted: Pat
     result = ensure(asked, check=True)
     assert result["keys"]["changed"] == ["DEBUG"]
     assert "EODHD_API_TOKEN" in result["keys"]["unchanged"]
-    assert "DEBUG=*** (new)" in result["diff"]["after"]
+    assert "DEBUG=*** (new)" in result["diff"][0]["after"]
     for secret in ("postgresql", "it's", "demo", "foreign"):
         assert secret not in str(result)

@@ -1,0 +1,160 @@
+"""Build an environment beside the one in place, and prove it."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Callable
+
+from ansible.module_utils.project import indexes
+from ansible.module_utils.project.root import Directory
+from ansible.module_utils.project.venv import RECORD, STEP_SECONDS, Requirements, Runner, probe
+from ansible.module_utils.reporting import Problem
+
+
+@dataclass(frozen=True)
+class Means:
+    """What a build works with.
+
+    Attributes:
+        run: runs a program as the owner of the root.
+        uv: gives the path of uv, fetched with an index's environment if the host has none; None: use pip.
+        pip_settings: the host's own pip configuration, by pip's option names.
+        fetch: see ``indexes.fetch``.
+    """
+
+    run: Runner
+    uv: Callable[[Mapping[str, str | None]], str | None]
+    pip_settings: Mapping[str, str]
+    fetch: Callable[..., bytes] = indexes.fetch
+
+
+@dataclass
+class Built:
+    """How a build went.
+
+    Attributes:
+        tool: ``uv`` or ``pip``.
+        index: the index that served it, without credentials.
+        warnings: each index that was passed over, and why.
+        version: what the new interpreter says it is.
+        installed: name to version of all that it holds.
+    """
+
+    tool: str
+    index: str
+    warnings: list[str]
+    version: str = ""
+    installed: dict[str, str] = field(default_factory=dict)
+
+
+def build(
+    folder: Directory, final: str, required: Requirements, python: Mapping[str, Any], means: Means
+) -> Built:
+    """Build and prove an environment as ``folder``/venv, ready to stand at ``final``; raises Problem.
+
+    Args:
+        folder: an empty folder that belongs to the build.
+        final: the path at which its scripts will be called.
+        required: what it must be.
+        python: the answer of ``venv.interpreter``.
+        means: what to build it with.
+    """
+    built = _filled(folder, required, python, means)
+    answer = _proven(os.path.join(folder.path, "venv", "bin", "python"), required, means.run)
+    built.version, built.installed = answer["version"], answer["installed"]
+    with folder.enter("venv") as venv:
+        _settle(venv, final)
+        record = {"asked": list(required.packages), "python": built.version, "installed": built.installed}
+        venv.write_new(RECORD, json.dumps(record, indent=1, sort_keys=True).encode() + b"\n", 0o644)
+    return built
+
+
+def _filled(folder: Directory, required: Requirements, python: Mapping[str, Any], means: Means) -> Built:
+    """Make the environment and install from the first index that has everything."""
+    passed_over: list[str] = []
+    for url in required.index_urls:
+        environ = indexes.environment(url, means.pip_settings, os.environ)
+        why = indexes.refusal(url, means.fetch, environ.get("PIP_CERT"))
+        if why is None:
+            tool, why = _installed(folder, required, python["base"], means, environ)
+        if why is None:
+            warnings = [f"Package index passed over, {one}" for one in passed_over]
+            return Built(tool, indexes.masked(url), warnings)
+        passed_over.append(indexes.told(url, why, required.index_urls))
+    raise Problem(
+        "The new venv could not be built; the one in place, if any, still serves. Tried in the order of"
+        f" project_index_urls: {'; '.join(passed_over)}. Mend project_index_urls or project_packages.",
+        platform=python.get("platform"),
+    )
+
+
+def _installed(
+    folder: Directory,
+    required: Requirements,
+    python: str,
+    means: Means,
+    environ: Mapping[str, str | None],
+) -> tuple[str, str | None]:
+    """The tool that installed from one index, and why it could not, or None."""
+    path = os.path.join(folder.path, "venv")
+    target = os.path.join(path, "bin", "python")
+    uv = means.uv(environ)
+    if uv:
+        commands = [
+            [uv, "venv", "--no-project", "--python", python, path],
+            [uv, "pip", "install", "--python", target, "--", "pip", *required.packages],
+        ]
+        folder.remove("venv")
+        why = failure(means.run, commands, environ)
+        # Proxies, certificates and passwords that pip knows of are not always known to uv.
+        if why is None or "Failed to fetch" not in why:
+            return "uv", why
+    commands = [
+        [python, "-m", "venv", path],
+        [target, "-m", "pip", "install", "--quiet", "--", *required.packages],
+    ]
+    folder.remove("venv")
+    return "pip", failure(means.run, commands, environ)
+
+
+def failure(
+    run: Runner, commands: Sequence[Sequence[str]], environ: Mapping[str, str | None], text: str = ""
+) -> str | None:
+    """Run commands of uv or pip in order, each with ``text`` as its input; why the first one failed, or None."""
+    for command in commands:
+        code, out, err = run(command, env=environ, text=text, seconds=STEP_SECONDS)
+        if code:
+            lines = [line.strip() for line in (err or out).splitlines() if line.strip()]
+            return " / ".join(lines[-4:]) or f"{os.path.basename(command[0])} ended with {code}"
+    return None
+
+
+def _proven(interpreter: str, required: Requirements, run: Runner) -> dict[str, Any]:
+    """The new interpreter's own answer; raises Problem if it does not hold what is asked."""
+    answer = probe(run, interpreter, required.packages)
+    if answer is None or answer["failed"]:
+        failures = answer["failed"] if answer else {"its python": "does not run"}
+        failed = "; ".join(f"{name} {why}" for name, why in failures.items())
+        raise Problem(
+            f"The new venv was built and is not sound: {failed}. The one in place, if any, still serves."
+            " Mend project_packages (pin a version that works) or project_python."
+        )
+    return answer
+
+
+def _settle(venv: Directory, final: str) -> None:
+    """Make the scripts name the place where the environment will stand instead of where it was built."""
+    built, final_bytes = os.fsencode(venv.path), os.fsencode(final)
+    with venv.enter("bin") as scripts:
+        for folder in (venv, scripts):
+            for name in folder.names():
+                found = folder.stat(name)
+                if found is None or not stat.S_ISREG(found.st_mode):
+                    continue
+                content = folder.read(name) or b""
+                if built in content and b"\0" not in content:
+                    folder.write(name, content.replace(built, final_bytes), stat.S_IMODE(found.st_mode))

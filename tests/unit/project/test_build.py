@@ -1,0 +1,143 @@
+"""What a build of an environment does, also when something is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+from ansible.module_utils.project import build as builder
+from ansible.module_utils.project.build import Built, Means
+from ansible.module_utils.project.root import Directory
+from ansible.module_utils.project.venv import RECORD, Requirements
+from ansible.module_utils.reporting import Problem
+
+HERE = "{}.{}.{}".format(*sys.version_info[:3])
+PLATFORM = {"python": HERE, "implementation": "cpython", "machine": "x86_64", "libc": "glibc 2.36"}
+# What uv 0.13 says of an index whose certificate it does not trust.
+UNTRUSTED = """error: Request failed after 1 retry
+  Caused by: Failed to fetch: `https://good.example/simple/psutil/`
+  Caused by: invalid peer certificate: UnknownIssuer
+"""
+
+
+class FakeTools:
+    """Stands for uv and pip: makes what an environment consists of; fails for the indexes that it is told."""
+
+    def __init__(
+        self,
+        bad_indexes: Sequence[str] = (),
+        failed: Mapping[str, str] | None = None,
+        ahead: str = "",
+        unreached: str = "",
+    ) -> None:
+        self.bad_indexes = bad_indexes
+        self.ahead = ahead
+        self.unreached = unreached
+        self.failed = failed or {}
+        self.commands: list[list[str]] = []
+
+    def __call__(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str | None] | None = None,
+        text: str = "",
+        seconds: float = 60.0,
+    ) -> tuple[int, str, str]:
+        self.commands.append(list(argv))
+        if "-c" in argv:
+            answer = {"version": HERE, "installed": {"psutil": "7"}, "failed": dict(self.failed)}
+            return 0, "\n" + json.dumps(answer) + "\n", ""
+        if argv[0] == "/tools/uv" and argv[1] == "pip" and self.unreached:
+            return 2, "", self.unreached
+        if argv[1] == "venv" or argv[1:3] == ["-m", "venv"]:
+            path = Path(argv[-1])
+            (path / "bin").mkdir(parents=True)
+            (path / "bin/pip").write_text(f"#!{path}/bin/python\n")
+            (path / "bin/pip").chmod(0o755)
+            (path / "bin/python").symlink_to(sys.executable)
+            return 0, "", ""
+        index = str((env or {}).get("UV_DEFAULT_INDEX") or "")
+        if index in self.bad_indexes:
+            return 1, "", f"{self.ahead}error: {index} has no psutil"
+        return 0, "", ""
+
+
+def build(folder: Path, tools: FakeTools, *urls: str, page: bytes = b"pip-26") -> Built:
+    required = Requirements(sys.executable, "3.9", ["psutil"], list(urls) or [""])
+    python = {"version": HERE, "base": sys.executable, "platform": PLATFORM}
+    means = Means(tools, lambda _: "/tools/uv", {}, lambda *_: page)
+    with Directory.open(str(folder)) as opened:
+        return builder.build(opened, "/final/venv", required, python, means)
+
+
+def test_scripts_name_the_place_where_they_will_stand(tmp_path: Path) -> None:
+    build(tmp_path, FakeTools())
+    script = tmp_path / "venv/bin/pip"
+    assert script.read_text() == "#!/final/venv/bin/python\n"
+    assert os.access(script, os.X_OK)
+
+
+def test_build_leaves_its_record(tmp_path: Path) -> None:
+    build(tmp_path, FakeTools())
+    record = json.loads((tmp_path / "venv" / RECORD).read_text())
+    assert record == {"asked": ["psutil"], "python": HERE, "installed": {"psutil": "7"}}
+
+
+def test_index_that_lacks_a_package_is_passed_over_and_named(tmp_path: Path) -> None:
+    bad = "https://u:secret@bad.example/simple"
+    built = build(tmp_path, FakeTools([bad]), bad, "https://good.example/simple")
+    assert built.index == "https://good.example/simple"
+    assert len(built.warnings) == 1
+    assert "https://bad.example/simple" in built.warnings[0]
+    assert "secret" not in built.warnings[0]
+
+
+def test_credentials_of_an_index_are_on_no_command_line(tmp_path: Path) -> None:
+    tools = FakeTools()
+    build(tmp_path, tools, "https://u:s3cret@good.example/simple")
+    assert "s3cret" not in str(tools.commands)
+
+
+@pytest.mark.parametrize("length", [568, 574, 580])
+def test_no_piece_of_a_password_is_left_where_a_long_message_is_cut(tmp_path: Path, length: int) -> None:
+    bad = "https://u:s3cret-s3cret-s3cret@mirror.example"
+    with pytest.raises(Problem) as problem:
+        build(tmp_path, FakeTools([bad], ahead="x" * length), bad)
+    assert "s3c" not in str(problem.value)
+
+
+def test_failure_of_every_index_lists_them_in_order(tmp_path: Path) -> None:
+    with pytest.raises(Problem, match=r"a\.example.*b\.example") as problem:
+        build(tmp_path, FakeTools(), "https://a.example/", "https://u:secret@b.example/", page=b"hotel")
+    assert "secret" not in str(problem.value)
+    assert "still serves" in str(problem.value)
+
+
+def test_package_that_does_not_import_fails_the_build(tmp_path: Path) -> None:
+    with pytest.raises(Problem, match="psutil does not import"):
+        build(tmp_path, FakeTools(failed={"psutil": "does not import: ImportError: x"}))
+
+
+def test_what_uv_cannot_reach_is_built_by_pip(tmp_path: Path) -> None:
+    built = build(tmp_path, FakeTools(unreached=UNTRUSTED), "https://good.example/simple")
+    assert (built.tool, built.index, built.warnings) == ("pip", "https://good.example/simple", [])
+
+
+def test_what_uv_does_not_find_is_not_asked_of_pip(tmp_path: Path) -> None:
+    tools = FakeTools(
+        unreached="Because psutil was not found in the package registry, your requirements are unsatisfiable"
+    )
+    with pytest.raises(Problem, match="not found"):
+        build(tmp_path, tools)
+    assert {command[0] for command in tools.commands} == {"/tools/uv"}
+
+
+def test_failure_tells_what_wheels_for_the_host_must_fit(tmp_path: Path) -> None:
+    with pytest.raises(Problem) as problem:
+        build(tmp_path, FakeTools(), "https://a.example/", page=b"hotel")
+    assert problem.value.details == {"platform": PLATFORM}
