@@ -110,8 +110,8 @@ def _installed(
         ]
         folder.remove("venv")
         why = failure(means.run, commands, environ)
-        # Proxies, certificates and passwords that pip knows of are not always known to uv.
-        if why is None or "Failed to fetch" not in why:
+        # Proxies, certificates and passwords that pip knows of are not always known to uv. One that stalls, stalls.
+        if why is None or "Failed to fetch" not in why or "timed out" in why:
             return "uv", why
     commands = [
         [python, "-m", "venv", path],

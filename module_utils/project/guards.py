@@ -160,6 +160,8 @@ def users_of(root: Directory, names: Sequence[str], facts: Facts) -> list[str]:
     """Processes that run out of the artifacts, as ``name (pid N) uses path``."""
     bases = [os.path.join(base, name) for base in {root.path, os.path.realpath(root.path)} for name in names]
     used = []
+    if not bases:
+        return []
     for process, pid, paths in facts.processes:
         for path in paths:
             if any(path == base or path.startswith(base + "/") for base in bases):

@@ -17,7 +17,7 @@ def facts(path: str) -> Facts:
         free = space.f_bavail * space.f_frsize
     except OSError:
         free = 1 << 62
-    return Facts(homes=homes(), mounts=mounts(), processes=processes(), uid=os.geteuid(), free_bytes=free)
+    return Facts(homes=homes(), mounts=mounts(), processes=Processes(), uid=os.geteuid(), free_bytes=free)
 
 
 def homes() -> dict[str, str]:
@@ -41,14 +41,17 @@ def _octal(found: re.Match[str]) -> str:
     return chr(int(found[1], 8))  # the kernel's way to write a space, a tab, a line break or a backslash
 
 
-def processes() -> Iterator[tuple[str, int, list[str]]]:
-    """Name, pid and used paths of every process that this user may look at, but for this one."""
-    for pid in filter(str.isdigit, os.listdir("/proc") if os.path.isdir("/proc") else []):
-        if int(pid) != os.getpid():
-            try:
-                yield _process(pid)
-            except OSError:
-                continue  # it ended, or is none of ours to look at
+class Processes:
+    """Name, pid and used paths of every process that this user may look at, but for this one; anew each time."""
+
+    def __iter__(self) -> Iterator[tuple[str, int, list[str]]]:
+        """Look."""
+        for pid in filter(str.isdigit, os.listdir("/proc") if os.path.isdir("/proc") else []):
+            if int(pid) != os.getpid():
+                try:
+                    yield _process(pid)
+                except OSError:
+                    continue  # it ended, or is none of ours to look at
 
 
 def _process(pid: str) -> tuple[str, int, list[str]]:

@@ -21,8 +21,18 @@ import ansible.module_utils
 
 ansible.module_utils.__path__.append(str(Path(__file__).resolve().parent.parent.parent / "module_utils"))
 
+# What the stages import as they need it, before this process becomes a user who may not read it.
+from ansible.module_utils.project import (  # noqa: F401
+    build,
+    clean,
+    closing,
+    environment,
+    preflight,
+    restore,
+    settings,
+    stages,
+)
 from ansible.module_utils.project import root as root_module
-from ansible.module_utils.project import stages
 from ansible.module_utils.reporting import Problem
 
 CHANGING = ("rename", "mkdir", "rmdir", "unlink", "pwrite", "truncate", "fsync", "fchmod", "fchown")

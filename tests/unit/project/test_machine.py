@@ -26,14 +26,20 @@ def test_process_is_found_by_the_name_that_it_was_started_with(tmp_path: Path) -
     link.symlink_to(sys.executable)
     with subprocess.Popen(["./python", "-c", "input()"], cwd=tmp_path, stdin=subprocess.PIPE) as process:
         time.sleep(0.2)
-        found = {pid: paths for _, pid, paths in machine.processes()}
+        found = {pid: paths for _, pid, paths in machine.Processes()}
         process.kill()
     assert str(link) in found[process.pid]
 
 
 def test_own_process_is_left_out() -> None:
-    assert os.getpid() not in {pid for _, pid, _ in machine.processes()}
+    assert os.getpid() not in {pid for _, pid, _ in machine.Processes()}
 
 
 def test_own_home_is_a_home() -> None:
     assert os.path.normpath(os.path.expanduser("~")) in machine.homes()
+
+
+def test_processes_are_there_for_each_guard_that_asks() -> None:
+    processes = machine.facts("/").processes
+    assert list(processes)
+    assert list(processes)
