@@ -8,7 +8,7 @@ from typing import Any
 
 from ansible.module_utils.project.proofs import Proof
 from ansible.module_utils.project.quarantine import Entry, Quarantine, Run, totals
-from ansible.module_utils.project.root import described
+from ansible.module_utils.project.root import described, listed
 from ansible.module_utils.reporting import Problem
 
 
@@ -50,6 +50,19 @@ def close(path: str, quarantine: Quarantine, params: dict[str, Any]) -> dict[str
         "expired": gone,
         "report": report(path, closed, gone),
     }
+
+
+def unfinished(path: str, quarantine: Quarantine) -> dict[str, Any]:
+    """What the open runs of the root at ``path`` have changed, for the result of a reset that failed."""
+    runs = [run for run in quarantine.runs() if run.state == "open" and run.entries]
+    moved = [
+        {"name": entry.name, **listed(entry.before)}
+        for run in runs
+        for entry in run.entries
+        if entry.before and not entry.after
+    ]
+    told = {"run": runs[-1].name, "kept": totals(runs)} if runs else {}
+    return {"changed": bool(runs), "moved": moved, "report": report(path, runs, []), **told}
 
 
 def report(path: str, runs: Sequence[Run], gone: Sequence[str]) -> str:

@@ -109,8 +109,7 @@ def _applied(root: OpenRoot, planned: dict[str, Stage], params: dict[str, Any]) 
                 at = "close"
                 results.append(closing.close(root.folder.path, quarantine, params))
     except Problem as problem:
-        cut = [run for run in quarantine.runs() if run.state == "open" and run.entries]
-        results.append({"changed": bool(cut), "report": closing.report(root.folder.path, cut, [])})
+        results.append(closing.unfinished(root.folder.path, quarantine))
         raise Problem(str(problem), **{**_joined(results), **problem.details, "stage": at}) from problem
     return _joined(results)
 

@@ -103,19 +103,8 @@ def run(fleet: Fleet) -> dict[str, Any]:
     with Play(mended) as play:
         healed = play.end()
     healed["files"] = fleet.all_files()
-    healed["bytecode"] = _bytecode(fleet, HOSTS[-1])
     secrets = [PASSWORD, SETTINGS["wrong"]["postgres_password"]]
     return {"secrets": secrets, "before": before, "alone": alone, "hurt": hurt, "healed": healed}
-
-
-def _bytecode(fleet: Fleet, host: str) -> dict[str, int]:
-    """Of the bytecode of a package: the flags in its header (3: bound to its source by hash), by tag of its Python."""
-    script = (
-        "import glob, json; paths = glob.glob('venv/lib/*/site-packages/requests/__pycache__/api.*.pyc');"
-        "print(json.dumps({path.split('.')[-2]: open(path, 'rb').read(8)[4] for path in paths}))"
-    )
-    found: dict[str, int] = json.loads(fleet("sh", "-c", f'cd {ROOT} && python3 -c "{script}"', host=host))
-    return found
 
 
 def _building(fleet: Fleet, host: str, play: Play) -> bool:
