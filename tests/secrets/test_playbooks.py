@@ -240,7 +240,7 @@ def test_line_break_in_the_password(reset: Searched, secrets: dict[str, str]) ->
     [
         ("postgres_password", lambda secret: {"value": secret}, "password"),
         pytest.param("eodhd_api_token", lambda secret: [secret], "eodhd_api_token", marks=full),
-        pytest.param("project_env", lambda secret: f"OWN {secret}", "reset_env", marks=full),
+        pytest.param("project_env", lambda secret: f"OWN {secret}", "project_env", marks=full),
         pytest.param(
             "project_index_urls",
             lambda secret: [{"value": f"http://u:{secret}@127.0.0.1:9/"}],
