@@ -73,12 +73,12 @@ class Estate:
         prefix = job.pop("prefix", [])
         params = {**self.params, "stages": stages, **overrides}
         text = json.dumps({"params": params, "kill_at": kill_at, **job})
-        environment = {"PATH": os.environ["PATH"], "HOME": str(self.root.parent), "LANG": "C.UTF-8"}
+        environ = environment(self.root.parent)
         if python != sys.executable:
-            environment["PYTHONPATH"] = os.pathsep.join(sys.path)  # for Ansible's own files
+            environ["PYTHONPATH"] = os.pathsep.join(sys.path)  # for Ansible's own files
         done = subprocess.run(
             [*prefix, python, str(DRIVER)], input=text, capture_output=True, text=True, timeout=120, check=False,
-            start_new_session=True, env=environment,
+            start_new_session=True, env=environ,
         )  # fmt: skip
         if done.returncode < 0:
             return Outcome(killed=True)
@@ -149,6 +149,11 @@ class Estate:
     def remove(self) -> None:
         """Take all of it away, for the next case at the same path."""
         shutil.rmtree(self.root, ignore_errors=True)
+
+
+def environment(home: Path) -> dict[str, str]:
+    """Nothing of this machine's settings, of certificates among others."""
+    return {"PATH": os.environ["PATH"], "HOME": str(home), "LANG": "C.UTF-8", "PIP_CONFIG_FILE": os.devnull}
 
 
 def _succeeds(command: list[str]) -> bool:

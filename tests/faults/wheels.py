@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 import time
 import zipfile
@@ -31,7 +32,7 @@ def make_wheel(folder: Path, name: str, code: str, script: str = "") -> Path:
 
 
 @contextmanager
-def index(folder: Path) -> Iterator[Index]:
+def index(folder: Path, certificate: Path | None = None) -> Iterator[Index]:
     """Serve ``sound``, ``broken`` (does not import), ``large`` (4 MiB) and a ``pip`` that installs nothing."""
     folder.mkdir(exist_ok=True)
     make_wheel(folder, "sound", "def main():\n    print('hello')\n")
@@ -40,6 +41,11 @@ def index(folder: Path) -> Iterator[Index]:
     make_wheel(folder, "pip", "def main():\n    print('pip 1.0')\n", "pip")
     server = Index(("127.0.0.1", 0), _Handler)
     server.folder = folder
+    if certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+        server.scheme = "https"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:
@@ -55,6 +61,7 @@ class Index(ThreadingHTTPServer):
 
     daemon_threads = True
     folder: Path
+    scheme = "http"
 
     def __init__(self, *args: object) -> None:
         self.stopped = threading.Event()
@@ -63,7 +70,7 @@ class Index(ThreadingHTTPServer):
     def url(self, mode: str = "sound", userinfo: str = "") -> str:
         """Address of an index that behaves in this mode."""
         assert mode in MODES
-        return f"http://{userinfo}127.0.0.1:{self.server_port}/{mode}/simple"
+        return f"{self.scheme}://{userinfo}127.0.0.1:{self.server_port}/{mode}/simple"
 
 
 class _Handler(BaseHTTPRequestHandler):
