@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 
 from ansible.module_utils.markets import calendar, names, publishing
 
@@ -45,6 +46,14 @@ class Window:
 def following(month: date) -> date:
     """Return the first day of the next month."""
     return (month + timedelta(days=31)).replace(day=1)
+
+
+@lru_cache(maxsize=1000)
+def bars(symbol: str, first: date, last: date) -> int:
+    """Return how many bars a symbol or a market should have; one without a calendar counts as one of the US."""
+    market = calendar.of(symbol) or calendar.of(names.DEFAULT)
+    assert market
+    return len(market.sessions(first, last))
 
 
 @dataclass(frozen=True)

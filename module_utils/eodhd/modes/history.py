@@ -8,6 +8,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
+from ansible.module_utils.coverage import expected
 from ansible.module_utils.eodhd.model import Coverage, Job, Range, normalise
 from ansible.module_utils.eodhd.plan import plan as planning
 from ansible.module_utils.eodhd.plan.daily import suffix
@@ -42,7 +43,7 @@ def run(context: Context) -> dict[str, Any]:
     plan.calls += ranking_calls
     if ranking_calls and not symbols:
         plan.calls += request.top or 0
-        plan.rows = (request.top or 0) * planning.sessions("X.US", asked)
+        plan.rows = (request.top or 0) * expected.bars(request.exchanges[0], asked.first, asked.last)
     if plan.calls:
         plan.quota = context.quota()
     if request.check:

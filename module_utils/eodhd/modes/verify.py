@@ -9,6 +9,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
+from ansible.module_utils.coverage import expected
 from ansible.module_utils.eodhd.model import Range, midnight
 from ansible.module_utils.eodhd.modes.history import eod_query
 from ansible.module_utils.eodhd.plan import plan as planning
@@ -75,7 +76,7 @@ def run(context: Context) -> dict[str, Any]:
     )
     plan = planning.Plan(f"verify: {plural(len(sample), 'symbol')}, {asked.first} to {asked.last}", [])
     plan.calls = len(sample)
-    plan.rows = sum(planning.sessions(symbol, days) for symbol, days in sample)
+    plan.rows = sum(expected.bars(symbol, days.first, days.last) for symbol, days in sample)
     if sample:
         plan.quota = context.quota()
     plan.require_quota(request.partial)

@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
+from ansible.module_utils.coverage import expected
 from ansible.module_utils.eodhd.model import ANSWERED, PASTLESS, Coverage, Job, Range
 from ansible.module_utils.reporting import Problem
 
 HISTORY_CALLS = 1
 BULK_CALLS = 100
-# Weekdays of a year less the holidays of its exchange: close enough for an estimate.
-SESSIONS_OF_WEEKDAYS = 252 / 261
 
 
 @dataclass(frozen=True)
@@ -90,20 +89,6 @@ def job_for(
     # One call whatever its length, but a short answer is quickly read and compared.
     overlap = min(known.range.last, asked.last) - timedelta(days=rules.overlap_days - 1)
     return Job(symbol, Range(max(asked.first, overlap), asked.last), False, kept)
-
-
-def sessions(symbol: str, days: Range) -> int:
-    """Estimate the bars of a symbol: crypto has them daily, FOREX on six days a week, others on sessions."""
-    exchange = symbol.rpartition(".")[2]
-    if exchange == "CC":
-        return days.days
-    if exchange == "FOREX":
-        return round(days.days * 6 / 7)
-    weeks, rest = divmod(days.days, 7)
-    weekdays = weeks * 5 + sum(
-        1 for offset in range(rest) if (days.first + timedelta(days=offset)).weekday() < 5
-    )
-    return round(weekdays * SESSIONS_OF_WEEKDAYS)
 
 
 @dataclass(frozen=True)
@@ -247,7 +232,7 @@ def of_history(
             plan.fresh[symbol] = known[symbol]
         else:
             plan.jobs.append(job)
-            plan.rows += sessions(symbol, job.range)
+            plan.rows += expected.bars(symbol, job.range.first, job.range.last)
     plan.calls = HISTORY_CALLS * len(plan.jobs)
     return plan
 

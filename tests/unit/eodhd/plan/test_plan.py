@@ -99,13 +99,6 @@ def test_ranges() -> None:
             planning.asked_range(*arguments, today)
 
 
-def test_sessions() -> None:
-    year = Range(date(2023, 1, 1), date(2023, 12, 31))
-    assert planning.sessions("BTC-USD.CC", year) == 365
-    assert abs(planning.sessions("EURUSD.FOREX", year) - 313) <= 1
-    assert abs(planning.sessions("AAPL.US", year) - 250) <= 3
-
-
 @pytest.mark.parametrize(
     ("user", "left"),
     [
