@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 def drop(host: Host, *days: date, symbol: str = "AAPL.US") -> None:
     host.run(
-        "DELETE FROM market_data WHERE symbol = %s AND time::date = ANY (%s)", values=(symbol, list(days))
+        "DELETE FROM market_data WHERE symbol = %s AND (time AT TIME ZONE 'UTC')::date = ANY (%s)",
+        values=(symbol, list(days)),
     )
 
 
