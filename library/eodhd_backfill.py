@@ -103,7 +103,7 @@ options:
   settle_calls:
     description: Calls a day, at most, for sessions that O(mode=daily) asks for again.
     type: int
-    default: 500
+    default: 2000
   delisted:
     description:
       - With O(mode=history), load the delisted symbols of the first of O(exchanges) too. O(mode=register) has to have
@@ -290,7 +290,7 @@ def main() -> None:
             "force": {"type": "bool", "default": False},
             "partial": {"type": "bool", "default": False},
             "accept": {"type": "list", "elements": "str", "choices": list(ACCEPTABLE), "default": []},
-            "settle_calls": {"type": "int", "default": 500},
+            "settle_calls": {"type": "int", "default": 2000},
             "delisted": {"type": "bool", "default": False},
             "concurrency": {"type": "int", "default": 24},
             "shard": {"type": "int", "default": 0},

@@ -229,7 +229,9 @@ def verdict(
         sent = f"the newest session that EODHD sent is {days[-1]}"
     else:
         sent = f"EODHD has no rows of {ask.day}"
-    if context.now < due + daily.SETTLES[0]:
+    if ask.before is not None:  # what is stored of it stays
+        return "loaded", ""
+    if context.now < due + daily.SETTLES[-1]:
         told = f"{due:%Y-%m-%d %H:%M} UTC"
         if context.now < due:
             return "late", f"{sent}; the data of {ask.day} is due at {told}"
@@ -261,7 +263,7 @@ def _write(cursor: Any, run: int, ask: Ask, item: Item) -> Written:
     answered += [(row.symbol, row.day) for row in aside if row.day]
     store.resolve(cursor, run, [(symbol, day, day) for symbol, day in answered])
     rows: Mapping[date, int] = item.parsed.days if item.parsed else {}
-    if not rows and item.outcome == "empty" and ask.day:
+    if not rows and ask.day and (ask.before or item.outcome == "empty"):
         rows = {ask.day: 0}
     if rows:
         sessions.enter(cursor, run, ask.exchange, rows, result.updated, item.fetched)

@@ -58,12 +58,12 @@ ORDER BY old_symbol, effective
 ON CONFLICT (old_symbol, effective) DO NOTHING
 RETURNING old_symbol
 """  # noqa: S608 - our own names
-# A code that somebody else holds by now is active again, whatever it was renamed to before.
+# A symbol retires when its rename is first heard of, unless the list of the same run has somebody else under its code.
 RETIRE = """
 UPDATE assets a SET is_active = false, updated_at = %(now)s
 FROM backfill_rename r LEFT JOIN backfill_listing l ON l.symbol = r.old_symbol
-WHERE a.symbol = r.old_symbol AND a.is_active IS NOT FALSE AND r.effective <= %(today)s
-  AND coalesce(l.delisted, true)
+WHERE a.symbol = r.old_symbol AND a.is_active IS NOT FALSE AND r.effective <= %(today)s AND r.run = %(run)s
+  AND (l.symbol IS NULL OR l.delisted OR l.run <> %(run)s)
 """
 SUCCEED = """
 UPDATE assets a SET renamed_to = r.new_symbol, updated_at = %(now)s
@@ -195,7 +195,7 @@ def _write_renames(cursor: Any, run: int, item: Item) -> Written:
     old, new, effective = ([row[place] for row in rows] for place in range(3))
     cursor.execute(KEEP_RENAMES, {"run": run, "old": old, "new": new, "effective": effective})
     known = cursor.rowcount
-    moment = {"now": item.fetched, "today": item.fetched.date()}
+    moment = {"run": run, "now": item.fetched, "today": item.fetched.date()}
     cursor.execute(RETIRE, moment)
     changed = cursor.rowcount
     cursor.execute(

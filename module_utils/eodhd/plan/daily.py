@@ -8,10 +8,13 @@ from datetime import date, datetime, timedelta
 
 from ansible.module_utils.markets import calendar, names, publishing
 
-# So long after a session was due its file is asked for again: late rows and corrections are in it by then.
+# So long after a session was due its file is asked for again: late rows and corrections are in it by then. If there is
+# no file even after the last of these, the day is taken for one without a session, and looked at again once a day.
 SETTLES = (timedelta(days=1), timedelta(days=3))
 # Sessions that were missed are caught up from so many days back. Further back the mode ``history`` is cheaper.
 CATCH_UP = timedelta(days=7)
+# A little less than a day, so that a run at the same hour counts.
+DAILY = timedelta(hours=20)
 NEW, SETTLE, AGAIN = "new", "settle", "again"
 
 
@@ -132,6 +135,8 @@ def _unsettled(exchange: str, known: Known, now: datetime) -> bool:
     """Whether a moment at which the file is asked for again has passed since it was last asked for."""
     due = publishing.due_at(exchange, known.day)
     assert due is not None  # noqa: S101 - the market has a calendar
+    if not known.rows and now - due < CATCH_UP:
+        return now - known.asked >= DAILY
     return any(known.asked < due + after <= now for after in SETTLES)
 
 

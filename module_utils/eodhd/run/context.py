@@ -59,7 +59,7 @@ class Request:
     force: bool = False
     partial: bool = False
     accept: frozenset[str] = frozenset()
-    settle_calls: int = 500
+    settle_calls: int = 2000
     delisted: bool = False
     concurrency: int = 24
     shard: int = 0

@@ -1,0 +1,150 @@
+"""A year of three markets, lived through: one `daily` an evening, and the health after each.
+
+In `make test` some weeks with holidays and early closes; with FAULTS=full the whole year.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from datetime import date, datetime, time, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.module_utils.database.connection import connect
+from ansible.module_utils.eodhd.plan.daily import SETTLES
+from ansible.module_utils.health import checks
+from ansible.module_utils.health.model import Context, wanted
+from ansible.module_utils.markets import calendar, publishing
+from standin.data import Market, Rename, Split, chance
+
+EXCHANGES = ["US", "AU", "LSE"]
+FULL = os.environ.get("FAULTS") == "full"
+FIRST, DAYS = (date(2024, 7, 1), 365) if FULL else (date(2024, 11, 18), 35)
+# What happens, by days after the first one.
+SPLITS = {"MSFT.US": (12, 4), "LN03.LSE": (25, 2)}
+RENAMED, DELISTED = 16, 20
+# Sessions that come late: one by a night, three in a row so late that the health has to tell.
+LATE = {"US": {9: 14.0}, "LSE": {n: 24.0 * (34 - n) for n in (28, 29, 30, 31)}}
+
+
+def day(number: int) -> date:
+    return FIRST + timedelta(days=number)
+
+
+def evening(number: int) -> datetime:
+    return datetime.combine(day(number), time(22, 30), timezone.utc)
+
+
+def life() -> dict[str, Any]:
+    """Return what the stand-in is told."""
+    return {
+        "universe": 20,
+        "splits": {symbol: [day(number).isoformat(), ratio] for symbol, (number, ratio) in SPLITS.items()},
+        "renames": [["TSLA.US", "TSLX.US", day(RENAMED).isoformat()]],
+        "delisted": {"VTI.US": day(DELISTED).isoformat()},
+        "late": {f"{exchange} {day(n)}": hours for exchange, of in LATE.items() for n, hours in of.items()},
+    }
+
+
+def troubles(server: Any, now: datetime) -> set[str]:
+    """Return the checks of the health that warn or fail."""
+    context = Context(Path(), wanted(["market_data", "assets"]), 5, 30, "auto", connect, now=lambda: now)
+    context.server = server
+    context.session = connect(server, 5, read_only=True)
+    context.session.autocommit = True
+    names = ("tables", "freshness", "coverage", "gaps", "set_aside")
+    found = checks.examine(context, [check for check in checks.CHECKS if check.name in names])
+    return {check["check"] for check in found["checks"] if check["level"] != "ok"}
+
+
+@pytest.mark.timeout(3600 if FULL else 600)
+def test_afterwards_the_tables_are_what_the_service_says(market: Any) -> None:
+    market.standin.control(**life())
+    used, outcomes, alarms = 0, Counter[str](), {}
+    for number in range(DAYS):
+        now = evening(number)
+        market.standin.control(now=now.isoformat())
+        for mode in ("register", "daily"):
+            done = market.load(now, mode=mode, exchanges=EXCHANGES)
+            if mode == "daily":
+                used += done["totals"]["calls"]
+                outcomes.update(entry["outcome"] for entry in done["not_loaded"])
+        found = troubles(market.server, now)
+        if found and number:  # on the first day the table was empty, and the file lacks symbols
+            alarms[number] = found
+
+    end = evening(DAYS - 1)
+    provider = Market(universe=20, now=end, delisted={"VTI.US": day(DELISTED)}, late=life()["late"])
+    provider.splits = {symbol: Split(day(number), ratio) for symbol, (number, ratio) in SPLITS.items()}
+    provider.renames = [Rename("TSLA.US", "TSLX.US", day(RENAMED))]
+    assert rows(market) == expected(provider, end.date())
+
+    # One call a session, and one each time that it settles; one for each history that a split restated.
+    least = 100 * sum(asks(exchange, end) for exchange in EXCHANGES) + len(SPLITS)
+    assert least <= used <= least * 1.1
+    assert set(outcomes) == {"late", "empty"}
+    # Nobody is called for a session that is a night late. A market without three sessions is told, and then the gap
+    # that the next one leaves, until it is filled.
+    assert set(alarms) == {31, 32, 33}
+    assert "freshness" in alarms[31]
+    assert "gaps" in alarms[32] & alarms[33]
+    print(f"{DAYS} days: {used:,} calls, {used / least:.3f} of the least; {len(rows(market)):,} rows")
+    assert market.query("SELECT count(*) FROM backfill_coverage WHERE restated") == [(0,)]
+
+
+def rows(market: Any) -> dict[tuple[str, str], tuple[str, ...]]:
+    """Return the table, but for the old name of the renamed symbol."""
+    found = market.query(
+        "SELECT symbol, time::date::text, open, high, low, close, adjusted_close, volume FROM market_data"
+        " WHERE symbol <> 'TSLA.US' AND (symbol <> 'TSLX.US' OR time >= %s)",
+        day(RENAMED),
+    )
+    return {(symbol, when): tuple(map(float, values)) for symbol, when, *values in found}  # type: ignore[misc]
+
+
+def expected(provider: Market, last: date) -> dict[tuple[str, str], tuple[str, ...]]:
+    """Return what the service says at the end of all sessions that were asked for."""
+    found = {}
+    for exchange in EXCHANGES:
+        names = {f"{code}.{exchange}" for code in provider.codes(exchange)}
+        sessions = calendar.of(exchange)
+        assert sessions
+        for session in sessions.sessions(FIRST, last):
+            for symbol in names:
+                if symbol == "TSLX.US" and session < day(RENAMED):
+                    continue
+                if provider.trades(symbol, session) and came(provider, symbol, session):
+                    bar = provider.bar(symbol, session)
+                    fields = ("open", "high", "low", "close", "adjusted_close", "volume")
+                    found[symbol, session.isoformat()] = tuple(float(bar[name]) for name in fields)
+    return found  # type: ignore[return-value]
+
+
+def came(provider: Market, symbol: str, session: date) -> bool:
+    """Whether the bulk answer had the symbol when it was last asked for: the last session has not settled."""
+    return provider.settled(symbol.rpartition(".")[2], session) or chance(symbol, session) % 5 != 0
+
+
+def asks(exchange: str, end: datetime) -> int:
+    """Return the calls that the rule of settling wants for all sessions of an exchange, with one run an evening."""
+    sessions = calendar.of(exchange)
+    assert sessions
+    evenings = [evening(number) for number in range(DAYS)]
+    total = 0
+    for session in sessions.sessions(publishing_start(exchange), end.date()):
+        due = publishing.due_at(exchange, session)
+        assert due
+        late = LATE.get(exchange, {}).get((session - FIRST).days, 0.0)
+        runs = [run for run in evenings if run >= due + timedelta(hours=late)]
+        if runs:
+            total += 1 + sum(any(runs[0] < due + after <= run for run in runs) for after in SETTLES)
+    return total
+
+
+def publishing_start(exchange: str) -> date:
+    """Return the session that the first run loads."""
+    found = publishing.due(exchange, evening(0))
+    assert found
+    return found
