@@ -189,14 +189,14 @@ EXAMPLES = r"""
 
 RETURN = r"""
 run:
-  description: The run that keeps what was moved or replaced.
+  description: The run that keeps what was moved or replaced, null if nothing was.
   type: str
-  returned: when anything was
+  returned: by all stages but restore
   sample: 20261123T041500Z
 kept:
   description: How much that run keeps by now.
   type: dict
-  returned: when anything was
+  returned: by all stages but restore
   contains:
     files: {description: Regular files., type: int}
     bytes: {description: Their sizes summed., type: int}

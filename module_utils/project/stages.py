@@ -116,7 +116,7 @@ def _applied(root: OpenRoot, planned: dict[str, Stage], params: dict[str, Any]) 
 
 def _joined(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """What is said of several stages: the last word on each thing, and every difference, note, proof and report."""
-    joined: dict[str, Any] = {}
+    joined: dict[str, Any] = {"run": None, "kept": totals([])}
     for result in results:
         joined.update({key: value for key, value in result.items() if value or key not in joined})
     joined["changed"] = any(result.get("changed") for result in results)

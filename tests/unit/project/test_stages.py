@@ -34,6 +34,7 @@ def test_a_second_call_changes_nothing_and_proves_nothing(asked: dict[str, Any])
     again = take(asked, *WHOLE)
     assert not again["changed"]
     assert again["proofs"] == []
+    assert (again["run"], again["kept"]) == (None, {"files": 0, "bytes": 0})
 
 
 def test_the_plan_tells_every_difference_and_touches_nothing(asked: dict[str, Any], polluted: Path) -> None:
