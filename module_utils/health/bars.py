@@ -24,6 +24,7 @@ from ansible.module_utils.health.model import (
 )
 from ansible.module_utils.markets import names
 from ansible.module_utils.reporting import Problem
+from ansible.module_utils.text import plural
 
 # So many symbols are named in one message, and so many in a command; more come from a file.
 NAMED = 3
@@ -101,11 +102,6 @@ def load(symbols: Sequence[str], first: date | None = None, last: date | None = 
 def named(texts: Sequence[str], count: int) -> str:
     """Return a list of which the first ones are shown."""
     return ", ".join(texts[:NAMED]) + (", …" if count > min(len(texts), NAMED) else "")
-
-
-def plural(count: int, noun: str) -> str:
-    """Return a number with its noun."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 _SET_ASIDE = """

@@ -11,9 +11,10 @@ from ansible.module_utils.coverage import survey
 from ansible.module_utils.coverage.expected import Markets, Window
 from ansible.module_utils.coverage.judge import Lack, lacks
 from ansible.module_utils.coverage.survey import Survey, Tables
-from ansible.module_utils.health.bars import NAMED, ask, filled, load, named, plural, too_slow
+from ansible.module_utils.health.bars import NAMED, ask, filled, load, named, too_slow
 from ansible.module_utils.health.model import Context, Coverage, Finding
 from ansible.module_utils.markets import names
+from ansible.module_utils.text import plural
 
 # A table of more rows is looked at in windows from its recent end, each so many times as long as all before it.
 LARGE = 2_000_000

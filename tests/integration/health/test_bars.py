@@ -101,11 +101,11 @@ def test_a_large_table_is_looked_at_in_windows_that_together_tell_the_same(
 ) -> None:
     host.load("OLD.US", [date(2020, 1, 2)])
     host.load("NEW.US", host.sessions())
-    whole = host.finding("freshness")
+    whole = host.finding("freshness", query_timeout=60)
     assert whole[1].startswith("1 of 3 symbols stale: OLD.US (last bar 2020-01-02, ")
     monkeypatch.setattr(coverage, "LARGE", 10)
     monkeypatch.setattr(coverage, "RECENT", 5)
-    assert host.finding("freshness") == whole
+    assert host.finding("freshness", query_timeout=60) == whole
 
 
 # --- coverage ----------------------------------------------------------------------------------------------
