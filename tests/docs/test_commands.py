@@ -5,6 +5,7 @@ The clone is a scratch one. The stand-in answers for EODHD.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -16,6 +17,8 @@ from pathlib import Path
 import pexpect
 import pytest
 from standin.process import StandIn
+
+from tests.engines import Database
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -103,11 +106,11 @@ def run(folder: Path, command: str) -> str:
     return done.stdout
 
 
-def run_with_password(folder: Path, command: str) -> str:
+def run_with_password(folder: Path, command: str, **more: str) -> str:
     """Type a command at a terminal, and the vault's password as often as it asks for one; its output."""
     said: list[str] = []
     with pexpect.spawn(
-        "sh", ["-c", command], cwd=str(folder), env=environment(folder), timeout=60, encoding="utf-8"
+        "sh", ["-c", command], cwd=str(folder), env=environment(folder) | more, timeout=60, encoding="utf-8"
     ) as terminal:
         while terminal.expect(["assword[^\n]*: ?$", pexpect.EOF]) == 0:
             said.append(terminal.before)
@@ -142,12 +145,45 @@ def test_the_command_does_what_the_document_says(clone: Path, document: str, com
         exists(command)
         return
     if command.startswith("ansible-vault create"):
-        (clone / command.split()[-1]).unlink(missing_ok=True)
+        (clone / command.split()[-1].replace("~", str(clone.parent))).unlink(missing_ok=True)
     if command.startswith("ansible-playbook") and ELSEWHERE.search(command):
         command = f"{ELSEWHERE.sub('-i inventory/example.yml', command)} --syntax-check"
     asks = command.startswith("ansible-vault") or " -J" in command
     said = run_with_password(clone, command) if asks else run(clone, command)
     assert (SECRET in said) == command.startswith("ansible-inventory")
+
+
+def test_a_real_host_as_the_readme_says(clone: Path, tmp_path: Path, postgres_server: Database) -> None:
+    """The README's inventory and commands from an empty folder, with addresses and a root of this machine."""
+    root, production, secrets = tmp_path / "root", tmp_path / "production", tmp_path / "editor"
+    section = (ROOT / "README.md").read_text().partition("## A real host")[2].partition("## ")[0]
+    inventory, typed = re.findall(r"```(?:yaml|sh)\n(.*?)```", section, re.DOTALL)
+    for name in ("src", "scripts", "docs", ".git", "bin"):
+        (root / name).mkdir(parents=True)
+    production.mkdir()
+    inventory = inventory.replace("/srv/market-data", str(root)).replace("192.0.2.20", postgres_server.host)
+    assert str(root) in inventory
+    assert f"postgres_host: {postgres_server.host}" in inventory
+    (production / "hosts.yml").write_text(inventory)
+    (production / "host_vars").mkdir()
+    (production / "host_vars/hub.yml").write_text(json.dumps({
+        "ansible_connection": "local", "ansible_python_interpreter": sys.executable,
+        "ansible_remote_tmp": str(tmp_path / "tmp"), "postgres_port": postgres_server.port,
+        "project_packages": ["psycopg2-binary", "python-dotenv"], "project_index_urls": [""], "project_space_mb": 1,
+        "health_token": False, "health_redis": False, "health_disk_warn": 0, "health_disk_fail": 0,
+    }))  # fmt: skip
+    vault = json.dumps({"vault_postgres_password": postgres_server.password, "vault_eodhd_api_token": "demo"})
+    (tmp_path / "vault").write_text(vault)
+    secrets.write_text(f'#!/bin/sh\ncp {tmp_path}/vault "$1"\n')
+    secrets.chmod(0o700)
+    try:
+        said = ""
+        for command in (re.split(r"\s#", line)[0].strip() for line in typed.splitlines()):
+            said = run_with_password(clone, command, HOME=str(tmp_path), EDITOR=str(secrets))
+        assert "✅ System Healthy" in said
+        assert sorted(path.name for path in root.iterdir() if path.name in ("bin", "venv")) == ["venv"]
+    finally:
+        postgres_server.run("DROP DATABASE IF EXISTS data_nexus WITH (FORCE)")
 
 
 def exists(command: str) -> None:
