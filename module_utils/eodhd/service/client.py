@@ -149,47 +149,76 @@ class Client:
         """
         query = query or {}
         name = self._spool.name(path, query) if self._spool else None
-        calls = sent = faults = limited = 0
-        # Paid for by a run that was killed before it could store it.
-        found = None
-        if self._spool and name and not (anew or self._anew):
-            found = self._spool.take(name, self._stop) or self._left(name)
+        reply = None if anew or self._anew else self._paid(name)
+        spent = _Spent()
         while True:
-            if found is None:
-                self._budget.acquire()
-                sent += 1
-                reply = self._sender.send(path, query, name)
-                self._budget.observe(reply.headers)
-            else:
-                reply, found = found, None
-            status, fault = reply.status, reply.fault
-            if status in _STOPS:
-                raise Stop(*_STOPS[status])
-            kept = (name,) if name else ()
-            if status in _OUTCOMES:
-                outcome, charged, message = _OUTCOMES[status]
-                return Answer(outcome, b"", calls + charged, sent, message, kept), None
-            if status == 200:
-                calls += cost
-                try:
-                    # One at a time: more would only take the interpreter from the threads that store.
-                    with self._reading:
-                        return Answer(None, reply.body, calls, sent, kept=kept), usable(reply.body)
-                except ValueError:
-                    fault = "an answer that is not the JSON list asked for"
-                    if self._spool:
-                        self._spool.drop(str(name))
-            if status == 429:
-                limited += 1
-                retry_after = _seconds(reply.headers)
-                self._budget.pause(min(60.0, max(retry_after, 1.5**limited * (0.5 + self._jitter()))))
-                fault = "the minute limit (429)"
-            else:
-                faults += 1
-            if faults >= self._policy.tries or limited >= self._policy.tries_limited:
-                return Answer("failed", b"", calls, sent, f"{sent} requests, the last met {fault}"), None
-            if status != 429 and self._stop.wait(2**faults * 0.25 * (0.5 + self._jitter())):
+            reply = reply or self._ask(path, query, name, spent)
+            found = self._read(reply, usable, cost, name, spent)
+            if found:
+                return found
+            if spent.faults >= self._policy.tries or spent.limited >= self._policy.tries_limited:
+                message = f"{spent.requests} requests, the last met {spent.fault}"
+                return Answer("failed", b"", spent.calls, spent.requests, message), None
+            # After 429 the budget waits, and every thread with it.
+            if reply.status != 429 and self._stop.wait(2**spent.faults * 0.25 * (0.5 + self._jitter())):
                 raise Stopped
+            reply = None
+
+    def _paid(self, name: str | None) -> Reply | None:
+        """What a run paid for that was killed before it could store it."""
+        if not self._spool or not name:
+            return None
+        return self._spool.take(name, self._stop) or self._left(name)
+
+    def _ask(self, path: str, query: Mapping[str, Any], name: str | None, spent: _Spent) -> Reply:
+        """Send one request as soon as the budget allows it."""
+        self._budget.acquire()
+        spent.requests += 1
+        reply = self._sender.send(path, query, name)
+        self._budget.observe(reply.headers)
+        return reply
+
+    def _read(
+        self, reply: Reply, usable: Callable[[bytes], Any], cost: int, name: str | None, spent: _Spent
+    ) -> tuple[Answer, Any] | None:
+        """Return what a reply means; None: ask again, and ``spent`` has the fault."""
+        status, kept = reply.status, (name,) if name else ()
+        spent.fault = reply.fault
+        if status in _STOPS:
+            raise Stop(*_STOPS[status])
+        if status in _OUTCOMES:
+            outcome, charged, message = _OUTCOMES[status]
+            return Answer(outcome, b"", spent.calls + charged, spent.requests, message, kept), None
+        if status == 200:
+            spent.calls += cost
+            try:
+                # One at a time: more would only take the interpreter from the threads that store.
+                with self._reading:
+                    made = usable(reply.body)
+                return Answer(None, reply.body, spent.calls, spent.requests, kept=kept), made
+            except ValueError:
+                spent.fault = "an answer that is not the JSON list asked for"
+                if self._spool and name:
+                    self._spool.drop(name)
+        if status == 429:
+            spent.limited += 1
+            pause = max(_seconds(reply.headers), 1.5**spent.limited * (0.5 + self._jitter()))
+            self._budget.pause(min(60.0, pause))
+            spent.fault = "the minute limit (429)"
+        else:
+            spent.faults += 1
+        return None
+
+
+@dataclass
+class _Spent:
+    """What one call has taken so far."""
+
+    calls: int = 0
+    requests: int = 0
+    faults: int = 0
+    limited: int = 0
+    fault: str = ""
 
 
 def _seconds(headers: Mapping[str, str]) -> float:
