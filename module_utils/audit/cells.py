@@ -8,6 +8,8 @@ from datetime import date
 from itertools import groupby
 from typing import Any
 
+from ansible.module_utils.text import plural
+
 # Not strftime: the language of the machine that audits must not show in the evidence.
 MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 WEEKDAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
@@ -70,7 +72,7 @@ def by_month(coverage: dict[str, Any]) -> Map:
         Row(
             f"{market['name']} sessions",
             _row(market["name"], names, map(_sessions, market["months"])),
-            (_number(market["symbols"], "symbol"), "", ""),
+            (plural(market["symbols"], "symbol"), "", ""),
             symbol=False,
         )
         for market in coverage["markets"]
@@ -124,8 +126,8 @@ def _sessions(month: dict[str, int]) -> tuple[str, str, str]:
     if not sessions:
         return "", "", ""
     if not holidays:
-        return "open", str(sessions), _number(sessions, "session")
-    return "off", f"{sessions}h{holidays}", f"{_number(sessions, 'session')}, {_number(holidays, 'holiday')}"
+        return "open", str(sessions), plural(sessions, "session")
+    return "off", f"{sessions}h{holidays}", f"{plural(sessions, 'session')}, {plural(holidays, 'holiday')}"
 
 
 def _share(month: dict[str, int]) -> tuple[str, str, str]:
@@ -135,16 +137,16 @@ def _share(month: dict[str, int]) -> tuple[str, str, str]:
     share = held / expected
     # Rounded down: what is not complete never says 100 %.
     text = "100" if share >= 1 else f"{int(share * 1000) / 10:g}"
-    return _gap(1 - share), text, f"{held:,} of {_number(expected, 'session')} have a bar ({text} %)"
+    return _gap(1 - share), text, f"{held:,} of {plural(expected, 'session')} have a bar ({text} %)"
 
 
 def _month(month: dict[str, int]) -> tuple[str, str, str]:
     bars, missing, behind = month["bars"], month["missing"], month["behind"]
-    words = _number(bars, "bar")
+    words = plural(bars, "bar")
     if missing:
-        words += f", {_number(missing, 'session')} missing"
+        words += f", {plural(missing, 'session')} missing"
     if behind:
-        words += f", {_number(behind, 'session')} after the last bar"
+        words += f", {plural(behind, 'session')} after the last bar"
     if missing:
         return _gap(missing / (bars + missing)), f"−{missing}", words
     if behind:
@@ -154,10 +156,6 @@ def _month(month: dict[str, int]) -> tuple[str, str, str]:
 
 def _gap(share: float) -> str:
     return "full" if share <= 0 else "few" if share < MANY else "many"
-
-
-def _number(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def freshness(line: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ansible.module_utils.audit.model import FAIL, PASS, WARN, Check, judged
+from ansible.module_utils.text import plural
 
 _AGAIN = "Look at `ansible-playbook playbooks/reset.yml --tags health`."
 _VERDICTS = {"ok": PASS, "warn": WARN, "fail": FAIL}
@@ -53,7 +54,7 @@ def rows(result: Mapping[str, Any], tables: Sequence[str]) -> Iterator[Check]:
         found = "not counted"
         if number is not None:
             about = "about " if table in estimated else ""
-            found = f"{about}{number:,} {'row' if number == 1 else 'rows'}"
+            found = about + plural(number, "row")
         advice = _AGAIN if number is None else "Fill it with `ansible-playbook playbooks/backfill.yml`."
         expected, otherwise = "rows, counted", FAIL if number is None else WARN
         yield judged("Rows", f"rows {table}", expected, found, bool(number), advice, otherwise)

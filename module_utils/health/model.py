@@ -16,6 +16,7 @@ from ansible.module_utils.database.connection import Server, driver, within
 from ansible.module_utils.database.errors import TimedOut, Unreachable
 from ansible.module_utils.health.limits import Limits
 from ansible.module_utils.reporting import Problem
+from ansible.module_utils.text import plural
 
 BACKFILL = "ansible-playbook playbooks/backfill.yml"
 
@@ -53,8 +54,8 @@ class Count:
         """As it is printed."""
         if self.rows is None:
             return "not counted"
-        unit = "row" if self.rows == 1 else "rows"
-        return f"about {self.rows:,} {unit} (estimate)" if self.estimated else f"{self.rows:,} {unit}"
+        rows = plural(self.rows, "row")
+        return f"about {rows} (estimate)" if self.estimated else rows
 
 
 @dataclass(frozen=True)
