@@ -33,10 +33,6 @@ TESTS = ("ignores", "validate-modules", "pep8", "yamllint", "import", "compile")
 OLDEST = "3.9"  # the oldest Python that a host may have
 # Findings that stand: the file in the collection, the test, and after a # the reason.
 WAIVERS = """
-plugins/lookup/reset_holder.py validate-modules:invalid-documentation # goes with the lookup
-plugins/lookup/reset_holder.py validate-modules:import-before-documentation # goes with the lookup
-plugins/lookup/reset_holder.py validate-modules:missing-gplv3-license # goes with the lookup
-plugins/lookup/reset_holder.py import-3.13 # goes with the lookup
 """
 GALAXY = "namespace: local\nname: market\nversion: 1.0.0\nreadme: README.md\nauthors: [The maintainers]\n"
 # ansible-test would download a script that installs pip; this one uses what Python has.
