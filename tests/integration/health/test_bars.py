@@ -277,6 +277,8 @@ def test_columns_that_would_round(host: Host) -> None:
 
 
 def test_a_whole_volume_is_too_narrow_for_crypto_alone(host: Host) -> None:
+    host.run("ALTER TABLE market_data ALTER COLUMN volume TYPE bigint")
+    assert host.finding("precision")[0] == "ok"
     host.load("BTC-USD.CC", host.sessions("CC"))
     level, message = host.finding("precision")
     assert level == "warn"
