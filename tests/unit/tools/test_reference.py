@@ -14,10 +14,12 @@ sys.path.append(str(ROOT / "tools"))
 
 import reference
 
+FILES = reference.files()
 
-@pytest.mark.parametrize("path", reference.files(), ids=lambda path: str(path.relative_to(ROOT)))
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_the_file_is_what_its_sources_say(path: Path) -> None:
-    assert path.read_text() == reference.files()[path], "run `make reference`"
+    assert path.read_text() == FILES[path], "run `make reference`"
 
 
 @pytest.fixture
