@@ -6,11 +6,14 @@ trusts. If uv cannot, pip installs the rest too.
 
 from __future__ import annotations
 
+import ensurepip
+import importlib.util
 import os
 import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from importlib import metadata
 from pathlib import Path
@@ -20,7 +23,18 @@ sys.path.insert(0, str(ROOT / "module_utils"))
 
 from project import indexes
 
-PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--require-hashes"]
+
+def pip() -> list[str]:
+    """pip of this environment; before it has one, the wheel that comes with the interpreter, run as it is."""
+    if importlib.util.find_spec("pip"):
+        program = ["-m", "pip"]
+    else:
+        folder = sysconfig.get_config_var("WHEEL_PKG_DIR") or Path(ensurepip.__file__).parent / "_bundled"
+        wheels = sorted(Path(folder).glob("pip-*.whl"))
+        if not wheels:
+            subprocess.run([sys.executable, "-m", "ensurepip"], stdout=subprocess.DEVNULL, check=True)
+        program = [f"{wheels[-1]}/pip"] if wheels else ["-m", "pip"]
+    return [sys.executable, *program, "--disable-pip-version-check", "install", "--require-hashes"]
 
 
 def requirement(lock: str, name: str) -> str:
@@ -60,7 +74,7 @@ def install_uv(lock: str, environ: dict[str, str]) -> None:
     with tempfile.NamedTemporaryFile("w", prefix="uv-", suffix=".txt") as file:
         file.write(wanted)
         file.flush()
-        subprocess.run([*PIP, "--quiet", "--no-deps", "-r", file.name], env=environ, check=True)
+        subprocess.run([*pip(), "--quiet", "--no-deps", "-r", file.name], env=environ, check=True)
 
 
 def install(lock: Path) -> None:
@@ -76,7 +90,7 @@ def install(lock: Path) -> None:
     command = [uv, "pip", "install", "--python", sys.executable, "--require-hashes", "-r", str(lock)]
     if subprocess.run(command, env=environ, check=False).returncode:
         print("setup: uv could not; pip installs the same", flush=True)
-        subprocess.run([*PIP, "-r", str(lock)], env=environ, check=True)
+        subprocess.run([*pip(), "-r", str(lock)], env=environ, check=True)
 
 
 def main(group: str) -> int:

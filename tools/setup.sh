@@ -22,10 +22,13 @@ if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
   exit 1
 fi
 
-# An environment of another Python, or half built, is built anew; a smaller one grows.
-if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
+# One that does not run, or whose building was cut off, is built anew; a smaller one grows.
+unfinished=.venv/.unfinished
+if [ -e "$unfinished" ] || ! .venv/bin/python -c '' 2>/dev/null; then
   echo "setup: making .venv with $("$python" --version)"
   rm -rf .venv
-  "$python" -m venv .venv
+  "$python" -m venv --without-pip .venv
 fi
-exec .venv/bin/python tools/install.py "$1"
+touch "$unfinished"
+.venv/bin/python tools/install.py "$1"
+rm "$unfinished"

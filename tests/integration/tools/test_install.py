@@ -159,7 +159,7 @@ def machine(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Machine]
         shutil.copyfile(ROOT / name, clone / name)
     (clone / "requirements").mkdir()
     (clone / "requirements/controller.txt").write_text(lock)
-    subprocess.run([sys.executable, "-m", "venv", clone / ".venv"], timeout=60, check=True)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", clone / ".venv"], timeout=60, check=True)
     handler = functools.partial(Quiet, directory=str(site))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         context = authority(tmp_path, tmp_path / "store")
