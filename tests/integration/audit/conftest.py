@@ -73,7 +73,14 @@ def inventory(folder: Path) -> None:
     hosts: dict[str, Any] = {
         name: {**here, "project_root": str(folder / name)} for name in ("hub", "gpu", "bare")
     }
-    hosts["away"] = {"ansible_host": "127.0.0.1", "ansible_port": 9, "project_root": str(folder / "away")}
+    # What ssh says of a host that does not answer; this machine may have no ssh.
+    away = folder / "ssh"
+    away.write_text(
+        "#!/bin/sh\necho 'ssh: connect to host 127.0.0.1 port 9: Connection refused' >&2\nexit 255\n"
+    )
+    away.chmod(0o755)
+    hosts["away"] = {"ansible_host": "127.0.0.1", "ansible_port": 9, "ansible_ssh_executable": str(away)}
+    hosts["away"]["project_root"] = str(folder / "away")
     (folder / "inventory").mkdir()
     (folder / "inventory/group_vars").symlink_to(ROOT / "group_vars")
     (folder / "inventory/hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": hosts}}))
