@@ -15,18 +15,48 @@ from tests.bench.timing import medians, seconds
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 PACKAGES = ["pandas", "sqlalchemy", "psycopg2-binary", "requests", "redis", "python-dotenv"]
-ROUNDS_COLD, ROUNDS_WARM = 5, 7
+ROUNDS_FIRST, ROUNDS_COLD, ROUNDS_WARM = 3, 5, 7
+INTERPRETER = getattr(sys, "_base_executable", sys.executable)
+# For both: the recipe knows no other.
+OWN_INDEX = '{"project_index_urls": [""]}'
 
 
-def run(argv: list[str], home: Path) -> None:
+def run(argv: list[str], home: Path, folder: Path = REPOSITORY) -> None:
     """Run a command to its end with a home of its own; nothing is cached there at first."""
     environment = {**os.environ, "HOME": str(home), "XDG_CACHE_HOME": str(home / ".cache")}
     environment.pop("ANSIBLE_CONFIG", None)
     done = subprocess.run(
-        argv, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False, timeout=600
+        argv, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=600
     )
     if done.returncode:
         raise SystemExit(f"{' '.join(argv)} failed:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
+
+
+def first(folder: Path) -> tuple[float, float]:
+    """Median seconds from a clone to System Healthy, and of the recipe; in turn, with nothing in any cache."""
+    names = iter(range(1000))
+
+    def fresh() -> tuple[Path, Path]:
+        place = folder / f"first{next(names)}"
+        home = place / "home"
+        home.mkdir(parents=True)
+        return place, home
+
+    def ours() -> None:
+        place, home = fresh()
+        clone = place / "clone"
+        run(["git", "clone", "--quiet", str(REPOSITORY), str(clone)], home)
+        try:
+            run(["make", "reset", f"PYTHON={INTERPRETER}", f"ARGS=-e '{OWN_INDEX}'"], home, clone)
+        finally:
+            run(["make", "sandbox-stop"], home, clone)
+
+    def recipe() -> None:
+        place, home = fresh()
+        run([INTERPRETER, "-m", "venv", str(place / "venv")], home)
+        run([str(place / "venv/bin/pip"), "install", "--quiet", *PACKAGES], home)
+
+    return medians(ROUNDS_FIRST, ours, recipe)
 
 
 def main() -> str:
@@ -34,8 +64,7 @@ def main() -> str:
     folder = Path(tempfile.mkdtemp(prefix="bench-"))
     sandbox = REPOSITORY / ".sandbox-bench"
     options = ["-e", f"sandbox_dir={sandbox}"]
-    # The host's own index for both: the recipe knows no other.
-    own_index = ["-e", '{"project_index_urls": [""]}']
+    own_index = ["-e", OWN_INDEX]
     homes = iter(range(1000))
 
     def play(name: str, *more: str) -> Callable[[], None]:
@@ -51,6 +80,7 @@ def main() -> str:
         run([str(root / "venv/bin/pip"), "install", "--quiet", *PACKAGES], home)
 
     try:
+        begun, by_hand = first(folder)
         cold: dict[str, list[float]] = {"reset": [], "recipe": []}
         for _ in range(ROUNDS_COLD):
             play("playbooks/sandbox", "-e", "sandbox_repollute=true")()
@@ -70,6 +100,13 @@ def main() -> str:
         shutil.rmtree(folder, ignore_errors=True)
     rows = [
         (
+            "from clone to System Healthy: `make reset`",
+            begun,
+            "plain recipe: venv and pip alone",
+            by_hand,
+            1.0,
+        ),
+        (
             "cold reset: clean, venv, `.env`, database, health",
             reset,
             "plain recipe: venv and pip alone",
@@ -85,7 +122,7 @@ def main() -> str:
     )
     return (
         "## Reset\n\n"
-        f"Medians of {ROUNDS_COLD} cold runs (empty caches for both, the host's own index)"
+        f"Medians of {ROUNDS_FIRST} first runs, {ROUNDS_COLD} cold ones (empty caches for both, the host's own index)"
         f" and {ROUNDS_WARM} warm ones, these in turn.\n"
         "\n"
         f"| Ours | | Against | | Ratio | Aim |\n|---|---|---|---|---|---|\n{table}"

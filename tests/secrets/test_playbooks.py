@@ -290,7 +290,9 @@ def test_audit_of_a_host_where_every_value_is_another(reset: Searched, secrets: 
 
 def test_a_schedule_as_a_plan(reset: Searched, secrets: dict[str, str]) -> None:
     """What it writes and says on a machine with systemd is searched by tests/scenarios/schedule.py."""
-    urls = {f"schedule_{name}_url": f"http://127.0.0.1:9/{secrets['url']}" for name in ("webhook", "heartbeat")}
+    urls = {
+        f"schedule_{name}_url": f"http://127.0.0.1:9/{secrets['url']}" for name in ("webhook", "heartbeat")
+    }
     done = reset("schedule", "--check", "--diff", **urls)
     assert done.code == 0 or "systemd" in done.said
 
