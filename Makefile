@@ -30,7 +30,7 @@ sandbox-backfill: setup ## the backfill against a stand-in of the service on thi
 sandbox-stop: ## stop the sandbox's PostgreSQL and remove .sandbox/
 	@test ! -d .sandbox || ansible-playbook playbooks/sandbox.yml -e sandbox_state=absent $(ARGS)
 
-.PHONY: test lint unit integration engines safety faults molecule fleet fresh docs
+.PHONY: test lint unit integration engines recorded safety faults molecule fleet fresh docs
 test: override ARGS =
 test: lint unit ## everything; ends in one summary
 	@$(MAKE) --no-print-directory ARGS= --jobs=2 --output-sync=target safety integration fleet molecule docs
@@ -43,6 +43,8 @@ integration: setup-test ## modules against a real PostgreSQL, real sockets and r
 	@pytest tests/integration $(ARGS)
 engines: setup-test ## the database's tests on TimescaleDB and Citus: ENGINES=DIR, or TEST_TIMESCALEDB_URL and TEST_CITUS_URL
 	@tools/engines.sh $(ARGS)
+recorded: setup-test ## the backfill against answers that the service really gave: DIR=folder; skipped without one
+	@RECORDED='$(DIR)' pytest tests/recorded $(ARGS)
 safety: setup-test ## kills, failing machines and indexes, secrets on every channel, at a size that fits
 	@pytest tests/faults tests/secrets $(ARGS)
 faults: setup-test ## the same in full: every operation, plays killed as they run, thousands of random examples
