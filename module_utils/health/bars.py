@@ -22,7 +22,6 @@ from ansible.module_utils.health.model import (
     Wanted,
     limit,
 )
-from ansible.module_utils.markets import names
 from ansible.module_utils.reporting import Problem
 from ansible.module_utils.text import plural
 
@@ -173,19 +172,15 @@ def check_precision(context: Context) -> Iterator[Finding]:
     if types is None:
         yield too_slow(context, "precision", f"What the columns of {table.name} hold")
         return
-    suffixes = None
-    if context.coverage:
-        suffixes = {names.suffix(lack.symbol) for lack in context.coverage.lacks}
-    yield judge_precision(table, types, suffixes)
+    yield judge_precision(table, types)
 
 
-def judge_precision(table: Wanted, types: dict[str, str], suffixes: set[str] | None) -> Finding:
-    """Decide what the types of the columns mean for the markets that are there; None where those are unknown."""
+def judge_precision(table: Wanted, types: dict[str, str]) -> Finding:
+    """Decide what the types of the columns mean."""
     narrow = {name: types[name] for name in PRICES if _narrow(types.get(name, ""))}
-    # Crypto alone is traded in fractions, and in numbers that an integer does not hold.
-    volume = types.get("volume", "")
-    if volume == "integer" or (volume == "bigint" and "CC" in (suffixes or ())):
-        narrow["volume"] = volume
+    # Real files of stocks have volumes with fractions too.
+    if types.get("volume") in ("integer", "bigint"):
+        narrow["volume"] = types["volume"]
     if not narrow:
         return Finding("precision", "ok", f"the columns of {table.name} hold every digit")
     kinds = sorted(set(narrow.values()))
@@ -195,8 +190,8 @@ def judge_precision(table: Wanted, types: dict[str, str], suffixes: set[str] | N
         "precision",
         "warn",
         f"{table.name} has columns that are too narrow for what the provider sends: {columns}. Bars that do not fit,"
-        " such as those of crypto with 8 decimals and fractions in the volume, are set aside."
-        f" Make room with: ALTER TABLE {table.name} {alter};",
+        " such as those with 8 decimals or a fraction in the volume, are set aside. database_widen: true makes room,"
+        f" and so does: ALTER TABLE {table.name} {alter};",
     )
 
 

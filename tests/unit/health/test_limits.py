@@ -78,23 +78,20 @@ def test_what_an_answer_about_the_token_means(
 
 
 @pytest.mark.parametrize(
-    ("column", "type_name", "suffixes", "level"),
+    ("column", "type_name", "level"),
     [
-        ("close", "numeric", {"CC"}, "ok"),
-        ("close", "numeric(12,4)", {"US"}, "warn"),
-        ("close", "numeric(14,8)", {"US"}, "warn"),
-        ("close", "numeric(20,8)", {"US"}, "ok"),
-        ("close", "double precision", {"CC"}, "ok"),
-        ("volume", "bigint", {"US"}, "ok"),
-        ("volume", "bigint", {"US", "CC"}, "warn"),
-        ("volume", "bigint", None, "ok"),
-        ("volume", "integer", {"US"}, "warn"),
+        ("close", "numeric", "ok"),
+        ("close", "numeric(12,4)", "warn"),
+        ("close", "numeric(14,8)", "warn"),
+        ("close", "numeric(20,8)", "ok"),
+        ("close", "double precision", "ok"),
+        ("volume", "numeric", "ok"),
+        ("volume", "bigint", "warn"),
+        ("volume", "integer", "warn"),
     ],
 )
-def test_which_columns_are_too_narrow(
-    column: str, type_name: str, suffixes: set[str] | None, level: str
-) -> None:
-    assert bars.judge_precision(Wanted("market_data"), {column: type_name}, suffixes).level == level
+def test_which_columns_are_too_narrow(column: str, type_name: str, level: str) -> None:
+    assert bars.judge_precision(Wanted("market_data"), {column: type_name}).level == level
 
 
 def test_a_large_table_is_looked_at_in_windows_each_four_times_as_long_as_all_before() -> None:
