@@ -21,6 +21,38 @@ options:
     description: Seconds for a connection, all addresses of the host together.
     type: float
     default: 3
+  layout:
+    description:
+      - How C(market_data) is created - in one table, by year, as a hypertable of TimescaleDB with chunks of a year,
+        or distributed by symbol over the workers of Citus, with C(assets) on all of them.
+      - An existing table stays as it is, whatever its layout; a note says if it is another one.
+    type: str
+    choices: [plain, partitioned, timescaledb, citus]
+    default: plain
+  compress_after:
+    description: Days after which TimescaleDB compresses a chunk that it creates; V(0) for never.
+    type: int
+    default: 30
+  citus_workers:
+    description: The workers, C(host) or C(host:port) each, as both this host and the coordinator reach them.
+    type: list
+    elements: str
+    default: []
+  widen:
+    description:
+      - Widen narrow columns of existing tables to numeric without limits, which writes the tables anew.
+      - Otherwise O(widen) is what RV(notes) advise.
+    type: bool
+    default: false
+  admin_user:
+    description:
+      - Role that creates database, tables and roles. With it, the tables belong to C(<database>_owner), who does not
+        log in, and the user of O(connection) is created with the rights that the jobs need and no more.
+      - Without it, the user of O(connection) creates and owns everything.
+    type: str
+  admin_password:
+    description: Password of O(admin_user).
+    type: str
   interpreter:
     description:
       - A Python that has psycopg2, usually C(bin/python) of the project's venv. The module continues in it.
@@ -61,10 +93,21 @@ database:
   returned: success
   sample: exists
 tables:
-  description: The same for each table, by name.
+  description: The same for each table, by name; also V(widened).
   type: dict
   returned: success
   sample: {assets: exists, market_data: created}
+layout:
+  description: The layout that C(market_data) has, or gets.
+  type: str
+  returned: success
+  sample: partitioned
+rights:
+  description: Roles and rights that were missing and are there now; with O(admin_user) only.
+  type: list
+  elements: str
+  returned: success
+  sample: ["role reader", "reader: select, insert, update on market_data"]
 notes:
   description: Columns of existing tables that would round a value or refuse a large one.
   type: list
@@ -88,7 +131,8 @@ from typing import Any
 
 from ansible.module_utils import reporting
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.database import connection, tables
+from ansible.module_utils.database import connection, schema
+from ansible.module_utils.database.layout import KINDS, Layout
 from ansible.module_utils.database.options import CONNECTION
 from ansible.module_utils.project import interpreter
 
@@ -99,8 +143,15 @@ def main() -> None:
         argument_spec={
             "connection": {**CONNECTION, "required": True},
             "timeout": {"type": "float", "default": 3},
+            "layout": {"type": "str", "choices": list(KINDS), "default": "plain"},
+            "compress_after": {"type": "int", "default": 30},
+            "citus_workers": {"type": "list", "elements": "str", "default": []},
+            "widen": {"type": "bool", "default": False},
+            "admin_user": {"type": "str"},
+            "admin_password": {"type": "str", "no_log": True},
             "interpreter": {"type": "path"},
         },
+        required_together=[("admin_user", "admin_password")],
         supports_check_mode=True,
     )
     options = module.params
@@ -112,11 +163,17 @@ def main() -> None:
                 raise reporting.Problem(obstacle)
             reason = f"{obstacle} Database and tables are looked at once it is there."
             return {"changed": False, "skipped_because": reason, "notes": [reason]}
-        result: dict[str, Any] = tables.ensure(
+        admin = options["admin_user"] or None
+        result: dict[str, Any] = schema.ensure(
             connection.Server(**options["connection"]),
             options["timeout"],
             check=module.check_mode,
             open_connection=connection.connect,
+            asked=schema.Asked(
+                Layout(options["layout"], options["compress_after"], options["citus_workers"]),
+                options["widen"],
+                (admin, options["admin_password"] or "") if admin else None,
+            ),
         )
         return result
 

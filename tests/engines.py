@@ -81,11 +81,12 @@ class Layout:
     settle: tuple[str, ...] = ()
 
 
+# Of this century's years some: whoever loads older ones makes what is missing.
 PARTITIONED = (
     "ALTER TABLE market_data RENAME TO old",
     "CREATE TABLE market_data (LIKE old INCLUDING DEFAULTS, PRIMARY KEY (time, symbol)) PARTITION BY RANGE (time)",
     "DROP TABLE old",
-    "DO $$ BEGIN FOR year IN 1960..2040 LOOP EXECUTE format('CREATE TABLE market_data_%s PARTITION OF market_data"
+    "DO $$ BEGIN FOR year IN 2014..2040 LOOP EXECUTE format('CREATE TABLE market_data_%s PARTITION OF market_data"
     " FOR VALUES FROM (%L) TO (%L)', year, year || '-01-01 00:00+00', year + 1 || '-01-01 00:00+00'); END LOOP; END $$",
 )
 LAYOUTS = {
@@ -133,14 +134,15 @@ def serving(folder: Path, engine: str = LAYOUT.engine) -> Iterator[Database]:
         return
     with ExitStack() as stack:
         if engine == "citus":
-            _WORKERS[:] = [
+            WORKER_SERVERS[:] = [
                 stack.enter_context(_cluster(folder / f"worker{n}", WORKER, True)) for n in range(WORKERS)
             ]
         more = {"timescaledb": TIMESCALEDB, "citus": {"shared_preload_libraries": "citus"}}.get(engine, {})
         yield stack.enter_context(_cluster(folder / "cluster", more, engine=engine))
 
 
-_WORKERS: list[Database] = []
+# Those of Citus, while it serves.
+WORKER_SERVERS: list[Database] = []
 
 
 @contextmanager
@@ -163,23 +165,23 @@ def _cluster(
 def create_database(server: Database, name: str, engine: str = LAYOUT.engine) -> Database:
     """Create an empty database with the engine's extension, and return it."""
     fresh = replace(server, database=name)
-    nodes = [server, *_WORKERS] if engine == "citus" else [server]
+    nodes = [server, *WORKER_SERVERS] if engine == "citus" else [server]
     for node in nodes:
         node.run(f'CREATE DATABASE "{name}"')
         if engine in ("timescaledb", "citus"):
             replace(node, database=name).run(f"CREATE EXTENSION {engine}")
     if engine == "citus":
-        host = server.host if _WORKERS else "localhost"  # as the server itself sees it
+        host = server.host if WORKER_SERVERS else "localhost"  # as the server itself sees it
         fresh.run(
             f"SELECT citus_set_coordinator_host('{host}', inet_server_port())",
-            *(f"SELECT citus_add_node('{worker.host}', {worker.port})" for worker in _WORKERS),
+            *(f"SELECT citus_add_node('{worker.host}', {worker.port})" for worker in WORKER_SERVERS),
         )
     return fresh
 
 
 def drop_database(server: Database, name: str) -> None:
     """Drop it, whoever is still connected."""
-    for node in (server, *_WORKERS):
+    for node in (server, *WORKER_SERVERS):
         node.run(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 

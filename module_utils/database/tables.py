@@ -1,4 +1,4 @@
-"""The database and the two tables of the application: what is missing, and what does not fit.
+"""The two tables of the application: how they are created, and whether existing ones fit.
 
 Existing tables stay as they are. They fit where the application can read and write them: the columns, types
 that hold the values without changing their meaning, and a unique key for the upsert.
@@ -6,26 +6,15 @@ that hold the values without changing their meaning, and a unique key for the up
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Callable
-
-from ansible.module_utils.database.connection import Server, driver
-from ansible.module_utils.database.errors import Unreachable, cause, explain
-from ansible.module_utils.reporting import Problem
-
-# Seconds for one statement, and for its wait for a lock. CREATE DATABASE copies a template on the server.
-STATEMENT_TIMEOUT = 60
-LOCK_TIMEOUT = 10
-# Any number will do that nobody else uses: two hosts create the tables one after the other.
-_LOCK_KEY = 0x6D74352D637273
+from typing import Any
 
 _TEXT = ("text", "character varying", "citext")
 _INSTANT = ("timestamp with time zone",)
 _MOMENT = ("timestamp with time zone", "timestamp without time zone")
 _PRICE = ("numeric", "double precision")
-_AMOUNT = ("bigint", "numeric", "double precision", "integer")
+_AMOUNT = ("numeric", "bigint", "double precision", "integer")
 
 
 @dataclass(frozen=True)
@@ -133,16 +122,31 @@ def misfits(table: Table, found: Found) -> list[str]:
     return problems
 
 
+def narrow(table: Table, found: Found) -> dict[str, str]:
+    """Return the columns of an existing table that are narrower than they are created, with their types."""
+    return {
+        column.name: have
+        for column in table.columns
+        if column.definition == "numeric" and (have := found.types[column.name]) != "numeric"
+    }
+
+
 def limits(table: Table, found: Found) -> list[str]:
     """Return where an existing table that fits would round a value or refuse a large one."""
     notes = []
-    for column in table.columns:
-        have, at = found.types[column.name], f"{table.name}.{column.name}"
-        if have.startswith("numeric("):
-            notes.append(f"{at} is {have}: digits that do not fit are rounded or refused")
-        elif have in ("double precision", "integer"):
-            notes.append(f"{at} is {have}, not {column.fitting[0]}: very long values do not fit")
+    for name, have in narrow(table, found).items():
+        what = (
+            "digits that do not fit are rounded or refused" if have.startswith("numeric(")
+            else "fractions are rounded" if have in ("bigint", "integer") else "very long values do not fit"
+        )  # fmt: skip
+        notes.append(f"{table.name}.{name} is {have}: {what}; database_widen: true widens it")
     return notes
+
+
+def widening(table: Table, found: Found) -> str | None:
+    """Return the one statement that widens the narrow columns of an existing table."""
+    changes = [f"ALTER COLUMN {name} TYPE numeric" for name in narrow(table, found)]
+    return f"ALTER TABLE {table.name} {', '.join(changes)}" if changes else None
 
 
 def _base(type_name: str) -> str:
@@ -182,148 +186,3 @@ def look_up(cursor: Any, table: Table) -> Found | None:
         needed=frozenset(name for _, name, _, needed in rows if needed),
         keys=tuple(frozenset(names) for (names,) in cursor.fetchall()),
     )
-
-
-def ensure(
-    server: Server,
-    timeout: float,
-    *,
-    check: bool,
-    open_connection: Callable[..., Any],
-    tables: Sequence[Table] = TABLES,
-) -> dict[str, Any]:
-    """Create the database and its tables where they are missing.
-
-    Args:
-        server: the database and who asks.
-        timeout: seconds for each connection.
-        check: plan without applying.
-        open_connection: ``connection.connect``.
-        tables: what to create.
-
-    Returns:
-        dict: ``changed``, ``database`` and ``tables`` (``created`` or ``exists`` each), ``notes``, ``diff``.
-
-    Raises:
-        Problem: a table does not fit, a right is missing, or the server cannot be used; nothing was changed
-            then, but for a database that was created before its tables could not be.
-    """
-    psycopg2 = driver()
-
-    def connect(database: str) -> Any:
-        return open_connection(
-            Server(server.host, server.port, server.user, server.password, database),
-            timeout,
-            statement_timeout=STATEMENT_TIMEOUT,
-            lock_timeout=LOCK_TIMEOUT,
-        )
-
-    try:
-        created = False
-        try:
-            session = connect(server.database)
-        except Unreachable as error:
-            created = _create_database(server, error, connect, check=check)
-            if check:
-                return _result(server, created, {table.name: "created" for table in tables}, [])
-            session = connect(server.database)
-        with contextlib.closing(session):
-            states, notes = _create_tables(session, tables, server, check=check)
-        return _result(server, created, states, notes)
-    except (Unreachable, psycopg2.Error) as error:
-        raise Problem(explain(error, server), cause=cause(error)) from None
-
-
-def _create_database(
-    server: Server, error: Unreachable, connect: Callable[[str], Any], *, check: bool
-) -> bool:
-    """Create the database where it is missing; False where somebody else was quicker.
-
-    Whether it is missing is asked of the server, whose messages may be in any language.
-
-    Raises:
-        Unreachable: the server cannot be asked.
-        Problem: the user may not create databases.
-    """
-    from psycopg2 import errors, sql
-
-    if error.kind in ("silent", "name", "refused", "network", "password"):
-        raise error
-    try:
-        session = connect("postgres")
-    except Unreachable:
-        try:
-            session = connect("template1")
-        except Unreachable:
-            raise error from None
-    with contextlib.closing(session):
-        session.autocommit = True
-        with session.cursor() as cursor:
-            cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (server.database,))
-            if cursor.fetchone():
-                return False  # created meanwhile, or out of reach for a reason that the next try tells
-            cursor.execute("SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user")
-            if not cursor.fetchone()[0]:
-                raise Problem(
-                    f"Database {server.database} is missing at {server.place()}, and user {server.user} may"
-                    f' not create it. Let an administrator run: CREATE DATABASE "{server.database}" OWNER'
-                    f' "{server.user}"; or name another database with postgres_db.'
-                )
-            if check:
-                return True
-            try:
-                cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(server.database)))
-            except (errors.DuplicateDatabase, errors.UniqueViolation):
-                return False
-    return True
-
-
-def _create_tables(
-    session: Any, tables: Sequence[Table], server: Server, *, check: bool
-) -> tuple[dict[str, str], list[str]]:
-    """Create the missing tables in one transaction, one host after the other."""
-    states: dict[str, str] = {}
-    problems: list[str] = []
-    notes: list[str] = []
-    with session, session.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK_KEY,))
-        for table in tables:
-            found = look_up(cursor, table)
-            states[table.name] = "exists" if found else "created"
-            wrong = misfits(table, found) if found else []
-            problems += wrong
-            notes += limits(table, found) if found and not wrong else []
-        if problems:
-            raise Problem(
-                f"Database {server.database} holds tables that do not fit: {'; '.join(problems)}."
-                " Nothing was changed. Alter or rename them, or name another database with postgres_db.",
-                problems=problems,
-            )
-        missing = [table for table in tables if states[table.name] == "created"]
-        if missing:
-            cursor.execute("SELECT has_schema_privilege(current_schema(), 'CREATE')")
-            if not cursor.fetchone()[0]:
-                raise Problem(
-                    f"User {server.user} may not create tables in database {server.database}. Let an"
-                    f' administrator run there: GRANT CREATE ON SCHEMA public TO "{server.user}";'
-                )
-        for table in [] if check else missing:
-            cursor.execute(table.statement())
-    return states, notes
-
-
-def _result(server: Server, created: bool, states: dict[str, str], notes: list[str]) -> dict[str, Any]:
-    lines = [(f"database {server.database}", created)]
-    lines += [(f"table {name}", state == "created") for name, state in states.items()]
-    return {
-        "changed": any(new for _, new in lines),
-        "database": "created" if created else "exists",
-        "tables": states,
-        "notes": notes,
-        "diff": {
-            "before_header": server.masked_url(),
-            "after_header": server.masked_url(),
-            "before": "".join(f"{line}\n" for line, new in lines if not new),
-            "after": "".join(f"{line}\n" for line, _ in lines),
-        },
-    }

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
+from ansible.module_utils.database import layout
 from ansible.module_utils.eodhd.model import Job, Range, asset_type, midnight
 from ansible.module_utils.eodhd.service.client import Answer
 from ansible.module_utils.eodhd.store.parser import COLUMNS, Parsed
@@ -196,9 +197,11 @@ def copy_into(cursor: Any, statement: str, lines: Sequence[str]) -> None:
 
 def _copy_straight(cursor: Any, items: Sequence[Item], errors: Any) -> bool:
     """COPY rows that the table did not have; False where somebody else inserted one meanwhile."""
+    lines = _lines(items)
+    _make_room(cursor, lines)
     cursor.execute("SAVEPOINT straight")
     try:
-        copy(cursor, "market_data", _lines(items))
+        copy(cursor, "market_data", lines)
     except errors.UniqueViolation:
         cursor.execute("ROLLBACK TO SAVEPOINT straight")
         return False
@@ -232,13 +235,12 @@ def merge(
         cursor.execute(statement)
     copy(cursor, "backfill_stage", lines)
     cursor.execute("ANALYZE backfill_stage")
-    # A line begins with its day.
-    days = {line.partition("\t")[0] for line in (min(lines), max(lines))}
+    first, last = _days(lines)
     values = {
         "symbols": list(settled),
         "settled": [midnight(day) for day in settled.values()],
-        "first": f"{min(days)} 00:00+00",
-        "last": f"{max(days)} 00:00+00",
+        "first": midnight(first),
+        "last": midnight(last),
     }
     cursor.execute(COMPARE, values)
     cursor.execute(SUMMARY, values)
@@ -246,9 +248,21 @@ def merge(
         symbol: (inserted, updated, restated) for symbol, inserted, updated, restated in cursor.fetchall()
     }
     if changes:
+        _make_room(cursor, lines)
         cursor.execute(WRITE)
         cursor.execute(RECORD, {"run": run})
     return changes
+
+
+def _make_room(cursor: Any, lines: Sequence[str]) -> None:
+    """Make the partitions that lines of COPY need, if the table is partitioned by time."""
+    layout.make_room(cursor, *_days(lines))
+
+
+def _days(lines: Sequence[str]) -> tuple[date, date]:
+    """Return the first and the last day of lines of COPY, each of which begins with its day."""
+    first, last = (date.fromisoformat(line.partition("\t")[0]) for line in (min(lines), max(lines)))
+    return first, last
 
 
 def _settled(item: Item) -> date:

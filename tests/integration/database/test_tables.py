@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from ansible.module_utils.database import connection, tables
+from ansible.module_utils.database import connection, schema, tables
 from ansible.module_utils.reporting import Problem
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ MARKET_DATA = """CREATE TABLE market_data (time timestamptz, symbol text, open n
 
 
 def ensure(database: Database, check: bool = False) -> dict[str, Any]:
-    result: dict[str, Any] = tables.ensure(database, 5, check=check, open_connection=connection.connect)
+    result: dict[str, Any] = schema.ensure(database, 5, check=check, open_connection=connection.connect)
     return result
 
 
@@ -155,7 +155,9 @@ def test_an_existing_table_that_does_not_fit_is_named_and_nothing_is_changed(
 def test_columns_that_round_are_noted(database: Database) -> None:
     database.run(MARKET_DATA.replace("open numeric", "open numeric(12,4)"))
     assert ensure(database)["notes"] == [
-        "market_data.open is numeric(12,4): digits that do not fit are rounded or refused"
+        "market_data.open is numeric(12,4): digits that do not fit are rounded or refused;"
+        " database_widen: true widens it",
+        "market_data.volume is bigint: fractions are rounded; database_widen: true widens it",
     ]
 
 
@@ -185,5 +187,5 @@ def test_database_that_another_host_creates_meanwhile_is_used(missing: Database)
             ensure(missing)
         return connection.connect(database, *args, **kwargs)
 
-    result = tables.ensure(missing, 5, check=False, open_connection=slow_connect)
+    result = schema.ensure(missing, 5, check=False, open_connection=slow_connect)
     assert result["database"] == "exists"

@@ -1,0 +1,236 @@
+"""How ``market_data`` lies in the database: in one table, by year, as a hypertable, or spread over machines.
+
+An existing table of any layout is kept and works, whatever its chunks, partitions or distribution are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+from ansible.module_utils.reporting import Problem
+
+KINDS = ("plain", "partitioned", "timescaledb", "citus")
+TABLE = "market_data"
+# A daily bar takes 100 bytes: a chunk of a week would be smaller than what a chunk costs.
+CHUNK_DAYS = 365
+COMPRESS_AFTER = 30
+# Any number will do that nobody else uses: two sessions make partitions one after the other.
+_LOCK = 0x706172746974696F
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A layout as it is asked for.
+
+    Attributes:
+        kind: one of ``KINDS``.
+        compress_after: days after which a chunk of TimescaleDB is compressed; 0 for never.
+        workers: of Citus, ``host`` or ``host:port`` each, as the coordinator reaches them.
+    """
+
+    kind: str = "plain"
+    compress_after: int = COMPRESS_AFTER
+    workers: Sequence[str] = ()
+
+    def nodes(self) -> list[tuple[str, int]]:
+        """Return host and port of each worker.
+
+        Raises:
+            Problem: one is not written so.
+        """
+        nodes = []
+        for worker in self.workers:
+            host, colon, port = str(worker).rpartition(":")
+            if not (port if colon else "5432").isdigit():
+                raise Problem(f"postgres_citus_workers holds {worker!r}; expected host, or host:port.")
+            nodes.append((host, int(port)) if colon else (port, 5432))
+        return nodes
+
+
+@dataclass(frozen=True)
+class Existing:
+    """A layout as it is found; ``text`` describes it for people."""
+
+    kind: str
+    text: str
+
+
+def recognise(cursor: Any, table: str = TABLE) -> Existing:
+    """Return the layout of an existing table."""
+    cursor.execute(
+        "SELECT c.relkind, pg_get_partkeydef(c.oid), n.nspname, c.relname,"
+        " to_regclass('timescaledb_information.dimensions') IS NOT NULL, to_regclass('citus_tables') IS NOT NULL"
+        " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass(%s)",
+        (table,),
+    )
+    kind, partition_key, schema, name, timescaledb, citus = cursor.fetchone()
+    if timescaledb:
+        cursor.execute(
+            "SELECT d.time_interval, h.compression_enabled, h.num_chunks FROM timescaledb_information.hypertables h"
+            " JOIN timescaledb_information.dimensions d USING (hypertable_schema, hypertable_name)"
+            " WHERE h.hypertable_schema = %s AND h.hypertable_name = %s AND d.dimension_number = 1",
+            (schema, name),
+        )
+        row = cursor.fetchone()
+        if row:
+            interval, compressed, chunks = row
+            days = interval.days if isinstance(interval, timedelta) else interval
+            text = f"a hypertable of {chunks:,} chunks of {days} days"
+            return Existing("timescaledb", f"{text}, compressed" if compressed else text)
+    if citus:
+        cursor.execute(
+            "SELECT citus_table_type, distribution_column, shard_count FROM citus_tables"
+            " WHERE table_name = to_regclass(%s)",
+            (table,),
+        )
+        row = cursor.fetchone()
+        if row:
+            return Existing("citus", f"a {row[0]} table by {row[1]} in {row[2]} shards")
+    if kind == "p":
+        return Existing("partitioned", f"partitioned by {partition_key}")
+    return Existing("plain", "one plain table")
+
+
+def require_extension(cursor: Any, kind: str) -> None:
+    """Raise ``Problem`` if a layout needs an extension that the server does not have."""
+    if kind not in ("timescaledb", "citus"):
+        return
+    cursor.execute("SELECT 1 FROM pg_extension WHERE extname = %s", (kind,))
+    if cursor.fetchone():
+        return
+    cursor.execute(
+        "SELECT EXISTS (SELECT 1 FROM pg_available_extensions WHERE name = %s),"
+        " current_setting('shared_preload_libraries') LIKE '%%' || %s || '%%'",
+        (kind, kind),
+    )
+    if cursor.fetchone() != (True, True):
+        raise Problem(
+            f"postgres_layout is {kind}, which this server does not have. Install it there, add it to"
+            " shared_preload_libraries and restart the server, or choose another postgres_layout."
+        )
+
+
+def create(cursor: Any, statement: str, wanted: Layout, table: str = TABLE) -> None:
+    """Create a table in a layout.
+
+    Args:
+        cursor: in a transaction that the caller commits; the extension is there.
+        statement: creates it as a plain table, with its primary key last.
+        wanted: the layout.
+        table: its name.
+    """
+    if wanted.kind == "partitioned" and table == TABLE:
+        cursor.execute(f"{statement} PARTITION BY RANGE (time)")
+        cursor.execute(_PARTITION.format(table=table))
+        return
+    cursor.execute(statement)
+    if table != TABLE:
+        if wanted.kind == "citus":  # small, and joined with what lies on the workers
+            cursor.execute("SELECT create_reference_table(%s)", (table,))
+        return
+    if wanted.kind == "timescaledb":
+        # The primary key begins with the time, so that an index on it alone would only cost.
+        cursor.execute(
+            "SELECT create_hypertable(%s, 'time', chunk_time_interval => %s * interval '1 day',"
+            " create_default_indexes => false)",
+            (table, CHUNK_DAYS),
+        )
+        if wanted.compress_after:
+            cursor.execute(
+                f"ALTER TABLE {table} SET (timescaledb.compress, timescaledb.compress_segmentby = 'symbol',"
+                " timescaledb.compress_orderby = 'time')"
+            )
+            cursor.execute(
+                "SELECT add_compression_policy(%s, %s * interval '1 day')", (table, wanted.compress_after)
+            )
+    elif wanted.kind == "citus":
+        cursor.execute("SELECT create_distributed_table(%s, 'symbol')", (table,))
+
+
+# With the rights of its owner, so that who loads need not own the table. ATTACH lets others read and write.
+_PARTITION = """
+CREATE OR REPLACE FUNCTION {table}_partition(name text, first timestamptz, beyond timestamptz) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+  EXECUTE format('CREATE TABLE %I (LIKE {table} INCLUDING DEFAULTS)', name);
+  EXECUTE format('ALTER TABLE {table} ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', name, first, beyond);
+END $$
+"""
+# Of every partition its bounds; the one for all the rest as a row without them.
+_BOUNDS = """
+SELECT (regexp_match(bounds, 'FROM \\(''([^'']+)''\\)'))[1]::timestamptz AT TIME ZONE 'UTC',
+  (regexp_match(bounds, 'TO \\(''([^'']+)''\\)'))[1]::timestamptz AT TIME ZONE 'UTC', bounds
+FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid,
+LATERAL pg_get_expr(c.relpartbound, c.oid) AS bounds
+WHERE i.inhparent = to_regclass(%s) ORDER BY 1 NULLS FIRST
+"""
+
+
+def make_room(cursor: Any, first: date, last: date, table: str = TABLE) -> list[str]:
+    """Make the partitions that a table partitioned by time lacks for some days, a year each.
+
+    Args:
+        cursor: in a transaction that the caller commits; before the first row of it is written.
+        first, last: the days.
+        table: partitioned or not.
+
+    Returns:
+        list: names of the partitions that were made.
+    """
+    if not missing_years(cursor, first, last, table):
+        return []
+    # Seen again under the lock, for another session may have been quicker.
+    cursor.execute("SELECT pg_advisory_xact_lock(%s), to_regproc(%s) IS NULL", (_LOCK, f"{table}_partition"))
+    if cursor.fetchone()[1]:
+        cursor.execute(_PARTITION.format(table=table))
+    made = []
+    for name, begin, beyond in missing_years(cursor, first, last, table):
+        cursor.execute(f"SELECT {table}_partition(%s, %s, %s)", (name, f"{begin}+00", f"{beyond}+00"))  # noqa: S608 - our own name
+        made.append(name)
+    return made
+
+
+def missing_years(cursor: Any, first: date, last: date, table: str = TABLE) -> list[tuple[str, str, str]]:
+    """Return name and bounds of each partition that is missing for some days; none unless it is by time."""
+    cursor.execute(
+        "SELECT 1 FROM pg_partitioned_table WHERE partrelid = to_regclass(%s) AND partstrat = 'r'"
+        " AND pg_get_partkeydef(partrelid) = 'RANGE (\"time\")'",
+        (table,),
+    )
+    if not cursor.fetchone():
+        return []
+    cursor.execute(_BOUNDS, (table,))
+    rows = cursor.fetchall()
+    if any(bounds == "DEFAULT" for _, _, bounds in rows):
+        return []
+    taken = [(_instant(begin), _instant(end, "9999")) for begin, end, _ in rows]
+    return [
+        (f"{table}_{year}" + (f"_{number}" if number else ""), begin, beyond)
+        for year in range(first.year, last.year + 1)
+        for number, (begin, beyond) in enumerate(
+            gaps(f"{year:04}-01-01 00:00:00", f"{year + 1:04}-01-01 00:00:00", taken)
+        )
+    ]
+
+
+def _instant(value: Any, unbounded: str = "") -> str:
+    return value.strftime("%Y-%m-%d %H:%M:%S") if value else unbounded
+
+
+def gaps(begin: str, beyond: str, taken: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the parts of a span that no other span covers.
+
+    Args:
+        begin, beyond: instants in ISO format, which sorts as they follow each other.
+        taken: spans in ascending order that do not overlap.
+    """
+    found = []
+    for first, end in taken:
+        if first > begin and first < beyond:
+            found.append((begin, first))
+        if first < beyond and end > begin:
+            begin = end
+    return [*found, (begin, beyond)] if begin < beyond else found

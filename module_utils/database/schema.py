@@ -1,0 +1,300 @@
+"""The database, its tables, their layout and roles: what is missing, planned and created."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, field, replace
+from typing import Any, Callable
+
+from ansible.module_utils.database import layout, roles
+from ansible.module_utils.database.connection import Server, driver
+from ansible.module_utils.database.errors import Unreachable, cause, explain, said
+from ansible.module_utils.database.layout import Layout
+from ansible.module_utils.database.tables import TABLES, Found, Table, limits, look_up, misfits, widening
+from ansible.module_utils.eodhd.ledger import migrations
+from ansible.module_utils.reporting import Problem
+
+# Seconds for one statement, and for its wait for a lock. CREATE DATABASE copies a template on the server.
+STATEMENT_TIMEOUT = 60
+LOCK_TIMEOUT = 10
+# Any number will do that nobody else uses: two hosts create the tables one after the other.
+_LOCK_KEY = 0x6D74352D637273
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What ``database`` is asked for.
+
+    Attributes:
+        layout: of ``market_data`` where it is created.
+        widen: widen narrow columns of an existing table.
+        admin: user and password of whoever creates roles, database and tables; without one, the application's own.
+    """
+
+    layout: Layout = field(default_factory=Layout)
+    widen: bool = False
+    admin: tuple[str, str] | None = None
+
+
+def ensure(
+    server: Server,
+    timeout: float,
+    *,
+    check: bool,
+    open_connection: Callable[..., Any],
+    asked: Asked | None = None,
+) -> dict[str, Any]:
+    """Create the database, its roles and its tables where they are missing.
+
+    Args:
+        server: the database and the role of the application.
+        timeout: seconds for each connection.
+        check: plan without applying.
+        open_connection: ``connection.connect``.
+        asked: layout, widening and administrator.
+
+    Returns:
+        dict: ``changed``, ``database`` and ``tables`` (``created``, ``widened`` or ``exists`` each), ``layout``,
+            ``rights``, ``notes``, ``diff``.
+
+    Raises:
+        Problem: a table does not fit, a right is missing, or the server cannot be used; nothing was changed
+            then, but for a database that was created before its tables could not be.
+    """
+    return _Schema(server, timeout, check, open_connection, asked or Asked()).ensure()
+
+
+class _Schema:
+    """One run of ``ensure``; its arguments are those."""
+
+    def __init__(
+        self, server: Server, timeout: float, check: bool, open_connection: Callable[..., Any], asked: Asked
+    ) -> None:
+        self.application = server
+        user, password = asked.admin or (server.user, server.password)
+        self.server = replace(server, user=user, password=password)
+        self.timeout = timeout
+        self.check = check
+        self.open_connection = open_connection
+        self.asked = asked
+        self.notes: list[str] = []
+        self.states: dict[str, str] = {}
+        self.rights: list[str] = []
+        self.found = "none"
+
+    def ensure(self) -> dict[str, Any]:
+        psycopg2 = driver()
+        try:
+            created = False
+            try:
+                session = self._connect(self.server.database)
+            except Unreachable as error:
+                created = self._create_database(error)
+                if self.check:
+                    self.states = {table.name: "created" for table in TABLES}
+                    return self._result(created)
+                session = self._connect(self.server.database)
+            with contextlib.closing(session):
+                self._create_tables(session)
+                if self.asked.admin:
+                    self._grant(session)
+            return self._result(created)
+        except (Unreachable, psycopg2.Error) as error:
+            raise Problem(explain(error, self.server), cause=cause(error)) from None
+
+    def _connect(self, database: str, **elsewhere: Any) -> Any:
+        return self.open_connection(
+            replace(self.server, database=database, **elsewhere),
+            self.timeout,
+            statement_timeout=STATEMENT_TIMEOUT,
+            lock_timeout=LOCK_TIMEOUT,
+        )
+
+    def _create_database(self, error: Unreachable) -> bool:
+        """Create the database where it is missing; False where somebody else was quicker.
+
+        Whether it is missing is asked of the server, whose messages may be in any language.
+
+        Raises:
+            Unreachable: the server cannot be asked.
+            Problem: the user may not create databases.
+        """
+        from psycopg2 import errors, sql
+
+        if error.kind in ("silent", "name", "refused", "network", "password"):
+            raise error
+        try:
+            session = self._connect("postgres")
+        except Unreachable:
+            try:
+                session = self._connect("template1")
+            except Unreachable:
+                raise error from None
+        with contextlib.closing(session):
+            session.autocommit = True
+            with session.cursor() as cursor:
+                cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (self.server.database,))
+                if cursor.fetchone():
+                    return False  # created meanwhile, or out of reach for a reason that the next try tells
+                cursor.execute("SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user")
+                if not cursor.fetchone()[0]:
+                    name, user = self.server.database, self.server.user
+                    raise Problem(
+                        f"Database {name} is missing at {self.server.place()}, and user {user} may not create it."
+                        f' Let an administrator run: CREATE DATABASE "{name}" OWNER "{user}"; or name one with'
+                        " postgres_admin_user, or another database with postgres_db."
+                    )
+                if self.check:
+                    return True
+                try:
+                    cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(self.server.database)))
+                except (errors.DuplicateDatabase, errors.UniqueViolation):
+                    return False
+        return True
+
+    def _create_tables(self, session: Any) -> None:
+        """Create the missing tables in one transaction, one host after the other."""
+        problems: list[str] = []
+        widened: list[str] = []
+        wanted = self.asked.layout
+        with session, session.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK_KEY,))
+            for table in TABLES:
+                found = look_up(cursor, table)
+                self.states[table.name] = "exists" if found else "created"
+                wrong = misfits(table, found) if found else []
+                problems += wrong
+                if found and not wrong:
+                    widened += self._judge(cursor, table, found)
+            if problems:
+                raise Problem(
+                    f"Database {self.server.database} holds tables that do not fit: {'; '.join(problems)}."
+                    " Nothing was changed. Alter or rename them, or name another database with postgres_db.",
+                    problems=problems,
+                )
+            missing = [table for table in TABLES if self.states[table.name] == "created"]
+            if missing:
+                self._require_rights(cursor)
+            if any(table.name == layout.TABLE for table in missing):
+                layout.require_extension(cursor, wanted.kind)
+                self.found = wanted.kind
+            if self.check:
+                return
+            for statement in widened:
+                self._widen(cursor, statement)
+            if missing and wanted.kind in ("timescaledb", "citus"):
+                self._extend(cursor)
+            for table in missing:
+                layout.create(cursor, table.statement(), wanted, table.name)
+
+    def _judge(self, cursor: Any, table: Table, found: Found) -> list[str]:
+        """Note what an existing table is, and return the statement that widens it if that is asked."""
+        if table.name == layout.TABLE:
+            existing = layout.recognise(cursor)
+            self.found = existing.kind
+            if self.asked.layout.kind not in ("plain", existing.kind):
+                self.notes.append(
+                    f"{table.name} is {existing.text} and stays so; postgres_layout is {self.asked.layout.kind}."
+                    " Move it with `ansible-playbook playbooks/layout.yml`."
+                )
+        statement = widening(table, found)
+        if statement and self.asked.widen:
+            self.states[table.name] = "widened"
+            return [statement]
+        self.notes += limits(table, found)
+        return []
+
+    def _widen(self, cursor: Any, statement: str) -> None:
+        """Widen columns; the table is written anew, which its lock shows to everybody else."""
+        errors = driver().errors
+        cursor.execute("SET LOCAL statement_timeout = 0")
+        try:
+            cursor.execute(statement)
+        except (errors.FeatureNotSupported, errors.InvalidTableDefinition) as error:
+            raise Problem(
+                f"This server does not widen columns of a table like that: {said(error)}. If its chunks are"
+                " compressed, decompress them (decompress_chunk), set timescaledb.compress to false, run this"
+                " again, and switch compression on anew; or move the table with playbooks/layout.yml."
+            ) from None
+
+    def _require_rights(self, cursor: Any) -> None:
+        cursor.execute("SELECT has_schema_privilege(current_schema(), 'CREATE')")
+        if not cursor.fetchone()[0]:
+            raise Problem(
+                f"User {self.server.user} may not create tables in database {self.server.database}. Let an"
+                f' administrator run there: GRANT CREATE ON SCHEMA public TO "{self.server.user}"; or name one'
+                " with postgres_admin_user."
+            )
+
+    def _extend(self, cursor: Any) -> None:
+        """Create the extension that the layout needs; of Citus, also the database on each worker."""
+        kind = self.asked.layout.kind
+        cursor.execute("SELECT 1 FROM pg_extension WHERE extname = %s", (kind,))
+        if cursor.fetchone():
+            return
+        nodes = self.asked.layout.nodes() if kind == "citus" else []
+        for host, port in nodes:
+            self._prepare_worker(host, port)
+        # On its own: Citus wants to see its nodes committed before it distributes a table.
+        with contextlib.closing(self._connect(self.server.database)) as session:
+            session.autocommit = True
+            with session.cursor() as aside:
+                aside.execute(f"CREATE EXTENSION {kind}")
+                if nodes:
+                    aside.execute(
+                        "SELECT citus_set_coordinator_host(%s, inet_server_port())", (self.server.host,)
+                    )
+                for node in nodes:
+                    aside.execute("SELECT citus_add_node(%s, %s)", node)
+
+    def _prepare_worker(self, host: str, port: int) -> None:
+        from psycopg2 import sql
+
+        name = self.server.database
+        with contextlib.closing(self._connect("postgres", host=host, port=port)) as session:
+            session.autocommit = True
+            with session.cursor() as cursor:
+                cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,))
+                if not cursor.fetchone():
+                    cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        with contextlib.closing(self._connect(name, host=host, port=port)) as session:
+            session.autocommit = True
+            session.cursor().execute("CREATE EXTENSION IF NOT EXISTS citus")
+
+    def _grant(self, session: Any) -> None:
+        """Create the ledger's tables as well, then the roles, and give them their rights."""
+
+        def run(work: Callable[[Any], int]) -> int:
+            with session, session.cursor() as cursor:
+                return work(cursor)
+
+        if not self.check:
+            before = run(migrations.version)
+            migrations.migrate(run)
+            if before != migrations.NEWEST:
+                self.rights.append(f"ledger of version {migrations.NEWEST}")
+        with session, session.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK_KEY,))
+            for text, statement in roles.steps(cursor, self.application, [table.name for table in TABLES]):
+                self.rights.append(text)
+                if not self.check:
+                    cursor.execute(statement)
+
+    def _result(self, created: bool) -> dict[str, Any]:
+        lines = [(f"database {self.server.database}", created)]
+        lines += [(f"table {name}", state != "exists") for name, state in self.states.items()]
+        lines += [(text, True) for text in self.rights]
+        return {
+            "changed": any(new for _, new in lines),
+            "database": "created" if created else "exists",
+            "tables": self.states,
+            "layout": self.found,
+            "rights": self.rights,
+            "notes": self.notes,
+            "diff": {
+                "before_header": self.server.masked_url(),
+                "after_header": self.server.masked_url(),
+                "before": "".join(f"{line}\n" for line, new in lines if not new),
+                "after": "".join(f"{line}\n" for line, _ in lines),
+            },
+        }
