@@ -100,12 +100,14 @@ class Job:
         range: the days asked of the provider.
         vacant: no row of it was stored when the plan was made, so that COPY may go straight into the table.
         kept: the ledger's entry that the answer will extend; None where it will replace it.
+        whole: whether all that is stored of the symbol lies in the range.
     """
 
     symbol: str
     range: Range
     vacant: bool
     kept: Coverage | None = None
+    whole: bool = False
 
     def covered(self) -> Range:
         """Return the days that the ledger may call answered for once there is an answer."""

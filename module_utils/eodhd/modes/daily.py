@@ -15,9 +15,9 @@ from ansible.module_utils.eodhd.plan import daily
 from ansible.module_utils.eodhd.plan import plan as planning
 from ansible.module_utils.eodhd.plan.daily import Ask, Asks, Known
 from ansible.module_utils.eodhd.run import report
-from ansible.module_utils.eodhd.run.context import Context, Executed
+from ansible.module_utils.eodhd.run.context import Context, Executed, in_one_transaction
 from ansible.module_utils.eodhd.service.client import Answer
-from ansible.module_utils.eodhd.store import store
+from ansible.module_utils.eodhd.store import bars, store
 from ansible.module_utils.eodhd.store.parser import Parsed, Parser, Width
 from ansible.module_utils.eodhd.store.store import Item, Written
 from ansible.module_utils.markets import publishing
@@ -77,7 +77,7 @@ def run(context: Context) -> dict[str, Any]:
         return {name: _covered(entry, ahead) for name, entry in entries.items() if entry}
 
     before = context.counts()
-    done = context.execute(plan, fetch, write, coverage)
+    done = context.execute(plan, fetch, in_one_transaction(write), coverage)
     if done.stopped is None:
         done = _refetch(context, done, exchanges, widths)
     after = context.counts()
@@ -249,14 +249,14 @@ def _write(cursor: Any, run: int, ask: Ask, item: Item) -> Written:
     for start in range(0, len(lines), SLICE):
         some = lines[start : start + SLICE]
         symbols = sorted({line.split("\t", 2)[1] for line in some})
-        changes = store.merge(cursor, run, some, dict.fromkeys(symbols, settled))
-        inserted = sum(new for new, _, _ in changes.values())
-        updated = sum(changed for _, changed, _ in changes.values())
+        changes = bars.merge(cursor, run, some, dict.fromkeys(symbols, settled))
+        inserted = sum(change.inserted for change in changes.values())
+        updated = sum(change.updated for change in changes.values())
         result.inserted += inserted
         result.updated += updated
         result.unchanged += len(some) - inserted - updated
         result.registered += len(store.register(cursor, symbols, item.fetched))
-        restated += [symbol for symbol, (_, _, again) in changes.items() if again]
+        restated += [symbol for symbol, change in changes.items() if change.restated]
     aside = item.parsed.aside if item.parsed else []
     store.keep_aside(cursor, run, aside)
     answered = [(line.split("\t", 2)[1], line[:10]) for line in lines]

@@ -16,9 +16,8 @@ from ansible.module_utils.eodhd.run import report
 from ansible.module_utils.eodhd.run.context import Context, Executed
 from ansible.module_utils.eodhd.run.pipeline import Totals
 from ansible.module_utils.eodhd.service.client import Answer
-from ansible.module_utils.eodhd.store import store
+from ansible.module_utils.eodhd.store import bars, store
 from ansible.module_utils.eodhd.store.parser import Parsed, Parser, Width
-from ansible.module_utils.eodhd.store.store import Item, Written
 from ansible.module_utils.reporting import Problem
 from ansible.module_utils.text import plural
 
@@ -94,10 +93,7 @@ def load(context: Context, plan: planning.Plan, widths: Mapping[str, Width]) -> 
         )
         return answered
 
-    def write(cursor: Any, run: int, items: list[Item]) -> list[Written]:
-        return store.write(cursor, run, items, psycopg2.errors)
-
-    return context.execute(plan, fetch, write)
+    return context.execute(plan, fetch, partial(store.write, chunks=context.chunks, errors=psycopg2.errors))
 
 
 def eod_query(days: Range) -> dict[str, Any]:
@@ -188,7 +184,7 @@ def ranking(parsed: Parsed) -> list[str]:
 def _plan(context: Context, symbols: list[str], asked: Range, title: str) -> planning.Plan:
     known = context.known(symbols)
     wanted = [(symbol, known[symbol].range if symbol in known else asked, asked) for symbol in symbols]
-    stored = {} if context.absent else context.session.run(partial(store.count_stored, wanted=wanted))
+    stored = {} if context.absent else bars.count_stored(context.session, wanted, context.chunks)
     return planning.of_history(symbols, asked, title, known, stored, context.rules)
 
 
@@ -197,7 +193,7 @@ def _lacking(context: Context, symbols: list[str]) -> list[str]:
     known = context.ledger.coverage(symbols)
     got: dict[str, Coverage] = {symbol: entry for symbol, entry in known.items() if entry.rows}
     wanted = [(symbol, entry.range, entry.range) for symbol, entry in got.items()]
-    stored = context.session.run(lambda cursor: store.count_stored(cursor, wanted))
+    stored = bars.count_stored(context.session, wanted, context.chunks)
     return [symbol for symbol, entry in got.items() if stored.get(symbol, (0, 0))[0] < entry.rows]
 
 

@@ -12,10 +12,10 @@ from ansible.module_utils.eodhd.modes.history import conclude
 from ansible.module_utils.eodhd.plan import plan as planning
 from ansible.module_utils.eodhd.plan.daily import suffix
 from ansible.module_utils.eodhd.run import report
-from ansible.module_utils.eodhd.run.context import Context
+from ansible.module_utils.eodhd.run.context import Context, in_one_transaction
 from ansible.module_utils.eodhd.run.pipeline import Totals
 from ansible.module_utils.eodhd.service.client import Answer
-from ansible.module_utils.eodhd.store import store
+from ansible.module_utils.eodhd.store import bars, store
 from ansible.module_utils.eodhd.store.parser import Parsed, is_day
 from ansible.module_utils.eodhd.store.store import Item, Written
 from ansible.module_utils.markets import names
@@ -107,7 +107,7 @@ def run(context: Context) -> dict[str, Any]:
             "notes": [],
         }
     before = context.counts()
-    done = context.execute(plan, fetch, write)
+    done = context.execute(plan, fetch, in_one_transaction(write))
     after = context.counts()
     title = f"register {', '.join(request.exchanges)}"
     notes = _forgive(done.totals)
@@ -179,7 +179,7 @@ def _ask_renames(context: Context, days: Range) -> tuple[Answer, Parsed | None]:
 def _write_listing(cursor: Any, run: int, item: Item) -> Written:
     lines = item.parsed.lines if item.parsed else []
     cursor.execute(LISTING)
-    store.copy_into(cursor, COPY_LISTING, lines)
+    bars.copy_into(cursor, COPY_LISTING, lines)
     cursor.execute(KEEP_LISTING, {"run": run})
     exchange = suffix(item.job.symbol.partition(" ")[2])
     cursor.execute(REGISTER, {"exchange": exchange, "now": item.fetched})

@@ -8,17 +8,17 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timezone
-from functools import partial
 from typing import Any, Callable
 
 from ansible.module_utils.database import tables
 from ansible.module_utils.database.connection import Server
 from ansible.module_utils.database.errors import Unreachable
 from ansible.module_utils.eodhd.ledger.ledger import Ledger
-from ansible.module_utils.eodhd.model import Coverage, Job, account
+from ansible.module_utils.eodhd.model import Coverage, Job, Range, account, midnight
 from ansible.module_utils.eodhd.plan.plan import Plan, Quota, Rules, quota, today
 from ansible.module_utils.eodhd.run.pipeline import Locks, Pipeline, Totals
 from ansible.module_utils.eodhd.run.progress import Progress, to_file
@@ -27,11 +27,14 @@ from ansible.module_utils.eodhd.service.client import Client, Stop
 from ansible.module_utils.eodhd.service.courier import Courier
 from ansible.module_utils.eodhd.service.spool import Spool, Unusable
 from ansible.module_utils.eodhd.service.transport import Policy, Reply, Sender, Transport
-from ansible.module_utils.eodhd.store import parser
+from ansible.module_utils.eodhd.store import bars, chunks, parser
+from ansible.module_utils.eodhd.store.chunks import Chunks
 from ansible.module_utils.eodhd.store.session import Session
 from ansible.module_utils.eodhd.store.store import Item, Written
 from ansible.module_utils.reporting import Problem
 
+# Stores a batch by a connection: session, run, items.
+Writing = Callable[[Session, int, list[Item]], list[Written]]
 # Connections that store: a second one works while the first waits for its commit.
 STORES = 2
 # Seconds for each of the counts that the report shows; over it the report says what was written only.
@@ -97,6 +100,7 @@ class Context:
         # Of the clock, also where ``now`` is another: the ledger's times are of the clock.
         self.began = datetime.now(timezone.utc)
         self.absent = False
+        self.chunks = Chunks()
         self.stop = threading.Event()
         self.session = Session(request.server, "backfill")
         self.ledger = Ledger(self.session, account(request.token))
@@ -181,6 +185,7 @@ class Context:
                 )
             if table.name == "market_data":
                 types = dict(found.types)
+        self.chunks = self.session.run(chunks.look)
         return {name: parser.width(types[name]) for name in parser.COLUMNS}
 
     def known(self, names: list[str]) -> dict[str, Coverage]:
@@ -203,29 +208,34 @@ class Context:
         return quota(user if answer.outcome is None else None, self.today)
 
     def counts(self) -> dict[str, int | None]:
-        """Count both tables; None where that takes too long."""
+        """Count both tables; None if that takes too long."""
+        deadline = time.monotonic() + COUNT_TIMEOUT
 
-        def work(table: str, cursor: Any) -> int:
-            cursor.execute(f"SET LOCAL statement_timeout = '{COUNT_TIMEOUT}s'")
-            cursor.execute(f"SELECT count(*) FROM {table}")  # noqa: S608 - our own names
+        def work(cursor: Any, days: Range | None = None) -> int:
+            left = max(1, round((deadline - time.monotonic()) * 1000))
+            cursor.execute(f"SET LOCAL statement_timeout = {left}")
+            if days is None:
+                cursor.execute("SELECT count(*) FROM assets")
+            else:
+                bounds = (midnight(days.first), midnight(days.last))
+                cursor.execute("SELECT count(*) FROM market_data WHERE time BETWEEN %s AND %s", bounds)
             count: int = cursor.fetchone()[0]
             return count
 
-        counts: dict[str, int | None] = {}
-        for table in ("market_data", "assets"):
-            try:
-                counts[table] = self.session.run(partial(work, table))
-            except Exception as error:
-                if getattr(error, "pgcode", None) != "57014":  # cancelled by the time-out
-                    raise
-                counts[table] = None
+        counts: dict[str, int | None] = {"market_data": None, "assets": self.session.run(work)}
+        slices = self.chunks.slices(self.chunks.stored or bars.ALL)
+        try:
+            counts["market_data"] = sum(chunks.each(self.session, slices, work))
+        except Exception as error:
+            if getattr(error, "pgcode", None) != "57014":  # cancelled by the time-out
+                raise
         return counts
 
     def execute(
         self,
         plan: Plan,
         fetch: Callable[[Any], Any],
-        write: Callable[[Any, int, list[Item]], list[Written]],
+        write: Writing,
         coverage: Callable[[Sequence[str]], dict[str, Coverage]] | None = None,
     ) -> Executed:
         """Run a plan's jobs and keep the ledger; a signal ends it early, and what was received is stored.
@@ -233,7 +243,7 @@ class Context:
         Args:
             plan: what to run.
             fetch: makes one call.
-            write: stores a batch: cursor, run, items.
+            write: stores a batch.
             coverage: what the ledger has by the names of the jobs, if they are no symbols.
         """
         self.ledger.create()
@@ -269,18 +279,22 @@ class Context:
         self.ledger.end(run, stopped.kind if stopped else "done", totals.facts(), str(stopped or ""))
         return Executed(run, totals, stopped)
 
-    def _storing(
-        self, session: Session, run: int, write: Callable[[Any, int, list[Item]], list[Written]]
-    ) -> Callable[[list[Item]], list[Written]]:
-        """Return what stores a batch in one transaction of its own connection."""
+    def _storing(self, session: Session, run: int, write: Writing) -> Callable[[list[Item]], list[Written]]:
+        """Return what stores a batch by its own connection."""
+        session.opened = bars.prepare
 
-        def store(items: list[Item]) -> list[Written]:
-            written = session.run(lambda cursor: write(cursor, run, items))
+        def keep(items: list[Item]) -> list[Written]:
+            written = write(session, run, items)
             for item in items:
                 self.client.stored(item.answer)
             return written
 
-        return store
+        return keep
+
+
+def in_one_transaction(write: Callable[[Any, int, list[Item]], list[Written]]) -> Writing:
+    """Return what stores a batch in one transaction, from what does it with a cursor."""
+    return lambda session, run, items: session.run(lambda cursor: write(cursor, run, items))
 
 
 @dataclass(frozen=True)

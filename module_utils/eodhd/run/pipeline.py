@@ -242,7 +242,7 @@ class Pipeline:
             else:
                 # Claimed until its whole past is stored, or another run would take it for done.
                 totals.refetched += 1
-                active[symbol] = Job(symbol, written.again, vacant=False)
+                active[symbol] = Job(symbol, written.again, vacant=False, whole=True)
                 self._tasks.put(active[symbol])
         self._claims.release(finished)
 

@@ -8,7 +8,7 @@ from datetime import date, datetime, timezone
 from typing import Any
 
 from ansible.module_utils.eodhd.model import Range
-from ansible.module_utils.eodhd.store import store
+from ansible.module_utils.eodhd.store import bars, store
 from ansible.module_utils.eodhd.store.parser import TOO_NARROW, Number, Parser, Width
 
 
@@ -40,7 +40,7 @@ def load_again(cursor: Any, widths: Mapping[str, Width]) -> int:
     if lines:
         symbols = sorted({symbol for symbol, _ in lines})
         run = max(run for _, _, _, _, run in kept)
-        store.merge(cursor, run, list(lines.values()), dict.fromkeys(symbols, date.min))
+        bars.merge(cursor, run, list(lines.values()), dict.fromkeys(symbols, date.min))
         store.register(cursor, symbols, datetime.now(timezone.utc))
         cursor.execute(
             "UPDATE backfill_set_aside a SET resolved = now() FROM unnest(%s::text[], %s::date[]) AS k (symbol, day)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import threading
 import time
 from typing import Any, Callable, TypeVar
@@ -19,6 +20,8 @@ LOCK_TIMEOUT = 60.0
 PATIENCE = 60.0
 # SQLSTATE of what is worth another try on the same connection: serialization failure, deadlock.
 _AGAIN = ("40001", "40P01")
+# How often: each deadlock that compression causes takes a second to be found, and a minute may be spent in waiting.
+TRIES = 20
 # What goes with the connection: connection exceptions, and a server that restarts.
 _LOST = ("08", "57P")
 
@@ -63,13 +66,19 @@ class Session:
         """
         with self._lock:
             deadline: float | None = None
+            collisions = 0
             while True:
                 try:
                     return self._once(work)
                 except (Unreachable, self._errors.Error) as error:
                     self._after(error)
+                    if getattr(error, "pgcode", None) in _AGAIN and collisions < TRIES:
+                        collisions += 1
+                        # Unlike that of the other one, who would come at the same time again.
+                        self._sleep(random.uniform(0, 0.1 * min(collisions, 10)))  # noqa: S311
+                        continue
                     deadline = deadline or time.monotonic() + self._patience
-                    if not _worth_another_try(error, self._errors) or time.monotonic() > deadline:
+                    if not _lost(error, self._errors) or time.monotonic() > deadline:
                         raise
                     self._sleep(0.3)
 
@@ -98,11 +107,11 @@ class Session:
             self._connection = None
 
 
-def _worth_another_try(error: Exception, errors: Any) -> bool:
+def _lost(error: Exception, errors: Any) -> bool:
     if isinstance(error, Unreachable):
         return error.kind in ("refused", "silent", "closed", "starting", "network", "connections")
     code = str(error.pgcode or "") if isinstance(error, errors.Error) else ""
     if code:
-        return code in _AGAIN or code.startswith(_LOST)
+        return code.startswith(_LOST)
     # Without a code it is libpq that speaks: the line was cut.
     return isinstance(error, (errors.OperationalError, errors.InterfaceError))

@@ -1,66 +1,21 @@
-"""Writes answers: COPY, a comparison with what is stored, only the changes, and the ledger, in one transaction."""
+"""Stores a batch of answers: their rows, the assets, and their entries in the ledger."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta, timezone
+from functools import partial
 from typing import Any
 
-from ansible.module_utils.database import layout
-from ansible.module_utils.eodhd.model import Job, Range, asset_type, midnight
+from ansible.module_utils.eodhd.model import Job, Range, asset_type
 from ansible.module_utils.eodhd.service.client import Answer
-from ansible.module_utils.eodhd.store.parser import COLUMNS, Parsed
+from ansible.module_utils.eodhd.store import bars
+from ansible.module_utils.eodhd.store.chunks import Chunks
+from ansible.module_utils.eodhd.store.parser import Parsed
+from ansible.module_utils.eodhd.store.session import Session
 from ansible.module_utils.text import plural
 
-_VALUES = ", ".join(COLUMNS)
-COPY = f"COPY {{}} (time, symbol, {_VALUES}) FROM STDIN"
-
-_OLD = ", ".join(f"old_{name}" for name in COLUMNS)
-_NUMBERS = ", ".join(f"{name} numeric" for name in COLUMNS)
-
-STAGE = (
-    f"CREATE TEMPORARY TABLE IF NOT EXISTS backfill_stage (time timestamptz, symbol text, {_NUMBERS})"
-    " ON COMMIT DELETE ROWS"
-)
-CHANGED = (
-    f"CREATE TEMPORARY TABLE IF NOT EXISTS backfill_changed (time timestamptz, symbol text, {_NUMBERS},"
-    f" known boolean, {', '.join(f'old_{name} numeric' for name in COLUMNS)}) ON COMMIT DELETE ROWS"
-)
-# Bounds and symbols are named, so that TimescaleDB plans the chunks concerned only, and Citus asks its workers.
-COMPARE = f"""
-INSERT INTO backfill_changed (time, symbol, {_VALUES}, known, {_OLD})
-SELECT s.time, s.symbol, {", ".join(f"s.{name}" for name in COLUMNS)}, m.time IS NOT NULL,
-  {", ".join(f"m.{name}" for name in COLUMNS)}
-FROM backfill_stage s LEFT JOIN market_data m ON m.time = s.time AND m.symbol = s.symbol
-  AND m.time BETWEEN %(first)s AND %(last)s AND m.symbol = ANY (%(symbols)s)
-WHERE m.time IS NULL OR ({", ".join(f"m.{name}" for name in COLUMNS)})
-  IS DISTINCT FROM ({", ".join(f"s.{name}" for name in COLUMNS)})
-"""  # noqa: S608 - our own names
-# The past was restated if the factor from close to adjusted close is another. Beside a corrected close the factor may
-# differ by what four decimals round.
-SUMMARY = """
-SELECT c.symbol, count(*) FILTER (WHERE NOT c.known), count(*) FILTER (WHERE c.known),
-  coalesce(bool_or(c.known AND (
-    CASE WHEN c.close = c.old_close THEN c.old_adjusted_close IS DISTINCT FROM c.adjusted_close
-    ELSE abs(c.old_adjusted_close * c.close - c.adjusted_close * c.old_close) > 0.0001 * (c.close + c.old_close) END
-    OR (c.old_volume IS DISTINCT FROM c.volume AND c.time < k.settled))), false)
-FROM backfill_changed c JOIN unnest(%(symbols)s, %(settled)s) AS k (symbol, settled) USING (symbol)
-GROUP BY c.symbol
-"""
-# A row that another session inserted meanwhile meets ON CONFLICT.
-WRITE = f"""
-INSERT INTO market_data AS m (time, symbol, {_VALUES})
-SELECT time, symbol, {_VALUES} FROM backfill_changed ORDER BY time, symbol
-ON CONFLICT (time, symbol) DO UPDATE SET {", ".join(f"{name} = EXCLUDED.{name}" for name in COLUMNS)}
-WHERE ({", ".join(f"m.{name}" for name in COLUMNS)})
-  IS DISTINCT FROM ({", ".join(f"EXCLUDED.{name}" for name in COLUMNS)})
-"""  # noqa: S608 - our own names
-RECORD = f"""
-INSERT INTO backfill_revision (run, symbol, day, {_OLD}, {", ".join(f"new_{name}" for name in COLUMNS)})
-SELECT %(run)s, symbol, (time AT TIME ZONE 'UTC')::date, {_OLD}, {_VALUES} FROM backfill_changed WHERE known
-"""  # noqa: S608 - our own names
 ASSETS = """
 INSERT INTO assets AS a (symbol, exchange, asset_type, is_active, last_synced)
 SELECT symbol, exchange, asset_type, true, %(at)s
@@ -146,123 +101,115 @@ class Written:
     again: Range | None = None
 
 
-def write(cursor: Any, run: int, items: Sequence[Item], errors: Any) -> list[Written]:
+def write(session: Session, run: int, items: Sequence[Item], chunks: Chunks, errors: Any) -> list[Written]:
     """Store a batch of answers, of different symbols, and their entries in the ledger.
 
+    All of it is one transaction, unless that would lock more chunks than it may: then earlier days come first, each
+    slice by itself and with the mark of a restated past, and the entries with the last slice.
+
     Args:
-        cursor: in a transaction that the caller commits.
+        session: of one storing thread.
         run: the run's number.
         items: the answers.
+        chunks: how the table is cut.
         errors: the module ``psycopg2.errors``.
 
     Returns:
         list: one for each item, in order.
     """
     full = [item for item in items if item.parsed and item.parsed.lines]
-    straight = [item for item in full if item.job.vacant]
-    compared = [item for item in full if not item.job.vacant]
-    if straight and not _copy_straight(cursor, straight, errors):
-        straight, compared = [], full
-    changes = _merge(cursor, run, compared) if compared else {}
-    fresh = _register(cursor, full) if full else set()
-    vacant = {item.job.symbol for item in straight}
-    results = []
-    for item in items:
-        rows = len(item.parsed.lines) if item.parsed else 0
-        if item.job.symbol in vacant:
-            result = Written(inserted=rows)
-        else:
-            inserted, updated, restated = changes.get(item.job.symbol, (0, 0, False))
-            result = Written(inserted, updated, rows - inserted - updated)
-            if restated:
-                result.again = _stored_beyond(cursor, item.job)
-        result.registered = int(item.job.symbol in fresh)
-        results.append(result)
-    _keep_aside(cursor, run, items)
-    enter(cursor, run, list(zip(items, results)))
+    changes = {item.job.symbol: bars.Change() for item in items}
+    *before, last = chunks.slices(_days(full)) if full else [bars.ALL]
+    for piece in before:
+        part = session.run(partial(_write_slice, run=run, items=full, days=piece, errors=errors))
+        for symbol, change in part.items():
+            changes[symbol].add(change)
+    days = last if before else None
+
+    def work(cursor: Any) -> list[Written]:
+        now = {symbol: replace(change) for symbol, change in changes.items()}
+        for symbol, change in _write_rows(cursor, run, full, days, errors).items():
+            now[symbol].add(change)
+        fresh = _register(cursor, full) if full else set()
+        written = [_written(item, now[item.job.symbol], fresh) for item in items]
+        _keep_aside(cursor, run, items)
+        enter(cursor, run, list(zip(items, written)))
+        return written
+
+    results = session.run(work)
+    _look_beyond(session, items, results, chunks)
     return results
 
 
-def copy(cursor: Any, table: str, lines: Sequence[str]) -> None:
-    """Send rows of prices to a table, in the order of its key, which halves the work on the index."""
-    copy_into(cursor, COPY.format(table), sorted(lines))
+def _written(item: Item, change: bars.Change, fresh: set[str]) -> Written:
+    rows = len(item.parsed.lines) if item.parsed else 0
+    return Written(
+        change.inserted,
+        change.updated,
+        rows - change.inserted - change.updated,
+        int(item.job.symbol in fresh),
+        # More may be stored than the ledger knows of; where this job was for all of it, nothing is left to ask.
+        item.job.covered() if change.restated and not item.job.whole else None,
+    )
 
 
-def copy_into(cursor: Any, statement: str, lines: Sequence[str]) -> None:
-    """Send lines of COPY's text format."""
-    data = "".join(lines).encode()
-    # In one piece: the driver takes the interpreter's lock for every read.
-    cursor.copy_expert(statement, io.BytesIO(data), size=max(1, len(data)))
+def _days(items: Sequence[Item]) -> Range:
+    """Return the days from the first row of a batch to the last."""
+    lines = [line for item in items if item.parsed for line in (item.parsed.lines[0], item.parsed.lines[-1])]
+    days = [date.fromisoformat(line.partition("\t")[0]) for line in lines]
+    return Range(min(days), max(days))
 
 
-def _copy_straight(cursor: Any, items: Sequence[Item], errors: Any) -> bool:
+def _write_slice(
+    cursor: Any, run: int, items: Sequence[Item], days: Range, errors: Any
+) -> dict[str, bars.Change]:
+    """Store some days of a batch. The ledger hears of a restated past at once: a later look would not find it."""
+    changes = _write_rows(cursor, run, items, days, errors)
+    mark_restated(cursor, [symbol for symbol, change in changes.items() if change.restated])
+    return changes
+
+
+def _write_rows(
+    cursor: Any, run: int, items: Sequence[Item], days: Range | None, errors: Any
+) -> dict[str, bars.Change]:
+    """Store the rows of a batch, or of some days of it; by symbol, what that changed."""
+    straight = [item for item in items if item.job.vacant]
+    compared = [item for item in items if not item.job.vacant]
+    if straight and not _copy_straight(cursor, _lines(straight, days), errors):
+        straight, compared = [], list(items)
+    changes = {item.job.symbol: bars.Change(len(_lines([item], days))) for item in straight}
+    settled = {item.job.symbol: _settled(item) for item in compared}
+    return {**changes, **bars.merge(cursor, run, _lines(compared, days), settled)}
+
+
+def _look_beyond(session: Session, items: Sequence[Item], results: Sequence[Written], chunks: Chunks) -> None:
+    """Where a past was restated, let all that is stored of the symbol be asked for; if this was all, clear the mark."""
+    restated = {item.job.symbol: (item, result) for item, result in zip(items, results) if result.again}
+    if not restated:
+        return
+    stored = bars.stored_days(session, list(restated), chunks)
+    done = []
+    for symbol, (item, result) in restated.items():
+        whole = stored[symbol].hull(item.job.covered()) if symbol in stored else item.job.covered()
+        result.again = None if item.job.range.covers(whole) else whole
+        if item.answers_for(whole):
+            done.append(symbol)
+    session.run(partial(mark_restated, symbols=done, restated=False))
+
+
+def _copy_straight(cursor: Any, lines: Sequence[str], errors: Any) -> bool:
     """COPY rows that the table did not have; False where somebody else inserted one meanwhile."""
-    lines = _lines(items)
-    _make_room(cursor, lines)
+    if not lines:
+        return True
+    bars.make_room(cursor, lines)
     cursor.execute("SAVEPOINT straight")
     try:
-        copy(cursor, "market_data", lines)
+        bars.copy(cursor, "market_data", lines)
     except errors.UniqueViolation:
         cursor.execute("ROLLBACK TO SAVEPOINT straight")
         return False
     cursor.execute("RELEASE SAVEPOINT straight")
     return True
-
-
-def _merge(cursor: Any, run: int, items: Sequence[Item]) -> dict[str, tuple[int, int, bool]]:
-    """Compare rows with the stored ones and write what is new or differs; by symbol: new, changed, restated."""
-    settled = {item.job.symbol: _settled(item) for item in items}
-    return merge(cursor, run, _lines(items), settled)
-
-
-def merge(
-    cursor: Any, run: int, lines: Sequence[str], settled: Mapping[str, date]
-) -> dict[str, tuple[int, int, bool]]:
-    """Compare lines with the stored rows and write what is new or differs.
-
-    Args:
-        cursor: in a transaction that the caller commits.
-        run: the run's number.
-        lines: of COPY's text format.
-        settled: by symbol, the day before which a changed volume means a restated past.
-
-    Returns:
-        dict: by symbol with any change: rows inserted, rows updated, whether its past was restated.
-    """
-    if not lines:
-        return {}
-    for statement in (STAGE, CHANGED, "TRUNCATE backfill_stage, backfill_changed"):
-        cursor.execute(statement)
-    copy(cursor, "backfill_stage", lines)
-    cursor.execute("ANALYZE backfill_stage")
-    first, last = _days(lines)
-    values = {
-        "symbols": list(settled),
-        "settled": [midnight(day) for day in settled.values()],
-        "first": midnight(first),
-        "last": midnight(last),
-    }
-    cursor.execute(COMPARE, values)
-    cursor.execute(SUMMARY, values)
-    changes = {
-        symbol: (inserted, updated, restated) for symbol, inserted, updated, restated in cursor.fetchall()
-    }
-    if changes:
-        _make_room(cursor, lines)
-        cursor.execute(WRITE)
-        cursor.execute(RECORD, {"run": run})
-    return changes
-
-
-def _make_room(cursor: Any, lines: Sequence[str]) -> None:
-    """Make the partitions that lines of COPY need, if the table is partitioned by time."""
-    layout.make_room(cursor, *_days(lines))
-
-
-def _days(lines: Sequence[str]) -> tuple[date, date]:
-    """Return the first and the last day of lines of COPY, each of which begins with its day."""
-    first, last = (date.fromisoformat(line.partition("\t")[0]) for line in (min(lines), max(lines)))
-    return first, last
 
 
 def _settled(item: Item) -> date:
@@ -271,19 +218,13 @@ def _settled(item: Item) -> date:
     return before.astimezone(timezone.utc).date() - timedelta(days=SETTLE_DAYS)
 
 
-def _lines(items: Sequence[Item]) -> list[str]:
-    return [line for item in items if item.parsed for line in item.parsed.lines]
-
-
-def _stored_beyond(cursor: Any, job: Job) -> Range | None:
-    """Return the days to ask for anew, if more is stored of a symbol than the job asked for."""
-    cursor.execute(
-        "SELECT (min(time) AT TIME ZONE 'UTC')::date, (max(time) AT TIME ZONE 'UTC')::date"
-        " FROM market_data WHERE symbol = %s",
-        (job.symbol,),
-    )
-    whole = Range(*cursor.fetchone())
-    return None if job.range.covers(whole) else whole.hull(job.covered())
+def _lines(items: Sequence[Item], days: Range | None) -> list[str]:
+    """Return the rows of answers, or of some days of them."""
+    lines = [line for item in items if item.parsed for line in item.parsed.lines]
+    if days is None:
+        return lines
+    first, last = days.first.isoformat(), (days.last + timedelta(days=1)).isoformat()
+    return [line for line in lines if first <= line < last]
 
 
 def _register(cursor: Any, items: Sequence[Item]) -> set[str]:
@@ -405,6 +346,14 @@ def _enter_coverage(cursor: Any, run: int, done: Sequence[tuple[Item, Written]])
     )
 
 
+def mark_restated(cursor: Any, symbols: Sequence[str], restated: bool = True) -> None:
+    """Note that the past of symbols stands on another basis than the provider's, or does no more."""
+    if symbols:
+        cursor.execute(
+            "UPDATE backfill_coverage SET restated = %s WHERE symbol = ANY (%s)", (restated, list(symbols))
+        )
+
+
 def _restated(cursor: Any, symbols: Sequence[str]) -> dict[str, Range]:
     """Return the days covered by symbols whose past is marked as restated; nobody changes them meanwhile."""
     cursor.execute(
@@ -413,34 +362,3 @@ def _restated(cursor: Any, symbols: Sequence[str]) -> dict[str, Range]:
         (list(symbols),),
     )
     return {symbol: Range(first, last) for symbol, first, last in cursor.fetchall()}
-
-
-def count_stored(cursor: Any, wanted: Sequence[tuple[str, Range, Range]]) -> dict[str, tuple[int, int]]:
-    """Count the stored rows of symbols in two ranges each, in one pass over the table.
-
-    Args:
-        cursor: of any session.
-        wanted: symbol, and the two ranges.
-
-    Returns:
-        dict: the two counts, for symbols with any row in either.
-    """
-    if not wanted:
-        return {}
-    cursor.execute(
-        "SELECT m.symbol, count(*) FILTER (WHERE m.time BETWEEN k.a1 AND k.a2),"
-        " count(*) FILTER (WHERE m.time BETWEEN k.b1 AND k.b2)"
-        " FROM market_data m JOIN unnest(%(symbols)s, %(a1)s, %(a2)s, %(b1)s, %(b2)s)"
-        " AS k (symbol, a1, a2, b1, b2) USING (symbol)"
-        " WHERE m.time BETWEEN %(first)s AND %(last)s AND m.symbol = ANY (%(symbols)s) GROUP BY m.symbol",
-        {
-            "symbols": [symbol for symbol, _, _ in wanted],
-            "a1": [midnight(one.first) for _, one, _ in wanted],
-            "a2": [midnight(one.last) for _, one, _ in wanted],
-            "b1": [midnight(other.first) for _, _, other in wanted],
-            "b2": [midnight(other.last) for _, _, other in wanted],
-            "first": midnight(min(min(one.first, other.first) for _, one, other in wanted)),
-            "last": midnight(max(max(one.last, other.last) for _, one, other in wanted)),
-        },
-    )
-    return {symbol: (first, second) for symbol, first, second in cursor.fetchall()}

@@ -1,0 +1,217 @@
+"""The rows of ``market_data``: COPY, a comparison with what is stored, and the changes alone."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from ansible.module_utils.database import layout
+from ansible.module_utils.eodhd.model import Range, midnight
+from ansible.module_utils.eodhd.store.chunks import Chunks, each
+from ansible.module_utils.eodhd.store.parser import COLUMNS
+from ansible.module_utils.eodhd.store.session import Session
+
+_VALUES = ", ".join(COLUMNS)
+COPY = f"COPY {{}} (time, symbol, {_VALUES}) FROM STDIN"
+
+_OLD = ", ".join(f"old_{name}" for name in COLUMNS)
+_NUMBERS = ", ".join(f"{name} numeric" for name in COLUMNS)
+
+STAGE = (
+    f"CREATE TEMPORARY TABLE IF NOT EXISTS backfill_stage (time timestamptz, symbol text, {_NUMBERS})"
+    " ON COMMIT DELETE ROWS"
+)
+CHANGED = (
+    f"CREATE TEMPORARY TABLE IF NOT EXISTS backfill_changed (time timestamptz, symbol text, {_NUMBERS},"
+    f" known boolean, {', '.join(f'old_{name} numeric' for name in COLUMNS)}) ON COMMIT DELETE ROWS"
+)
+# Bounds and symbols are named, so that TimescaleDB plans the chunks concerned only, and Citus asks its workers.
+COMPARE = f"""
+INSERT INTO backfill_changed (time, symbol, {_VALUES}, known, {_OLD})
+SELECT s.time, s.symbol, {", ".join(f"s.{name}" for name in COLUMNS)}, m.time IS NOT NULL,
+  {", ".join(f"m.{name}" for name in COLUMNS)}
+FROM backfill_stage s LEFT JOIN market_data m ON m.time = s.time AND m.symbol = s.symbol
+  AND m.time BETWEEN %(first)s AND %(last)s AND m.symbol = ANY (%(symbols)s)
+WHERE m.time IS NULL OR ({", ".join(f"m.{name}" for name in COLUMNS)})
+  IS DISTINCT FROM ({", ".join(f"s.{name}" for name in COLUMNS)})
+"""  # noqa: S608 - our own names
+# The past was restated if the factor from close to adjusted close is another. Beside a corrected close the factor may
+# differ by what four decimals round.
+SUMMARY = """
+SELECT c.symbol, count(*) FILTER (WHERE NOT c.known), count(*) FILTER (WHERE c.known),
+  coalesce(bool_or(c.known AND (
+    CASE WHEN c.close = c.old_close THEN c.old_adjusted_close IS DISTINCT FROM c.adjusted_close
+    ELSE abs(c.old_adjusted_close * c.close - c.adjusted_close * c.old_close) > 0.0001 * (c.close + c.old_close) END
+    OR (c.old_volume IS DISTINCT FROM c.volume AND c.time < k.settled))), false)
+FROM backfill_changed c JOIN unnest(%(symbols)s, %(settled)s) AS k (symbol, settled) USING (symbol)
+GROUP BY c.symbol
+"""
+# A row that another session inserted meanwhile meets ON CONFLICT.
+WRITE = f"""
+INSERT INTO market_data AS m (time, symbol, {_VALUES})
+SELECT time, symbol, {_VALUES} FROM backfill_changed ORDER BY time, symbol
+ON CONFLICT (time, symbol) DO UPDATE SET {", ".join(f"{name} = EXCLUDED.{name}" for name in COLUMNS)}
+WHERE ({", ".join(f"m.{name}" for name in COLUMNS)})
+  IS DISTINCT FROM ({", ".join(f"EXCLUDED.{name}" for name in COLUMNS)})
+"""  # noqa: S608 - our own names
+RECORD = f"""
+INSERT INTO backfill_revision (run, symbol, day, {_OLD}, {", ".join(f"new_{name}" for name in COLUMNS)})
+SELECT %(run)s, symbol, (time AT TIME ZONE 'UTC')::date, {_OLD}, {_VALUES} FROM backfill_changed WHERE known
+"""  # noqa: S608 - our own names
+# All days that a bar can have.
+ALL = Range(date(1, 1, 2), date(9999, 12, 30))
+# TimescaleDB decompresses 100,000 rows in a transaction by default; a few restated histories have more.
+PREPARE = """
+SELECT set_config(name, '0', false) FROM pg_settings
+WHERE name = 'timescaledb.max_tuples_decompressed_per_dml_transaction'
+"""
+
+
+def prepare(cursor: Any) -> None:
+    """Make a new connection ready to store."""
+    cursor.execute(PREPARE)
+
+
+@dataclass
+class Change:
+    """What storing changed of one symbol.
+
+    Attributes:
+        inserted, updated: rows.
+        restated: whether stored rows stood on another basis of splits and dividends.
+    """
+
+    inserted: int = 0
+    updated: int = 0
+    restated: bool = False
+
+    def add(self, other: Change) -> None:
+        """Count another slice of the same answer."""
+        self.inserted += other.inserted
+        self.updated += other.updated
+        self.restated |= other.restated
+
+
+def copy(cursor: Any, table: str, lines: Sequence[str]) -> None:
+    """Send rows of prices to a table, in the order of its key, which halves the work on the index."""
+    copy_into(cursor, COPY.format(table), sorted(lines))
+
+
+def copy_into(cursor: Any, statement: str, lines: Sequence[str]) -> None:
+    """Send lines of COPY's text format."""
+    data = "".join(lines).encode()
+    # In one piece: the driver takes the interpreter's lock for every read.
+    cursor.copy_expert(statement, io.BytesIO(data), size=max(1, len(data)))
+
+
+def merge(cursor: Any, run: int, lines: Sequence[str], settled: Mapping[str, date]) -> dict[str, Change]:
+    """Compare lines with the stored rows and write what is new or differs.
+
+    Args:
+        cursor: in a transaction that the caller commits.
+        run: the run's number.
+        lines: of COPY's text format.
+        settled: by symbol, the day before which a changed volume means a restated past.
+
+    Returns:
+        dict: what changed, by symbol with any change.
+    """
+    if not lines:
+        return {}
+    for statement in (STAGE, CHANGED, "TRUNCATE backfill_stage, backfill_changed"):
+        cursor.execute(statement)
+    copy(cursor, "backfill_stage", lines)
+    cursor.execute("ANALYZE backfill_stage")
+    first, last = days_of(lines)
+    values = {
+        "symbols": list(settled),
+        "settled": [midnight(day) for day in settled.values()],
+        "first": midnight(first),
+        "last": midnight(last),
+    }
+    cursor.execute(COMPARE, values)
+    cursor.execute(SUMMARY, values)
+    changes = {symbol: Change(*counts) for symbol, *counts in cursor.fetchall()}
+    if changes:
+        make_room(cursor, lines)
+        cursor.execute(WRITE)
+        cursor.execute(RECORD, {"run": run})
+    return changes
+
+
+def make_room(cursor: Any, lines: Sequence[str]) -> None:
+    """Make the partitions that lines of COPY need, if the table is partitioned by time."""
+    layout.make_room(cursor, *days_of(lines))
+
+
+def days_of(lines: Sequence[str]) -> tuple[date, date]:
+    """Return the first and the last day of lines of COPY, each of which begins with its day."""
+    first, last = (date.fromisoformat(line.partition("\t")[0]) for line in (min(lines), max(lines)))
+    return first, last
+
+
+def stored_days(session: Session, symbols: list[str], chunks: Chunks) -> dict[str, Range]:
+    """Return from when to when rows of symbols are stored."""
+
+    def work(cursor: Any, days: Range) -> list[tuple[str, date, date]]:
+        cursor.execute(
+            "SELECT symbol, (min(time) AT TIME ZONE 'UTC')::date, (max(time) AT TIME ZONE 'UTC')::date"
+            " FROM market_data WHERE symbol = ANY (%s) AND time BETWEEN %s AND %s GROUP BY symbol",
+            (symbols, midnight(days.first), midnight(days.last)),
+        )
+        return list(cursor.fetchall())
+
+    found: dict[str, Range] = {}
+    for rows in each(session, chunks.slices(chunks.stored or ALL), work):
+        for symbol, first, last in rows:
+            days = Range(first, last)
+            found[symbol] = found[symbol].hull(days) if symbol in found else days
+    return found
+
+
+def count_stored(
+    session: Session, wanted: Sequence[tuple[str, Range, Range]], chunks: Chunks
+) -> dict[str, tuple[int, int]]:
+    """Count the stored rows of symbols in two ranges each, in one pass over the table.
+
+    Args:
+        session: of any use.
+        wanted: symbol, and the two ranges.
+        chunks: how the table is cut.
+
+    Returns:
+        dict: the two counts, for symbols with any row in either.
+    """
+    if not wanted:
+        return {}
+    values: dict[str, Any] = {
+        "symbols": [symbol for symbol, _, _ in wanted],
+        "a1": [midnight(one.first) for _, one, _ in wanted],
+        "a2": [midnight(one.last) for _, one, _ in wanted],
+        "b1": [midnight(other.first) for _, _, other in wanted],
+        "b2": [midnight(other.last) for _, _, other in wanted],
+    }
+
+    def work(cursor: Any, days: Range) -> list[tuple[str, int, int]]:
+        cursor.execute(
+            "SELECT m.symbol, count(*) FILTER (WHERE m.time BETWEEN k.a1 AND k.a2),"
+            " count(*) FILTER (WHERE m.time BETWEEN k.b1 AND k.b2)"
+            " FROM market_data m JOIN unnest(%(symbols)s, %(a1)s, %(a2)s, %(b1)s, %(b2)s)"
+            " AS k (symbol, a1, a2, b1, b2) USING (symbol)"
+            " WHERE m.time BETWEEN %(first)s AND %(last)s AND m.symbol = ANY (%(symbols)s) GROUP BY m.symbol",
+            {**values, "first": midnight(days.first), "last": midnight(days.last)},
+        )
+        return list(cursor.fetchall())
+
+    reach = wanted[0][1]
+    for _, one, other in wanted:
+        reach = reach.hull(one).hull(other)
+    counts: dict[str, tuple[int, int]] = {}
+    for rows in each(session, chunks.slices(reach), work):
+        for symbol, *more in rows:
+            before = counts.get(symbol, (0, 0))
+            counts[symbol] = (before[0] + more[0], before[1] + more[1])
+    return counts

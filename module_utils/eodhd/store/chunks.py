@@ -1,0 +1,134 @@
+"""How ``market_data`` is cut by time, and how much of it one transaction may touch.
+
+TimescaleDB's chunks and PostgreSQL's partitions are locked one by one, and a server has room for so many locks.
+What reaches over more of the past than that is therefore done in slices, each in a transaction of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any, Callable, TypeVar
+
+from ansible.module_utils.eodhd.model import Range
+from ansible.module_utils.eodhd.store.session import Session
+from ansible.module_utils.reporting import Problem
+
+T = TypeVar("T")
+
+# The part of the server's lock table that one transaction may fill: two storing connections, other workers and a health
+# check need theirs at the same time.
+SHARE = 8
+# A chunk that a transaction creates locks about so many further objects: constraints, the TOAST table and its index.
+CREATED = 4
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """How a table is cut by time.
+
+    Attributes:
+        stored: the days that its chunks reach over; None if it has no chunks.
+        days: in one chunk, at least 1.
+        most: chunks that one transaction may touch.
+    """
+
+    stored: Range | None = None
+    days: int = 1
+    most: int = 1
+
+    def slices(self, days: Range) -> list[Range]:
+        """Cut days into consecutive ranges of which each touches at most ``most`` chunks."""
+        if self.stored is None:
+            return [days]
+        # A range of n chunks' length touches n + 1 of them.
+        step = timedelta(days=max(1, self.days * (self.most - 1)))
+        return list(_cut(days, step))
+
+
+def _cut(days: Range, step: timedelta) -> Iterator[Range]:
+    first = days.first
+    while first <= days.last:
+        last = min(days.last, first + step - timedelta(days=1))
+        yield Range(first, last)
+        first = last + timedelta(days=1)
+
+
+def each(session: Session, slices: list[Range], work: Callable[[Any, Range], T]) -> Iterator[T]:
+    """Yield what ``work`` returns for each slice, which it reads or writes in a transaction of its own."""
+    for piece in slices:
+        yield session.run(lambda cursor, piece=piece: work(cursor, piece))  # type: ignore[misc]
+
+
+# Of partitions by time the lower bounds are asked; their form is the same in every version.
+_PARTITIONS = """
+SELECT count(*), min(day), max(day)
+FROM (SELECT (substring(pg_get_expr(c.relpartbound, c.oid) FROM 'FROM \\(''([^'']+)''')::timestamptz
+    AT TIME ZONE 'UTC')::date AS day
+  FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+  WHERE i.inhparent = to_regclass('market_data') AND c.relispartition) AS part
+"""
+_HYPERTABLE = """
+SELECT extract(epoch FROM d.time_interval) / 86400, h.compression_enabled
+FROM timescaledb_information.dimensions d
+JOIN timescaledb_information.hypertables h USING (hypertable_schema, hypertable_name)
+WHERE format('%I.%I', hypertable_schema, hypertable_name)::regclass = to_regclass('market_data')
+  AND d.dimension_number = 1
+"""
+_REACH = """
+SELECT (min(range_start) AT TIME ZONE 'UTC')::date, (max(range_end) AT TIME ZONE 'UTC')::date
+FROM timescaledb_information.chunks
+WHERE format('%I.%I', hypertable_schema, hypertable_name)::regclass = to_regclass('market_data')
+"""
+_ROOM = """
+SELECT current_setting('max_locks_per_transaction')::int,
+  current_setting('max_connections')::int + current_setting('max_prepared_transactions')::int,
+  (SELECT count(*) FROM pg_index WHERE indrelid = to_regclass('market_data'))
+"""
+
+
+def look(cursor: Any) -> Chunks:
+    """Return how ``market_data`` is cut.
+
+    Raises:
+        Problem: the server's lock table is too small for it.
+    """
+    found = _hypertable(cursor) or _partitions(cursor)
+    if found is None:
+        return Chunks()
+    stored, days, copies = found
+    cursor.execute(_ROOM)
+    setting, sessions, indexes = cursor.fetchone()
+    locks = (1 + indexes) * copies + CREATED
+    most = setting * sessions // SHARE // locks
+    if most < 2:
+        raise Problem(
+            f"PostgreSQL's lock table is too small for market_data: max_locks_per_transaction is {setting}, and a"
+            f" transaction that touches two of its chunks needs {-(-2 * locks * SHARE // sessions)}. Set"
+            " max_locks_per_transaction so in postgresql.conf and restart the server. Nothing was asked."
+        )
+    return Chunks(stored, days, most)
+
+
+def _hypertable(cursor: Any) -> tuple[Range, int, int] | None:
+    """Return the days stored, the days of a chunk, and the tables that each chunk consists of."""
+    cursor.execute("SELECT to_regclass('timescaledb_information.dimensions') IS NOT NULL")
+    if not cursor.fetchone()[0]:
+        return None
+    cursor.execute(_HYPERTABLE)
+    row = cursor.fetchone()
+    if row is None:
+        return None
+    cursor.execute(_REACH)
+    first, last = cursor.fetchone()
+    return Range(first or date.today(), last or date.today()), max(1, int(row[0])), 2 if row[1] else 1
+
+
+def _partitions(cursor: Any) -> tuple[Range, int, int] | None:
+    cursor.execute(_PARTITIONS)
+    count, first, last = cursor.fetchone()
+    if first is None or count < 2:
+        return None
+    days = max(1, (last - first).days // (count - 1))
+    return Range(first, last + timedelta(days=days - 1)), days, 1
