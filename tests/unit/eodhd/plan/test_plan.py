@@ -81,7 +81,7 @@ def test_a_restated_past_is_asked_for_however_far_it_is_from_the_days_asked_for(
 
 
 def test_a_past_that_the_provider_does_not_give_is_not_asked_for_in_every_run() -> None:
-    entry = {"restated": True, "outcome": "truncated"}
+    entry: dict[str, Any] = {"restated": True, "outcome": "truncated"}
     assert job(known(**entry)) is None
     assert job(known(hours=13, **entry)).range == ASKED
 
