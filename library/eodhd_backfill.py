@@ -258,7 +258,7 @@ from ansible.module_utils.database.connection import Server
 from ansible.module_utils.database.options import CONNECTION
 from ansible.module_utils.eodhd import backfill
 from ansible.module_utils.eodhd.model import ACCEPTABLE
-from ansible.module_utils.eodhd.run.context import Request
+from ansible.module_utils.eodhd.run.request import Request
 from ansible.module_utils.project import interpreter
 
 

@@ -55,7 +55,7 @@ def main() -> None:
     import requests  # noqa: F401
     from ansible.module_utils.database.connection import Server
     from ansible.module_utils.eodhd import backfill
-    from ansible.module_utils.eodhd.run.context import Request
+    from ansible.module_utils.eodhd.run.request import Request
     from ansible.module_utils.reporting import Problem
 
     options = json.load(sys.stdin)

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import signal
 import socket
 import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from datetime import date, datetime, timezone
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
 from functools import partial
 from typing import Any, Callable
 
 from ansible.module_utils.database import tables
-from ansible.module_utils.database.connection import Server
 from ansible.module_utils.database.errors import Unreachable
 from ansible.module_utils.eodhd.ledger.ledger import Ledger
 from ansible.module_utils.eodhd.model import Coverage, Job, account
 from ansible.module_utils.eodhd.plan.plan import Plan, Quota, Rules, quota, today
-from ansible.module_utils.eodhd.run.pipeline import Locks, Pipeline, Totals
+from ansible.module_utils.eodhd.run.pipeline import Locks, Others, Pipeline
 from ansible.module_utils.eodhd.run.progress import Progress, to_file
+from ansible.module_utils.eodhd.run.request import Request
+from ansible.module_utils.eodhd.run.signals import signals, stop_of
+from ansible.module_utils.eodhd.run.totals import Totals
 from ansible.module_utils.eodhd.service import budget
 from ansible.module_utils.eodhd.service.client import Client, Stop
 from ansible.module_utils.eodhd.service.courier import Courier
@@ -40,49 +40,6 @@ STORES = 2
 # Seconds for each of the counts that the report shows; over it the report says what was written only.
 COUNT_TIMEOUT = 10
 POLICY = Policy()
-
-
-@dataclass(frozen=True)
-class Request:
-    """What the user asks for; see the module's options for each."""
-
-    mode: str
-    server: Server
-    base_url: str
-    token: str = field(repr=False)
-    symbols: list[str] = field(default_factory=list)
-    exchanges: list[str] = field(default_factory=lambda: ["US"])
-    top: int | None = None
-    days: int = 30
-    first: date | None = None
-    last: date | None = None
-    sample: int = 10
-    fresh_hours: float = 12.0
-    overlap_days: int = 10
-    force: bool = False
-    partial: bool = False
-    accept: frozenset[str] = frozenset()
-    settle_calls: int = 2000
-    delisted: bool = False
-    concurrency: int = 24
-    shard: int = 0
-    shards: int = 1
-    check: bool = False
-    progress_path: str | None = None
-    spool: str | None = None
-
-    def facts(self) -> dict[str, Any]:
-        """Return what the ledger keeps of it: nothing secret."""
-        symbols = self.symbols if len(self.symbols) <= 20 else [*self.symbols[:20], "…"]
-        return {
-            "symbols": symbols,
-            "exchanges": self.exchanges,
-            "top": self.top,
-            "days": self.days,
-            "first": self.first and self.first.isoformat(),
-            "last": self.last and self.last.isoformat(),
-            "force": self.force,
-        }
 
 
 class Context:
@@ -254,22 +211,20 @@ class Context:
         progress = Progress(to_file(self.request.progress_path))
         pipeline = Pipeline(
             fetch,
-            [self._storing(session, run, write) for session in sessions],
-            self.claims,
-            coverage or self.ledger.coverage,
-            self.stop,
             min(self.request.concurrency, max(1, len(plan.jobs))),
-            progress.tick,
-            self.began,
+            [self._storing(session, run, write) for session in sessions],
+            Others(self.claims, coverage or self.ledger.coverage, self.began),
+            self.stop,
         )
+        jobs = own_part_first(plan.jobs, self.request.shard, self.request.shards)
         try:
             with signals(self.stop) as caught:
-                pipeline.run(own_part_first(plan.jobs, self.request.shard, self.request.shards), totals)
+                pipeline.run(jobs, totals, progress.tick)
         finally:
             for session in sessions:
                 session.close()
         # A run that does not come here is closed by the next one, as interrupted.
-        stopped = pipeline.stopped_by or _stop_of(caught)
+        stopped = pipeline.stopped_by or stop_of(caught)
         if stopped is None:
             self.stop.clear()  # the pipeline has ended its threads by it; a further one may follow
         self.ledger.end(run, stopped.kind if stopped else "done", totals.facts(), str(stopped or ""))
@@ -306,38 +261,3 @@ def own_part_first(jobs: list[Job], shard: int, shards: int) -> list[Job]:
     """Return all jobs, beginning with the part of this run, so that several runs seldom meet."""
     start = len(jobs) * shard // max(1, shards)
     return jobs[start:] + jobs[:start]
-
-
-@contextlib.contextmanager
-def signals(stop: threading.Event) -> Iterator[list[int]]:
-    """Turn the first signal that would end the process into ``stop``; the second one ends it."""
-    caught: list[int] = []
-    wanted = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-    if threading.current_thread() is not threading.main_thread():
-        yield caught
-        return
-    before = {number: signal.getsignal(number) for number in wanted}
-
-    def handle(number: int, _frame: object) -> None:
-        caught.append(number)
-        stop.set()
-        for each in wanted:
-            signal.signal(each, before[each])
-
-    for number in wanted:
-        signal.signal(number, handle)
-    try:
-        yield caught
-    finally:
-        for number in wanted:
-            signal.signal(number, before[number])
-
-
-def _stop_of(caught: list[int]) -> Stop | None:
-    if not caught:
-        return None
-    return Stop(
-        "interrupted",
-        f"The run was ended by {signal.Signals(caught[0]).name}. What was received is stored;"
-        " run the same command again and the rest follows without paying twice.",
-    )

@@ -13,11 +13,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, Callable, Protocol, Union
 
 from ansible.module_utils.eodhd.model import ANSWERED, Coverage, Job
+from ansible.module_utils.eodhd.run.totals import Totals
 from ansible.module_utils.eodhd.service.budget import Stopped
 from ansible.module_utils.eodhd.service.client import Stop
 from ansible.module_utils.eodhd.store.parser import Parsed
@@ -25,8 +26,6 @@ from ansible.module_utils.eodhd.store.store import Item, Written
 
 # Rows stored in one transaction, about: enough that its cost does not show, few enough to lose by a kill.
 BATCH_ROWS = 50_000
-# Answers that wait for the storing thread.
-QUEUE = 8
 # Symbols claimed by one statement.
 CLAIM = 16
 
@@ -39,67 +38,6 @@ class Locks(Protocol):
 
     def release(self, symbols: Iterable[str]) -> None:
         """Give them up."""
-
-
-@dataclass
-class Totals:
-    """What a run did; ``not_loaded`` holds outcome and message of each symbol that is not as asked."""
-
-    symbols: int = 0
-    done: int = 0
-    loaded: int = 0
-    fresh: int = 0
-    calls: int = 0
-    requests: int = 0
-    bytes: int = 0
-    downloaded: int = 0
-    inserted: int = 0
-    updated: int = 0
-    unchanged: int = 0
-    set_aside: int = 0
-    untraded: int = 0
-    registered: int = 0
-    refetched: int = 0
-    not_loaded: dict[str, tuple[str, str]] = field(default_factory=dict)
-
-    def facts(self) -> dict[str, int]:
-        """Return the numbers as plain data."""
-        return {name: value for name, value in vars(self).items() if name != "not_loaded"}
-
-    def add(self, item: Item, written: Written) -> None:
-        """Count a stored answer."""
-        rows, aside = (len(item.parsed.lines), len(item.parsed.aside)) if item.parsed else (0, 0)
-        self.calls += item.answer.calls
-        self.requests += item.answer.requests
-        self.bytes += item.size
-        self.downloaded += rows + aside
-        self.inserted += written.inserted
-        self.updated += written.updated
-        self.unchanged += written.unchanged
-        untraded = item.parsed.untraded if item.parsed else 0
-        self.set_aside += aside - untraded
-        self.untraded += untraded
-        self.registered += written.registered
-        if written.again is None:
-            self.settle(item.job.symbol, item.outcome, item.message)
-
-    def plus(self, other: Totals) -> Totals:
-        """Return what two parts of a run did together."""
-        counts = {name: count + other.facts()[name] for name, count in self.facts().items()}
-        return Totals(**counts, not_loaded={**self.not_loaded, **other.not_loaded})
-
-    def settle(self, symbol: str, outcome: str, message: str) -> None:
-        """Note what finally became of a symbol."""
-        self.done += 1
-        if outcome == "loaded":
-            self.loaded += 1
-        else:
-            self.not_loaded[symbol] = (outcome, message)
-
-    def take_fresh(self, symbol: str, known: Coverage) -> None:
-        """Count a symbol that was not asked for, because the ledger has it."""
-        self.fresh += 1
-        self.settle(symbol, known.outcome, known.message)
 
 
 @dataclass(frozen=True)
@@ -118,48 +56,104 @@ class _Dropped:
 _Event = Union[_Stored, _Dropped, Exception]
 
 
+@dataclass(frozen=True)
+class Others:
+    """What tells runs apart that are at work at the same time.
+
+    Attributes:
+        claims: who is at which symbol.
+        coverage: what the ledger has of symbols by now.
+        planned: when the ledger was read for the plan; what other runs answered since need not be asked.
+    """
+
+    claims: Locks
+    coverage: Callable[[Sequence[str]], dict[str, Coverage]]
+    planned: datetime
+
+
+class Answers:
+    """Answers that wait to be stored. Who brings one more waits while there are rows for a batch.
+
+    Args:
+        batch: rows, about, that are stored in one transaction.
+    """
+
+    def __init__(self, batch: int = BATCH_ROWS) -> None:
+        self._batch = batch
+        self._items: deque[Item] = deque()
+        self._rows = 0
+        self._closed = False
+        self._changed = threading.Condition()
+
+    def put(self, item: Item) -> None:
+        """Add an answer, as soon as there is room."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._rows < self._batch)
+            self._items.append(item)
+            self._rows += _rows(item)
+            self._changed.notify_all()
+
+    def take(self) -> list[Item]:
+        """Wait for answers and return those that are there, up to the size of a batch; none at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._items or self._closed)
+            taken: list[Item] = []
+            rows = 0
+            while self._items and rows < self._batch:
+                taken.append(self._items.popleft())
+                rows += _rows(taken[-1])
+            self._rows -= rows
+            self._changed.notify_all()
+            return taken
+
+    def close(self) -> None:
+        """No more will come."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+
+def _rows(item: Item) -> int:
+    """Return how much room an answer takes, an empty one included."""
+    return 1 + (len(item.parsed.lines) if item.parsed else 0)
+
+
 class Pipeline:
     """Runs jobs.
 
     Args:
         fetch: makes one call: the answer and its rows; raises ``Stop`` or ``Stopped``.
-        stores: each writes a batch in one transaction, in a thread of its own.
-        claims: the ledger.
+        workers: number of threads that fetch.
+        stores: each writes a batch, in a thread of its own.
+        others: what tells this run from others.
         stop: ends the run early when set: no new call is made, answers under way are still stored.
-        workers: number of fetching threads.
-        tick: called about every second with the totals.
-        planned: when the ledger was read for the plan; what other runs answered since need not be asked.
-        clock: the present, in UTC.
     """
 
     def __init__(
         self,
         fetch: Callable[[Job], tuple[Any, Parsed | None]],
-        stores: Sequence[Callable[[list[Item]], list[Written]]],
-        claims: Locks,
-        coverage: Callable[[Sequence[str]], dict[str, Coverage]],
-        stop: threading.Event,
         workers: int,
-        tick: Callable[[Totals], None],
-        planned: datetime,
-        clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
+        stores: Sequence[Callable[[list[Item]], list[Written]]],
+        others: Others,
+        stop: threading.Event,
     ) -> None:
         self._fetch = fetch
-        self._stores = stores
-        self._claims = claims
-        self._coverage = coverage
-        self._stop = stop
         self._workers = workers
-        self._tick = tick
-        self._planned = planned
-        self._clock = clock
+        self._stores = stores
+        self._others = others
+        self._stop = stop
         self._tasks: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._answers: queue.Queue[Item | None] = queue.Queue(QUEUE)
+        self._answers = Answers()
         self._events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
         self.stopped_by: Stop | None = None
 
-    def run(self, jobs: Iterable[Job], totals: Totals) -> None:
+    def run(self, jobs: Iterable[Job], totals: Totals, tick: Callable[[Totals], None]) -> None:
         """Run all jobs and count into ``totals``; what was not reached is ``pending`` there.
+
+        Args:
+            jobs: each of another symbol.
+            totals: counted into.
+            tick: told of them about every second.
 
         Raises:
             Exception: what the storing met and could not mend.
@@ -171,19 +165,18 @@ class Pipeline:
         for thread in (*threads, *storing):
             thread.start()
         try:
-            self._coordinate(deque(jobs), totals)
+            self._coordinate(deque(jobs), totals, tick)
         finally:
             self._stop.set()
             for _ in threads:
                 self._tasks.put(None)
             for thread in threads:
                 thread.join()
-            for _ in storing:
-                self._answers.put(None)
+            self._answers.close()
             for thread in storing:
                 thread.join()
 
-    def _coordinate(self, waiting: deque[Job], totals: Totals) -> None:
+    def _coordinate(self, waiting: deque[Job], totals: Totals, tick: Callable[[Totals], None]) -> None:
         active: dict[str, Job] = {}
         retry_at = 0.0
         while waiting or active:
@@ -194,7 +187,7 @@ class Pipeline:
             while waiting and len(active) < self._workers + CLAIM and time.monotonic() >= retry_at:
                 if not self._hand_out(waiting, active, totals):
                     retry_at = time.monotonic() + 0.25  # another run is at all of these
-            self._tick(totals)
+            tick(totals)
             try:
                 event = self._events.get(timeout=1.0 if active else 0.1)
             except queue.Empty:
@@ -206,14 +199,14 @@ class Pipeline:
     def _hand_out(self, waiting: deque[Job], active: dict[str, Job], totals: Totals) -> int:
         """Claim the next jobs; those that another run is at go to the end, those that it finished are done."""
         chunk = [waiting.popleft() for _ in range(min(CLAIM, len(waiting)))]
-        mine = self._claims.claim([job.symbol for job in chunk])
-        known = self._coverage(sorted(mine))
+        mine = self._others.claims.claim([job.symbol for job in chunk])
+        known = self._others.coverage(sorted(mine))
         finished = []
         for job in chunk:
             now = known.get(job.symbol)
             if job.symbol not in mine:
                 waiting.append(job)
-            elif now and finished_since(now, job, self._planned):
+            elif now and finished_since(now, job, self._others.planned):
                 finished.append(job.symbol)
                 totals.take_fresh(job.symbol, now)
             else:
@@ -222,13 +215,13 @@ class Pipeline:
                 active[job.symbol] = job
                 self._tasks.put(job)
         if finished:
-            self._claims.release(finished)
+            self._others.claims.release(finished)
         return len(mine)
 
     def _take(self, event: _Event, active: dict[str, Job], totals: Totals) -> None:
         if isinstance(event, _Dropped):
             del active[event.job.symbol]
-            self._claims.release([event.job.symbol])
+            self._others.claims.release([event.job.symbol])
             totals.settle(event.job.symbol, "pending", "not asked: the run ended before")
             return
         assert isinstance(event, _Stored)  # noqa: S101 - for the type checker
@@ -244,7 +237,7 @@ class Pipeline:
                 totals.refetched += 1
                 active[symbol] = Job(symbol, written.again, vacant=False, whole=True)
                 self._tasks.put(active[symbol])
-        self._claims.release(finished)
+        self._others.claims.release(finished)
 
     def _fetching(self) -> None:
         while True:
@@ -275,41 +268,21 @@ class Pipeline:
                     parsed,
                     len(answer.body),
                     digest,
-                    self._clock(),
+                    datetime.now(timezone.utc),
                     seconds,
                 )
             )
 
     def _storing(self, store: Callable[[list[Item]], list[Written]]) -> None:
-        broken = closing = False
-        while not closing:
-            batch, closing = self._batch()
-            if batch and not broken:
-                try:
-                    self._events.put(_Stored(batch, store(batch)))
-                except Exception as error:  # noqa: BLE001 - raised again by the calling thread
-                    broken = True
-                    self._events.put(error)
-
-    def _batch(self) -> tuple[list[Item], bool]:
-        """Wait for an answer and take the others that are there already, up to the size of a batch.
-
-        Returns:
-            tuple: the answers, and whether they were the last.
-        """
-        batch: list[Item] = []
-        rows = 0
-        item = self._answers.get()
-        while item is not None:
-            batch.append(item)
-            rows += len(item.parsed.lines) if item.parsed else 0
-            if rows >= BATCH_ROWS:
-                return batch, False
+        broken = False
+        while batch := self._answers.take():
+            if broken:
+                continue
             try:
-                item = self._answers.get_nowait()
-            except queue.Empty:
-                return batch, False
-        return batch, True
+                self._events.put(_Stored(batch, store(batch)))
+            except Exception as error:  # noqa: BLE001 - raised again by the calling thread
+                broken = True
+                self._events.put(error)
 
 
 def finished_since(known: Coverage, job: Job, planned: datetime) -> bool:

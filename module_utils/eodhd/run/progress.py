@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Callable
 
-from ansible.module_utils.eodhd.run.pipeline import Totals
+from ansible.module_utils.eodhd.run.totals import Totals
 
 INTERVAL = 3.0
 

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Optional
 
-from ansible.module_utils.eodhd.run.pipeline import Totals
 from ansible.module_utils.eodhd.run.progress import listed
+from ansible.module_utils.eodhd.run.totals import Totals
 from ansible.module_utils.text import plural
 
 Counts = Mapping[str, Optional[int]]

@@ -193,7 +193,8 @@ class Parser:
         lines = [
             f"{day}\t{symbol}\t{first}\t{high}\t{low}\t{close}\t{adjusted}\t{volume}\n"
             for day, first, high, low, close, adjusted, volume in rows
-            if high == low or Decimal(high) >= Decimal(low)
+            # Rounding keeps the order: floats that differ say which one is larger, for half the time.
+            if float(high) > float(low) or Decimal(high) >= Decimal(low)
         ]
         read = sum(map(len, lines)) + len(lines) * (_FRAME - len(symbol) - len("\t" * 7 + "\n"))
         return Parsed(lines) if len(lines) == len(rows) and read + len("[") == len(text) else None

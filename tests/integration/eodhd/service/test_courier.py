@@ -42,7 +42,7 @@ def start(market: Any, standin: StandIn, spool: Spool) -> Courier:
 
 
 def child() -> psutil.Process:
-    return psutil.Process().children()[-1]
+    return max(psutil.Process().children(), key=lambda process: process.create_time())
 
 
 def ended(process: psutil.Process) -> bool:

@@ -9,7 +9,7 @@ import pytest
 from ansible.module_utils.eodhd.model import Coverage, Range, normalise
 from ansible.module_utils.eodhd.plan import plan as planning
 from ansible.module_utils.eodhd.run import report
-from ansible.module_utils.eodhd.run.pipeline import Totals
+from ansible.module_utils.eodhd.run.totals import Totals
 from ansible.module_utils.reporting import Problem
 
 NOW = datetime(2024, 3, 20, 12, tzinfo=timezone.utc)

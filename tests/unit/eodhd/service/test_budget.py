@@ -6,7 +6,7 @@ import threading
 
 import pytest
 from ansible.module_utils.eodhd.run import progress
-from ansible.module_utils.eodhd.run.pipeline import Totals
+from ansible.module_utils.eodhd.run.totals import Totals
 from ansible.module_utils.eodhd.service.budget import Budget, Stopped
 
 
