@@ -1,0 +1,60 @@
+"""Transactions that another session gets in the way of."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import engines
+import psycopg2
+import pytest
+from ansible.module_utils.eodhd.store import bars, session
+from ansible.module_utils.eodhd.store.session import Session
+
+if TYPE_CHECKING:
+    from tests.conftest import Database
+
+
+def colliding(times: int, code: str) -> Any:
+    """Work that the server ends with an error so many times, and its count of calls."""
+    calls: list[int] = []
+
+    def work(cursor: Any) -> int:
+        calls.append(1)
+        if len(calls) <= times:
+            cursor.execute(f"DO $$ BEGIN RAISE EXCEPTION 'met' USING ERRCODE = '{code}'; END $$")
+        return len(calls)
+
+    return work
+
+
+@pytest.mark.parametrize("code", ["40P01", "40001"])
+def test_deadlocks_are_tried_again_however_long_the_waits_between_them(database: Database, code: str) -> None:
+    with closing(Session(database, "collision", patience=0, sleep=lambda seconds: None)) as made:
+        assert made.run(colliding(8, code)) == 9
+
+
+def test_a_deadlock_without_end_is_told(database: Database) -> None:
+    with closing(Session(database, "collision", patience=0, sleep=lambda seconds: None)) as made:
+        with pytest.raises(psycopg2.errors.DeadlockDetected):
+            made.run(colliding(session.TRIES + 1, "40P01"))
+        assert made.run(colliding(0, "")) == 1
+
+
+@pytest.mark.skipif(
+    engines.LAYOUT.engine != "timescaledb", reason="TEST_LAYOUT=week-compressed: TimescaleDB alone"
+)
+def test_more_rows_are_decompressed_than_timescaledb_allows_by_default(market: Any) -> None:
+    rows = (
+        "INSERT INTO market_data AS m (time, symbol, close, adjusted_close)"
+        " SELECT '2024-01-03 00:00+00'::timestamptz + (i %% 5) * interval '1 day', 'S' || i / 5, 1, %s"
+        " FROM generate_series(0, 149999) i"
+        " ON CONFLICT (time, symbol) DO UPDATE SET adjusted_close = EXCLUDED.adjusted_close"
+    )
+    market.query(rows, 1)
+    market.server.run(*engines.LAYOUT.settle)
+    made = Session(market.server, "store")
+    made.opened = bars.prepare
+    with closing(made):
+        made.run(lambda cursor: cursor.execute(rows, (2,)))
+    assert market.query("SELECT min(adjusted_close) FROM market_data") == [(2,)]
