@@ -25,6 +25,11 @@ options:
         of that; the host stands in the evidence as such.
     type: dict
     required: true
+  history:
+    description: Folders in which a schedule on this machine may keep its history; the first one that has it is shown.
+    type: list
+    elements: path
+    default: []
 requirements:
   - jinja2
 attributes:
@@ -78,14 +83,15 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils import reporting
-from ansible.module_utils.audit import evidence, model
+from ansible.module_utils.audit import evidence, history, model
 from ansible.module_utils.basic import AnsibleModule
 
 
 def work(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     """Make the document, and unless in check mode write it."""
     folder = Path(options["folder"])
-    found = evidence.document(options["hosts"], datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"))
+    now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    found = evidence.document(options["hosts"], now, history.read(options["history"]))
     try:
         files = [] if check_mode else evidence.write(folder, Path(options["templates"]), found)
     except OSError as error:
@@ -117,6 +123,7 @@ def main() -> None:
             "folder": {"type": "path", "required": True},
             "templates": {"type": "path", "required": True},
             "hosts": {"type": "dict", "required": True},
+            "history": {"type": "list", "elements": "path", "default": []},
         },
         supports_check_mode=True,
     )

@@ -200,8 +200,7 @@ def wanted(
     timed = {}
     for name, job in asked.items():
         at = due.moment(job) if job.at == "published" else job.at
-        systemd.calendar(at)
-        timed[name] = jobs.Job(**{**vars(job), "at": at})
+        timed[name] = jobs.Job(**{**vars(job), "at": at, "interval": systemd.interval(at)})
     names = ("retries", "days", "mail", "sendmail", "command", "title", "evidence", "inventory")
     config = jobs.Config(
         project=str(project),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,15 @@ from ansible.module_utils.audit import junit, model, page
 SCHEMA = 1
 
 
-def document(answers: Mapping[str, Mapping[str, Any]], generated: str) -> dict[str, Any]:
+def document(
+    answers: Mapping[str, Mapping[str, Any]], generated: str, history: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
     """Return what ``audit.json`` holds.
 
     Args:
         answers: by host, what the module ``project_audit`` returned, or what Ansible made of its failure.
         generated: when, UTC, as ``2026-11-23T04:15:00Z``.
+        history: what ran by itself, as ``history.read`` returns it.
     """
     hosts = [_host(name, answer) for name, answer in answers.items()]
     found = Counter(host["verdict"] for host in hosts)
@@ -29,6 +32,7 @@ def document(answers: Mapping[str, Mapping[str, Any]], generated: str) -> dict[s
         "totals": {"hosts": len(hosts), **{kind: found[kind] for kind in kinds}},
         "hosts": hosts,
         "databases": _databases(answers),
+        "history": list(history),
     }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.audit import cells
+from ansible.module_utils.audit import cells, history
 from ansible.module_utils.audit.model import FAIL, FAILED, PASS, UNREACHABLE, WAIVED, WARN
 
 # Word and mark of each verdict, so that none is told by colour alone.
@@ -40,7 +40,9 @@ def text(document: Mapping[str, Any], templates: Path) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters.update(number=_number, by_month=cells.by_month, by_day=cells.by_day)
+    environment.filters.update(
+        number=_number, by_month=cells.by_month, by_day=cells.by_day, by_runs=history.by_day
+    )
     page: str = environment.get_template("page.html.j2").render(
         **document,
         style=Markup((templates / "page.css").read_text(encoding="utf-8")),  # noqa: S704 - the role's own file

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import re
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -85,10 +87,19 @@ class Systemd:
         """Whether credentials can be kept encrypted: systemd 250 or newer, and the system's units."""
         return self.system and shutil.which("systemd-creds") is not None
 
-    def calendar(self, text: str) -> None:
-        """Raise ``Problem`` if a time is none that systemd understands."""
-        if not self("systemd-analyze", "calendar", text, check=False):
+    def interval(self, text: str) -> int:
+        """Return the longest time between two moments of a calendar event, in seconds.
+
+        Raises:
+            Problem: systemd does not understand it.
+        """
+        said = self("systemd-analyze", "calendar", "--iterations=12", text, check=False).decode()
+        found = re.findall(r"(?:elapse|#\d+|in UTC\)): \w+ ([\d-]+ [\d:]+) UTC", said)
+        if not found:
             raise Problem(f"schedule_jobs: systemd does not understand the time {text!r} (man systemd.time).")
+        moments = [datetime.strptime(each, "%Y-%m-%d %H:%M:%S") for each in found]
+        gaps = [int((later - one).total_seconds()) for one, later in zip(moments, moments[1:])]
+        return max(gaps, default=0)
 
     def running(self, timer: str) -> bool:
         """Whether a timer is enabled and waits."""

@@ -32,6 +32,7 @@ class Job:
         memory: how much, as systemd's MemoryMax takes it.
         again: seconds until a run that failed is repeated.
         heartbeat: whether its success is told to the heartbeat URL.
+        interval: seconds between two of its times at most; 0 if nobody has looked.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Job:
     memory: str = "2G"
     again: int = 1800
     heartbeat: bool = False
+    interval: int = 0
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ def parse(given: Mapping[str, Any], exchanges: Sequence[str]) -> dict[str, Job]:
 
 
 def _job(name: str, values: dict[str, Any]) -> Job:
-    known = {each.name for each in fields(Job)} - {"name"}
+    known = {each.name for each in fields(Job)} - {"name", "interval"}
     unknown = sorted(set(values) - known)
     lacking = sorted({"playbook", "at"} - set(values))
     if unknown or lacking:

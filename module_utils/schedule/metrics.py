@@ -59,6 +59,10 @@ def _lines(
             yield f'{PREFIX}runs{{job_name="{name}",outcome="{outcome}"}} {count}'
     yield from _head("calls_today", "Calls paid to EODHD since 00:00 GMT.")
     yield f"{PREFIX}calls_today {sum(run.calls for run in ended if run.began >= now - now % 86400)}"
+    yield from _head("interval_seconds", "The longest time between two runs that a job is to have.")
+    for name, job in jobs.items():
+        if job.interval:
+            yield f'{PREFIX}interval_seconds{{job_name="{name}"}} {job.interval}'
     yield from _head("problem_since_timestamp_seconds", "Since when a problem lasts.")
     for problem in problems:
         if not problem.over:

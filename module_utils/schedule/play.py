@@ -53,7 +53,9 @@ def command(config: Config, job: Job, credentials: Path | None) -> list[str]:
 
 def play(config: Config, job: Job, credentials: Path | None, log: Path) -> Played:
     """Run a job's playbook once; its output goes to ``log`` and to our own output."""
-    with tempfile.TemporaryDirectory(prefix="schedule-") as folder:
+    # Goes with the schedule, also if this process is killed.
+    spare = config.spare if os.path.isdir(config.spare) else None
+    with tempfile.TemporaryDirectory(prefix="results-", dir=spare) as folder:
         results = Path(folder) / "results"
         environment = {
             **os.environ,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -173,6 +174,9 @@ class Runner:
                 found = [Trouble(f"cut:{job.name}", node, f"The run did not end: {note}. See the evidence.")]
                 return replace(run, outcome=CUT, note=note), (found, well)
             if not (played.code or found):
+                if job.exchange and not calls:
+                    note = f"{run.note} was there already: another scheduler or a run by hand loads it too"
+                    run = replace(run, note=note)
                 return replace(run, outcome=OK), ([], None)
             if not found:
                 message = (
@@ -249,10 +253,13 @@ class Runner:
         oldest = self.world.now() - self.config.days * DAY
         self.state.forget(oldest)
         remove_old(self.logs, oldest)
+        if self.config.evidence:
+            remove_old(Path(self.config.evidence), oldest)
 
 
 def remove_old(folder: Path, before: float) -> None:
-    """Remove files of a folder that nobody has written to since a moment."""
+    """Remove what is in a folder and was not written to since a moment."""
     for path in folder.iterdir() if folder.is_dir() else ():
-        if path.is_file() and path.stat().st_mtime < before:
-            path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # another run removes it, too
+            if path.stat().st_mtime < before:
+                path.unlink() if path.is_file() else shutil.rmtree(path)

@@ -170,6 +170,7 @@ class Trial:
         )  # fmt: skip
         self.found["modes"] = self.machine("find", f"/etc/{NAME}", STATE, "-printf", "%m %u %p\\n")
         self.found["history"] = self._runs()
+        self.found["beats"] = sum("/beat/" in each["path"] for each in records(self.machine("cat", TOLD)))
 
     def measure(self) -> None:
         """What systemd thinks of a job's rights."""

@@ -1,0 +1,65 @@
+"""Two schedulers by mistake, each with a memory of its own, on one database and one account."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.schedule import jobs
+from ansible.module_utils.schedule.jobs import Config, Job
+from ansible.module_utils.schedule.play import Played
+from ansible.module_utils.schedule.runner import Runner, World
+from ansible.module_utils.schedule.state import OK, Run, State
+from standin import worker
+
+from tests.integration.eodhd.conftest import TOKEN, Market, market, standin, standin_process  # noqa: F401
+
+GIVEN = {"daily": {"playbook": "backfill", "each": "exchange", "at": "published"}}
+
+
+class Scheduler:
+    """One of them; its playbook is the backfill itself, in a process of its own."""
+
+    def __init__(self, folder: Path, estate: Market) -> None:
+        (folder / "spare").mkdir(parents=True)
+        self.market, self.folder = estate, folder
+        config = Config("/p", [], jobs.parse(GIVEN, ["US"]), str(folder), str(folder / "spare"), retries=[])
+        self.state = State(folder, folder / "spare")
+        self.runner = Runner(config, self.state, folder / "spare", World(self._play, say=lambda line: None))
+
+    def _play(self, _job: Job, _log: Path) -> Played:
+        server = replace(self.market.server)
+        options = {"mode": "daily", "exchanges": ["US"], "base_url": self.market.standin.url, "token": TOKEN}
+        result = worker.finish(worker.start(server, **options, spool=str(self.folder / "spool")))
+        failed = "problem" in result
+        record: dict[str, Any] = {
+            "state": "failed" if failed else "ok",
+            "host": "hub",
+            "msg": result.get("problem"),
+        }
+        return Played(2 if failed else 0, [{**record, "totals": result.get("totals")}])
+
+    @property
+    def last(self) -> Run:
+        return self.state.runs()[-1]
+
+
+def test_no_call_is_paid_twice_no_row_is_lost_and_one_says_that_the_other_works(
+    market: Market,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    market.standin.control(latency=1.5)
+    schedulers = [Scheduler(tmp_path / name, market) for name in ("one", "other")]
+    threads = [threading.Thread(target=each.runner.run, args=("daily-US",)) for each in schedulers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [each.last.outcome for each in schedulers] == [OK, OK]
+    counts = market.standin.counts()
+    assert counts["paid"]["US"] == 1
+    assert market.query("SELECT count(DISTINCT time), count(*) FROM market_data") == [(1, 56)]
+    assert sorted("another scheduler" in each.last.note for each in schedulers) == [False, True]
+    assert sum(each.last.calls for each in schedulers) == 100
