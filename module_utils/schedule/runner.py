@@ -122,9 +122,9 @@ class Runner:
         """Do what is done after a run, by whoever may: note that it was cut off, tell people, beat, write metrics."""
         if name != AGAIN:
             self._note_cut(name)
+            self._clean()
         self._tell()
         self._beat()
-        self._clean()
         self._try(self.world.metrics)
 
     def _note_cut(self, name: str) -> None:

@@ -224,8 +224,10 @@ def alone(path: Path) -> Iterator[bool]:
 
 
 def _connected(path: Path) -> sqlite3.Connection:
+    new = not path.exists() or not path.stat().st_size
     connection = sqlite3.connect(path, timeout=30)
-    connection.executescript(SCHEMA)
+    if new:
+        connection.executescript(SCHEMA)
     return connection
 
 

@@ -101,8 +101,9 @@ def test_a_run_that_meets_another_says_so(trial: dict[str, Any]) -> None:
     assert "health: met: another run of this job is at work" in trial["met"]
 
 
-def test_healthy_runs_beat(trial: dict[str, Any]) -> None:
-    assert trial["beats"] == sum(outcome == ("health", "ok") for outcome in outcomes(trial["history"]))
+def test_healthy_runs_beat_and_others_do_not(trial: dict[str, Any]) -> None:
+    before, while_it_lasts, after = trial["beats"]
+    assert (while_it_lasts - before, after - while_it_lasts) == (0, 1)
 
 
 def test_no_secret_is_anywhere(trial: dict[str, Any]) -> None:

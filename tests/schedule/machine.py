@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 from pathlib import Path
+from typing import Any
 
 from tests.fleet.engine import LIMITS, Engine, Recipe, run
 from tests.fleet.hosts import REPOSITORY, wait_for
@@ -124,6 +125,6 @@ def packed_project() -> bytes:
     return packed.getvalue()
 
 
-def records(text: str) -> list[dict[str, object]]:
+def records(text: str) -> list[dict[str, Any]]:
     """Lines of JSON."""
     return [json.loads(line) for line in text.splitlines() if line.strip()]

@@ -127,15 +127,18 @@ class Trial:
 
     def lose_the_token(self) -> None:
         """A failed run, a second one, and the recovery: what is told, and when."""
+        beats = [self._beats()]
         self._control(token="another")
         self.found["failed_at"] = time.time()
         self._start("health")
         self.found["failed_unit"] = self.machine("systemctl", "is-failed", f"{NAME}-health", check=False)
         self._start("health")
         self.found["told_while_it_lasts"] = self._told()
+        beats.append(self._beats())
         self._control(token=SECRETS["token"])
         self._start("health")
         self.found["told_after_it"] = self._told()
+        self.found["beats"] = [*beats, self._beats()]
         self.found["mail"] = self.machine("cat", "/var/mail/keeper")
         self.found["commanded"] = self.machine("cat", COMMANDED)
         self.found["metrics"] = self.machine("cat", METRICS)
@@ -170,7 +173,6 @@ class Trial:
         )  # fmt: skip
         self.found["modes"] = self.machine("find", f"/etc/{NAME}", STATE, "-printf", "%m %u %p\\n")
         self.found["history"] = self._runs()
-        self.found["beats"] = sum("/beat/" in each["path"] for each in records(self.machine("cat", TOLD)))
 
     def measure(self) -> None:
         """What systemd thinks of a job's rights."""
@@ -261,6 +263,9 @@ class Trial:
 
     def _told(self) -> list[dict[str, Any]]:
         return [each for each in records(self.machine("cat", TOLD)) if each["text"]]
+
+    def _beats(self) -> int:
+        return sum("/beat/" in each["path"] for each in records(self.machine("cat", TOLD)))
 
     def _files(self) -> list[str]:
         """Names of all files, without what runs by itself changes."""

@@ -22,7 +22,7 @@ from ansible.module_utils.sandbox import postgres
 from ansible.module_utils.schedule import jobs
 from ansible.module_utils.schedule.jobs import Config, Job
 
-from tests.conftest import Database
+from tests.engines import Database
 
 ROOT = Path(__file__).resolve().parents[3]
 MONITORING = ROOT / "monitoring"

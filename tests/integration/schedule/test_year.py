@@ -24,6 +24,7 @@ from tests.integration.schedule.world import (
     seconds,
 )  # fmt: skip
 
+pytestmark = pytest.mark.timeout(300)
 FIRST, LAST = date(2025, 11, 3), date(2026, 11, 2)
 DAY = 24 * HOUR
 GIVEN: dict[str, dict[str, object]] = {

@@ -15,6 +15,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import exchange_calendars
+from ansible.module_utils.eodhd.plan.daily import Known, asks
 from ansible.module_utils.schedule.jobs import Config, Job
 from ansible.module_utils.schedule.play import Played
 from ansible.module_utils.schedule.runner import Runner, World
@@ -122,19 +123,17 @@ class Sky:
         return Played(0, [{"state": "ok", "host": "hub", "changed": bool(rows), "totals": totals}])
 
     def _asks(self, market: str) -> list[date]:
-        """What the mode daily asks for: new sessions of a week, and those of which more is to come."""
-        found = []
-        for (name, day), at in self.provider.published.items():
-            if name == market and at[0] <= self.now < at[0] + 7 * 24 * HOUR:
-                asked = self.loaded.get((market, day), 0.0)
-                settles = (at[0] + after * 24 * HOUR for after in (1, 3))
-                if (
-                    not asked
-                    and (market, day) not in self.table
-                    or any(asked < at <= self.now for at in settles)
-                ):
-                    found.append(day)
-        return found
+        """What the mode daily asks for, by its own decision."""
+
+        def moment(seconds: float) -> datetime:
+            return datetime.fromtimestamp(seconds, timezone.utc)
+
+        known = {
+            day: Known(day, 1, moment(at), moment(at))
+            for (name, day), at in self.loaded.items()
+            if name == market and at > self.now - 30 * 24 * HOUR
+        }
+        return [ask.day for ask in asks(market, moment(self.now), known).asks if ask.day]
 
     def _health(self, job: Job) -> Played:
         checks = [
