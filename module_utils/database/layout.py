@@ -14,6 +14,8 @@ from ansible.module_utils.reporting import Problem
 
 KINDS = ("plain", "partitioned", "timescaledb", "citus")
 TABLE = "market_data"
+# What it is called while it grows beside the old one; see ``move``.
+NEXT = f"{TABLE}_next"
 # A daily bar takes 100 bytes: a chunk of a week would be smaller than what a chunk costs.
 CHUNK_DAYS = 365
 COMPRESS_AFTER = 30
@@ -122,12 +124,12 @@ def create(cursor: Any, statement: str, wanted: Layout, table: str = TABLE) -> N
         wanted: the layout.
         table: its name.
     """
-    if wanted.kind == "partitioned" and table == TABLE:
+    if wanted.kind == "partitioned" and table in (TABLE, NEXT):
         cursor.execute(f"{statement} PARTITION BY RANGE (time)")
-        cursor.execute(_PARTITION.format(table=table))
+        create_partition_function(cursor, table)
         return
     cursor.execute(statement)
-    if table != TABLE:
+    if table not in (TABLE, NEXT):
         if wanted.kind == "citus":  # small, and joined with what lies on the workers
             cursor.execute("SELECT create_reference_table(%s)", (table,))
         return
@@ -159,6 +161,13 @@ BEGIN
   EXECUTE format('ALTER TABLE {table} ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', name, first, beyond);
 END $$
 """
+
+
+def create_partition_function(cursor: Any, table: str = TABLE) -> None:
+    """Create the function that makes a partition; see ``make_room``."""
+    cursor.execute(_PARTITION.format(table=table))
+
+
 # Of every partition its bounds; the one for all the rest as a row without them.
 _BOUNDS = """
 SELECT (regexp_match(bounds, 'FROM \\(''([^'']+)''\\)'))[1]::timestamptz AT TIME ZONE 'UTC',
@@ -185,7 +194,7 @@ def make_room(cursor: Any, first: date, last: date, table: str = TABLE) -> list[
     # Seen again under the lock, for another session may have been quicker.
     cursor.execute("SELECT pg_advisory_xact_lock(%s), to_regproc(%s) IS NULL", (_LOCK, f"{table}_partition"))
     if cursor.fetchone()[1]:
-        cursor.execute(_PARTITION.format(table=table))
+        create_partition_function(cursor, table)
     made = []
     for name, begin, beyond in missing_years(cursor, first, last, table):
         cursor.execute(f"SELECT {table}_partition(%s, %s, %s)", (name, f"{begin}+00", f"{beyond}+00"))  # noqa: S608 - our own name

@@ -50,6 +50,11 @@ def check_settings(context: Context) -> Iterator[Finding]:
         yield Finding("settings", "ok", f"{path} holds every setting that is needed")
 
 
+def _is_local(host: str) -> bool:
+    """Whether a server is on the host itself, as in the sandbox."""
+    return host.startswith(("/", "@", "127.")) or host in ("localhost", "::1")
+
+
 def check_connection(context: Context) -> Iterator[Finding]:
     """The database answers within ``timeout``, and soon."""
     if context.server is None:
@@ -69,6 +74,13 @@ def check_connection(context: Context) -> Iterator[Finding]:
     latency = context.latency_ms = round((time.monotonic() - started) * 1000, 1)
     context.server_version = session.info.parameter_status("server_version")
     place = context.server.place()
+    if session.info.parameter_status("is_superuser") == "on" and not _is_local(context.server.host):
+        yield Finding(
+            "connection",
+            "warn",
+            f"{context.server.user} is a superuser of PostgreSQL at {place}: whoever reads .env may do anything there."
+            " Set postgres_admin_user, and another postgres_user, which `--tags database` then creates.",
+        )
     if context.limits.level("latency", latency) == "warn":
         yield Finding(
             "connection",

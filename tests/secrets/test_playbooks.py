@@ -23,7 +23,7 @@ from tests.secrets.conftest import Searched, full
 from tests.secrets.play import FIGURES, REPOSITORY, Host
 from tests.standin.process import StandIn
 
-COVERED = {"audit", "backfill", "reset", "restore", "sandbox", "schedule"}
+COVERED = {"audit", "backfill", "layout", "reset", "restore", "sandbox", "schedule"}
 # A playbook that is not run here, and why it cannot let a secret out.
 NOT_COVERED: dict[str, str] = {}
 SETTINGS = ("--tags", "dotenv,database,health")
@@ -133,6 +133,13 @@ def test_backfill_and_its_plan(reset: Searched, service: StandIn) -> None:
     done = reset("backfill", eodhd_base_url=service.url)
     assert done.code == 0, done.said[-3000:]
     assert "SUCCESS: Database populated" in done.said
+
+
+def test_move_to_another_layout_and_its_plan(reset: Searched) -> None:
+    assert "→ partitioned" in reset("layout", "--check", postgres_layout="partitioned").said
+    done = reset("layout", postgres_layout="partitioned")
+    assert done.code == 0, done.said[-3000:]
+    assert "every year compared" in done.said
 
 
 @full

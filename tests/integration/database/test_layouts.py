@@ -13,6 +13,7 @@ import pytest
 from ansible.module_utils.database import connection, layout, schema
 from ansible.module_utils.database.layout import Layout
 from ansible.module_utils.database.schema import Asked
+from ansible.module_utils.reporting import Problem
 
 from tests import engines
 from tests.engines import Database
@@ -81,7 +82,7 @@ def test_existing_table_stays_whatever_the_layout_asked_for(database: Database, 
 @pytest.mark.skipif(ENGINE != "embedded", reason="a server without the extensions")
 @pytest.mark.parametrize("kind", ["timescaledb", "citus"])
 def test_layout_that_the_server_does_not_have_is_named(database: Database, kind: str) -> None:
-    with pytest.raises(schema.Problem, match=f"postgres_layout is {kind}.*shared_preload_libraries"):
+    with pytest.raises(Problem, match=f"postgres_layout is {kind}.*shared_preload_libraries"):
         ensure(database, kind)
     assert query(database, "SELECT to_regclass('assets')") == [(None,)]
 

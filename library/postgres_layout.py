@@ -1,0 +1,111 @@
+#!/usr/bin/python
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Move the bars to another layout."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: postgres_layout
+short_description: Move market_data to another layout
+description:
+  - Builds C(market_data_next) beside C(market_data) a year at a time, brings over what changed meanwhile, compares both
+    by a sum over all values, and exchanges their names in one transaction. The old table is dropped last.
+  - Others read at any time, and write until the names are exchanged; they wait for that.
+  - A move that was killed is begun again by the same call; years that are there already are only compared.
+  - The role has to own the table, for TimescaleDB and Citus see M(postgres_schema).
+extends_documentation_fragment: [connection]
+options:
+  timeout:
+    description: Seconds for a connection, all addresses of the host together.
+    type: float
+    default: 3
+  layout:
+    description: The layout that C(market_data) gets.
+    type: str
+    choices: [plain, partitioned, timescaledb, citus]
+    required: true
+  compress_after:
+    description: Days after which TimescaleDB compresses a chunk; V(0) for never.
+    type: int
+    default: 30
+  interpreter:
+    description: A Python that has psycopg2, usually C(bin/python) of the project's venv. The module continues in it.
+    type: path
+requirements:
+  - psycopg2
+attributes:
+  check_mode:
+    description: Says from where to where, and how many rows, bytes and seconds about.
+    support: full
+  diff_mode:
+    description: There is none.
+    support: none
+  idempotent:
+    description: A table that has the layout stays as it is.
+    support: full
+author: [The project's maintainers]
+"""
+
+EXAMPLES = r"""
+- name: Move the bars into chunks of a year
+  postgres_layout:
+    connection: "{{ database }}"
+    layout: timescaledb
+"""
+
+RETURN = r"""
+report:
+  description: What is or would be moved, as text.
+  type: str
+  returned: success
+rows:
+  description: Rows of the table, counted if it was moved, otherwise an estimate or null.
+  type: int
+  returned: success
+"""
+
+import contextlib
+from typing import Any
+
+from ansible.module_utils import reporting
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.database import connection, errors, move
+from ansible.module_utils.database.layout import KINDS, Layout
+from ansible.module_utils.database.options import CONNECTION
+from ansible.module_utils.project import interpreter
+
+
+def main() -> None:
+    """Glue."""
+    module = AnsibleModule(
+        argument_spec={
+            "connection": {**CONNECTION, "required": True},
+            "timeout": {"type": "float", "default": 3},
+            "layout": {"type": "str", "choices": list(KINDS), "required": True},
+            "compress_after": {"type": "int", "default": 30},
+            "interpreter": {"type": "path"},
+        },
+        supports_check_mode=True,
+    )
+    options = module.params
+
+    def work() -> dict[str, Any]:
+        if options["interpreter"]:
+            interpreter.enter(options["interpreter"])
+        server = connection.Server(**options["connection"])
+        try:
+            with contextlib.closing(connection.connect(server, options["timeout"])) as session:
+                result: dict[str, Any] = move.run(
+                    session, Layout(options["layout"], options["compress_after"]), check=module.check_mode
+                )
+        except (errors.Unreachable, connection.driver().Error) as error:
+            raise reporting.Problem(
+                f"{errors.explain(error, server)} No row was lost; run the same command again to go on."
+            ) from None
+        return result
+
+    reporting.run(module, work)
+
+
+if __name__ == "__main__":
+    main()

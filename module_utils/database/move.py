@@ -1,0 +1,251 @@
+"""Moves ``market_data`` to another layout, year by year, while others read and write it.
+
+The new table grows beside the old one under ``market_data_next``, a transaction a year. Then writers wait, what they
+changed meanwhile is brought over, every year is compared, and the two change their names in one transaction. So nothing
+has to be kept of a move: one that was killed begins again and finds the years that are there already equal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timezone
+from typing import Any
+
+from ansible.module_utils.database import layout
+from ansible.module_utils.database.estimates import estimate
+from ansible.module_utils.database.layout import NEXT, TABLE, Layout
+from ansible.module_utils.database.tables import TABLES, look_up, misfits
+from ansible.module_utils.reporting import Problem
+
+BEFORE = f"{TABLE}_before"
+# Rows a second of a move, for the plan; as measured on two cores.
+PACE = 50_000
+# Seconds to wait for writers when the tables change their names.
+LOCK_TIMEOUT = 60
+# Any number will do that nobody else uses: one move at a time.
+_LOCK = 0x6C61796F7574
+(_TABLE,) = (table for table in TABLES if table.name == TABLE)
+_COLUMNS = [column.name for column in _TABLE.columns]
+_VALUES = [name for name in _COLUMNS if name not in _TABLE.key]
+_YEAR = "time >= %(first)s AND time < %(beyond)s"
+_DIGEST = ", ".join(
+    ["extract(epoch FROM time)", "symbol", *(f"coalesce({name}::numeric::text, '')" for name in _VALUES)]
+)
+_CHANGED = ", ".join(f"{name} = EXCLUDED.{name}" for name in _VALUES)
+_SHARDS = (
+    "(SELECT sum(result::bigint) FROM run_command_on_shards(%s, $$SELECT pg_total_relation_size('%%s')$$))"
+)
+_BRING = f"""
+INSERT INTO {NEXT} AS n ({", ".join(_COLUMNS)}) SELECT {", ".join(_COLUMNS)} FROM {TABLE} WHERE {_YEAR}
+ON CONFLICT (time, symbol) DO UPDATE SET {_CHANGED}
+WHERE ({", ".join(f"n.{name}" for name in _VALUES)}) IS DISTINCT FROM ({", ".join(f"EXCLUDED.{n}" for n in _VALUES)})
+"""  # noqa: S608 - our own names
+
+
+def run(session: Any, wanted: Layout, *, check: bool) -> dict[str, Any]:
+    """Plan a move, and make it unless in check mode.
+
+    Args:
+        session: an open connection of whoever owns the table.
+        wanted: the layout.
+        check: plan alone.
+
+    Returns:
+        dict: ``changed``, ``rows`` and ``report``.
+
+    Raises:
+        Problem: see ``plan`` and ``move``.
+    """
+    with session, session.cursor() as cursor:
+        found = plan(cursor, wanted)
+    lines = [f"{TABLE}: {found['from']} → {found['to']}"]
+    if not found["needed"]:
+        if not check:
+            finish(session)
+        return {"changed": False, "rows": found["rows"], "report": f"{lines[0]}: nothing to move"}
+    if check:
+        about = found["rows"]
+        rows = "an unknown number of rows (ANALYZE tells)" if about is None else f"about {about:,} rows"
+        pace = "" if about is None else f"; about {max(1, round(about / PACE)):,} s"
+        lines.append(f"   {rows}, {found['bytes']:,} bytes{pace}")
+        lines.append("   as much room again until the old table is dropped; others read and write meanwhile")
+        if found["begun"]:
+            lines.append(f"   {NEXT} was begun before: the move goes on where it is")
+        return {"changed": True, "rows": found["rows"], "report": "\n".join(lines)}
+    moved = move(session, wanted)
+    finish(session)
+    return {
+        "changed": True,
+        "rows": moved,
+        "report": f"{lines[0]}: {moved:,} rows moved, every year compared",
+    }
+
+
+def plan(cursor: Any, wanted: Layout) -> dict[str, Any]:
+    """Return what a move would do: from, to, rows, bytes.
+
+    Raises:
+        Problem: the table cannot be moved.
+    """
+    found = look_up(cursor, _TABLE)
+    if found is None:
+        raise Problem(f"There is no {TABLE} to move. Create it with `playbooks/reset.yml --tags database`.")
+    wrong = misfits(_TABLE, found) + [
+        f"column {TABLE}.{name} would be lost" for name in found.types if name not in _COLUMNS
+    ]
+    if wrong:
+        raise Problem(f"{TABLE} cannot be moved: {'; '.join(wrong)}. Nothing was changed.")
+    existing = layout.recognise(cursor)
+    if wanted.kind != existing.kind:
+        layout.require_extension(cursor, wanted.kind)
+    size = {"timescaledb": "hypertable_size(%s)", "citus": _SHARDS}.get(
+        existing.kind, "(SELECT sum(pg_total_relation_size(relid)) FROM pg_partition_tree(%s))"
+    )
+    cursor.execute(f"SELECT {size}::bigint", (TABLE,))  # noqa: S608 - our own words
+    (size_now,) = cursor.fetchone()
+    cursor.execute("SELECT to_regclass(%s) IS NOT NULL, to_regclass(%s)::oid", (NEXT, TABLE))
+    begun, oid = cursor.fetchone()
+    return {
+        "from": existing.text,
+        "to": wanted.kind,
+        "rows": estimate(cursor, oid),
+        "bytes": int(size_now or 0),
+        "begun": begun,
+        "needed": wanted.kind != existing.kind,
+    }
+
+
+def move(session: Any, wanted: Layout) -> int:
+    """Move the table, and return how many rows it holds.
+
+    Args:
+        session: an open connection outside of a transaction, of whoever owns the table.
+        wanted: the layout, other than the present one.
+
+    Raises:
+        Problem: another move is under way, or the rows could not be made equal.
+    """
+    session.autocommit = True
+    with session.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,))
+        if not cursor.fetchone()[0]:
+            raise Problem("Another move of the layout is under way in this database. Wait for it.")
+        _clear_other(cursor, wanted)
+        cursor.execute("SELECT to_regclass(%s) IS NULL", (NEXT,))
+        if cursor.fetchone()[0]:
+            with session:
+                _begin(cursor)
+                layout.create(cursor, replace(_TABLE, name=NEXT).statement(), wanted, NEXT)
+        for year in _years(cursor):
+            with session:
+                _begin(cursor)
+                _bring(cursor, year)
+        with session:
+            return _exchange(cursor, wanted)
+
+
+def finish(session: Any) -> None:
+    """Drop the table as it was before a move that is complete."""
+    session.autocommit = True
+    with session.cursor() as cursor:
+        cursor.execute("SELECT to_regclass(%s) IS NOT NULL AND to_regclass(%s) IS NOT NULL", (TABLE, BEFORE))
+        if cursor.fetchone()[0]:
+            cursor.execute(f"DROP TABLE {BEFORE}")
+
+
+def _begin(cursor: Any) -> None:
+    """Set what holds for one transaction of a move."""
+    cursor.execute(
+        "SELECT set_config('statement_timeout', '0', true), set_config('timezone', 'UTC', true),"
+        " set_config('lock_timeout', %s, true),"
+        " set_config('timescaledb.max_tuples_decompressed_per_dml_transaction', '0', true)",
+        (str(LOCK_TIMEOUT * 1000),),
+    )
+
+
+def _clear_other(cursor: Any, wanted: Layout) -> None:
+    """Drop what a complete move left, and what was begun of a move to another layout."""
+    cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (NEXT,))
+    if cursor.fetchone()[0] and layout.recognise(cursor, NEXT).kind != wanted.kind:
+        cursor.execute(f"DROP TABLE {NEXT}")
+    cursor.execute(f"DROP TABLE IF EXISTS {BEFORE}")
+
+
+def _years(cursor: Any) -> list[dict[str, Any]]:
+    """Return the bounds of each year that either table has rows of."""
+    found = []
+    for table in (TABLE, NEXT):
+        cursor.execute(
+            "SELECT extract(year FROM min(time) AT TIME ZONE 'UTC')::int,"  # noqa: S608 - our own names
+            f" extract(year FROM max(time) AT TIME ZONE 'UTC')::int FROM {table}"
+        )
+        found += [year for year in cursor.fetchone() if year is not None]
+    return [
+        {"first": datetime(year, 1, 1, tzinfo=timezone.utc), "beyond": datetime(year + 1, 1, 1, tzinfo=timezone.utc)}
+        for year in range(min(found), max(found) + 1)
+    ] if found else []  # fmt: skip
+
+
+def _digest(cursor: Any, table: str, year: dict[str, Any]) -> tuple[int, Any]:
+    """Return the rows of a year, and a sum over all their values that does not depend on their order."""
+    cursor.execute(
+        f"SELECT count(*), sum(hashtextextended(concat_ws('|', {_DIGEST}), 0)::numeric) FROM {table} WHERE {_YEAR}",  # noqa: S608
+        year,
+    )
+    found: tuple[int, Any] = cursor.fetchone()
+    return found
+
+
+def _bring(cursor: Any, year: dict[str, Any]) -> int:
+    """Make a year of the new table equal to the old one, and return its rows."""
+    old = _digest(cursor, TABLE, year)
+    if _digest(cursor, NEXT, year) == old:
+        return old[0]
+    layout.make_room(cursor, year["first"].date(), year["first"].date(), NEXT)
+    cursor.execute(_BRING, year)
+    new = _digest(cursor, NEXT, year)
+    if new[0] > old[0]:  # rows went away meanwhile
+        cursor.execute(f"DELETE FROM {NEXT} WHERE {_YEAR}", year)  # noqa: S608 - our own names
+        cursor.execute(_BRING, year)
+    return old[0]
+
+
+def _exchange(cursor: Any, wanted: Layout) -> int:
+    """Let writers wait, bring over what they changed, prove both tables equal, and exchange their names."""
+    _begin(cursor)
+    cursor.execute(f"LOCK TABLE {TABLE} IN EXCLUSIVE MODE")
+    years = _years(cursor)
+    rows = sum(_bring(cursor, year) for year in years)
+    for year in years:
+        if _digest(cursor, TABLE, year) != _digest(cursor, NEXT, year):
+            raise Problem(
+                f"The rows of {year['first'].year} did not become equal in the new layout, so {TABLE} stays as it is."
+                f" {NEXT} holds what was brought over; run the same command again, or drop it."
+            )
+    _hand_on(cursor)
+    function = "_partition(text, timestamptz, timestamptz)"
+    cursor.execute(f"DROP FUNCTION IF EXISTS {TABLE}{function}, {NEXT}{function}")
+    cursor.execute(f"ALTER TABLE {TABLE} RENAME TO {BEFORE}")
+    cursor.execute(f"ALTER TABLE {NEXT} RENAME TO {TABLE}")
+    if wanted.kind == "partitioned":
+        layout.create_partition_function(cursor)
+    return rows
+
+
+def _hand_on(cursor: Any) -> None:
+    """Give the new table the owner and the rights of the old one."""
+    cursor.execute(
+        "SELECT quote_ident(pg_get_userbyid(relowner)), relowner = current_user::regrole"
+        " FROM pg_class WHERE oid = to_regclass(%s)",
+        (TABLE,),
+    )
+    owner, ours = cursor.fetchone()
+    cursor.execute(
+        "SELECT a.privilege_type, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END"
+        " FROM pg_class c, aclexplode(c.relacl) a WHERE c.oid = to_regclass(%s) AND a.grantee <> c.relowner",
+        (TABLE,),
+    )
+    for right, role in cursor.fetchall():
+        cursor.execute(f"GRANT {right} ON {NEXT} TO {role}")
+    if not ours:
+        cursor.execute(f"ALTER TABLE {NEXT} OWNER TO {owner}")

@@ -1,0 +1,161 @@
+"""Moves from one layout to another: every row, whatever happens meanwhile."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import closing
+from typing import Any
+
+import pytest
+from ansible.module_utils.database import layout, move
+from ansible.module_utils.database.layout import Layout
+
+from tests import engines
+from tests.conftest import FULL, ROOT
+from tests.engines import Database
+
+ENGINE = engines.LAYOUT.engine
+TARGETS = {"timescaledb": ["plain", "timescaledb"], "citus": ["plain", "citus"]}.get(
+    ENGINE, ["partitioned", "plain"]
+)
+KILLS = 30 if FULL else 4
+BARS = (
+    "INSERT INTO market_data SELECT day AT TIME ZONE 'UTC', 'S' || s || '.US', 1.25, s, 1, 2, random(), 1000.5"
+    " FROM generate_series(1, {}) AS s, generate_series('2020-03-01'::timestamp, '2024-06-30', '1 day') AS day"
+)
+CONTENT = "SELECT time, symbol, open, high, low, close, adjusted_close, volume FROM market_data ORDER BY 1, 2"
+CORRECTED = "symbol = 'S3.US' AND time = '2021-05-05 00:00+00'"
+WORKER = """
+import json, sys, ansible.module_utils
+ansible.module_utils.__path__.append("module_utils")
+import psycopg2
+from ansible.module_utils.database import move
+from ansible.module_utils.database.layout import Layout
+url, kind = json.load(sys.stdin)
+print(move.run(psycopg2.connect(url), Layout(kind), check=False)["report"])
+"""
+
+
+def query(server: Database, statement: str) -> list[Any]:
+    with closing(server.connect()) as session, session, session.cursor() as cursor:
+        cursor.execute("SET TimeZone = 'UTC'")
+        cursor.execute(statement)
+        return list(cursor.fetchall()) if cursor.description else []
+
+
+def run(server: Database, kind: str, check: bool = False) -> dict[str, Any]:
+    with closing(server.connect()) as session:
+        result: dict[str, Any] = move.run(session, Layout(kind), check=check)
+        return result
+
+
+def kind(server: Database) -> str:
+    with closing(server.connect()) as session, session.cursor() as cursor:
+        return str(layout.recognise(cursor).kind)
+
+
+@pytest.fixture
+def filled(database: Database) -> Database:
+    engines.create_tables(database)
+    database.run(BARS.format(10), "ANALYZE market_data")
+    return database
+
+
+def other(server: Database) -> str:
+    """A layout of this engine that the table does not have."""
+    return next(target for target in TARGETS if target != kind(server))
+
+
+def test_move_there_and_back_keeps_every_row(filled: Database) -> None:
+    before, first = query(filled, CONTENT), kind(filled)
+    plan = run(filled, other(filled), check=True)
+    assert (plan["changed"], plan["rows"]) == (True, pytest.approx(len(before), rel=0.01))
+    for target in (other(filled), first):
+        done = run(filled, target)
+        assert (done["changed"], done["rows"], kind(filled)) == (True, len(before), target)
+        assert query(filled, CONTENT) == before
+        assert not run(filled, target)["changed"]
+    names = "('market_data_next', 'market_data_before')"
+    assert query(filled, f"SELECT relname FROM pg_class WHERE relname IN {names}") == []
+
+
+def test_owner_and_rights_stay(filled: Database) -> None:
+    role = f"{filled.database}_reader"
+    filled.run(f'CREATE ROLE "{role}"', f'GRANT SELECT, INSERT ON market_data TO "{role}"')
+    try:
+        run(filled, other(filled))
+        for right, kept in (("INSERT", True), ("DELETE", False)):
+            asked = f"SELECT has_table_privilege('{role}', 'market_data', '{right}')"
+            assert query(filled, asked) == [(kept,)]
+    finally:
+        filled.run(f'DROP OWNED BY "{role}"', f'DROP ROLE "{role}"')
+
+
+def test_what_is_written_meanwhile_is_there_afterwards(filled: Database) -> None:
+    stop, written = threading.Event(), []
+
+    def write() -> None:
+        with closing(filled.connect()) as session, session.cursor() as cursor:
+            session.autocommit = True
+            for number in range(1_000_000):
+                if stop.is_set():
+                    return
+                cursor.execute(
+                    "INSERT INTO market_data VALUES ('2023-05-05 00:00+00', %s, 1, 1, 1, 1, 1, 1)",
+                    (f"W{number}",),
+                )
+                cursor.execute(
+                    "UPDATE market_data SET close = 7 WHERE symbol = 'S3.US' AND time = '2021-05-05 00:00+00'"
+                )
+                written.append(f"W{number}")
+                time.sleep(0.005)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        run(filled, other(filled))
+    finally:
+        stop.set()
+        writer.join()
+    kept = query(filled, "SELECT symbol FROM market_data WHERE symbol LIKE 'W%'")
+    assert sorted(symbol for (symbol,) in kept) == sorted(written)
+    assert query(
+        filled, "SELECT close FROM market_data WHERE symbol = 'S3.US' AND time = '2021-05-05 00:00+00'"
+    ) == [(7,)]
+
+
+def test_kills_lose_and_double_nothing(filled: Database) -> None:
+    filled.run(BARS.format(30).replace("'S' ||", "'T' ||"), "ANALYZE market_data")
+    before, target, chance = query(filled, CONTENT), other(filled), random.Random(7)
+    killed = 0
+    while killed < KILLS:
+        process = worker(filled, target)
+        time.sleep(0.3 + chance.random() * 1.5)
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            killed += 1
+        process.communicate(timeout=60)
+        assert query(filled, CONTENT) == before
+        target = other(filled) if kind(filled) == target else target
+    process = worker(filled, target)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    assert (kind(filled), query(filled, CONTENT)) == (target, before)
+
+
+def worker(server: Database, target: str) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", WORKER], cwd=ROOT, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    assert process.stdin
+    with process.stdin:
+        process.stdin.write(json.dumps([server.url(), target]))
+    process.stdin = None
+    return process
