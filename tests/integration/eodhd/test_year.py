@@ -94,19 +94,19 @@ def test_afterwards_the_tables_are_what_the_service_says(market: Any) -> None:
     assert market.query("SELECT count(*) FROM backfill_coverage WHERE restated") == [(0,)]
 
 
-def rows(market: Any) -> dict[tuple[str, str], tuple[str, ...]]:
+def rows(market: Any) -> dict[tuple[str, str], tuple[float, ...]]:
     """Return the table, but for the old name of the renamed symbol."""
     found = market.query(
         "SELECT symbol, time::date::text, open, high, low, close, adjusted_close, volume FROM market_data"
         " WHERE symbol <> 'TSLA.US' AND (symbol <> 'TSLX.US' OR time >= %s)",
         day(RENAMED),
     )
-    return {(symbol, when): tuple(map(float, values)) for symbol, when, *values in found}  # type: ignore[misc]
+    return {(symbol, when): tuple(map(float, values)) for symbol, when, *values in found}
 
 
-def expected(provider: Market, last: date) -> dict[tuple[str, str], tuple[str, ...]]:
+def expected(provider: Market, last: date) -> dict[tuple[str, str], tuple[float, ...]]:
     """Return what the service says at the end of all sessions that were asked for."""
-    found = {}
+    found: dict[tuple[str, str], tuple[float, ...]] = {}
     for exchange in EXCHANGES:
         names = {f"{code}.{exchange}" for code in provider.codes(exchange)}
         sessions = calendar.of(exchange)
@@ -119,12 +119,12 @@ def expected(provider: Market, last: date) -> dict[tuple[str, str], tuple[str, .
                     bar = provider.bar(symbol, session)
                     fields = ("open", "high", "low", "close", "adjusted_close", "volume")
                     found[symbol, session.isoformat()] = tuple(float(bar[name]) for name in fields)
-    return found  # type: ignore[return-value]
+    return found
 
 
 def came(provider: Market, symbol: str, session: date) -> bool:
     """Whether the bulk answer had the symbol when it was last asked for: the last session has not settled."""
-    return provider.settled(symbol.rpartition(".")[2], session) or chance(symbol, session) % 5 != 0
+    return bool(provider.settled(symbol.rpartition(".")[2], session) or chance(symbol, session) % 5)
 
 
 def asks(exchange: str, end: datetime) -> int:

@@ -20,7 +20,7 @@ def cluster(tmp_path: Path) -> Iterator[postgres.Cluster]:
 
 
 def ensure(cluster: postgres.Cluster, state: str = "started", port: int = 0) -> dict[str, Any]:
-    login = {"user": "postgres", "password": "secret", "settings": {"fsync": "off"}}
+    login: dict[str, Any] = {"user": "postgres", "password": "secret", "settings": {"fsync": "off"}}
     return service.ensure(cluster, state, port=port, check=False, **login)
 
 

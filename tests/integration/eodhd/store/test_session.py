@@ -12,7 +12,7 @@ from ansible.module_utils.eodhd.store import bars, session
 from ansible.module_utils.eodhd.store.session import Session
 
 if TYPE_CHECKING:
-    from tests.conftest import Database
+    from tests.engines import Database
 
 
 def colliding(times: int, code: str) -> Any:

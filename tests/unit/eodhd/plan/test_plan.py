@@ -17,7 +17,7 @@ ASKED = Range(date(2024, 2, 19), date(2024, 3, 20))
 
 
 def known(first: date = ASKED.first, last: date = ASKED.last, hours: float = 1, **more: Any) -> Coverage:
-    given = {"outcome": "loaded", "rows": 20, **more}
+    given: dict[str, Any] = {"outcome": "loaded", "rows": 20, **more}
     return Coverage(Range(first, last), fetched=NOW - timedelta(hours=hours), **given)
 
 
