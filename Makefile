@@ -30,7 +30,7 @@ sandbox-backfill: setup ## the backfill against a stand-in of the service on thi
 sandbox-stop: ## stop the sandbox's PostgreSQL and remove .sandbox/
 	@test ! -d .sandbox || ansible-playbook playbooks/sandbox.yml -e sandbox_state=absent $(ARGS)
 
-.PHONY: test lint unit integration engines recorded safety faults molecule fleet fresh docs
+.PHONY: test lint unit integration engines recorded safety faults molecule fleet timers fresh docs
 test: override ARGS =
 test: lint unit ## everything; ends in one summary
 	@$(MAKE) --no-print-directory ARGS= --jobs=2 --output-sync=target safety integration fleet molecule docs
@@ -53,6 +53,8 @@ molecule: setup-test ## the plays on a sandbox of their own
 	@molecule test $(ARGS)
 fleet: setup-test ## hosts in containers with SSH, every fault at once; skipped where no container engine works
 	@tools/fleet.sh molecule test --scenario-name fleet $(ARGS)
+timers: setup-test ## a machine with systemd that runs the jobs by itself; skipped where no container engine works
+	@molecule test --scenario-name schedule $(ARGS)
 
 fresh: ## the README's commands on stock Debian 12 and 13, as an ordinary user; skipped where none can be laid out
 	@python3 -m tests.fresh $(ARGS)
@@ -73,6 +75,6 @@ lock: setup ## refresh the locks of requirements/ from pyproject.toml
 	@for group in controller test bench; do uv pip compile $(ARGS) --quiet --upgrade --universal --python-version 3.11 \
 	  --generate-hashes --no-header --no-emit-index-url --group $$group -o requirements/$$group.txt; done
 clean: sandbox-stop ## leave nothing behind
-	@test ! -e .cache/fleet.txt || tools/fleet.sh python -m tests.fleet forget
+	@test ! -e .cache/fleet.txt -a ! -e .cache/schedule.txt || tools/fleet.sh python -m tests.fleet forget
 	@rm -rf .venv .sandbox .sandbox-* .cache reports .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -14,6 +14,7 @@ from typing import NoReturn
 from tests.fleet import trial
 from tests.fleet.engine import IMAGE, Missing
 from tests.fleet.hosts import REPOSITORY, Fleet
+from tests.schedule.machine import RECIPE
 
 # Which of the scenarios with containers this is about.
 VERDICT = REPOSITORY / f".cache/{os.environ.get('FLEET_VERDICT', 'fleet')}.txt"
@@ -41,7 +42,8 @@ def main(step: str, command: list[str]) -> int:
         fleet.down()
     elif step == "forget":
         fleet.down()
-        fleet.engine("rmi", "--force", IMAGE, check=False)
+        for image in (IMAGE, RECIPE.image):
+            fleet.engine("rmi", "--force", image, check=False)
     else:
         print(__doc__)
         return 2
