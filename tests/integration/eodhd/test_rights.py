@@ -1,0 +1,43 @@
+"""The backfill and the health check as a role that has no right beyond its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from ansible.module_utils.database import connection, schema
+from ansible.module_utils.database.schema import Asked
+from ansible.module_utils.eodhd import backfill
+from ansible.module_utils.reporting import Problem
+
+from tests.engines import Database
+
+
+@pytest.fixture
+def application(market: Any) -> Iterator[Database]:
+    """The application's role of the market's database, made by its administrator."""
+    server = market.server
+    made = replace(server, user=f"{server.database}_app", password="application")
+    admin = Asked(admin=(server.user, server.password))
+    schema.ensure(made, 5, check=False, open_connection=connection.connect, asked=admin)
+    yield made
+    roles = f'"{made.user}", "{server.database}_owner"'
+    server.run(f"DROP OWNED BY {roles} CASCADE", f"DROP ROLE {roles}")
+
+
+@pytest.mark.parametrize("mode", ["history", "daily", "register", "verify"])
+def test_every_mode_works_with_the_rights_of_the_application(
+    market: Any, application: Database, mode: str
+) -> None:
+    if mode == "verify":
+        backfill.run(replace(market.request(), server=application))
+    result = backfill.run(replace(market.request(mode=mode, exchanges=["LSE"]), server=application))
+    assert result["report"]
+
+
+def test_right_that_is_missing_is_named(market: Any, application: Database) -> None:
+    market.server.run(f'REVOKE INSERT ON market_data FROM "{application.user}"')
+    with pytest.raises(Problem, match="permission denied for .*market_data.*Let an administrator GRANT it"):
+        backfill.run(replace(market.request(), server=application))
