@@ -13,6 +13,7 @@ from ansible.module_utils.database.layout import Layout
 from ansible.module_utils.database.tables import TABLES, Found, Table, limits, look_up, misfits, widening
 from ansible.module_utils.eodhd.ledger import migrations
 from ansible.module_utils.reporting import Problem
+from ansible.module_utils.text import plural
 
 # Seconds for one statement, and for its wait for a lock. CREATE DATABASE copies a template on the server.
 STATEMENT_TIMEOUT = 60
@@ -182,6 +183,8 @@ class _Schema:
                 return
             for statement in widened:
                 self._widen(cursor, statement)
+            if widened:
+                self._load_again(cursor)
             if missing and wanted.kind in ("timescaledb", "citus"):
                 self._extend(cursor)
             for table in missing:
@@ -216,6 +219,19 @@ class _Schema:
                 " compressed, decompress them (decompress_chunk), set timescaledb.compress to false, run this"
                 " again, and switch compression on anew; or move the table with playbooks/layout.yml."
             ) from None
+
+    def _load_again(self, cursor: Any) -> None:
+        """Load the bars that the backfill set aside because a column was too narrow, in the same transaction."""
+        # The room of the backfill is built on this one.
+        from ansible.module_utils.eodhd.store import aside, parser
+
+        table = next(table for table in TABLES if table.name == layout.TABLE)
+        found = look_up(cursor, table)
+        assert found is not None
+        widths = {name: parser.width(found.types[name]) for name in parser.COLUMNS}
+        loaded = aside.load_again(cursor, widths)
+        if loaded:
+            self.notes.append(f"{plural(loaded, 'bar')} that had been set aside went into {table.name}.")
 
     def _require_rights(self, cursor: Any) -> None:
         cursor.execute("SELECT has_schema_privilege(current_schema(), 'CREATE')")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
-from ansible.module_utils.eodhd.store import aside, parser
+from ansible.module_utils.database import schema
+from ansible.module_utils.database.connection import connect
 
 MONDAY = date(2024, 9, 30)
 
@@ -148,12 +149,12 @@ def test_rows_that_a_narrow_column_refused_are_loaded_once_it_is_wide(market: An
     market.query("ALTER TABLE market_data ALTER COLUMN volume TYPE bigint")
     market.standin.control(odd=True)
     assert daily(market, at(MONDAY, 22))["totals"]["set_aside"] == 1
-    market.query("ALTER TABLE market_data ALTER COLUMN volume TYPE numeric")
-    market.standin.control(answers={"*": ["bad_gateway"]}, sticky=True)
-    widths = {name: parser.width("numeric") for name in parser.COLUMNS}
-    with market.server.connect() as connection, connection.cursor() as cursor:
-        assert aside.load_again(cursor, widths) == 1
-        assert aside.load_again(cursor, widths) == 0
+    asked = market.standin.counts()["requests"]
+    result = schema.ensure(
+        market.server, 5, check=False, open_connection=connect, asked=schema.Asked(widen=True)
+    )
+    assert result["notes"] == ["1 bar that had been set aside went into market_data."]
+    assert market.standin.counts()["requests"] == asked
     assert market.query("SELECT volume::text FROM market_data WHERE symbol = 'FRAC.US'") == [("1765.53",)]
     assert market.query(
         "SELECT count(*) FROM backfill_set_aside WHERE resolved IS NULL AND reason NOT LIKE 'untraded%%'"
