@@ -250,7 +250,8 @@ class Trial:
             "import sqlite3, json, os;"
             f"place = '/run/{NAME}/schedule.sqlite' if os.path.exists('/run/{NAME}/schedule.sqlite')"
             f" else '{STATE}/schedule.sqlite';"
-            "c = sqlite3.connect(place); c.row_factory = sqlite3.Row;"
+            # Reading must not create it.
+            "c = sqlite3.connect(f'file:{place}?mode=ro', uri=True); c.row_factory = sqlite3.Row;"
             "print(json.dumps([dict(r) for r in c.execute('SELECT * FROM runs ORDER BY began, id')]))"
         )
         said = self.machine("python3", "-c", script, check=False)
@@ -285,6 +286,9 @@ def main() -> None:
         machine.up()
         trial = Trial(machine)
         trial.run()
+    except RuntimeError:
+        print(machine("journalctl", "--no-pager", "--output=cat", f"--unit={NAME}*", check=False)[-6000:])
+        raise
     finally:
         machine.down()
         TRIAL.parent.mkdir(parents=True, exist_ok=True)
