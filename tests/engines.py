@@ -63,7 +63,10 @@ COMPRESSED = (
 )
 # As TimescaleDB itself proposes it: without segments.
 UNSEGMENTED = "ALTER TABLE market_data SET (timescaledb.compress, timescaledb.compress_segmentby = '')"
-COMPRESS = "SELECT compress_chunk(c, if_not_compressed => true) FROM show_chunks('market_data') AS c"
+COMPRESS = (
+    "SELECT compress_chunk(format('%I.%I', chunk_schema, chunk_name)::regclass) FROM timescaledb_information.chunks"
+    " WHERE hypertable_name = 'market_data' AND NOT is_compressed"
+)
 
 
 @dataclass(frozen=True)

@@ -68,8 +68,10 @@ def test_session_that_is_taken_out_is_a_gap_of_its_month(server: Server, databas
 
 
 def test_bar_on_a_saturday_does_not_make_up_for_a_gap(server: Server, database: Database) -> None:
-    database.run("UPDATE market_data SET time = '2026-10-17 00:00+00'"
-                  " WHERE symbol = 'A.US' AND time = '2026-10-14 00:00+00'")  # fmt: skip
+    database.run(
+        "DELETE FROM market_data WHERE symbol = 'A.US' AND time = '2026-10-14 00:00+00'",
+        "INSERT INTO market_data (time, symbol, close) VALUES ('2026-10-17 00:00+00', 'A.US', 1)",
+    )
     found = look(server)["coverage"]
     assert (found["with_gaps"], found["missing"], found["worst"][0]["missing"]) == (1, 1, 1)
 

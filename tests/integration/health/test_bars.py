@@ -20,9 +20,6 @@ def drop(host: Host, *days: date, symbol: str = "AAPL.US") -> None:
     )
 
 
-WIDE = "ALTER TABLE market_data ALTER COLUMN volume TYPE numeric"
-
-
 # --- freshness ---------------------------------------------------------------------------------------------
 
 
@@ -82,7 +79,6 @@ def test_many_stale_symbols_are_one_line_with_the_worst_first(host: Host) -> Non
 
 
 def test_each_market_has_its_own_last_session(host: Host) -> None:
-    host.run(WIDE)
     for suffix in ("LSE", "FOREX", "CC"):
         host.load(f"X.{suffix}", host.sessions(suffix))
     assert host.finding("freshness") == ("ok", "4 symbols up to date.")
@@ -158,7 +154,6 @@ def test_a_bar_on_a_holiday_hides_no_gap(host: Host) -> None:
 
 
 def test_currencies_miss_a_sunday_and_crypto_a_saturday(host: Host) -> None:
-    host.run(WIDE)
     for suffix, weekday in (("FOREX", 6), ("CC", 5)):
         days = host.sessions(suffix)
         host.load(
