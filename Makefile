@@ -30,7 +30,7 @@ sandbox-backfill: setup ## the backfill against a stand-in of the service on thi
 sandbox-stop: ## stop the sandbox's PostgreSQL and remove .sandbox/
 	@test ! -d .sandbox || ansible-playbook playbooks/sandbox.yml -e sandbox_state=absent $(ARGS)
 
-.PHONY: test lint unit integration engines recorded safety faults molecule fleet timers fresh docs
+.PHONY: test lint unit integration engines recorded safety faults molecule fleet timers fresh clones docs
 test: override ARGS =
 test: lint unit ## everything; ends in one summary
 	@$(MAKE) --no-print-directory ARGS= --jobs=2 --output-sync=target safety integration fleet molecule docs
@@ -49,6 +49,8 @@ safety: setup-test ## kills, failing machines and indexes, secrets on every chan
 	@pytest tests/faults tests/secrets $(ARGS)
 faults: setup-test ## the same in full: every operation, plays killed as they run, thousands of random examples
 	@FAULTS=full pytest tests/unit tests/integration/eodhd/test_fleet.py tests/faults tests/secrets $(ARGS)
+# Molecule's state by the clone, not by the name of its folder as by default.
+molecule fleet timers: export MOLECULE_EPHEMERAL_DIRECTORY = $(CURDIR)/.cache/molecule/$@
 molecule: setup-test ## the plays on a sandbox of their own
 	@molecule test $(ARGS)
 fleet: setup-test ## hosts in containers with SSH, every fault at once; skipped where no container engine works
@@ -58,6 +60,8 @@ timers: setup-test ## a machine with systemd that runs the jobs by itself; skipp
 
 fresh: ## the README's commands on stock Debian 12 and 13, as an ordinary user; skipped where none can be laid out
 	@python3 -m tests.fresh $(ARGS)
+clones: ## reset, backfill and Molecule in two clones of this one at the same time
+	@tests/fresh/clones.sh
 docs: setup-test ## every command of every document, typed as written in a copy of the project
 	@pytest tests/docs $(ARGS)
 
