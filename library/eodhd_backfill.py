@@ -39,8 +39,10 @@ options:
         calls each, and five for the renames of the United States. Names, currencies and ISINs are kept in
         C(backfill_listing), renames in C(backfill_rename).
       - V(verify) asks again for a sample of what is stored and compares it field by field.
+      - V(snapshot) gives the present moment the name O(snapshot), with a digest over the bars, which can be read
+        again by C(market_data_asof). If there is one of that name, it is held against its digest.
     type: str
-    choices: [history, daily, register, verify]
+    choices: [history, daily, register, verify, snapshot]
     default: history
   symbols:
     description:
@@ -74,6 +76,9 @@ options:
     description: How many symbols O(mode=verify) asks for.
     type: int
     default: 10
+  snapshot:
+    description: The name of the snapshot with O(mode=snapshot).
+    type: str
   fresh_hours:
     description:
       - For so long an answer is not asked for again, unless rows of it have gone missing in C(market_data).
@@ -241,6 +246,11 @@ mismatches:
   elements: dict
   returned: with O(mode=verify)
   sample: [{symbol: AAPL.US, day: "2024-01-31", field: close, stored: "184.40", provider: "184.4"}]
+snapshot:
+  description: The snapshot, its moment in UTC, the rows it has and their digest.
+  type: dict
+  returned: with O(mode=snapshot)
+  sample: {name: audit-2026, moment: "2026-11-26 07:40:12.5+00", rows: 251200, digest: "-2219873"}
 notes:
   description: What should be known but does not keep the run from succeeding, such as narrow columns.
   type: list
@@ -285,6 +295,7 @@ def main() -> None:
             "first": {"type": "str"},
             "last": {"type": "str"},
             "sample": {"type": "int", "default": 10},
+            "snapshot": {"type": "str"},
             "fresh_hours": {"type": "float", "default": 12},
             "overlap_days": {"type": "int", "default": 10},
             "force": {"type": "bool", "default": False},
@@ -320,6 +331,7 @@ def main() -> None:
                 first=day(options["first"], "backfill_from"),
                 last=day(options["last"], "backfill_to"),
                 sample=options["sample"],
+                snapshot=options["snapshot"],
                 fresh_hours=options["fresh_hours"],
                 overlap_days=options["overlap_days"],
                 force=options["force"],

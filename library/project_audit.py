@@ -179,7 +179,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from ansible.module_utils import reporting
-from ansible.module_utils.audit import health, host, model, waivers
+from ansible.module_utils.audit import health, host, model, snapshots, waivers
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.database.connection import Server
 from ansible.module_utils.database.options import CONNECTION
@@ -194,6 +194,8 @@ def examine(options: dict[str, Any]) -> dict[str, Any]:
     found = host.examine(options)
     tables = [table.name for table in wanted(options["tables"])]
     found.checks += health.checks(options["health"], tables)
+    data = database(options)
+    found.checks += snapshots.checks(data["snapshots"]) if data else ()
     checks = waivers.applied(found.checks, waived, options["host"], today)
     return {
         "changed": False,
@@ -202,7 +204,7 @@ def examine(options: dict[str, Any]) -> dict[str, Any]:
         "failures": [check.name for check in checks if check.verdict == model.FAIL],
         "counts": model.counts(checks),
         "last_reset": found.last_reset,
-        "data": database(options),
+        "data": data,
         "report": model.report(checks),
     }
 

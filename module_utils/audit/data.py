@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta, timezone
 from functools import partial
 from typing import Any, Callable
 
-from ansible.module_utils.audit import coverage
+from ansible.module_utils.audit import coverage, snapshots
 from ansible.module_utils.coverage import survey
 from ansible.module_utils.coverage.expected import Markets, Window
 from ansible.module_utils.database.connection import Server, connect, driver, within
@@ -29,7 +29,7 @@ def look(
     timeout: float,
     query_timeout: float,
 ) -> dict[str, Any]:
-    """Return ``database`` (which one it is), ``coverage``, ``ledger``, and ``notes`` on what could not be had.
+    """Return ``identity``, ``database``, ``coverage``, ``ledger``, ``snapshots``, and ``notes`` on what is missing.
 
     Args:
         server: where to.
@@ -42,7 +42,7 @@ def look(
     """
     url = server.masked_url()
     result: dict[str, Any] = {
-        "database": url, "identity": url, "coverage": None, "ledger": None, "notes": [],
+        "database": url, "identity": url, "coverage": None, "ledger": None, "snapshots": [], "notes": [],
     }  # fmt: skip
     try:
         session = connect(
@@ -59,10 +59,12 @@ def look(
     session.autocommit = True
 
     def work() -> None:
+        result["snapshots"] = None  # until they are read
         with session.cursor() as cursor:
             result["identity"] = _identity(cursor) or url
             result["ledger"] = _tried(result, server, "The ledger", lambda: ledger(cursor))
             result["coverage"] = _map(cursor, now, margin, months, limit, partial(_tried, result, server))
+            result["snapshots"] = _tried(result, server, "The snapshots", lambda: snapshots.read(cursor))
 
     try:
         within(query_timeout + LOCK_TIMEOUT, work)

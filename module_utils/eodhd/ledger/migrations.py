@@ -127,6 +127,117 @@ CREATE TABLE backfill_rename (
   PRIMARY KEY (old_symbol, effective)
 );
 """,
+    # What arrived when, so that the past can be read as it was. A range has no stored rows but those that came then, so
+    # the last range over a row is the row's. The functions' bodies are looked at when they are called: market_data may
+    # come later than the ledger. Tables of data stay when a ledger is given up.
+    """
+SET LOCAL check_function_bodies = off;
+CREATE TABLE backfill_arrival (
+  symbols text[] NOT NULL,
+  first_day date NOT NULL,
+  last_day date NOT NULL,
+  arrived timestamptz NOT NULL,
+  run bigint NOT NULL
+);
+CREATE INDEX backfill_arrival_arrived ON backfill_arrival (arrived);
+CREATE INDEX backfill_revision_found ON backfill_revision (found);
+CREATE TABLE backfill_snapshot (
+  name text PRIMARY KEY,
+  moment timestamptz NOT NULL,
+  rows bigint NOT NULL,
+  digest text NOT NULL
+);
+CREATE TABLE backfill_old_basis (
+  symbol text PRIMARY KEY,
+  first_day date NOT NULL,
+  last_day date NOT NULL,
+  rows integer NOT NULL,
+  since timestamptz NOT NULL,
+  run bigint NOT NULL,
+  resolved timestamptz
+);
+CREATE TABLE IF NOT EXISTS market_split (
+  symbol text NOT NULL,
+  day date NOT NULL,
+  new_shares numeric NOT NULL,
+  old_shares numeric NOT NULL,
+  PRIMARY KEY (symbol, day)
+);
+CREATE TABLE IF NOT EXISTS market_dividend (
+  symbol text NOT NULL,
+  day date NOT NULL,
+  value numeric NOT NULL,
+  unadjusted numeric,
+  currency text,
+  period text,
+  declared date,
+  recorded date,
+  paid date,
+  PRIMARY KEY (symbol, day)
+);
+CREATE TABLE backfill_action_revision (
+  run bigint NOT NULL,
+  kind text NOT NULL,
+  symbol text NOT NULL,
+  day date NOT NULL,
+  old jsonb NOT NULL,
+  new jsonb,
+  found timestamptz NOT NULL
+);
+CREATE OR REPLACE FUNCTION backfill_tells(moment timestamptz) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+DECLARE since timestamptz := (SELECT applied FROM backfill_schema WHERE version = 3);
+BEGIN
+  IF moment < since THEN
+    RAISE EXCEPTION 'The ledger tells what had arrived by when from % on; % is older than that.', since, moment
+      USING ERRCODE = 'data_exception';
+  END IF;
+  RETURN true;
+END $$;
+CREATE OR REPLACE FUNCTION market_data_asof(moment timestamptz) RETURNS TABLE ("time" timestamptz, symbol text,
+  open numeric, high numeric, low numeric, close numeric, adjusted_close numeric, volume numeric)
+LANGUAGE sql STABLE AS $$
+SELECT m.time, m.symbol::text,
+  CASE WHEN r.symbol IS NULL THEN m.open::numeric ELSE r.old_open END,
+  CASE WHEN r.symbol IS NULL THEN m.high::numeric ELSE r.old_high END,
+  CASE WHEN r.symbol IS NULL THEN m.low::numeric ELSE r.old_low END,
+  CASE WHEN r.symbol IS NULL THEN m.close::numeric ELSE r.old_close END,
+  CASE WHEN r.symbol IS NULL THEN m.adjusted_close::numeric ELSE r.old_adjusted_close END,
+  CASE WHEN r.symbol IS NULL THEN m.volume::numeric ELSE r.old_volume END
+FROM market_data m
+LEFT JOIN (
+  SELECT DISTINCT ON (v.symbol, v.day) v.symbol, v.day::timestamp AT TIME ZONE 'UTC' AS at,
+    v.old_open, v.old_high, v.old_low, v.old_close, v.old_adjusted_close, v.old_volume
+  FROM backfill_revision v WHERE v.found > moment ORDER BY v.symbol, v.day, v.found
+) r ON r.symbol = m.symbol AND r.at = m.time
+LEFT JOIN (
+  SELECT s.symbol, range_agg(daterange(b.first_day, b.last_day, '[]')) AS days
+  FROM backfill_arrival b, unnest(b.symbols) AS s (symbol)
+  WHERE b.arrived > moment AND b.first_day <= (moment AT TIME ZONE 'UTC')::date + 1 GROUP BY s.symbol
+) a ON a.symbol = m.symbol
+WHERE m.time <= moment + interval '1 day' AND backfill_tells(moment)
+  AND (a.days IS NULL OR NOT a.days @> (m.time AT TIME ZONE 'UTC')::date)
+$$;
+CREATE OR REPLACE FUNCTION market_data_digest(moment timestamptz, OUT rows bigint, OUT digest text)
+LANGUAGE sql STABLE AS $$
+SELECT count(*), coalesce(sum(('x' || left(md5(row(m.symbol, extract(epoch FROM m.time)::bigint, trim_scale(m.open),
+  trim_scale(m.high), trim_scale(m.low), trim_scale(m.close), trim_scale(m.adjusted_close),
+  trim_scale(m.volume))::text), 16))::bit(64)::bigint::numeric), 0)::text
+FROM market_data_asof(moment) m
+$$;
+CREATE OR REPLACE FUNCTION backfill_protect() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF TG_TABLE_NAME = 'backfill_snapshot' OR EXISTS (SELECT 1 FROM backfill_snapshot) THEN
+    RAISE EXCEPTION '% of % is refused: snapshots depend on it.', TG_OP, TG_TABLE_NAME;
+  END IF;
+  RETURN NULL;
+END $$;
+CREATE TRIGGER backfill_protect BEFORE UPDATE OR DELETE OR TRUNCATE ON backfill_snapshot
+  FOR EACH STATEMENT EXECUTE FUNCTION backfill_protect();
+CREATE TRIGGER backfill_protect BEFORE UPDATE OR DELETE OR TRUNCATE ON backfill_arrival
+  FOR EACH STATEMENT EXECUTE FUNCTION backfill_protect();
+CREATE TRIGGER backfill_protect BEFORE UPDATE OR DELETE OR TRUNCATE ON backfill_revision
+  FOR EACH STATEMENT EXECUTE FUNCTION backfill_protect();
+""",
 )
 NEWEST = len(MIGRATIONS)
 # Any number will do that nobody else uses: two hosts migrate one after the other.

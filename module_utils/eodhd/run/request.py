@@ -24,6 +24,7 @@ class Request:
     first: date | None = None
     last: date | None = None
     sample: int = 10
+    snapshot: str | None = None
     fresh_hours: float = 12.0
     overlap_days: int = 10
     force: bool = False

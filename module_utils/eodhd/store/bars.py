@@ -10,6 +10,7 @@ from typing import Any
 
 from ansible.module_utils.database import layout
 from ansible.module_utils.eodhd.model import Range, midnight
+from ansible.module_utils.eodhd.store import arrivals
 from ansible.module_utils.eodhd.store.chunks import Chunks, each
 from ansible.module_utils.eodhd.store.parser import COLUMNS
 from ansible.module_utils.eodhd.store.session import Session
@@ -58,8 +59,8 @@ WHERE ({", ".join(f"m.{name}" for name in COLUMNS)})
   IS DISTINCT FROM ({", ".join(f"EXCLUDED.{name}" for name in COLUMNS)})
 """  # noqa: S608 - our own names
 RECORD = f"""
-INSERT INTO backfill_revision (run, symbol, day, {_OLD}, {", ".join(f"new_{name}" for name in COLUMNS)})
-SELECT %(run)s, symbol, (time AT TIME ZONE 'UTC')::date, {_OLD}, {_VALUES} FROM backfill_changed WHERE known
+INSERT INTO backfill_revision (run, symbol, day, {_OLD}, {", ".join(f"new_{name}" for name in COLUMNS)}, found)
+SELECT %(run)s, symbol, (time AT TIME ZONE 'UTC')::date, {_OLD}, {_VALUES}, %(at)s FROM backfill_changed WHERE known
 """  # noqa: S608 - our own names
 # All days that a bar can have.
 ALL = Range(date(1, 1, 2), date(9999, 12, 30))
@@ -123,6 +124,7 @@ def merge(cursor: Any, run: int, lines: Sequence[str], settled: Mapping[str, dat
         return {}
     for statement in (STAGE, CHANGED, "TRUNCATE backfill_stage, backfill_changed"):
         cursor.execute(statement)
+    moment = arrivals.begin(cursor)
     copy(cursor, "backfill_stage", lines)
     cursor.execute("ANALYZE backfill_stage")
     first, last = days_of(lines)
@@ -137,8 +139,9 @@ def merge(cursor: Any, run: int, lines: Sequence[str], settled: Mapping[str, dat
     changes = {symbol: Change(*counts) for symbol, *counts in cursor.fetchall()}
     if changes:
         make_room(cursor, lines)
+        arrivals.merged(cursor, run, moment, values)
         cursor.execute(WRITE)
-        cursor.execute(RECORD, {"run": run})
+        cursor.execute(RECORD, {"run": run, "at": moment.at})
     return changes
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta, timezone
 from functools import partial
@@ -10,7 +10,7 @@ from typing import Any
 
 from ansible.module_utils.eodhd.model import Job, Range, asset_type
 from ansible.module_utils.eodhd.service.client import Answer
-from ansible.module_utils.eodhd.store import bars
+from ansible.module_utils.eodhd.store import arrivals, bars
 from ansible.module_utils.eodhd.store.chunks import Chunks
 from ansible.module_utils.eodhd.store.parser import Parsed
 from ansible.module_utils.eodhd.store.session import Session
@@ -173,11 +173,11 @@ def _write_rows(
     cursor: Any, run: int, items: Sequence[Item], days: Range | None, errors: Any
 ) -> dict[str, bars.Change]:
     """Store the rows of a batch, or of some days of it; by symbol, what that changed."""
-    straight = [item for item in items if item.job.vacant]
+    straight = {item.job.symbol: _lines([item], days) for item in items if item.job.vacant}
     compared = [item for item in items if not item.job.vacant]
-    if straight and not _copy_straight(cursor, _lines(straight, days), errors):
-        straight, compared = [], list(items)
-    changes = {item.job.symbol: bars.Change(len(_lines([item], days))) for item in straight}
+    if straight and not _copy_straight(cursor, run, straight, errors):
+        straight, compared = {}, list(items)
+    changes = {symbol: bars.Change(len(lines)) for symbol, lines in straight.items()}
     settled = {item.job.symbol: _settled(item) for item in compared}
     return {**changes, **bars.merge(cursor, run, _lines(compared, days), settled)}
 
@@ -197,10 +197,12 @@ def _look_beyond(session: Session, items: Sequence[Item], results: Sequence[Writ
     session.run(partial(mark_restated, symbols=done, restated=False))
 
 
-def _copy_straight(cursor: Any, lines: Sequence[str], errors: Any) -> bool:
+def _copy_straight(cursor: Any, run: int, rows: Mapping[str, list[str]], errors: Any) -> bool:
     """COPY rows that the table did not have; False where somebody else inserted one meanwhile."""
+    lines = [line for some in rows.values() for line in some]
     if not lines:
         return True
+    moment = arrivals.begin(cursor)
     bars.make_room(cursor, lines)
     cursor.execute("SAVEPOINT straight")
     try:
@@ -209,6 +211,7 @@ def _copy_straight(cursor: Any, lines: Sequence[str], errors: Any) -> bool:
         cursor.execute("ROLLBACK TO SAVEPOINT straight")
         return False
     cursor.execute("RELEASE SAVEPOINT straight")
+    arrivals.came(cursor, run, moment, rows)
     return True
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import random
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ import psycopg2
 import pytest
 from ansible.module_utils.eodhd import backfill
 from ansible.module_utils.eodhd.run.request import Request
+from ansible.module_utils.eodhd.store import arrivals
 from ansible.module_utils.reporting import Problem
 from standin.process import StandIn
 
@@ -73,6 +76,10 @@ class Market:
                     self.server.run(*engines.LAYOUT.settle)
         return result
 
+    def copies(self, pause: float) -> Copies:
+        """Take copies at random moments while the context lasts; see ``Copies``."""
+        return Copies(self.server, pause)
+
     def query(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         with closing(self.server.connect()) as connection, connection, connection.cursor() as cursor:
             cursor.execute("SET TimeZone = 'UTC'")
@@ -87,6 +94,61 @@ class Market:
             "SELECT symbol, time, xmin::text, ctid::text, xmax::text FROM market_data"
             " UNION ALL SELECT symbol, NULL, xmin::text, ctid::text, xmax::text FROM assets ORDER BY 1, 2"
         )
+
+
+class Copies:
+    """Copies of ``market_data``, as digests, taken at random moments while something else goes on.
+
+    Args:
+        server: the database.
+        pause: seconds between two of them, at most.
+    """
+
+    def __init__(self, server: Database, pause: float) -> None:
+        self._server = server
+        self._pause = pause
+        self._taken: list[tuple[datetime, Any]] = []
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._take)
+
+    def __enter__(self) -> Copies:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _take(self) -> None:
+        with closing(self._server.connect()) as connection:
+            while not self._done.wait(random.random() * self._pause):
+                with connection, connection.cursor() as cursor:
+                    # As a snapshot does it: at no moment in the middle of a batch.
+                    cursor.execute("SELECT pg_advisory_xact_lock(%s), clock_timestamp()", (arrivals.LOCK,))
+                    moment = (cursor.fetchone() or (None, None))[1]
+                    self._taken.append((moment, self._digest(cursor, "market_data")))
+
+    def compare(self) -> int:
+        """Hold what the function says of each moment against the copy; return how many copies differ from others."""
+        with closing(self._server.connect()) as connection, connection.cursor() as cursor:
+            for moment, copied in self._taken:
+                cursor.execute("SELECT set_config('test.moment', %s, false)", (moment.isoformat(),))
+                said = self._digest(cursor, "market_data_asof(current_setting('test.moment')::timestamptz)")
+                assert said == copied, moment
+        return len({copied for _, copied in self._taken})
+
+    @property
+    def count(self) -> int:
+        """How many were taken."""
+        return len(self._taken)
+
+    @staticmethod
+    def _digest(cursor: Any, source: str) -> Any:
+        cursor.execute(
+            "SELECT count(*), md5(string_agg(row::text, ' ' ORDER BY symbol, time)) FROM (SELECT time, symbol,"
+            f" open, high, low, close, adjusted_close, volume FROM {source}) AS row"
+        )
+        return cursor.fetchone()
 
 
 @pytest.fixture

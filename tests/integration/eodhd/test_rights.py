@@ -27,13 +27,15 @@ def application(market: Any) -> Iterator[Database]:
     server.run(f"DROP OWNED BY {roles} CASCADE", f"DROP ROLE {roles}")
 
 
-@pytest.mark.parametrize("mode", ["history", "daily", "register", "verify"])
+@pytest.mark.parametrize("mode", ["history", "daily", "register", "verify", "snapshot"])
 def test_every_mode_works_with_the_rights_of_the_application(
     market: Any, application: Database, mode: str
 ) -> None:
     if mode == "verify":
         backfill.run(replace(market.request(), server=application))
-    result = backfill.run(replace(market.request(mode=mode, exchanges=["LSE"]), server=application))
+    result = backfill.run(
+        replace(market.request(mode=mode, exchanges=["LSE"], snapshot="now"), server=application)
+    )
     assert result["report"]
 
 

@@ -86,7 +86,9 @@ def test_an_old_ledger_ends_as_a_new_one(database: Database) -> None:
 def test_the_backfill_goes_on_with_an_old_ledger(market: Any) -> None:
     market.load()
     market.query(
-        "DROP TABLE backfill_schema, backfill_session, backfill_rename"
+        "DROP TABLE backfill_schema, backfill_session, backfill_rename, backfill_arrival, backfill_snapshot,"
+        " backfill_old_basis, backfill_action_revision; DROP FUNCTION backfill_protect CASCADE;"
+        " DROP INDEX backfill_revision_found"
     )  # as the code before left it
     assert market.load()["totals"]["calls"] == 0
     assert market.query("SELECT max(version) FROM backfill_schema") == [(migrations.NEWEST,)]

@@ -1,0 +1,38 @@
+"""Whether each named snapshot of the bars still reads as it did when it was made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ansible.module_utils.audit.model import WARN, Check, judged
+
+
+def read(cursor: Any) -> list[dict[str, Any]]:
+    """Return ``name``, ``rows`` and ``digest`` of each snapshot, and how it reads now; none without a ledger."""
+    cursor.execute("SELECT to_regclass('backfill_snapshot') IS NOT NULL")
+    if not cursor.fetchone()[0]:
+        return []
+    cursor.execute(
+        "SELECT s.name, s.rows, s.digest, d.rows, d.digest FROM backfill_snapshot s,"
+        " market_data_digest(s.moment) d ORDER BY s.moment"
+    )
+    names = ("name", "rows", "digest", "rows_now", "digest_now")
+    return [dict(zip(names, row)) for row in cursor.fetchall()]
+
+
+def checks(found: Sequence[Mapping[str, Any]] | None) -> Iterator[Check]:
+    """Each snapshot reads the same; ``found`` is None if they could not be read in time."""
+    if found is None:
+        expected, read_as = "every snapshot reads the same", "not read in time"
+        yield judged("Rows", "snapshots", expected, read_as, False, "Raise audit_query_timeout.", WARN)
+    for each in found or ():
+        same = (each["rows"], each["digest"]) == (each["rows_now"], each["digest_now"])
+        yield judged(
+            "Rows",
+            f"snapshot {each['name']}",
+            f"{each['rows']:,} rows as they were",
+            "the same" if same else f"{each['rows_now']:,} rows, or other values",
+            same,
+            "Something besides the backfill has written to market_data or to the ledger. Restore both from a backup.",
+        )

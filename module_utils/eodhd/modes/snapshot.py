@@ -1,0 +1,86 @@
+"""Mode ``snapshot``: a moment with a name and a digest, at which the bars can be read again for ever."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from ansible.module_utils.eodhd.run.context import Context
+from ansible.module_utils.eodhd.store import arrivals
+from ansible.module_utils.reporting import Problem
+from ansible.module_utils.text import plural
+
+
+def run(context: Context) -> dict[str, Any]:
+    """Make the snapshot, or hold the one of that name against its digest. No call is made, and no row is copied.
+
+    Raises:
+        Problem: no name is given, or the snapshot reads differently by now.
+    """
+    name = context.request.snapshot
+    if not name:
+        raise Problem("A snapshot needs a name: -e backfill_snapshot=NAME.")
+    context.widths()
+    found = None if context.absent else context.session.run(lambda cursor: read(cursor, name))
+    if context.request.check:
+        plan = "is there" if found else "would be made; it costs no call"
+        return {"changed": not found, "report": f"📋 PLAN snapshot {name}: {plan}", "notes": []}
+    if found:
+        moment, rows, digest = found
+        now = context.session.run(lambda cursor: digested(cursor, moment))
+        if now != (rows, digest):
+            raise Problem(
+                f"Snapshot {name} of {moment:%Y-%m-%d %H:%M:%S} UTC had {plural(rows, 'row')} and reads {now[0]:,} now,"
+                " or other values: something besides the backfill has written to market_data or to the ledger."
+                " Restore both from a backup of the database."
+            )
+        return _result(name, moment, rows, digest, changed=False)
+    context.ledger.create()
+    moment = context.session.run(_moment)
+    rows, digest = context.session.run(lambda cursor: digested(cursor, moment))
+
+    def keep(cursor: Any) -> None:
+        cursor.execute(
+            "INSERT INTO backfill_snapshot (name, moment, rows, digest) VALUES (%s, %s, %s, %s)",
+            (name, moment, rows, digest),
+        )
+
+    context.session.run(keep)
+    return _result(name, moment, rows, digest, changed=True)
+
+
+def read(cursor: Any, name: str) -> tuple[datetime, int, str] | None:
+    """Return moment, rows and digest of a snapshot; None if there is none."""
+    cursor.execute("SELECT to_regclass('backfill_snapshot') IS NOT NULL")
+    if not cursor.fetchone()[0]:
+        return None
+    cursor.execute(
+        "SELECT moment AT TIME ZONE 'UTC', rows, digest FROM backfill_snapshot WHERE name = %s", (name,)
+    )
+    row: tuple[datetime, int, str] | None = cursor.fetchone()
+    return row
+
+
+def digested(cursor: Any, moment: datetime) -> tuple[int, str]:
+    """Return the number and the digest of the rows as they were at a moment, in UTC."""
+    cursor.execute("SELECT rows, digest FROM market_data_digest(%s::timestamp AT TIME ZONE 'UTC')", (moment,))
+    rows, digest = cursor.fetchone()
+    return rows, digest
+
+
+def _moment(cursor: Any) -> datetime:
+    """Return a moment, in UTC, at which no batch is half stored."""
+    cursor.execute("SELECT pg_advisory_xact_lock(%s), clock_timestamp() AT TIME ZONE 'UTC'", (arrivals.LOCK,))
+    moment: datetime = cursor.fetchone()[1]
+    return moment
+
+
+def _result(name: str, moment: datetime, rows: int, digest: str, *, changed: bool) -> dict[str, Any]:
+    told = "made" if changed else "still reads the same"
+    at = f"{moment.isoformat(sep=' ')}+00"
+    return {
+        "changed": changed,
+        "snapshot": {"name": name, "moment": at, "rows": rows, "digest": digest},
+        "report": f"📸 SNAPSHOT {name}: {told}, {plural(rows, 'row')}\n   market_data_asof('{at}') reads it",
+        "notes": [],
+    }

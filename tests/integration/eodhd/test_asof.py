@@ -1,0 +1,122 @@
+"""The past as it was: ``market_data_asof`` against copies taken at the time, and snapshots that stay."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import psycopg2
+import pytest
+from ansible.module_utils.audit import snapshots
+
+COLUMNS = "time, symbol, open, high, low, close, adjusted_close, volume"
+
+
+def rows(market: Any, table: str, *values: Any) -> set[tuple[Any, ...]]:
+    return set(market.query(f"SELECT {COLUMNS} FROM {table}", *values))
+
+
+def copy(market: Any) -> tuple[datetime, set[tuple[Any, ...]]]:
+    """Return a moment and what the table holds then."""
+    return market.query("SELECT clock_timestamp()")[0][0], rows(market, "market_data")
+
+
+def equal(market: Any, moment: datetime, copied: set[tuple[Any, ...]]) -> None:
+    assert rows(market, "market_data_asof(%s)", moment) == copied
+
+
+def test_what_came_later_is_left_out_and_what_changed_has_its_old_values(market: Any) -> None:
+    today = date(2026, 11, 20)
+    symbols = ["AAPL.US", "MSFT.US", "BTC-USD.CC"]
+    copies = []
+    market.load(symbols=symbols[:2], last=today, days=20)
+    copies.append(copy(market))
+    market.load(symbols=symbols, last=today + timedelta(days=1), days=60, fresh_hours=0)
+    copies.append(copy(market))
+    market.standin.control(splits={"MSFT.US": ["2026-11-10", 4]})
+    market.load(symbols=symbols, last=today + timedelta(days=3), days=10, fresh_hours=0)
+    copies.append(copy(market))
+    market.standin.control(splits={"MSFT.US": ["2026-11-10", 2]})
+    market.load(symbols=symbols, last=today + timedelta(days=4), days=10, fresh_hours=0)
+    copies.append(copy(market))
+    assert len({len(copied) for _, copied in copies}) >= 3
+    for moment, copied in copies:
+        equal(market, moment, copied)
+    assert rows(market, "market_data_asof(now())") == copies[-1][1]
+
+
+def test_a_row_between_older_ones_came_when_it_came(market: Any) -> None:
+    market.standin.control(rows={"AAPL.US": {"2026-11-10": "", "2026-11-11": "", "2026-11-16": ""}})
+    market.load(last=date(2026, 11, 20), days=20)
+    first = copy(market)
+    market.standin.control(rows={"AAPL.US": {"2026-11-11": ""}})
+    market.load(last=date(2026, 11, 20), days=20, force=True)
+    second = copy(market)
+    market.standin.control(rows={})
+    market.load(last=date(2026, 11, 20), days=30, force=True)
+    assert len(second[1]) == len(first[1]) + 2
+    for moment, copied in (first, second):
+        equal(market, moment, copied)
+
+
+def test_a_moment_before_the_ledger_is_refused(market: Any) -> None:
+    market.load()
+    with pytest.raises(psycopg2.DataError, match="The ledger tells what had arrived by when from"):
+        market.query("SELECT * FROM market_data_asof('2001-01-01')")
+
+
+def audited(market: Any) -> dict[str, str]:
+    """Return the audit's checks of the snapshots, by name."""
+    with closing(market.server.connect()) as connection, connection.cursor() as cursor:
+        return {check.name: check.verdict for check in snapshots.checks(snapshots.read(cursor))}
+
+
+def test_a_snapshot_reads_the_same_whatever_the_backfill_does_later(market: Any) -> None:
+    assert audited(market) == {}
+    assert "backfill_snapshot" in market.load(mode="snapshot")["problem"]
+    market.load(symbols=["AAPL.US", "MSFT.US"])
+    assert market.load(mode="snapshot", snapshot="month", check=True)["changed"] is True
+    made = market.load(mode="snapshot", snapshot="month")
+    assert made["changed"] is True
+    market.standin.control(splits={"MSFT.US": [str(made["snapshot"]["moment"])[:10], 4]})
+    market.load(symbols=["AAPL.US", "MSFT.US"], days=60, force=True)
+    again = market.load(mode="snapshot", snapshot="month")
+    assert again["changed"] is False
+    assert again["snapshot"] == made["snapshot"]
+    assert audited(market) == {"snapshot month": "pass"}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE market_data SET close = close + 1 WHERE time = (SELECT max(time) FROM market_data)",
+        "DELETE FROM market_data WHERE time = (SELECT max(time) FROM market_data)",
+    ],
+)
+def test_what_others_did_to_the_rows_is_found(market: Any, damage: str) -> None:
+    market.load()
+    market.load(mode="snapshot", snapshot="before")
+    market.query(damage)
+    assert "something besides the backfill" in market.load(mode="snapshot", snapshot="before")["problem"]
+    assert audited(market) == {"snapshot before": "fail"}
+
+
+@pytest.mark.parametrize("table", ["backfill_snapshot", "backfill_arrival", "backfill_revision"])
+def test_what_a_snapshot_rests_on_is_protected(market: Any, table: str) -> None:
+    market.load()
+    market.load(mode="snapshot", snapshot="kept")
+    for statement in (f"DELETE FROM {table}", f"TRUNCATE {table}"):
+        with pytest.raises(psycopg2.Error, match="snapshots depend on it"):
+            market.query(statement)
+
+
+def test_copies_taken_while_runs_are_storing_are_what_the_function_says(market: Any) -> None:
+    market.load(symbols=["AAPL.US"])  # the ledger is there
+    symbols = [f"SYM{number:05d}.US" for number in range(40)]
+    market.standin.control(latency=0.01)
+    with market.copies(0.05) as copies:
+        for days in (20, 40):
+            market.standin.control(splits={symbol: ["2026-11-01", days] for symbol in symbols[:5]})
+            market.load(symbols=symbols, days=days, force=True, concurrency=4)
+    assert copies.compare() > 3
