@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.database.estimates import estimate
+from standin import worker
 from standin.process import StandIn
 
 from tests import engines
@@ -56,8 +57,8 @@ def measure(server: Database, layout: engines.Layout, standin: StandIn) -> dict[
     found["top-up"] = backfill.ours(server, standin, symbols=symbols, force=True, **days)["seconds"]
     with tempfile.TemporaryDirectory() as folder:
         found["daily"] = timed(
-            lambda: backfill.worker.finish(
-                backfill.worker.start(
+            lambda: worker.finish(
+                worker.start(
                     server, mode="daily", base_url=standin.url, token="token", exchanges=["US"], spool=folder
                 ),
                 600,
