@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import random
+import signal
+import time
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
+import pytest
 from ansible.module_utils.database import schema
 from ansible.module_utils.database.connection import connect
+from standin import worker
 
 MONDAY = date(2024, 9, 30)
 
@@ -216,3 +221,25 @@ def test_delisted_symbols_are_loaded_when_asked_for(market: Any) -> None:
     assert "problem" not in result  # the stand-in has no bars of those two
     assert market.standin.counts()["asked"]["GONE.US"] == 1
     assert market.standin.counts()["asked"]["SYM90001_old.US"] == 1
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_run_resumes_without_paying_a_session_twice(market: Any, how: int) -> None:
+    """Kill it at a moment that differs each time, until a run comes to its end; four sessions of the past."""
+    market.standin.control(latency=0.05, universe=400)
+    chance = random.Random(how)
+    days = [date(2024, 9, 23) + timedelta(days=number) for number in (0, 1, 2, 3)]
+    request = {"mode": "daily", "base_url": market.standin.url, "spool": market.spool}
+    request["token"] = market.request().token
+    killed = 0
+    for day in days:
+        process = worker.start(market.server, **request, last=day)
+        time.sleep(0.3 + chance.random() * 0.6)
+        killed += process.poll() is None
+        process.send_signal(how)
+        process.communicate(timeout=60)
+        worker.finish(worker.start(market.server, **request, last=day, fresh_hours=12))
+    assert killed >= 2
+    assert market.standin.counts()["paid"]["US"] == len(days)
+    stored = market.query("SELECT count(*), count(DISTINCT (time, symbol)) FROM market_data")
+    assert stored == [(4 * 406, 4 * 406)]
