@@ -28,7 +28,7 @@ options:
     type: path
     required: true
   inventory:
-    description: Sources of the inventory, as C(ansible-playbook -i) takes them.
+    description: Sources of the inventory, one for each C(-i) of ansible-playbook.
     type: list
     elements: str
     default: []
