@@ -38,11 +38,14 @@ options:
       - V(register) enters the symbols of whole exchanges in C(assets), with type, active or delisted; two
         calls each, and five for the renames of the United States. Names, currencies and ISINs are kept in
         C(backfill_listing), renames in C(backfill_rename).
+      - V(actions) loads splits and dividends into C(market_split) and C(market_dividend), of O(symbols), or of all
+        symbols of O(exchanges) if none are named. By symbol the whole past costs two calls; by session of an exchange
+        the days asked for cost 200 calls each. The cheaper way is taken.
       - V(verify) asks again for a sample of what is stored and compares it field by field.
       - V(snapshot) gives the present moment the name O(snapshot), with a digest over the bars, which can be read
         again by C(market_data_asof). If there is one of that name, it is held against its digest.
     type: str
-    choices: [history, daily, register, verify, snapshot]
+    choices: [history, daily, register, actions, verify, snapshot]
     default: history
   symbols:
     description:

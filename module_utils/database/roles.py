@@ -22,7 +22,8 @@ SELECT n.nspname, c.relname, c.relname = ANY (%(bars)s),
     string_to_array(CASE WHEN c.relname = ANY (%(bars)s) THEN %(of_bars)s ELSE %(of_ledger)s END, ', ')) AS word)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p') AND NOT c.relispartition
-  AND (c.relname = ANY (%(bars)s) OR c.relname LIKE 'backfill\\_%%') ORDER BY 2
+  AND (c.relname = ANY (%(bars)s) OR c.relname LIKE 'backfill\\_%%'
+    OR c.relname IN ('market_split', 'market_dividend')) ORDER BY 2
 """
 _GENERAL = """
 SELECT has_schema_privilege(to_regrole(quote_ident(%(owner)s))::oid, current_schema(), 'CREATE'),
@@ -48,7 +49,8 @@ def steps(cursor: Any, application: Server, bars: Sequence[str]) -> list[tuple[s
     Args:
         cursor: of the administrator, in the database.
         application: user and password of the application's role, and the database.
-        bars: the application's tables; others whose name begins with ``backfill_`` are the ledger's.
+        bars: the application's tables; those of the actions, and others whose name begins with
+            ``backfill_``, are the ledger's.
     """
     from psycopg2 import sql
 

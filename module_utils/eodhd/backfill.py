@@ -8,7 +8,7 @@ from typing import Any, Callable
 
 from ansible.module_utils.database.connection import driver
 from ansible.module_utils.database.errors import Unreachable, cause, explain
-from ansible.module_utils.eodhd.modes import daily, history, register, snapshot, verify
+from ansible.module_utils.eodhd.modes import actions, daily, history, register, snapshot, verify
 from ansible.module_utils.eodhd.run.context import Context
 from ansible.module_utils.eodhd.run.request import Request
 from ansible.module_utils.reporting import Problem
@@ -17,6 +17,7 @@ MODES: Mapping[str, Callable[[Context], dict[str, Any]]] = {
     "history": history.run,
     "daily": daily.run,
     "register": register.run,
+    "actions": actions.run,
     "verify": verify.run,
     "snapshot": snapshot.run,
 }

@@ -158,11 +158,11 @@ def symbol_of(row: Mapping[str, Any], asked: str) -> str:
     The provider keeps the United States under one suffix: a row of the list ``NYSE`` or ``PINK`` is ``….US``.
 
     Args:
-        row: with ``code`` or ``Code``, and perhaps ``exchange_short_name``, which is the suffix.
+        row: with ``code`` or ``Code``, and perhaps the suffix: ``exchange_short_name``, of an action ``exchange``.
         asked: the exchange or list of the call.
     """
     code = row.get("code") or row.get("Code")
-    suffix = str(row.get("exchange_short_name") or asked)
+    suffix = str(row.get("exchange_short_name") or row.get("exchange") or asked)
     return f"{code}.{names.DEFAULT if suffix in names.US_LISTS else suffix}" if code else ""
 
 

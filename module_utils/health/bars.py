@@ -107,7 +107,7 @@ _SET_ASIDE = """
 SELECT count(*), count(DISTINCT symbol), (array_agg(DISTINCT symbol))[1:%s], mode() WITHIN GROUP (ORDER BY reason),
   min(day), max(day)
 FROM (SELECT symbol, day, reason FROM backfill_set_aside
-  WHERE resolved IS NULL AND reason NOT LIKE ALL (%s) LIMIT %s) AS row
+  WHERE resolved IS NULL AND reason NOT LIKE ALL (%s) AND symbol NOT LIKE '%% %%' LIMIT %s) AS row
 """
 # Bars of names that were not traded. The provider has no price for them, so there is nothing to mend.
 _UNTRADED = ["untraded%", "all prices are zero"]

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from recorded.conftest import body, found, meta
 
+LEDGER = {"splits/": "splits", "div/": "dividends"}
 FIELDS = ("open", "high", "low", "close", "adjusted_close", "volume")
 
 
@@ -88,6 +89,20 @@ def test_register_follows_recorded_renames(replay: Any) -> None:
         "SELECT new_symbol FROM backfill_rename WHERE old_symbol = %s", f"{first['old_symbol']}.US"
     )
     assert kept == [(f"{first['new_symbol']}.US",)]
+
+
+@pytest.mark.parametrize(("path", "table"), [("splits/", "market_split"), ("div/", "market_dividend")])
+def test_every_recorded_action_is_stored(replay: Any, path: str, table: str) -> None:
+    for name in found(path):
+        symbol = meta(name)["path"].rpartition("/")[2]
+        other = "div/" if path == "splits/" else "splits/"
+        service = replay({f"{path}{symbol}": [name]})
+        result = service.load(mode="actions", symbols=[symbol])
+        assert [entry["symbol"] for entry in result["not_loaded"]] == [
+            f"{LEDGER[other]} {symbol}"
+        ]  # not recorded
+        days = service.query(f"SELECT day::text FROM {table} WHERE symbol = %s", symbol)
+        assert {day for (day,) in days} >= {row["date"] for row in body(name)}
 
 
 @pytest.mark.parametrize(

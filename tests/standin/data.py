@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,8 @@ class Market:
         renames: in order.
         delisted: the last day of a symbol.
         late: hours that a session comes late, by exchange and day as ``US 2026-11-25``.
+        dividends: by symbol and day; the adjusted close of these symbols follows from splits and dividends.
+        junk: symbols that have a split of 0.000000/1.000000.
         odd: whether bulk answers have rows with fractions of a share, and rows without any price.
         rows: raw JSON of single rows, by symbol and date; "" takes the row away.
         extra: raw JSON of rows appended to every answer, by symbol.
@@ -81,6 +84,8 @@ class Market:
     delisted: dict[str, date] = field(default_factory=dict)
     late: dict[str, float] = field(default_factory=dict)
     odd: bool = False
+    dividends: dict[str, dict[str, str]] = field(default_factory=dict)
+    junk: list[str] = field(default_factory=list)
     rows: dict[str, dict[str, str]] = field(default_factory=dict)
     extra: dict[str, list[str]] = field(default_factory=dict)
 
@@ -129,7 +134,7 @@ class Market:
 
     def bars(self, symbol: str, first: date, last: date) -> str:
         """Return the JSON rows of ``symbol`` in [first, last], joined by commas."""
-        special = self.now or self.delisted or self.renames
+        special = self.now or self.delisted or self.renames or symbol in self.dividends
         if not special and symbol not in self.splits and symbol not in self.rows and symbol not in self.extra:
             return plain_bars(variant(symbol), kind(symbol), first, min(last, self.today))
         days = sessions(kind(symbol), first, min(last, self.today if self.now is None else last))
@@ -152,12 +157,61 @@ class Market:
             values["volume"] = str(int(values["volume"]) * 98 // 100)
             if chance(symbol, day) % 3 == 0:
                 values["low"] = decimal(scaled(values["low"]) + 1, 4)
+        if symbol in self.dividends:
+            values["adjusted_close"] = self._adjusted(symbol, day, values["close"])
+            return values
         split = self.splits.get(symbol)
         if split and day < split.day and self._over(symbol, split.day):
             adjusted = scaled(values["adjusted_close"]) // split.ratio
             values["adjusted_close"] = decimal(adjusted, 4)
             values["volume"] = str(int(values["volume"]) * split.ratio)
         return values
+
+    def _adjusted(self, symbol: str, day: date, close: str) -> str:
+        """Return the close by the documented factors: 1 ÷ ratio, and (close before − dividend) ÷ close before."""
+        factor = Fraction(1)
+        for when, amount in self.dividends[symbol].items():
+            gone = date.fromisoformat(when)
+            if day < gone and self._over(symbol, gone):
+                before = max(sessions(kind(symbol), gone - timedelta(days=15), gone - timedelta(days=1)))
+                price = Fraction(bar(variant(symbol), kind(symbol), before)["close"])
+                factor *= (price - Fraction(amount)) / price
+        split = self.splits.get(symbol)
+        if split and day < split.day and self._over(symbol, split.day):
+            factor /= split.ratio
+        return decimal(round(Fraction(close) * factor * 10**4), 4)
+
+    def actions(self, kind_of: str, symbol: str, first: date, last: date) -> list[dict[str, Any]]:
+        """Return the rows of ``splits`` or ``dividends`` of a symbol."""
+        if kind_of == "splits":
+            split = self.splits.get(symbol)
+            found: dict[date, dict[str, Any]] = (
+                {split.day: {"split": f"{split.ratio}.000000/1.000000"}} if split else {}
+            )
+            if symbol in self.junk:
+                found[date(2010, 1, 4)] = {"split": "0.000000/1.000000"}
+        else:
+            found = {
+                date.fromisoformat(day): {
+                    "declarationDate": None, "recordDate": day, "paymentDate": day, "period": "Quarterly",
+                    "value": float(amount), "unadjustedValue": float(amount), "currency": "USD",
+                }
+                for day, amount in self.dividends.get(symbol, {}).items()
+            }  # fmt: skip
+        return [
+            {"date": day.isoformat(), **row}
+            for day, row in sorted(found.items())
+            if first <= day <= last and self._over(symbol, day)
+        ]
+
+    def bulk_actions(self, kind_of: str, exchange: str, day: date) -> list[dict[str, Any]]:
+        """Return the rows of one day, as the bulk answer has them: a dividend is a string of its own name."""
+        ending, rows = suffix(exchange), []
+        for code in self.codes(exchange):
+            for row in self.actions(kind_of, f"{code}.{ending}", day, day):
+                values = {"split": row["split"]} if "split" in row else {"dividend": f"{row['value']:.5f}"}
+                rows.append({"code": code, "exchange": ending, "date": row["date"], **values})
+        return rows
 
     def last(self, exchange: str) -> date:
         """Return the newest session that the provider has."""

@@ -41,6 +41,8 @@ FIXED: dict[str, tuple[int, str, str]] = {
     "redirect": (301, HTML, ""),
 }
 WARNING = '"warning":"Data is limited by one year as you have free subscription"'
+# The endpoints of actions, and the types of the bulk call.
+ACTIONS = {"splits": "splits", "div": "dividends"}
 BROKEN = ("cut", "cut_close", "stall", "reset", "trickle")
 
 
@@ -108,7 +110,7 @@ class Service:
                 self.market.renames = [Rename(old, new, date.fromisoformat(day)) for old, new, day in value]
             elif name == "delisted":
                 self.market.delisted = {key: date.fromisoformat(day) for key, day in value.items()}
-            elif name in ("rows", "extra", "universe", "late", "odd"):
+            elif name in ("rows", "extra", "universe", "late", "odd", "dividends", "junk"):
                 setattr(self.market, name, value)
             elif hasattr(self.settings, name):
                 setattr(self.settings, name, value)
@@ -134,8 +136,11 @@ class Service:
         endpoint, _slash, name = path.strip("/").removeprefix("api/").partition("/")
         counts, settings = self.counts, self.settings
         counts.requests += 1
-        counts.asked[name or endpoint] += 1
         behaviour = self._behaviour(name)
+        subject = name
+        if endpoint in ACTIONS:  # counted apart from the bars
+            name = f"{ACTIONS[endpoint]} {name}"
+        counts.asked[name or endpoint] += 1
         now = time.monotonic()
         while counts.times and counts.times[0] < now - 60:
             counts.times.popleft()
@@ -150,7 +155,7 @@ class Service:
             return self._fixed(behaviour, name, cost=int(behaviour in ("unknown", "empty", "page", "object")))
         if endpoint == "user":
             return behaviour, 200, "application/json", json.dumps(self._user()), 0, "user"
-        status, body, cost = self._data(endpoint, name, query)
+        status, body, cost = self._data(endpoint, subject, query)
         if settings.used + cost > settings.daily:
             return self._fixed("quota", name)
         kind = "application/json" if status == 200 else HTML
@@ -179,10 +184,18 @@ class Service:
             if query.get("fmt") != "json":
                 return 200, "Date,Open,High,Low,Close,Adjusted_close,Volume\n", 1
             return 200, f"[{market.bars(name, first, last)}]", 1
+        if endpoint in ACTIONS:
+            if not market.knows(name):
+                return 404, "Ticker Not Found", 1
+            first, last = day(query.get("from"), date.min), day(query.get("to"), date.max)
+            return 200, json.dumps(market.actions(ACTIONS[endpoint], name, first, last)), 1
         if endpoint == "symbol-change-history":
             return 200, json.dumps(market.changes()), 5
         if not market.codes(name):
             return 404, "Exchange Not Found.", 1
+        if endpoint == "eod-bulk-last-day" and query.get("type") in ACTIONS.values():
+            when = day(query.get("date"), market.last(suffix(name)))
+            return 200, json.dumps(market.bulk_actions(query["type"], name, when)), 100
         if endpoint == "eod-bulk-last-day":
             rows = market.bulk(name, day(query.get("date"), market.last(suffix(name))))
             # Of a day without a session the service has no file.

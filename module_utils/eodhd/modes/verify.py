@@ -133,6 +133,7 @@ def _sample(cursor: Any, asked: Range, size: int) -> list[tuple[str, Range]]:
     cursor.execute(
         "SELECT symbol, greatest(first_day, %(first)s), least(last_day, %(last)s) FROM backfill_coverage"
         " WHERE rows > 0 AND first_day <= %(last)s AND last_day >= %(first)s AND symbol LIKE '%%.%%'"
+        " AND symbol NOT LIKE '%% %%'"
         " ORDER BY random() LIMIT %(size)s",
         {"first": asked.first, "last": asked.last, "size": size},
     )

@@ -164,8 +164,8 @@ class Context:
         self.client.stored(answer)  # nothing is stored of it
         return quota(user if answer.outcome is None else None, self.today)
 
-    def counts(self) -> dict[str, int | None]:
-        """Count both tables; None if that takes too long, or locks more than one transaction should."""
+    def counts(self, tables: Sequence[str] = ("market_data", "assets")) -> dict[str, int | None]:
+        """Count tables; None if that takes too long, or locks more than one transaction should."""
 
         def work(table: str, cursor: Any) -> int:
             cursor.execute(f"SET LOCAL statement_timeout = '{COUNT_TIMEOUT}s'")
@@ -173,7 +173,7 @@ class Context:
             count: int = cursor.fetchone()[0]
             return count
 
-        counts: dict[str, int | None] = {"market_data": None, "assets": None}
+        counts: dict[str, int | None] = dict.fromkeys(tables)
         for table in counts:
             if table == "market_data" and len(self.chunks.slices(self.chunks.stored or bars.ALL)) > 1:
                 continue

@@ -20,6 +20,8 @@ PRICES = ("open", "high", "low", "close", "adjusted_close")
 COLUMNS = (*PRICES, "volume")
 # How the reason of a row without any price begins.
 UNTRADED = "untraded"
+# How that of an action begins which says nothing, such as a split of 0.000000/1.000000.
+JUNK = "junk"
 # What the reason of a row that its table cannot hold says, before the column's type.
 TOO_NARROW = "does not fit the column's type"
 
@@ -81,8 +83,8 @@ class SetAside:
 
     @property
     def untraded(self) -> bool:
-        """Whether the row has no prices at all: nobody traded, and there is nothing to load."""
-        return self.reason.startswith(UNTRADED)
+        """Whether the row says nothing, for nobody traded: there is nothing to load, and nothing to mend."""
+        return self.reason.startswith((UNTRADED, JUNK))
 
 
 @dataclass
@@ -108,7 +110,7 @@ class Parsed:
 
     @property
     def untraded(self) -> int:
-        """Count the rows without any price."""
+        """Count the rows that say nothing."""
         return sum(row.untraded for row in self.aside)
 
 
@@ -143,7 +145,7 @@ class Parser:
         Raises:
             Unusable: the body is no JSON list.
         """
-        return self._fast(body, symbol, asked) or self.rows(_rows(body), symbol, asked)
+        return self._fast(body, symbol, asked) or self.rows(json_rows(body), symbol, asked)
 
     def bulk(self, body: bytes, exchange: str) -> Parsed:
         """Parse an answer of ``/eod-bulk-last-day``: one row a symbol, each of its own day.
@@ -157,11 +159,11 @@ class Parser:
         """
         parsed = Parsed()
         of_symbol: dict[str, list[Any]] = {}
-        for row in _rows(body):
+        for row in json_rows(body):
             of_symbol.setdefault(symbol_of(row, exchange) if isinstance(row, dict) else "", []).append(row)
         for symbol, rows in of_symbol.items():
             if not symbol:
-                parsed.aside += [SetAside("", None, _raw(row), "no code") for row in rows]
+                parsed.aside += [SetAside("", None, raw_json(row), "no code") for row in rows]
                 continue
             one = self.rows(rows, symbol, Range(date.min, date.max))
             parsed.lines += one.lines
@@ -227,10 +229,10 @@ class Parser:
                     torn.add(day)
                     reason = "two rows of this date disagree"
             if reason is not None:
-                parsed.aside.append(SetAside(symbol, day, _raw(row), reason))
+                parsed.aside.append(SetAside(symbol, day, raw_json(row), reason))
         for day in torn:  # of two that disagree, neither can be trusted
             parsed.aside.append(
-                SetAside(symbol, day, _raw(taken.pop(day)[1]), "two rows of this date disagree")
+                SetAside(symbol, day, raw_json(taken.pop(day)[1]), "two rows of this date disagree")
             )
         parsed.lines = [taken[day][0] for day in sorted(taken)]
         return parsed
@@ -310,7 +312,12 @@ def _clean_row(numbers: Mapping[str, str]) -> str:
 _FRAME = len('{"date":"",' + ",".join(f'"{name}":' for name in COLUMNS) + "},")
 
 
-def _rows(body: bytes) -> list[Any]:
+def json_rows(body: bytes) -> list[Any]:
+    """Return the rows of an answer, their numbers as ``Number``.
+
+    Raises:
+        Unusable: the body is no JSON list.
+    """
     try:
         rows = json.loads(body, parse_float=Number, parse_int=Number)
     except (ValueError, RecursionError):
@@ -320,14 +327,14 @@ def _rows(body: bytes) -> list[Any]:
     return rows
 
 
-def _raw(row: Any) -> str:
+def raw_json(row: Any) -> str:
     """Return a row as JSON again, its numbers as they were sent."""
     if isinstance(row, Number):
         return str(row)
     if isinstance(row, dict):
-        return "{" + ",".join(f"{json.dumps(key)}:{_raw(value)}" for key, value in row.items()) + "}"
+        return "{" + ",".join(f"{json.dumps(key)}:{raw_json(value)}" for key, value in row.items()) + "}"
     if isinstance(row, list):
-        return "[" + ",".join(map(_raw, row)) + "]"
+        return "[" + ",".join(map(raw_json, row)) + "]"
     return json.dumps(None if isinstance(row, float) else row)  # NaN is no JSON
 
 

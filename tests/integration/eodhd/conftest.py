@@ -43,7 +43,7 @@ def standin(standin_process: StandIn) -> StandIn:
     standin_process.control(
         sticky=False, splits={}, rows={}, extra={}, universe=50, requests_date="", today=today().isoformat()
     )
-    standin_process.control(now=None, renames=[], delisted={}, late={}, odd=False)
+    standin_process.control(now=None, renames=[], delisted={}, late={}, odd=False, dividends={}, junk=[])
     return standin_process
 
 

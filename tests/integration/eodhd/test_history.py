@@ -244,14 +244,16 @@ def test_tables_are_taken_as_they_are(market: Any, form: str) -> None:
 
 
 @pytest.mark.parametrize("missing", ["tables", "database"])
-@pytest.mark.parametrize("mode", ["history", "daily", "register", "verify"])
+@pytest.mark.parametrize("mode", ["history", "daily", "register", "actions", "verify"])
 def test_a_plan_is_made_before_there_is_a_database(market: Any, missing: str, mode: str) -> None:
     if missing == "tables":
         market.query("DROP TABLE market_data, assets")
     else:
         market.server = replace(market.server, database="not_there_yet")
     plan = market.load(mode=mode, check=True)
-    assert plan["plan"]["calls"] == {"history": 1, "daily": 100, "register": 7, "verify": 0}[mode]
+    assert (
+        plan["plan"]["calls"] == {"history": 1, "daily": 100, "register": 7, "actions": 2, "verify": 0}[mode]
+    )
 
 
 def test_a_database_without_the_tables_is_named(market: Any) -> None:

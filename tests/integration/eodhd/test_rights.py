@@ -27,7 +27,7 @@ def application(market: Any) -> Iterator[Database]:
     server.run(f"DROP OWNED BY {roles} CASCADE", f"DROP ROLE {roles}")
 
 
-@pytest.mark.parametrize("mode", ["history", "daily", "register", "verify", "snapshot"])
+@pytest.mark.parametrize("mode", ["history", "daily", "register", "actions", "verify", "snapshot"])
 def test_every_mode_works_with_the_rights_of_the_application(
     market: Any, application: Database, mode: str
 ) -> None:

@@ -1,0 +1,120 @@
+"""Mode ``actions``: splits and dividends, by symbol or by whole sessions of exchanges."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from ansible.module_utils.eodhd.model import Job, Range, normalise, symbol_of
+from ansible.module_utils.eodhd.modes.history import conclude
+from ansible.module_utils.eodhd.plan import actions as planned
+from ansible.module_utils.eodhd.plan import plan as planning
+from ansible.module_utils.eodhd.plan.daily import suffix
+from ansible.module_utils.eodhd.run import report
+from ansible.module_utils.eodhd.run.context import Context, in_one_transaction
+from ansible.module_utils.eodhd.service.client import Answer
+from ansible.module_utils.eodhd.store import actions
+from ansible.module_utils.eodhd.store.parser import Parsed
+from ansible.module_utils.reporting import Problem
+
+TABLES = tuple(kind.table for kind in actions.KINDS.values())
+
+
+def run(context: Context) -> dict[str, Any]:
+    """Load the actions of symbols, or of all symbols of the exchanges if none are named.
+
+    Raises:
+        Problem: an answer is not as asked, after loading all the others.
+    """
+    request = context.request
+    context.widths()
+    asked = planning.asked_range(request.days, request.first, request.last, context.today)
+    plan = _plan(context, asked)
+    if plan.calls:
+        plan.quota = context.quota()
+    plan.require_quota(request.partial)
+    if request.check:
+        return {
+            "changed": bool(plan.jobs),
+            "plan": plan.facts(),
+            "report": "\n".join(plan.lines()),
+            "notes": [],
+        }
+    context.ledger.create()  # its migrations make the tables
+    before = context.counts(TABLES)
+    done = context.execute(plan, partial(_fetch, context), in_one_transaction(actions.write))
+    after = context.counts(TABLES)
+    text = report.of_many(plan.title, done.totals, before, after, [], request.accept)
+    return conclude(context, done.run, done.totals, plan, text, [], done.stopped, [])
+
+
+def _plan(context: Context, asked: Range) -> planning.Plan:
+    """Return the cheaper plan; with no symbol named, and none registered, by session."""
+    request = context.request
+    exchanges = list(dict.fromkeys(request.exchanges))
+    if request.symbols:
+        symbols = normalise(request.symbols, exchanges[0])
+        exchanges = sorted({symbol.rpartition(".")[2] for symbol in symbols})
+    else:
+        symbols = [] if context.absent else context.session.run(partial(_registered, exchanges=exchanges))
+    ways = []
+    for jobs in (
+        planned.by_symbol(actions.KINDS, symbols, asked.last),
+        planned.by_session(actions.KINDS, exchanges, asked),
+    ):
+        known = context.known([job.symbol for job in jobs])
+        ways.append((jobs, known, planned.waiting(jobs, known, context.rules)))
+    chosen = planned.cheaper(ways[0][2], ways[1][2]) if symbols else ways[1][2]
+    jobs, known, waiting = ways[0] if chosen is ways[0][2] else ways[1]
+    if not jobs:
+        raise Problem(
+            f"There is no session from {asked.first} to {asked.last} in {', '.join(exchanges)}, and no symbol."
+            " Check backfill_symbols, backfill_exchange and the dates."
+        )
+    left = {job.symbol for job in waiting}
+    costs = [sum(map(planned.cost, way[2])) for way in ways]
+    plan = planning.Plan(
+        f"actions: {len(symbols):,} symbols" if request.symbols else f"actions: {', '.join(exchanges)}",
+        list(waiting),
+        {job.symbol: known[job.symbol] for job in jobs if job.symbol not in left},
+        calls=sum(map(planned.cost, waiting)),
+        rows=sum(known[name].rows for name in left if name in known),
+    )
+    if symbols:
+        plan.remarks.append(f"   by symbol: {costs[0]:,} calls; by session: {costs[1]:,}")
+    return plan
+
+
+def _registered(cursor: Any, exchanges: Sequence[str]) -> list[str]:
+    cursor.execute(
+        "SELECT symbol FROM assets WHERE is_active IS NOT FALSE"
+        " AND reverse(split_part(reverse(symbol), '.', 1)) = ANY (%s) ORDER BY symbol",
+        ([suffix(exchange) for exchange in exchanges],),
+    )
+    return [row[0] for row in cursor.fetchall()]
+
+
+def _fetch(context: Context, job: Job) -> tuple[Answer, Parsed | None]:
+    kind, subject, day = actions.named(job.symbol)
+    answer: Answer
+    parsed: Parsed | None
+    if day:
+        answer, parsed = context.client.get(
+            f"eod-bulk-last-day/{subject}",
+            lambda body: actions.parse(body, kind, lambda row: symbol_of(row, subject)),
+            {"type": kind.name, "date": day},
+            planning.BULK_CALLS,
+        )
+    else:
+        answer, parsed = context.client.get(
+            f"{kind.path}/{subject}",
+            lambda body: actions.parse(body, kind, lambda row: subject),
+            {"from": job.range.first, "to": job.range.last},
+        )
+    # Most symbols, and some days, have none; of such a day the service may have no file.
+    nothing = parsed is not None and not parsed.lines and len(parsed.aside) == parsed.untraded
+    if (nothing and not (parsed and parsed.truncated)) or (day and answer.outcome == "unknown"):
+        return replace(answer, outcome="loaded", message=""), parsed
+    return answer, parsed

@@ -1,0 +1,58 @@
+"""Which calls bring the corporate actions that are asked for: by symbol or by session, whichever is cheaper. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, timedelta
+
+from ansible.module_utils.eodhd.model import ANSWERED, Coverage, Job, Range
+from ansible.module_utils.eodhd.plan.plan import BULK_CALLS, Rules
+from ansible.module_utils.markets import calendar, names
+
+# By symbol the whole past costs as much as a day of it.
+FIRST = date(1962, 1, 1)
+# What was said of a day so long after it is final.
+SETTLED = timedelta(days=3)
+
+
+def by_symbol(kinds: Iterable[str], symbols: Sequence[str], last: date) -> list[Job]:
+    """Return a call for each symbol and kind, for the whole past."""
+    return [Job(f"{kind} {symbol}", Range(FIRST, last), vacant=False) for symbol in symbols for kind in kinds]
+
+
+def by_session(kinds: Iterable[str], exchanges: Sequence[str], asked: Range) -> list[Job]:
+    """Return a bulk call for each session and kind of exchanges; every day is one if there is no calendar."""
+    jobs = []
+    for exchange in exchanges:
+        ending = names.DEFAULT if exchange in names.US_LISTS else exchange
+        market = calendar.of(ending) if ending in names.KNOWN else None
+        days = market.sessions(asked.first, asked.last) if market else _all(asked)
+        jobs += [Job(f"{kind} {exchange} {day}", Range(day, day), False) for day in days for kind in kinds]
+    return jobs
+
+
+def cost(job: Job) -> int:
+    """Return the calls that a job costs."""
+    return BULK_CALLS if job.symbol.count(" ") == 2 else 1
+
+
+def waiting(jobs: Iterable[Job], known: Mapping[str, Coverage], rules: Rules) -> list[Job]:
+    """Return the jobs that the ledger has no good answer for."""
+    return [job for job in jobs if not _answered(job, known.get(job.symbol), rules)]
+
+
+def cheaper(symbols: Sequence[Job], sessions: Sequence[Job]) -> Sequence[Job]:
+    """Return the cheaper of two ways; by symbol if nothing speaks against it, for that brings the whole past."""
+    return min(symbols, sessions, key=lambda jobs: sum(map(cost, jobs)))
+
+
+def _answered(job: Job, known: Coverage | None, rules: Rules) -> bool:
+    if known is None or known.outcome not in ANSWERED or not known.range.covers(job.range):
+        return False
+    final = cost(job) > 1 and known.fetched.date() - job.range.last > SETTLED
+    forced = rules.forced_since is not None and known.fetched < rules.forced_since
+    return rules.fresh(known) or (final and not forced)
+
+
+def _all(days: Range) -> list[date]:
+    return [days.first + timedelta(days=number) for number in range(days.days)]
