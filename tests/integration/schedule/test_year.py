@@ -90,7 +90,8 @@ def lacking(sky: Sky, windows: list[Window], moment: float) -> list[str]:
     """What is not there of all that could be: sessions, and what they became until the next session was published."""
     found = []
     for (market, session), versions in sky.provider.published.items():
-        if session <= FIRST:
+        have = sky.table.get((market, session), 0)
+        if session <= FIRST or have >= len(versions):
             continue
         next_one = min(
             (at[0] for (name, day), at in sky.provider.published.items() if name == market and day > session),
@@ -98,8 +99,7 @@ def lacking(sky: Sky, windows: list[Window], moment: float) -> list[str]:
         )
         for number, at in enumerate(versions, 1):
             since = at if number == 1 else max(at, next_one)
-            late = sky.table.get((market, session), 0) < number
-            if late and obtainable(windows, since, moment):
+            if have < number and obtainable(windows, since, moment):
                 found.append(f"{market} {session} version {number}")
     return found
 
