@@ -53,12 +53,12 @@ faults: setup-test ## the same in full: every operation, plays killed as they ru
 molecule fleet timers: export MOLECULE_EPHEMERAL_DIRECTORY = $(CURDIR)/.cache/molecule/$@
 molecule: setup-test ## the plays on a sandbox of their own
 	@molecule test $(ARGS)
-fleet: setup-test ## hosts in containers with SSH, every fault at once; skipped where no container engine works
+fleet: setup-test ## hosts in containers with SSH, every fault at once; skipped if no container engine works
 	@tools/fleet.sh molecule test --scenario-name fleet $(ARGS)
-timers: setup-test ## a machine with systemd that runs the jobs by itself; skipped where no container engine works
+timers: setup-test ## a machine with systemd that runs the jobs by itself; skipped if no container engine works
 	@molecule test --scenario-name schedule $(ARGS)
 
-fresh: ## the README's commands on stock Debian 12 and 13, as an ordinary user; skipped where none can be laid out
+fresh: ## the README's commands on stock Debian 12 and 13, as an ordinary user; skipped if none can be laid out
 	@python3 -m tests.fresh $(ARGS)
 clones: ## reset, backfill and Molecule in two clones of this one at the same time
 	@tests/fresh/clones.sh
@@ -72,7 +72,7 @@ reference: setup ## write docs/reference.md out of argument specifications and m
 	@python tools/reference.py $(ARGS)
 calendars: setup-test ## write module_utils/markets/sessions.py out of the calendar library
 	@python tools/calendars.py $(ARGS)
-picture: setup-test sandbox-stop ## draw docs/pictures/reset.svg out of a real run, on a sandbox laid out anew
+picture: setup-test sandbox-stop ## draw docs/pictures/reset.svg out of a real run, on a fresh sandbox
 	@ansible-playbook playbooks/sandbox.yml >/dev/null
 	@ANSIBLE_FORCE_COLOR=1 ansible-playbook playbooks/reset.yml $(ARGS) | python tools/picture.py
 lock: setup ## refresh the locks of requirements/ from pyproject.toml

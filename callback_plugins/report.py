@@ -34,11 +34,11 @@ class Host:
 
     Attributes:
         task: the last one that it was given, or the stage of a reset that could not be taken.
-        failure: why it failed, for people; empty where it did not.
+        failure: why it failed, for people; empty if it did not.
         unreachable: whether it was cut off, or could not be reached at all.
-        healthy: what the health check said, None where it has not been asked.
+        healthy: what the health check said, None if it has not been asked.
         changed: whether any task changed something.
-        run: the run that keeps what was moved, to undo it by; empty where nothing was moved.
+        run: the run that keeps what was moved, to undo it by; empty if nothing was moved.
         files, bytes: what that run keeps.
         seconds: time that its tasks took, without the waiting for others.
         begun: whether a module of the project has looked at it.

@@ -21,7 +21,7 @@ options:
     required: true
   hosts:
     description:
-      - By host, what the module M(project_audit) returned. Where it failed or could not be run, what Ansible made
+      - By host, what the module M(project_audit) returned. If it failed or could not be run, what Ansible made
         of that; the host stands in the evidence as such.
     type: dict
     required: true
@@ -63,7 +63,7 @@ verdicts:
   returned: success
   sample: {hub: pass}
 problems:
-  description: By host, what did not pass; empty where nothing is wrong.
+  description: By host, what did not pass; empty if nothing is wrong.
   type: dict
   returned: success
   sample: {hub: ""}

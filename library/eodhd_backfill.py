@@ -16,7 +16,7 @@ description:
     that was killed, or that met the end of the day's quota, goes on where it was. Several runs at once, on one
     host or many, share the symbols and the provider's limit a minute.
   - Rows that cannot be taken are kept in C(backfill_set_aside) with their reason. Values that the provider
-    changed are kept in C(backfill_revision), old and new; where the past was restated, by a split for
+    changed are kept in C(backfill_revision), old and new; if the past was restated, by a split for
     example, the whole stored history of that symbol is asked for again.
   - Runs with the Python of the environment that a reset builds.
 extends_documentation_fragment: [connection]
@@ -56,7 +56,7 @@ options:
     default: []
   top:
     description:
-      - Load the so many most traded symbols of the first of O(exchanges) instead of O(symbols), by turnover of
+      - Load this many of the most traded symbols of the first of O(exchanges) instead of O(symbols), by turnover of
         the last session.
       - Finding them costs 100 calls; the order is kept for seven days.
     type: int
@@ -136,7 +136,7 @@ options:
     description:
       - A Python with psycopg2 and requests, usually C(bin/python) of the project's venv. The module continues
         in it.
-      - Where it is missing, the Python that Ansible uses has to have both.
+      - If it is missing, the Python that Ansible uses has to have both.
     type: path
   progress_path:
     description: A file to which lines of progress are added every few seconds while the module runs.
@@ -144,7 +144,7 @@ options:
   spool:
     description:
       - A folder, private to the user of the run, in which answers are kept between their receipt and the ledger, so
-        that a kill costs no call. It is made where it is missing, and not used in check mode.
+        that a kill costs no call. It is made if it is missing, and not used in check mode.
       - Without it, answers that a killed run had received and not stored are paid for again.
     type: path
 requirements:
@@ -276,7 +276,7 @@ from ansible.module_utils.project import interpreter
 
 
 def day(text: str | None, variable: str) -> date | None:
-    """Return an ISO date, or None where there is none."""
+    """Return an ISO date, or None if there is none."""
     try:
         return date.fromisoformat(text) if text else None
     except ValueError:

@@ -61,7 +61,7 @@ options:
     description:
       - V(exact) counts every row; a table that takes too long is unhealthy.
       - V(estimate) takes the numbers of the last ANALYZE, those of partitions summed up.
-      - V(auto) counts, and takes the estimate where that takes too long.
+      - V(auto) counts, and takes the estimate if that takes too long.
     type: str
     choices: [exact, estimate, auto]
     default: auto
@@ -119,15 +119,15 @@ options:
         type: int
         default: 0
       quota_warn:
-        description: A warning where the EODHD account has fewer calls left today.
+        description: A warning if the EODHD account has fewer calls left today.
         type: int
         default: 10
       disk_warn:
-        description: A warning where fewer MiB are free at O(root).
+        description: A warning if fewer MiB are free at O(root).
         type: int
         default: 2048
       disk_fail:
-        description: A failure where fewer MiB are free at O(root).
+        description: A failure if fewer MiB are free at O(root).
         type: int
         default: 256
   token:
@@ -136,7 +136,7 @@ options:
     default: true
   token_known:
     description:
-      - RV(token) of an earlier check in the same run, of this host or of another one. Where it is about the token of
+      - RV(token) of an earlier check in the same run, of this host or of another one. If it is about the token of
         C(.env), EODHD is not asked again.
     type: dict
   base_url:
@@ -156,8 +156,8 @@ options:
 requirements:
   - psycopg2
   - python-dotenv
-  - requests, where O(token) is asked about
-  - redis, where one is pinged
+  - requests, if O(token) is asked about
+  - redis, if one is pinged
 attributes:
   check_mode:
     description: It does the same in check mode, but for O(metrics_path), which is not written.
@@ -181,7 +181,7 @@ EXAMPLES = r"""
         min_rows: 1000
   register: health
 
-- name: Stop where it is unhealthy
+- name: Stop if it is unhealthy
   ansible.builtin.assert:
     that: health.healthy
     fail_msg: "{{ health.report }}"
@@ -255,7 +255,7 @@ measures:
   returned: success
   sample: {stale_symbols: 0, uncovered_symbols: 0, gap_sessions: 0, bars_set_aside: 0, disk_free_mib: 51200}
 tables:
-  description: Rows by table; null where they could not be counted. Tables that cannot be read are left out.
+  description: Rows by table; null if they could not be counted. Tables that cannot be read are left out.
   type: dict
   returned: success
   sample: {market_data: 21, assets: 1}
@@ -276,7 +276,7 @@ latency_ms:
   returned: success
   sample: 0.4
 url:
-  description: The database, its password masked; null where C(.env) does not name it.
+  description: The database, its password masked; null if C(.env) does not name it.
   type: str
   returned: success
   sample: postgresql://postgres:***@localhost:5432/data_nexus

@@ -6,14 +6,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: postgres_schema
-short_description: Create the application's database and tables where they are missing
+short_description: Create the application's database and tables if they are missing
 description:
-  - Creates the database, and in it the tables C(assets) and C(market_data), where they are missing.
+  - Creates the database, and in it the tables C(assets) and C(market_data), if they are missing.
   - What exists stays as it is, also partitioned tables and hypertables, and prices of any precision.
   - A table that the application could not read and write - a column is missing or of another kind, nothing
     for an upsert is unique - stops the module with the table, the column, what was found and what is
     expected; nothing is changed then.
-  - The role needs CREATEDB where the database is missing; it is created from C(postgres) or C(template1).
+  - The role needs CREATEDB if the database is missing; it is created from C(postgres) or C(template1).
   - Several hosts may do this at once.
 extends_documentation_fragment: [connection]
 options:
@@ -40,7 +40,7 @@ options:
     default: []
   widen:
     description:
-      - Widen narrow columns of existing tables to numeric without limits, which writes the tables anew.
+      - Widen narrow columns of existing tables to numeric without limits, which rewrites the tables.
       - Otherwise O(widen) is what RV(notes) advise.
     type: bool
     default: false
@@ -56,7 +56,7 @@ options:
   interpreter:
     description:
       - A Python that has psycopg2, usually C(bin/python) of the project's venv. The module continues in it.
-      - Where it is missing, the Python that Ansible uses has to have psycopg2.
+      - If it is missing, the Python that Ansible uses has to have psycopg2.
     type: path
 requirements:
   - psycopg2
@@ -64,7 +64,7 @@ attributes:
   check_mode:
     description:
       - Says what would be created, and stops at what does not fit.
-      - Where no Python has psycopg2 yet, RV(skipped_because) says so, and nothing is looked at.
+      - If no Python has psycopg2 yet, RV(skipped_because) says so, and nothing is looked at.
     support: full
   diff_mode:
     description: Lists database and tables before and after.
@@ -76,7 +76,7 @@ author: [The maintainers (@ansible-reset)]
 """
 
 EXAMPLES = r"""
-- name: Create database and tables where they are missing
+- name: Create database and tables if they are missing
   postgres_schema:
     connection:
       host: localhost
@@ -123,7 +123,7 @@ problems:
 skipped_because:
   description: Why nothing could be looked at.
   type: str
-  returned: in check mode, where no Python has psycopg2
+  returned: in check mode, if no Python has psycopg2
 """
 
 import importlib.util

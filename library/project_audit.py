@@ -11,7 +11,7 @@ description:
   - Looks at every promise of a reset, each with what is expected, what is found and a verdict. It only reads.
   - What is wrong is in the result; the module itself succeeds, and RV(verdict) says how it stands. It works on a
     host without an environment too, and says so.
-  - It continues in the Python of the project's venv, where there is one, and reads from the database what the
+  - It continues in the Python of the project's venv, if there is one, and reads from the database what the
     audit's page shows.
 extends_documentation_fragment: [connection]
 options:
@@ -63,8 +63,8 @@ options:
     required: true
   waivers:
     description:
-      - Problems that are put up with. Each names a C(check), a C(reason), the last day on which it counts as
-        C(expires), and where it is not for all, a C(host).
+      - Problems that are accepted for now. Each names a C(check), a C(reason), the last day on which it counts as
+        C(expires), and if it is not for all, a C(host).
       - One without reason or date is refused. One that has expired counts no more, and is named.
     type: list
     elements: dict
@@ -131,7 +131,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 verdict:
-  description: V(fail) where a check failed or none was made, V(warn) where one warns, V(pass) otherwise.
+  description: V(fail) if a check failed or none was made, V(warn) if one warns, V(pass) otherwise.
   type: str
   returned: success
   sample: pass
@@ -146,8 +146,8 @@ checks:
     expected: {description: What was promised., type: str}
     found: {description: What was found., type: str}
     verdict: {description: "V(pass), V(warn), V(fail) or V(waived).", type: str}
-    advice: {description: "What to do, empty where nothing is.", type: str}
-    waiver: {description: "Why it is put up with, and until when.", type: str}
+    advice: {description: "What to do, empty if nothing is.", type: str}
+    waiver: {description: "Why it is accepted, and until when.", type: str}
 failures:
   description: Names of the checks that failed.
   type: list
@@ -159,13 +159,13 @@ counts:
   returned: success
   sample: {pass: 31, warn: 0, fail: 0, waived: 0}
 last_reset:
-  description: What the last reset that is kept moved, and the command that undoes it; null where there is none.
+  description: What the last reset that is kept moved, and the command that undoes it; null if there is none.
   type: dict
   returned: success
 data:
   description:
     - What the page shows of the database - C(coverage), C(ledger), and C(notes) on what could not be had. Null
-      where no Python with psycopg2 is there.
+      if no Python with psycopg2 is there.
   type: dict
   returned: success
 report:

@@ -225,7 +225,7 @@ python:
   returned: preflight and venv
   sample: 3.11.2
 reasons:
-  description: Why the environment was built, or in check mode would be; empty where it is as asked.
+  description: Why the environment was built, or in check mode would be; empty if it is as asked.
   type: list
   elements: str
   returned: venv

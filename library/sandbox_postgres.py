@@ -10,13 +10,13 @@ short_description: Run a PostgreSQL of one's own on loopback
 description:
   - Makes a PostgreSQL cluster in a folder, with password authentication for every connection, and runs its
     server on the loopback addresses at a port of its own, without a Unix socket.
-  - The server outlives the play. It runs as the user who calls; where that is root, which PostgreSQL refuses,
-    as V(nobody), or in a user namespace where V(nobody) may not enter the folders.
+  - The server outlives the play. It runs as the user who calls; if that is root, which PostgreSQL refuses,
+    as V(nobody), or in a user namespace if V(nobody) may not enter the folders.
   - Meant for sandboxes and tests, which throw their data away. It does not manage a system's PostgreSQL.
 options:
   state:
     description:
-      - V(started) makes the cluster where it is missing and starts the server, again where it runs with
+      - V(started) makes the cluster if it is missing and starts the server, again if it runs with
         another port or other settings.
       - V(stopped) ends the server and keeps its data.
       - V(absent) ends the server and removes O(folder) with all its data; a folder that holds anything else
@@ -79,7 +79,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 steps:
-  description: What was done, or in check mode what would be done, in order; empty where nothing was to do.
+  description: What was done, or in check mode what would be done, in order; empty if nothing was to do.
   type: list
   elements: str
   returned: success

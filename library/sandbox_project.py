@@ -16,7 +16,7 @@ description:
 options:
   state:
     description:
-      - V(present) lays out the project where it is missing.
+      - V(present) lays out the project if it is missing.
       - V(absent) removes O(folder) with everything in it. Stop what runs in it before.
     type: str
     choices: [present, absent]

@@ -46,7 +46,7 @@ options:
     type: str
     default: ""
   delay:
-    description: A timer fires at a random moment of so many seconds after its time.
+    description: A timer fires at a random moment within this many seconds after its time.
     type: int
     default: 300
   retries:

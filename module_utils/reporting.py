@@ -29,7 +29,7 @@ def run(module: Any, work: Callable[[], dict[str, Any]]) -> NoReturn:
     Args:
         module: the ``AnsibleModule``.
         work: returns the result's fields (``changed`` among them, ``notes`` are shown as warnings); raises
-            ``Problem`` where it cannot.
+            ``Problem`` if it cannot.
 
     An exception that nobody foresaw is reported by type and place alone: its text may quote a secret.
     """

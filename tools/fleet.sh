@@ -1,6 +1,6 @@
 #!/bin/sh
-# Run a command where containers can be had, and end all of them after it: tools/fleet.sh COMMAND…
-# Where none can be had, it says so in one line and ends with 0; .cache/fleet.txt (or what FLEET_VERDICT names) tells which.
+# Run a command if containers can be had, and end all of them after it: tools/fleet.sh COMMAND…
+# If none can be had, it says so in one line and ends with 0; .cache/fleet.txt (or what FLEET_VERDICT names) tells which.
 cd "$(dirname "$0")/.." || exit 1
 packages="podman runc netavark aardvark-dns iptables debootstrap openssh-client"
 mkdir -p .cache

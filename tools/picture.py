@@ -13,7 +13,7 @@ from rich.text import Text
 ROOT = Path(__file__).resolve().parent.parent
 PICTURE = ROOT / "docs/pictures/reset.svg"
 # What says nothing about the reset, and what is of this machine alone.
-LEFT_OUT = re.compile(r"^(ok|skipping): |^TASK .*(Validating|Stop where|Begin no)|^PLAY \[Audit\]|^\s*$")
+LEFT_OUT = re.compile(r"^(ok|skipping): |^TASK .*(Validating|Stop if|Begin no)|^PLAY \[Audit\]|^\s*$")
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
   exit 1
 fi
 
-# One that does not run, or whose building was cut off, is built anew; a smaller one grows.
+# One that does not run, or whose building was cut off, is rebuilt; a smaller one grows.
 unfinished=.venv/.unfinished
 if [ -e "$unfinished" ] || ! .venv/bin/python -c '' 2>/dev/null; then
   echo "setup: making .venv with $("$python" --version)"

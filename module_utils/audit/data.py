@@ -127,7 +127,7 @@ def _map(
 
 
 def ledger(cursor: Any) -> list[dict[str, Any]] | None:
-    """Return the last runs of the backfill, the newest first; None where there is no ledger."""
+    """Return the last runs of the backfill, the newest first; None if there is no ledger."""
     if not _there(cursor, "backfill_run"):
         return None
     cursor.execute(

@@ -59,7 +59,7 @@ def _host(name: str, answer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _silence(answer: Mapping[str, Any]) -> str:
-    # It is skipped only where the host could not be reached just before.
+    # It is skipped only if the host could not be reached just before.
     gone = answer.get("unreachable") is True or answer.get("skipped") is True
     return model.UNREACHABLE if gone else model.FAILED
 

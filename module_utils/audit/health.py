@@ -16,7 +16,7 @@ def checks(result: Mapping[str, Any], tables: Sequence[str]) -> Iterator[Check]:
     """Judge a result of the module ``health_check``.
 
     Args:
-        result: as it is returned; where the module broke off, what Ansible made of that.
+        result: as it is returned; if the module broke off, what Ansible made of that.
         tables: those whose rows have to be known.
     """
     healthy = result.get("healthy") is True

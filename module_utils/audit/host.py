@@ -25,7 +25,7 @@ class Audit:
 
     Attributes:
         checks: in the order in which they were made.
-        last_reset: what it moved and how to undo it, where one is kept.
+        last_reset: what it moved and how to undo it, if one is kept.
     """
 
     checks: list[Check] = field(default_factory=list)

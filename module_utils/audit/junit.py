@@ -17,7 +17,7 @@ def text(document: Mapping[str, Any]) -> str:
     """Return the file; ``document`` as ``audit.json`` holds it.
 
     A check that failed is a failure, a waived one is skipped with its reason, and a warning passes with its words
-    as output. A host that gave no answer is a suite of one error, one where no check was run of one failure.
+    as output. A host that gave no answer is a suite of one error, one without any check is one failure.
     """
     suites = [_suite(host, document["generated"]) for host in document["hosts"]]
     root = ET.Element("testsuites", {"name": "audit", **_sum(suites)})

@@ -22,8 +22,8 @@ class Check:
         group: what it is about: Root, Environment, Settings, Runs, Health, Rows or Audit.
         expected, found: for people; never a secret.
         verdict: ``pass``, ``warn``, ``fail`` or ``waived``.
-        advice: what to do; empty where nothing is to be done.
-        waiver: why a problem is put up with, and until when.
+        advice: what to do; empty if nothing is to be done.
+        waiver: why a problem is accepted, and until when.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Check:
 def judged(
     group: str, name: str, expected: str, found: str, ok: bool, advice: str, otherwise: str = FAIL
 ) -> Check:
-    """Return a check that passes where ``ok``, and is ``otherwise`` with its ``advice`` where not."""
+    """Return a check that passes if ``ok``, and is ``otherwise`` with its ``advice`` if not."""
     return Check(name, group, expected, found, PASS if ok else otherwise, "" if ok else advice)
 
 

@@ -33,7 +33,7 @@ def checks(quarantine: Quarantine | None) -> Iterator[Check]:
 
 
 def last_reset(quarantine: Quarantine | None) -> dict[str, Any] | None:
-    """Return what the last reset moved and how to undo it; None where none is kept."""
+    """Return what the last reset moved and how to undo it; None if none is kept."""
     runs = [run for run in (quarantine.runs() if quarantine else []) if run.kind == "reset" and run.entries]
     if quarantine is None or not runs:
         return None

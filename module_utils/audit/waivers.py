@@ -1,4 +1,4 @@
-"""Waivers: a problem that is put up with, with a reason and to a date."""
+"""Waivers: a problem that is accepted, with a reason and a last day."""
 
 from __future__ import annotations
 

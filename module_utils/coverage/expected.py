@@ -32,7 +32,7 @@ class Window:
         return found
 
     def from_its_end(self, sizes: list[int]) -> list[Window]:
-        """Return it in parts, the newest first: each of so many days, and the rest."""
+        """Return it in parts, the newest first: each of the given number of days, and the rest."""
         parts, last = [], self.last
         for size in sizes:
             first = last - timedelta(days=size - 1)

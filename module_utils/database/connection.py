@@ -107,7 +107,7 @@ def within(seconds: float, work: Callable[[], T], late: Callable[[T], None] = la
 
 
 def driver() -> Any:
-    """Return psycopg2; raises ``Problem`` where this Python does not have it."""
+    """Return psycopg2; raises ``Problem`` if this Python does not have it."""
     try:
         import psycopg2
     except ImportError as error:
@@ -200,7 +200,7 @@ def _milliseconds(seconds: float | None) -> str | None:
 def _answering_address(host: str, port: int, deadline: float) -> str | None:
     """Return the first address of ``host`` that takes TCP connections; None for a Unix socket.
 
-    libpq's own time-out holds for each address anew; here each gets its share of what is left.
+    libpq's own time-out holds for each address again; here each gets its share of what is left.
     """
     if host.startswith(("/", "@")):
         return None

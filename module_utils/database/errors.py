@@ -134,7 +134,7 @@ def explain(error: Exception, server: Server) -> str:
         " Check postgres_host, the route and the firewall.",
         "password": f"PostgreSQL at {at} refuses the password of user {user}."
         " Check postgres_password (vault_postgres_password in the vault) and postgres_user,"
-        " then write .env anew with `--tags dotenv`.",
+        " then write .env again with `--tags dotenv`.",
         "access": f"PostgreSQL at {at} does not let user {user} into database {database} from this host."
         " Add a line for it to the server's pg_hba.conf and reload the server, or check postgres_user;"
         " a server that takes only connections with TLS needs postgres_sslmode: require.",

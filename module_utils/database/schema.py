@@ -27,7 +27,7 @@ class Asked:
     """What ``database`` is asked for.
 
     Attributes:
-        layout: of ``market_data`` where it is created.
+        layout: of ``market_data`` when it is created.
         widen: widen narrow columns of an existing table.
         admin: user and password of whoever creates roles, database and tables; without one, the application's own.
     """
@@ -45,7 +45,7 @@ def ensure(
     open_connection: Callable[..., Any],
     asked: Asked | None = None,
 ) -> dict[str, Any]:
-    """Create the database, its roles and its tables where they are missing.
+    """Create the database, its roles and its tables if they are missing.
 
     Args:
         server: the database and the role of the application.
@@ -112,7 +112,7 @@ class _Schema:
         )
 
     def _create_database(self, error: Unreachable) -> bool:
-        """Create the database where it is missing; False where somebody else was quicker.
+        """Create the database if it is missing; False if somebody else was quicker.
 
         Whether it is missing is asked of the server, whose messages may be in any language.
 
@@ -208,7 +208,7 @@ class _Schema:
         return []
 
     def _widen(self, cursor: Any, statement: str) -> None:
-        """Widen columns; the table is written anew, which its lock shows to everybody else."""
+        """Widen columns; the table is rewritten, which its lock shows to everybody else."""
         errors = driver().errors
         cursor.execute("SET LOCAL statement_timeout = 0")
         try:
@@ -217,7 +217,7 @@ class _Schema:
             raise Problem(
                 f"This server does not widen columns of a table like that: {said(error)}. If its chunks are"
                 " compressed, decompress them (decompress_chunk), set timescaledb.compress to false, run this"
-                " again, and switch compression on anew; or move the table with playbooks/layout.yml."
+                " again, and switch compression on again; or move the table with playbooks/layout.yml."
             ) from None
 
     def _load_again(self, cursor: Any) -> None:

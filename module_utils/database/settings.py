@@ -28,7 +28,7 @@ OPTIONAL: Mapping[str, tuple[str, ...]] = {
 # A server that trusts its hosts asks for no password.
 MAY_BE_EMPTY = frozenset({"POSTGRES_PASSWORD"})
 
-_REWRITE = "write it anew with `ansible-playbook playbooks/reset.yml --tags dotenv`"
+_REWRITE = "write it again with `ansible-playbook playbooks/reset.yml --tags dotenv`"
 
 
 @dataclass(frozen=True)

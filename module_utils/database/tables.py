@@ -1,6 +1,6 @@
 """The two tables of the application: how they are created, and whether existing ones fit.
 
-Existing tables stay as they are. They fit where the application can read and write them: the columns, types
+Existing tables stay as they are. They fit if the application can read and write them: the columns, types
 that hold the values without changing their meaning, and a unique key for the upsert.
 """
 

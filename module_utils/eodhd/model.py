@@ -24,7 +24,7 @@ Outcome = Literal[
     "failed",  # no usable answer within the retries
     "pending",  # not asked: the run ended before
 ]
-# What the provider said about a symbol and would say again: not asked anew while the ledger's entry is fresh.
+# What the provider said about a symbol and would say again: not asked again while the ledger's entry is fresh.
 ANSWERED: frozenset[str] = frozenset({"loaded", "set_aside", "truncated", "empty", "unknown", "forbidden"})
 # Answers that do not hold the whole past, so that one found restated stays marked.
 PASTLESS: frozenset[str] = ANSWERED - {"loaded", "set_aside"}
@@ -99,7 +99,7 @@ class Job:
         symbol: with its exchange, ``AAPL.US``.
         range: the days asked of the provider.
         vacant: no row of it was stored when the plan was made, so that COPY may go straight into the table.
-        kept: the ledger's entry that the answer will extend; None where it will replace it.
+        kept: the ledger's entry that the answer will extend; None if it will replace it.
         whole: whether all that is stored of the symbol lies in the range.
     """
 
@@ -167,5 +167,5 @@ def symbol_of(row: Mapping[str, Any], asked: str) -> str:
 
 
 def asset_type(symbol: str) -> str | None:
-    """Return what the exchange of a symbol says about its kind; None where the register has to tell."""
+    """Return what the exchange of a symbol says about its kind; None if the register has to tell."""
     return {"CC": "Crypto", "FOREX": "Forex", "INDX": "Index"}.get(symbol.rpartition(".")[2])

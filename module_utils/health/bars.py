@@ -25,7 +25,7 @@ from ansible.module_utils.health.model import (
 from ansible.module_utils.reporting import Problem
 from ansible.module_utils.text import plural
 
-# So many symbols are named in one message, and so many in a command; more come from a file.
+# How many symbols one message names, and one command; more come from a file.
 NAMED = 3
 LISTED = 20
 PRICES = ("open", "high", "low", "close", "adjusted_close")
@@ -42,13 +42,13 @@ def readable(context: Context, name: str) -> Wanted | None:
 
 
 def filled(context: Context, name: str) -> Wanted | None:
-    """Return the table where it can be read and is not empty; an empty one is told by the check of tables alone."""
+    """Return the table if it can be read and is not empty; an empty one is told by the check of tables alone."""
     table = readable(context, name)
     return table if table and context.counts[table.name].rows != 0 else None
 
 
 def ask(context: Context, table: Wanted, work: Callable[[Any], Any]) -> Any:
-    """Return what ``work`` reads from a cursor; None where the time is over.
+    """Return what ``work`` reads from a cursor; None if the time is over.
 
     Raises:
         Problem: a column is missing, or a right.

@@ -80,7 +80,7 @@ def judge(table: Wanted, count: Count, mode: str, query_timeout: float) -> Findi
 
 
 def _estimate(cursor: Any, table: Wanted) -> int | None:
-    """Return the planner's number of rows, 0 for an empty table, None where it was never analysed.
+    """Return the planner's number of rows, 0 for an empty table, None if it was never analysed.
 
     Raises:
         Problem: the table is missing.

@@ -16,7 +16,7 @@ from ansible.module_utils.health.model import Context, Coverage, Finding
 from ansible.module_utils.markets import names
 from ansible.module_utils.text import plural
 
-# A table of more rows is looked at in windows from its recent end, each so many times as long as all before it.
+# A table of more rows is looked at in windows from its recent end, each STEP times as long as all before it.
 LARGE = 2_000_000
 RECENT = 60
 STEP = 4
@@ -98,7 +98,7 @@ def judge_freshness(coverage: Coverage, context: Context) -> Finding:
         "freshness",
         "fail" if beyond > limits.stale_share * len(active) else "warn",
         f"{len(late):,} of {plural(len(active), 'symbol')} stale: {named(texts, len(late))}. Load with"
-        f" `{load([lack.symbol for lack in late], first)}`, or set assets.is_active to false where one is traded no"
+        f" `{load([lack.symbol for lack in late], first)}`, or set assets.is_active to false if one is traded no"
         f" more.{aside}",
     )
 

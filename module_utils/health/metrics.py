@@ -37,7 +37,7 @@ def _lines(result: Mapping[str, Any], now: float) -> Iterator[str]:
         levels[found["check"]] = max(levels.get(found["check"], 0), LEVELS.index(found["level"]))
     for check, level in levels.items():
         yield f'{_PREFIX}level{{check="{check}"}} {level}'
-    yield from _head("table_rows", "Rows of a table; estimated is 1 where they were not counted.")
+    yield from _head("table_rows", "Rows of a table; estimated is 1 if they were not counted.")
     for table, rows in result["tables"].items():
         if rows is not None:
             estimated = int(table in result["estimated"])

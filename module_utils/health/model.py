@@ -45,7 +45,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Count:
-    """Rows of a table; None where they could not be counted."""
+    """Rows of a table; None if they could not be counted."""
 
     rows: int | None
     estimated: bool = False
@@ -80,10 +80,10 @@ class Context:
         open_connection: ``connection.connect``.
         limits: the thresholds.
         now: the present, in UTC.
-        account: asks EODHD about a token; None where that is switched off.
+        account: asks EODHD about a token; None if that is switched off.
         token: what EODHD answered in this run, maybe to another host: ``level`` and ``message`` of the finding, and
             ``account``, whose token it was.
-        ping: asks the Redis of some settings; None where that is switched off.
+        ping: asks the Redis of some settings; None if that is switched off.
         free: MiB free at a path.
         settings: the values of ``.env``.
         deadline: of the monotonic clock, for all questions about the bars.
@@ -114,7 +114,7 @@ class Context:
     measures: dict[str, float] = field(default_factory=dict)
 
     def bounded(self, work: Callable[[], Any], seconds: float) -> Any:
-        """Do something on the connection; where the server falls silent or away, there is no session any more."""
+        """Do something on the connection; if the server falls silent or goes away, there is no session any more."""
         try:
             return within(seconds, work)
         except TimedOut:

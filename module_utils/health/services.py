@@ -44,7 +44,7 @@ def judge_token(status: int, body: bytes, fault: str, token: str, context: Conte
     """Decide what EODHD's answer about a token means.
 
     Args:
-        status: of HTTP; 0 where no answer came.
+        status: of HTTP; 0 if no answer came.
         body: the answer, of ``/user``.
         fault: why it is of no use, in words that hold no secret.
         token: what was asked about.
@@ -59,7 +59,7 @@ def judge_token(status: int, body: bytes, fault: str, token: str, context: Conte
             "token",
             "fail",
             "EODHD refuses EODHD_API_TOKEN. Set eodhd_api_token (vault_eodhd_api_token in the vault) to a valid one,"
-            " and write .env anew with `ansible-playbook playbooks/reset.yml --tags dotenv`.",
+            " and write .env again with `ansible-playbook playbooks/reset.yml --tags dotenv`.",
         )
     left: int | None = 0  # 402: spent
     if status != 402:

@@ -22,7 +22,7 @@ class Statement:
         text: all the rest, its end of line included.
         key, value: of an assignment; the value is None for a key alone, and ``${…}`` is not resolved.
         comment: what follows on the line, from the ``#`` on.
-        valid: False where python-dotenv drops it.
+        valid: False if python-dotenv drops it.
     """
 
     line: int
@@ -62,7 +62,7 @@ _VARIABLE = re.compile(r"\$\{[^}:]*(?::-([^}]*))?\}")
 
 
 def decode(value: str) -> str:
-    """Return a parsed value with ``${NAME:-default}`` resolved where no name is defined."""
+    """Return a parsed value with ``${NAME:-default}`` resolved if no name is defined."""
     return _VARIABLE.sub(lambda found: found[1] or "", value)
 
 
@@ -140,7 +140,7 @@ def _assignment(cursor: _Cursor) -> tuple[str | None, str | None, str, bool]:
 
 
 def _value(cursor: _Cursor) -> tuple[str, str]:
-    """Take a value, and the comment behind it where it is not quoted."""
+    """Take a value, and the comment behind it if it is not quoted."""
     quote = cursor.next()
     if quote == "'":
         return re.sub(r"\\([\\'])", r"\1", cursor.take(_SINGLE)[1]), ""

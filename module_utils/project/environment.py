@@ -112,7 +112,7 @@ def _diff(path: str, required: Requirements, version: str, reasons: list[str]) -
         "before": "".join(f"{reason}\n" for reason in reasons) if reasons else after,
         "after": after,
         "before_header": f"{path}/{VENV}",
-        "after_header": f"{path}/{VENV}, built anew",
+        "after_header": f"{path}/{VENV}, rebuilt",
     }
 
 

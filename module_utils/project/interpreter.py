@@ -30,7 +30,7 @@ def enter(interpreter: str) -> str | None:
 
 
 def obstacle(interpreter: str) -> str | None:
-    """Return why a Python cannot run a module, or None where it can."""
+    """Return why a Python cannot run a module, or None if it can."""
     build = "build the environment with `ansible-playbook playbooks/reset.yml --tags venv`"
     if not os.path.exists(interpreter):
         return f"{interpreter} is missing; {build}."

@@ -42,7 +42,7 @@ def _octal(found: re.Match[str]) -> str:
 
 
 class Processes:
-    """Name, pid and used paths of every process that this user may look at, but for this one; anew each time."""
+    """Name, pid and used paths of every process that this user may look at, but for this one; read again each time."""
 
     def __iter__(self) -> Iterator[tuple[str, int, list[str]]]:
         """Look."""

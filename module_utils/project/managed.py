@@ -79,7 +79,7 @@ def text_of(key: str, value: object, variable: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise Problem(f"{key} holds a character that UTF-8 cannot carry. Set {variable} anew.") from None
+        raise Problem(f"{key} holds a character that UTF-8 cannot carry. Set {variable} again.") from None
     return text
 
 
@@ -129,7 +129,7 @@ def plan(old: bytes | None, sections: Sequence[Section]) -> Plan:
     """Decide what the file becomes; see the rules at the top of this module.
 
     Args:
-        old: the file's bytes, in whatever encoding; None where there is none.
+        old: the file's bytes, in whatever encoding; None if there is none.
         sections: our keys; a key stands in one section only.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The promises of a reset about the files of a root, each looked at anew."""
+"""The promises of a reset about the files of a root, each looked at again."""
 
 from __future__ import annotations
 

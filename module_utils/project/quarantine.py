@@ -34,8 +34,8 @@ class Entry:
 
     Attributes:
         name: the name in the root.
-        before: what stood there, now in ``kept/``; None where there was nothing.
-        after: identity of what was put there; None where the name was only emptied.
+        before: what stood there, now in ``kept/``; None if there was nothing.
+        after: identity of what was put there; None if the name was only emptied.
         source: the run whose ``kept/`` the new thing came from, for a restore.
     """
 
@@ -65,7 +65,7 @@ class Run:
     """A manifest.
 
     Attributes:
-        name: start of the run, UTC, as ``20261123T041500Z``, with a number where two share a second.
+        name: start of the run, UTC, as ``20261123T041500Z``, with a number if two share a second.
         kind: ``reset`` or ``restore``.
         started: seconds of the epoch.
         state: ``open`` while it works, ``closed`` when it is done.

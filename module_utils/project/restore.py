@@ -46,7 +46,7 @@ def work(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
 
 
 def _plan(quarantine: Quarantine, name: str) -> tuple[Run | None, list[Entry]]:
-    # A restore that was cut off is finished first, even where all that is left is to say so.
+    # A restore that was cut off is finished first, even if all that is left is to say so.
     cut = _cut(quarantine)
     name = name or (cut.entries[0].source if cut else None) or ""
     run = choose(quarantine.runs(), name, quarantine.kept)

@@ -58,7 +58,7 @@ class Directory:
 
     @classmethod
     def open(cls, path: str) -> Directory:
-        """Open ``path`` itself; OSError (ELOOP, ENOTDIR) where it is a link or no directory."""
+        """Open ``path`` itself; OSError (ELOOP, ENOTDIR) if it is a link or no directory."""
         return cls(os.open(path, _DIRECTORY), path)
 
     def __enter__(self) -> Directory:
@@ -72,7 +72,7 @@ class Directory:
         return Directory(os.open(name, _DIRECTORY, dir_fd=self.fd), os.path.join(self.path, name))
 
     def make(self, name: str, mode: int = 0o700) -> Directory:
-        """Open a directory inside this one, made where it is missing and given to this one's owner."""
+        """Open a directory inside this one, made if it is missing and given to this one's owner."""
         with contextlib.suppress(FileExistsError):
             os.mkdir(name, mode, dir_fd=self.fd)
         made = self.enter(name)
@@ -90,7 +90,7 @@ class Directory:
         return sorted(os.listdir(self.fd))
 
     def stat(self, name: str) -> os.stat_result | None:
-        """``lstat`` of a name, or None where there is nothing (a dangling link is something)."""
+        """``lstat`` of a name, or None if there is nothing (a dangling link is something)."""
         try:
             return os.stat(name, dir_fd=self.fd, follow_symlinks=False)
         except FileNotFoundError:
@@ -123,7 +123,7 @@ class Directory:
                 yield os.path.join(folder, entry), os.stat(entry, dir_fd=fd, follow_symlinks=False)
 
     def read(self, name: str) -> bytes | None:
-        """The bytes of a regular file, None where there is none; OSError ELOOP for a link."""
+        """The bytes of a regular file, None if there is none; OSError ELOOP for a link."""
         try:
             fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self.fd)
         except FileNotFoundError:
@@ -158,7 +158,7 @@ class Directory:
         os.fsync(self.fd)
 
     def move(self, name: str, to: Directory, new_name: str | None = None) -> None:
-        """Rename into ``to``; FileExistsError where the name is taken there."""
+        """Rename into ``to``; FileExistsError if the name is taken there."""
         new_name = new_name or name
         if not _renameat2(self, name, to, new_name, _NOREPLACE):
             if to.stat(new_name) is not None:
@@ -166,11 +166,11 @@ class Directory:
             os.rename(name, new_name, src_dir_fd=self.fd, dst_dir_fd=to.fd)
 
     def exchange(self, name: str, other: Directory, other_name: str | None = None) -> bool:
-        """Swap two names in one atomic step; False where the file system cannot (NFS, some FUSE)."""
+        """Swap two names in one atomic step; False if the file system cannot (NFS, some FUSE)."""
         return _renameat2(self, name, other, other_name or name, _EXCHANGE)
 
     def remove(self, name: str) -> None:
-        """Remove a name and, where it is a directory, all below it; stays on this file system."""
+        """Remove a name and, if it is a directory, all below it; stays on this file system."""
         found = self.stat(name)
         if found is None:
             return
@@ -188,7 +188,7 @@ class Directory:
 
 
 def _renameat2(source: Directory, name: str, target: Directory, new_name: str, flags: int) -> bool:
-    """renameat2(2): True when done, False where the system or the file system does not know the flag."""
+    """renameat2(2): True when done, False if the system or the file system does not know the flag."""
     libc = ctypes.CDLL(None, use_errno=True)
     if not hasattr(libc, "renameat2"):
         return False

@@ -116,7 +116,7 @@ def _numbers(version: str) -> list[int]:
 
 
 def outdated(root: Directory, name: str, wanted: Requirements, python: Mapping[str, Any]) -> list[str]:
-    """Why the environment under ``name`` must be built anew, as far as its files tell; empty: they do not."""
+    """Why the environment under ``name`` must be rebuilt, as far as its files tell; empty: they do not."""
     found = root.stat(name)
     if found is None:
         return ["it is missing"]

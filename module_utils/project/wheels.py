@@ -37,7 +37,7 @@ class Target:
         python: ``3.11.2``.
         implementation: ``cpython``.
         machine: ``x86_64``.
-        libc: ``glibc 2.36``; empty where it is another one.
+        libc: ``glibc 2.36``; empty if it is another one.
     """
 
     python: str
@@ -170,7 +170,7 @@ def _packed(folder: str) -> str:
 def unpack(path: str, into: Directory) -> None:
     """Take a kit in on the host: the flat files of an archive that came over SSH, given to the owner.
 
-    It is taken from the end and shortened on the way, where the user may do that: a host needs no room for it twice.
+    It is taken from the end and shortened on the way, if the user may do that: a host needs no room for it twice.
     """
     with tarfile.open(path) as archive:
         for member in reversed(archive.getmembers()):

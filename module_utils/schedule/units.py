@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ansible.module_utils.schedule.jobs import AGAIN, Config, Job
 
-MARK = "# Written by the role schedule; playbooks/schedule.yml writes it anew."
+MARK = "# Written by the role schedule; playbooks/schedule.yml rewrites it."
 EVERY = "*:0/30"
 # What a job may not do, as `systemd-analyze security` measures it. Each of these lines also keeps programs from
 # gaining rights, which sudo and most mail programs live on.

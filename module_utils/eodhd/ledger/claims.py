@@ -16,7 +16,7 @@ def key(name: str) -> int:
 
 
 class Claims:
-    """Claims that the connection of a session holds, taken up again where it was lost.
+    """Claims that the connection of a session holds, taken up again if it was lost.
 
     Args:
         session: used by one thread at a time.

@@ -55,7 +55,7 @@ class Ledger:
         return self._found
 
     def coverage(self, symbols: Sequence[str]) -> dict[str, Coverage]:
-        """Return what is known of ``symbols``; nothing where there is no ledger yet."""
+        """Return what is known of ``symbols``; nothing if there is no ledger yet."""
 
         def work(cursor: Any) -> list[Any]:
             if not self._is_there(cursor):

@@ -67,7 +67,7 @@ def run(context: Context) -> dict[str, Any]:
         _forgive(context, done.totals)
     after = context.counts()
     was, now = before["market_data"], after["market_data"]
-    # Rows that came and stayed need no second look; where the sum is another, somebody else was at work.
+    # Rows that came and stayed need no second look; if the sum is another, somebody else was at work.
     undisturbed = was is not None and now is not None and now - was == done.totals.inserted
     lacking = [] if undisturbed else _lacking(context, symbols)
     if len(symbols) == 1:
@@ -102,7 +102,7 @@ def eod_query(days: Range) -> dict[str, Any]:
 
 
 def _symbols(context: Context) -> tuple[list[str], int]:
-    """Return the symbols, and what it costs to find them; none yet where they still have to be ranked."""
+    """Return the symbols, and what it costs to find them; none yet if they still have to be ranked."""
     request = context.request
     if request.top is None:
         symbols = normalise(request.symbols, request.exchanges[0])
@@ -207,7 +207,7 @@ def conclude(
     stopped: Problem | None,
     warnings: list[str],
 ) -> dict[str, Any]:
-    """Return the module's result, or raise it as a ``Problem`` where the run did not get what it asked for."""
+    """Return the module's result, or raise it as a ``Problem`` if the run did not get what it asked for."""
     bad = report.unaccepted(totals, context.request.accept)
     result = {
         "changed": bool(totals.inserted or totals.updated or totals.registered),
@@ -226,7 +226,7 @@ def conclude(
     if lacking:
         raise Problem(
             f"market_data lacks rows of {len(lacking)} symbols that the ledger says were stored, {lacking[0]}"
-            " first: something else deletes them. Run the same command again; it asks for them anew.",
+            " first: something else deletes them. Run the same command again; it asks for them again.",
             **result,
         )
     if bad:

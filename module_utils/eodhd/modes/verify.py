@@ -115,7 +115,7 @@ def run(context: Context) -> dict[str, Any]:
     if mismatches:
         raise Problem(
             f"{len(mismatches):,} stored values are not the provider's, the first at {mismatches[0].symbol}"
-            f" {mismatches[0].day}. Load them anew with backfill_mode=history and -e backfill_force=true.",
+            f" {mismatches[0].day}. Load them again with backfill_mode=history and -e backfill_force=true.",
             **result,
         )
     if unanswered or not rows:

@@ -11,7 +11,7 @@ from ansible.module_utils.markets import calendar, names, publishing
 # So long after a session was due its file is asked for again: late rows and corrections are in it by then. If there is
 # no file even after the last of these, the day is taken for one without a session, and looked at again once a day.
 SETTLES = (timedelta(days=1), timedelta(days=3))
-# Sessions that were missed are caught up from so many days back. Further back the mode ``history`` is cheaper.
+# How far back missed sessions are caught up. Further back the mode ``history`` is cheaper.
 CATCH_UP = timedelta(days=7)
 # A little less than a day, so that a run at the same hour counts.
 DAILY = timedelta(hours=20)

@@ -23,7 +23,7 @@ class Rules:
         now: the present, in UTC.
         fresh_hours: for so long the provider is not asked again for days that it has answered for.
         overlap_days: how far before its first new day a top-up re-reads.
-        forced_since: answers before this moment do not count; None where nothing is forced.
+        forced_since: answers before this moment do not count; None if nothing is forced.
     """
 
     now: datetime
@@ -64,7 +64,7 @@ def asked_range(days: int, first: date | None, last: date | None, today: date) -
 def job_for(
     symbol: str, asked: Range, known: Coverage | None, stored: int, vacant: bool, rules: Rules
 ) -> Job | None:
-    """Return the call that a symbol needs, or None where the ledger and the table have what is asked.
+    """Return the call that a symbol needs, or None if the ledger and the table have what is asked.
 
     Args:
         symbol: with its exchange.
@@ -121,7 +121,7 @@ class Quota:
 def quota(user: Any, today: date) -> Quota:
     """Return what is left, from the answer of ``/user``.
 
-    ``apiRequests`` is that of the last day with a call, so it counts only where ``apiRequestsDate`` is today.
+    ``apiRequests`` is that of the last day with a call, so it counts only if ``apiRequestsDate`` is today.
     """
     if not isinstance(user, Mapping):
         return Quota(None, None)
@@ -165,7 +165,7 @@ class Plan:
         return self.quota.left is None or self.calls <= self.quota.left
 
     def require_quota(self, partial: bool) -> None:
-        """Raise ``Problem`` where the quota does not cover the run and going as far as it can is not asked."""
+        """Raise ``Problem`` if the quota does not cover the run and going as far as it can is not asked."""
         if self.affordable or partial:
             return
         raise Problem(

@@ -70,7 +70,7 @@ class Context:
         )
 
     def _client(self, request: Request) -> Client:
-        """The client, its answers kept in the spool where there is one; to be called before a thread is made."""
+        """The client, its answers kept in the spool if there is one; to be called before a thread is made."""
         transport = Transport(request.base_url, request.token, request.concurrency, POLICY)
         sender: Sender = transport
         spool = None

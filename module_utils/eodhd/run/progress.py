@@ -62,7 +62,7 @@ class Progress:
         self._next = self._started + interval
 
     def tick(self, totals: Totals) -> None:
-        """Write a line where it is time for one."""
+        """Write a line if it is time for one."""
         now = self._clock()
         if now >= self._next:
             self._next = now + self._interval

@@ -1,4 +1,4 @@
-"""What people read of a run: its text, whether it got what it asked for, and what to do where it did not."""
+"""What people read of a run: its text, whether it got what it asked for, and what to do if it did not."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class Answer:
     """What came of one call.
 
     Attributes:
-        outcome: None where ``body`` is data; otherwise why there is none.
+        outcome: None if ``body`` is data; otherwise why there is none.
         body: as received.
         calls: how many the account was charged, as far as is known.
         requests: how many were sent.
@@ -135,7 +135,7 @@ class Client:
 
         Args:
             path: below the base URL, its parts separated by ``/``.
-            usable: reads a body; raises ``ValueError`` where it is not what was asked for.
+            usable: reads a body; raises ``ValueError`` if it is not what was asked for.
             query: further parameters; those that are None are left out.
             cost: calls that the account is charged for an answer.
             anew: ask, whatever was received before.

@@ -1,6 +1,6 @@
 """A process that does the asking and holds the run's claims, so that a kill of the run loses no answer.
 
-It is a fork that knows the service, the spool and the database's place. Where the run ends, in whatever way, its
+It is a fork that knows the service, the spool and the database's place. If the run ends, in whatever way, its
 channels close. The courier then waits for what is under way, puts what the run did not store into the database, where
 every host finds it, and only then lets go of the claims: nobody asks for it again in between.
 """
@@ -164,7 +164,7 @@ def _claim(claims: Claims, channel: socket.socket) -> None:
 
 
 def _hand_over(spool: Spool, session: Session) -> None:
-    """Put what the run did not store into the database; where that is away, it stays in the spool."""
+    """Put what the run did not store into the database; if that is away, it stays in the spool."""
     with contextlib.suppress(Unreachable, driver().Error):
         for name, reply, received in spool.left():
 
@@ -201,7 +201,7 @@ def _put(channel: socket.socket, facts: Mapping[str, Any], body: bytes = b"") ->
 
 
 def _get(channel: socket.socket) -> tuple[dict[str, Any], bytes]:
-    """One message; OSError where the other side is gone."""
+    """One message; OSError if the other side is gone."""
     head, body = _SIZES.unpack(_exactly(channel, _SIZES.size))
     facts: dict[str, Any] = json.loads(_exactly(channel, head))
     return facts, bytes(_exactly(channel, body))

@@ -36,7 +36,7 @@ class Spool:
     """A folder of answers.
 
     Args:
-        folder: made where it is missing, for its user alone.
+        folder: made if it is missing, for its user alone.
         base_url: of the service that the answers come from.
         hours: older answers are as if they were not there.
         clock: seconds of the epoch.
@@ -91,7 +91,7 @@ class Spool:
             os.utime(name, (received, received), dir_fd=self.fd, follow_symlinks=False)
 
     def take(self, name: str, stop: threading.Event | None = None) -> Reply | None:
-        """The answer of that name, after waiting for one that is under way; None where there is none."""
+        """The answer of that name, after waiting for one that is under way; None if there is none."""
         try:
             fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.fd)
         except OSError:
@@ -135,7 +135,7 @@ class Spool:
             os.close(fd)
 
     def _locked(self, name: str) -> int | None:
-        """The file of that name, empty and locked; None where it cannot be made or somebody else writes it."""
+        """The file of that name, empty and locked; None if it cannot be made or somebody else writes it."""
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             fd = os.open(name, flags, 0o600, dir_fd=self.fd)
@@ -193,7 +193,7 @@ def _all(fd: int) -> bytes:
 
 
 def _parsed(content: bytes) -> Reply | None:
-    """The answer in a file, None where it is not whole."""
+    """The answer in a file, None if it is not whole."""
     head, _, body = content.partition(b"\n")
     try:
         facts = json.loads(head)

@@ -29,8 +29,8 @@ class Policy:
     Attributes:
         connect, read: seconds for the connection, and for each wait for data.
         total: seconds for one whole answer.
-        tries: requests at most where the service or the line is at fault.
-        tries_limited: requests at most where the minute limit is.
+        tries: requests at most if the service or the line is at fault.
+        tries_limited: requests at most if the minute limit is reached.
     """
 
     connect: float = 5.0
@@ -48,7 +48,7 @@ class Reply:
         status: of HTTP; 0 without a whole answer.
         body: as received.
         headers: those of ``HEADERS`` that it had.
-        fault: where it is of no use, why, in words.
+        fault: if it is of no use, why, in words.
     """
 
     status: int

@@ -172,7 +172,7 @@ class Parser:
         return parsed
 
     def _fast(self, body: bytes, symbol: str, asked: Range) -> Parsed | None:
-        """Parse an answer in which nothing is odd, at a third of the cost; None where anything is.
+        """Parse an answer in which nothing is odd, at a third of the cost; None if anything is.
 
         Rows match one pattern, their dates are dates, rise, and lie in the range; and the rows' lengths add
         up to the body's, so that no character of it went unread.

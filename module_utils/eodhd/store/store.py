@@ -36,7 +36,7 @@ class Item:
     Attributes:
         job: the call.
         answer: how it was made; its body is not needed any more.
-        parsed: None where there is no data.
+        parsed: None if there is no data.
         size: bytes of the body.
         digest: SHA-256 of the body, in hexadecimal.
         fetched: when it came.
@@ -198,7 +198,7 @@ def _look_beyond(session: Session, items: Sequence[Item], results: Sequence[Writ
 
 
 def _copy_straight(cursor: Any, run: int, rows: Mapping[str, list[str]], errors: Any) -> bool:
-    """COPY rows that the table did not have; False where somebody else inserted one meanwhile."""
+    """COPY rows that the table did not have; False if somebody else inserted one meanwhile."""
     lines = [line for some in rows.values() for line in some]
     if not lines:
         return True

@@ -53,7 +53,7 @@ def test_a_token_broken_and_mended(host: Host, standin: StandIn) -> None:
     assert level == "fail"
     assert message == (
         "EODHD refuses EODHD_API_TOKEN. Set eodhd_api_token (vault_eodhd_api_token in the vault) to a valid one, and"
-        " write .env anew with `ansible-playbook playbooks/reset.yml --tags dotenv`."
+        " write .env again with `ansible-playbook playbooks/reset.yml --tags dotenv`."
     )
     standin.control(token=host.token)
     assert host.finding("token", **options)[0] == "ok"
