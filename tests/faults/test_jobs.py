@@ -32,9 +32,11 @@ def job(estate: Estate, folder: Path, name: str, index_url: str) -> subprocess.P
     }  # fmt: skip
     inventory = folder / f"{name}.json"
     inventory.write_text(json.dumps({"all": {"hosts": {"hub": settings}}}))
-    run = [sys.executable, "-m", "ansible_runner", "run", folder / name, "--playbook", "playbooks/reset.yml",
-           "--project-dir", REPOSITORY, "--inventory", inventory,
-           "--cmdline=--tags preflight,clean,venv,dotenv"]  # fmt: skip
+    run: list[str | Path] = [
+        sys.executable, "-m", "ansible_runner", "run", folder / name, "--project-dir", REPOSITORY,
+        "--playbook", "playbooks/reset.yml", "--inventory", inventory,
+        "--cmdline=--tags preflight,clean,venv,dotenv",
+    ]  # fmt: skip
     environment = {
         "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
         "HOME": str(folder),
