@@ -43,7 +43,7 @@ attributes:
   idempotent:
     description: A table that has the layout stays as it is.
     support: full
-author: [The project's maintainers]
+author: [The maintainers (@ansible-reset)]
 """
 
 EXAMPLES = r"""
