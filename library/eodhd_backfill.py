@@ -249,6 +249,12 @@ mismatches:
   elements: dict
   returned: with O(mode=verify)
   sample: [{symbol: AAPL.US, day: "2024-01-31", field: close, stored: "184.40", provider: "184.4"}]
+adjusted:
+  description: Symbols whose adjusted close does not follow from the known splits and dividends to four decimals.
+  type: list
+  elements: dict
+  returned: with O(mode=verify)
+  sample: [{symbol: AAPL.US, first_day: "2020-01-02", last_day: "2020-08-28", days: 166}]
 snapshot:
   description: The snapshot, its moment in UTC, the rows it has and their digest.
   type: dict

@@ -77,23 +77,25 @@ def run(context: Context) -> dict[str, Any]:
         return {name: _covered(entry, ahead) for name, entry in entries.items() if entry}
 
     before = context.counts()
+    restated: list[str] = []
     done = context.execute(plan, fetch, in_one_transaction(write), coverage)
     if done.stopped is None:
-        done = _refetch(context, done, exchanges, widths)
+        restated = _restated(context, exchanges)
+        done = _refetch(context, done, restated, widths)
     after = context.counts()
     text = report.of_many(_title(found, came), done.totals, before, after, [], request.accept)
+    text = context.remarked(text, done.run, restated)
     return conclude(context, done.run, done.totals, plan, text, [], done.stopped, notes)
 
 
 def _refetch(
-    context: Context, done: Executed, exchanges: Sequence[str], widths: Mapping[str, Width]
+    context: Context, done: Executed, symbols: Sequence[str], widths: Mapping[str, Width]
 ) -> Executed:
     """Load the histories of symbols whose past a session has shown to be restated, also by a run that was killed."""
-    symbols = _restated(context, exchanges)
     if not symbols:
         return done
     today = Range(context.today, context.today)
-    known = context.known(symbols)
+    known = context.known(list(symbols))
     jobs = [Job(symbol, known[symbol].range.hull(today), vacant=False) for symbol in symbols]
     again = history.load(context, planning.Plan("restated histories", jobs, calls=len(jobs)), widths)
     again.totals.refetched += len(jobs)

@@ -76,6 +76,7 @@ def run(context: Context) -> dict[str, Any]:
         text = report.of_many(
             f"{len(symbols):,} symbols ({span})", done.totals, before, after, lacking, request.accept
         )
+    text = context.remarked(text, done.run, symbols)
     return conclude(context, done.run, done.totals, plan, text, lacking, done.stopped, warnings)
 
 

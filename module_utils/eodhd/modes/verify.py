@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
 from functools import partial
 from typing import Any
 
 from ansible.module_utils.coverage import expected
+from ansible.module_utils.eodhd.adjusting import Difference, adjusted, difference
 from ansible.module_utils.eodhd.model import Range, midnight
 from ansible.module_utils.eodhd.modes.history import eod_query
 from ansible.module_utils.eodhd.plan import plan as planning
 from ansible.module_utils.eodhd.run.context import Context
+from ansible.module_utils.eodhd.store import basis, known
 from ansible.module_utils.eodhd.store.parser import COLUMNS, Parser
 from ansible.module_utils.eodhd.store.store import SETTLE_DAYS
 from ansible.module_utils.reporting import Problem
@@ -91,6 +93,9 @@ def run(context: Context) -> dict[str, Any]:
     mismatches: list[Mismatch] = []
     unanswered: dict[str, str] = {}
     rows = calls = 0
+    names = [symbol for symbol, _ in sample]
+    marks = context.session.run(lambda cursor: basis.marked(cursor, names))
+    adjustment = Adjustment(context.today)
     for symbol, days in sample:
         answer, parsed = context.client.get(
             f"eod/{symbol}", partial(parser.history, symbol=symbol, asked=days), eod_query(days), anew=True
@@ -102,14 +107,27 @@ def run(context: Context) -> dict[str, Any]:
             continue
         stored = context.session.run(partial(_stored, symbol=symbol, days=days))
         rows += len(stored)
-        mismatches += compare(symbol, stored, dict(map(_values, parsed.lines)), settled)
-    text = _text(asked, len(sample), rows, calls, mismatches, unanswered)
+        sent = dict(map(_values, parsed.lines))
+        kept = {
+            day
+            for mark in marks
+            if mark.symbol == symbol
+            for day in stored
+            if day not in sent and mark.has(day)
+        }
+        mismatches += compare(symbol, _without(stored, kept), sent, settled)
+        adjustment.add(
+            symbol, context.session.run(partial(known.read, symbol=symbol, since=days.first)), sent
+        )
+    remarks = [*adjustment.lines(), *(mark.text for mark in marks)]
+    text = _text(asked, len(sample), rows, calls, mismatches, unanswered, remarks)
     result = {
         "changed": False,
         "plan": plan.facts(),
         "report": text,
         "mismatches": [asdict(mismatch) for mismatch in mismatches],
         "not_loaded": [{"symbol": name, "message": message} for name, message in unanswered.items()],
+        "adjusted": [asdict(found) for found in adjustment.differences],
         "notes": [],
     }
     if mismatches:
@@ -124,6 +142,48 @@ def run(context: Context) -> dict[str, Any]:
             **result,
         )
     return result
+
+
+@dataclass
+class Adjustment:
+    """The adjusted close of the sample, computed from closes and actions and held against the provider's."""
+
+    today: date
+    days: int = 0
+    unknown: int = 0
+    differences: list[Difference] = field(default_factory=list)
+
+    def add(self, symbol: str, of_symbol: known.Known | None, sent: Mapping[str, Row]) -> None:
+        """Compare one symbol; ``of_symbol`` is None if nobody has asked for its actions."""
+        if of_symbol is None:
+            self.unknown += 1
+            return
+        computed = adjusted(of_symbol.closes, of_symbol.until(self.today))
+        provider = {date.fromisoformat(day): row["adjusted_close"] for day, row in sent.items()}
+        self.days += len(computed.keys() & provider.keys())
+        found = difference(symbol, computed, provider)
+        if found:
+            self.differences.append(found)
+
+    def lines(self) -> list[str]:
+        """Return what people read of it."""
+        lines = []
+        if self.days:
+            agree = self.days - sum(found.days for found in self.differences)
+            lines.append(
+                f"adjusted close from splits and dividends: {agree:,} of {plural(self.days, 'day')} agree to 4 decimals"
+            )
+        lines += [
+            f"{found.symbol}: differs on {plural(found.days, 'day')}, from {found.first_day} to {found.last_day}"
+            for found in self.differences
+        ]
+        if self.unknown:
+            lines.append(f"actions are not known of {plural(self.unknown, 'symbol')}: backfill_mode=actions")
+        return lines
+
+
+def _without(rows: Mapping[str, Row], days: Collection[str]) -> dict[str, Row]:
+    return {day: row for day, row in rows.items() if day not in days}
 
 
 def _sample(cursor: Any, asked: Range, size: int) -> list[tuple[str, Range]]:
@@ -162,11 +222,13 @@ def _text(
     calls: int,
     mismatches: Sequence[Mismatch],
     unanswered: Mapping[str, str],
+    remarks: Sequence[str],
 ) -> str:
     lines = [
         f"🔎 VERIFYING {plural(symbols, 'symbol')} ({asked.first} to {asked.last})",
         f"   compared: {plural(rows, 'row')}, {plural(calls, 'call')}",
     ]
+    lines += [f"   {remark}" for remark in remarks]
     lines += [f"   {symbol}: {why}" for symbol, why in unanswered.items()]
     lines += [
         f"   {found.symbol} {found.day} {found.field}: stored {found.stored}, provider {found.provider}"

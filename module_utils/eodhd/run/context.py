@@ -17,6 +17,7 @@ from ansible.module_utils.database.errors import Unreachable
 from ansible.module_utils.eodhd.ledger.ledger import Ledger
 from ansible.module_utils.eodhd.model import Coverage, Job, account
 from ansible.module_utils.eodhd.plan.plan import Plan, Quota, Rules, quota, today
+from ansible.module_utils.eodhd.run import report
 from ansible.module_utils.eodhd.run.pipeline import Locks, Others, Pipeline
 from ansible.module_utils.eodhd.run.progress import Progress, to_file
 from ansible.module_utils.eodhd.run.request import Request
@@ -27,7 +28,7 @@ from ansible.module_utils.eodhd.service.client import Client, Stop
 from ansible.module_utils.eodhd.service.courier import Courier
 from ansible.module_utils.eodhd.service.spool import Spool, Unusable
 from ansible.module_utils.eodhd.service.transport import Policy, Reply, Sender, Transport
-from ansible.module_utils.eodhd.store import bars, chunks, parser
+from ansible.module_utils.eodhd.store import bars, basis, causes, chunks, parser
 from ansible.module_utils.eodhd.store.chunks import Chunks
 from ansible.module_utils.eodhd.store.session import Session
 from ansible.module_utils.eodhd.store.store import Item, Written
@@ -183,6 +184,20 @@ class Context:
                 if getattr(error, "pgcode", None) != "57014":  # cancelled by the time-out
                     raise
         return counts
+
+    def remarked(self, text: str, run: int, symbols: Sequence[str]) -> str:
+        """Return a report with the causes of restatements since a run began, and the bars on an old basis.
+
+        Args:
+            text: the report.
+            run: the run's number.
+            symbols: those whose bars may be on an old basis.
+        """
+
+        def work(cursor: Any) -> tuple[list[str], list[str]]:
+            return causes.explained(cursor, run), [mark.text for mark in basis.marked(cursor, symbols)]
+
+        return report.remarked(text, *self.session.run(work))
 
     def execute(
         self,

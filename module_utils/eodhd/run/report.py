@@ -108,6 +108,24 @@ def _ending(
     return [*lines, "", verdict]
 
 
+def remarked(text: str, restated: Sequence[str], old: Sequence[str]) -> str:
+    """Return a report with what explains restatements, and with the bars on an old basis, which are no success.
+
+    Args:
+        text: of ``of_symbol`` or ``of_many``.
+        restated: a line for each restated symbol.
+        old: a line for each symbol with bars on an old basis.
+    """
+    *lines, _empty, verdict = text.split("\n")
+    if restated:
+        lines += ["", "🔁 RESTATED", *(f"   {line}" for line in restated)]
+    if old:
+        lines += ["", "⚠️  OLD BASIS", *(f"   {line}" for line in old)]
+        if verdict.startswith("🎉"):
+            verdict = "⚠️  LOADED, BUT NOT ON ONE BASIS: see backfill_old_basis; delete those bars, or do not mix them"
+    return "\n".join([*lines, "", verdict])
+
+
 def _grown(table: str, before: int | None, after: int | None) -> str:
     if before is None or after is None:
         return f"   {table}: too large to count in time"

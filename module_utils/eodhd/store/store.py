@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta, timezone
 from functools import partial
@@ -10,7 +10,7 @@ from typing import Any
 
 from ansible.module_utils.eodhd.model import Job, Range, asset_type
 from ansible.module_utils.eodhd.service.client import Answer
-from ansible.module_utils.eodhd.store import arrivals, bars
+from ansible.module_utils.eodhd.store import arrivals, bars, basis
 from ansible.module_utils.eodhd.store.chunks import Chunks
 from ansible.module_utils.eodhd.store.parser import Parsed
 from ansible.module_utils.eodhd.store.session import Session
@@ -126,8 +126,12 @@ def write(session: Session, run: int, items: Sequence[Item], chunks: Chunks, err
             changes[symbol].add(change)
     days = last if before else None
 
+    doubtful: set[str] = set()
+
     def work(cursor: Any) -> list[Written]:
         now = {symbol: replace(change) for symbol, change in changes.items()}
+        symbols = [item.job.symbol for item in full]
+        doubtful.update(_restated(cursor, symbols), (mark.symbol for mark in basis.marked(cursor, symbols)))
         for symbol, change in _write_rows(cursor, run, full, days, errors).items():
             now[symbol].add(change)
         fresh = _register(cursor, full) if full else set()
@@ -137,7 +141,8 @@ def write(session: Session, run: int, items: Sequence[Item], chunks: Chunks, err
         return written
 
     results = session.run(work)
-    _look_beyond(session, items, results, chunks)
+    doubtful.update(item.job.symbol for item, written in zip(items, results) if written.again)
+    _look_beyond(session, run, items, results, chunks, doubtful)
     return results
 
 
@@ -182,12 +187,26 @@ def _write_rows(
     return {**changes, **bars.merge(cursor, run, _lines(compared, days), settled)}
 
 
-def _look_beyond(session: Session, items: Sequence[Item], results: Sequence[Written], chunks: Chunks) -> None:
-    """Where a past was restated, let all that is stored of the symbol be asked for; if this was all, clear the mark."""
+def _look_beyond(
+    session: Session,
+    run: int,
+    items: Sequence[Item],
+    results: Sequence[Written],
+    chunks: Chunks,
+    doubtful: Collection[str],
+) -> None:
+    """Where a past was restated, let all that is stored of the symbol be asked for; if this was all, clear the mark.
+
+    Bars of the ``doubtful`` symbols that the provider has left out of all that was asked for get another mark.
+    """
     restated = {item.job.symbol: (item, result) for item, result in zip(items, results) if result.again}
-    if not restated:
+    if not doubtful:
         return
-    stored = bars.stored_days(session, list(restated), chunks)
+    stored = bars.stored_days(session, list(doubtful), chunks)
+    for item in items:
+        symbol, parsed = item.job.symbol, item.parsed
+        if symbol in doubtful and symbol in stored and parsed and item.answers_for(stored[symbol]):
+            basis.mark(session, run, symbol, item.job.range, sorted(parsed.days), chunks)
     done = []
     for symbol, (item, result) in restated.items():
         whole = stored[symbol].hull(item.job.covered()) if symbol in stored else item.job.covered()

@@ -1,0 +1,55 @@
+"""What is stored of a symbol to compute its adjusted close from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from ansible.module_utils.eodhd.adjusting import Actions
+from ansible.module_utils.eodhd.model import midnight
+
+
+@dataclass(frozen=True)
+class Known:
+    """Closes since a day, and the actions after it."""
+
+    closes: Mapping[date, Decimal]
+    actions: Actions
+
+    def until(self, today: date) -> Actions:
+        """Return the actions that have taken effect by a day."""
+        splits, dividends = self.actions.splits, self.actions.dividends
+        return Actions(
+            {day: ratio for day, ratio in splits.items() if day <= today},
+            {day: value for day, value in dividends.items() if day <= today},
+        )
+
+
+def read(cursor: Any, symbol: str, since: date) -> Known | None:
+    """Return what is stored of a symbol; None if the ledger has no answer for its splits and dividends."""
+    cursor.execute(
+        "SELECT count(*) FROM backfill_coverage WHERE symbol = ANY (%s) AND first_day <= %s"
+        " AND outcome IN ('loaded', 'set_aside')",
+        ([f"splits {symbol}", f"dividends {symbol}"], since),
+    )
+    if cursor.fetchone()[0] < 2:
+        return None
+    cursor.execute(
+        "SELECT (time AT TIME ZONE 'UTC')::date, close::numeric FROM market_data WHERE symbol = %s AND time >= %s",
+        (symbol, midnight(since)),
+    )
+    closes = dict(cursor.fetchall())
+    cursor.execute(
+        "SELECT day, new_shares / old_shares FROM market_split WHERE symbol = %s AND day > %s",
+        (symbol, since),
+    )
+    splits = dict(cursor.fetchall())
+    # As it was paid: closes are as traded, too.
+    cursor.execute(
+        "SELECT day, coalesce(unadjusted, value) FROM market_dividend WHERE symbol = %s AND day > %s",
+        (symbol, since),
+    )
+    return Known(closes, Actions(splits, dict(cursor.fetchall())))
