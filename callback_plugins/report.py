@@ -105,7 +105,7 @@ def summary(hosts: dict[str, Host], plan: bool) -> str:
         )
     again = [name for name, host in hosts.items() if host.failure or host.unreachable or not host.task]
     if again:
-        lines.append(f"   Mend these and run the same again with --limit {','.join(again)}")
+        lines.append(f"   Fix these and run the same again with --limit {','.join(again)}")
     return "\n".join(lines)
 
 

@@ -12,7 +12,7 @@ description:
     without a network. It runs on the controller, in the Python of Ansible.
 options:
   folder:
-    description: Where to write; made where it is missing.
+    description: Where to write; made if it is missing.
     type: path
     required: true
   templates:

@@ -43,7 +43,7 @@ class Plain(yaml.SafeDumper):  # type: ignore[misc]
 
 
 class Undocumented(Exception):
-    """Something public has no word of documentation; the message names it and the file to mend."""
+    """Something public has no word of documentation; the message names it and the file to fix."""
 
 
 def load(path: Path) -> Any:

@@ -29,7 +29,7 @@ def protected(root: Directory, names: Sequence[str]) -> Iterator[Check]:
     """Each of ``names`` is there."""
     for name in names:
         there = os.path.lexists(os.path.join(root.path, name))
-        advice = f"Bring {name} back from your repository, or mend project_protected."
+        advice = f"Bring {name} back from your repository, or fix project_protected."
         yield _root(f"protected {name}", "there", "there" if there else "missing", there, advice)
 
 

@@ -59,13 +59,13 @@ def by_day(history: Sequence[dict[str, Any]]) -> Map:
 
 
 def _cell(day: date, runs: Sequence[dict[str, Any]]) -> Cell:
-    """A day: good, mended by a later run of the same day, or bad."""
+    """A day: good, fixed by a later run of the same day, or bad."""
     last = {run["job"]: run["outcome"] for run in runs}
     bad = sorted(job for job, outcome in last.items() if outcome in BAD)
-    mended = sorted({run["job"] for run in runs if run["outcome"] in BAD} - set(bad))
+    fixed = sorted({run["job"] for run in runs if run["outcome"] in BAD} - set(bad))
     totals = f"{len(runs)} runs, {sum(run['calls'] for run in runs):,} calls, {sum(run['rows'] for run in runs):,} rows"
     if bad:
         return Cell("many", "✕", f"{day}: {', '.join(bad)} failed; {totals}")
-    if mended:
-        return Cell("few", "~", f"{day}: {', '.join(mended)} failed first, and then went well; {totals}")
+    if fixed:
+        return Cell("few", "~", f"{day}: {', '.join(fixed)} failed first, and then went well; {totals}")
     return Cell("full", "✓", f"{day}: all went well; {totals}")

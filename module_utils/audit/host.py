@@ -45,7 +45,7 @@ class Audit:
             )
 
     def _failed(self, group: str, name: str, why: str) -> None:
-        self.checks.append(judged(group, name, "can be looked at", why, False, "Mend that, and audit again."))
+        self.checks.append(judged(group, name, "can be looked at", why, False, "Fix that, and audit again."))
 
 
 def examine(params: dict[str, Any], run: Callable[[Directory], Runner] | None = None) -> Audit:

@@ -1,6 +1,6 @@
 """The way to PostgreSQL: its address as text, and a connection in bounded time.
 
-``psycopg2`` is imported where a connection is made, so that whoever needs the address alone does not need it.
+``psycopg2`` is imported when a connection is made, so that whoever needs the address alone does not need it.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def connect(
     """Return an open psycopg2 connection, its time zone UTC.
 
     Args:
-        server: where to.
+        server: what to connect to.
         timeout: seconds for everything together: name resolution, all addresses, the server's answer.
         read_only: let the server refuse every change.
         statement_timeout, lock_timeout: seconds for each statement, and for its wait for a lock; without one

@@ -109,7 +109,7 @@ SELECT count(*), count(DISTINCT symbol), (array_agg(DISTINCT symbol))[1:%s], mod
 FROM (SELECT symbol, day, reason FROM backfill_set_aside
   WHERE resolved IS NULL AND reason NOT LIKE ALL (%s) AND symbol NOT LIKE '%% %%' LIMIT %s) AS row
 """
-# Bars of names that were not traded. The provider has no price for them, so there is nothing to mend.
+# Bars of names that were not traded. The provider has no price for them, so there is nothing to fix.
 _UNTRADED = ["untraded%", "all prices are zero"]
 
 
@@ -145,7 +145,7 @@ def check_set_aside(context: Context) -> Iterator[Finding]:
         level,
         f"{least}{plural(rows, 'bar')} of {plural(symbols, 'symbol')} ({named(examples, symbols)})"
         f" {'was' if rows == 1 else 'were'} set aside, mostly: {reason}. See the rows of backfill_set_aside"
-        f" whose resolved is null, mend the cause, and load them again with `{load(examples, first, last)}"
+        f" whose resolved is null, fix the cause, and load them again with `{load(examples, first, last)}"
         " -e backfill_force=true`.",
     )
 

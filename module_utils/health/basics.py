@@ -33,10 +33,10 @@ def check_settings(context: Context) -> Iterator[Finding]:
             "fail",
             (f"{malformed} " if dropped else "")
             + f"{path} has no value for {', '.join(found.missing)}."
-            + (f" Mend the line. {rewrite}" if dropped else f" {rewrite}"),
+            + (f" Fix the line. {rewrite}" if dropped else f" {rewrite}"),
         )
     elif dropped:
-        yield Finding("settings", "warn", f"{malformed} Mend or remove the line.")
+        yield Finding("settings", "warn", f"{malformed} Fix or remove the line.")
     if "DB_URL" in found.missing:
         return
     driver()

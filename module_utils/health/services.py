@@ -116,7 +116,7 @@ def check_redis(context: Context) -> Iterator[Finding]:
         yield Finding(
             "redis",
             "warn",
-            f"The Redis that {names} in {context.env} names {reason}. Start it, mend the line, or set"
+            f"The Redis that {names} in {context.env} names {reason}. Start it, fix the line, or set"
             " health_redis to false.",
         )
     else:

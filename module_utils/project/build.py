@@ -87,7 +87,7 @@ def _filled(folder: Directory, required: Requirements, python: Mapping[str, Any]
         passed_over.append(indexes.told(url, why, required.index_urls))
     raise Problem(
         "The new venv could not be built; the one in place, if any, still serves. Tried in the order of"
-        f" project_index_urls: {'; '.join(passed_over)}. Mend project_index_urls or project_packages.",
+        f" project_index_urls: {'; '.join(passed_over)}. Fix project_index_urls or project_packages.",
         platform=python.get("platform"),
     )
 
@@ -141,7 +141,7 @@ def _proven(interpreter: str, required: Requirements, run: Runner) -> dict[str, 
         failed = "; ".join(f"{name} {why}" for name, why in failures.items())
         raise Problem(
             f"The new venv was built and is not sound: {failed}. The one in place, if any, still serves."
-            " Mend project_packages (pin a version that works) or project_python."
+            " Fix project_packages (pin a version that works) or project_python."
         )
     return answer
 

@@ -134,7 +134,7 @@ def check_protected(root: Directory, protected: Sequence[str]) -> None:
     if missing:
         raise Problem(
             f"{root.path} has no {', '.join(missing)}: this does not look like the project."
-            " Check project_root, or mend project_protected. Nothing was touched."
+            " Check project_root, or fix project_protected. Nothing was touched."
         )
 
 

@@ -37,7 +37,7 @@ def masked(url: str) -> str:
 
 
 def _apart(url: str) -> tuple[str, str, str]:
-    """What stands before user and password, they, and what follows; also where they are not encoded as they should.
+    """What stands before user and password, they, and what follows; also if they are not encoded as they should.
 
     ``urlsplit`` would take all behind a ``/`` or ``#`` in a password for the path, and show it.
     """

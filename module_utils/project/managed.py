@@ -180,7 +180,7 @@ def _notes(statements: Sequence[Statement]) -> tuple[str, ...]:
             " Save it as UTF-8."
         )
     if invalid:
-        notes.append(f"{NAME}: python-dotenv ignores line {_list(invalid)}, which is no KEY=value. Mend it.")
+        notes.append(f"{NAME}: python-dotenv ignores line {_list(invalid)}, which is no KEY=value. Fix it.")
     return tuple(notes)
 
 
@@ -268,5 +268,5 @@ def _verify(before: Sequence[Statement], after: Sequence[Statement], wanted: Map
     lines = _list([s.line for s in before if not s.valid])
     raise Problem(
         f"{NAME} cannot be completed: a quote that is not closed would swallow what follows it."
-        f" Mend or remove what cannot be read{f' (line {lines})' if lines else ''}, then run again."
+        f" Fix or remove what cannot be read{f' (line {lines})' if lines else ''}, then run again."
     )

@@ -80,8 +80,8 @@ _ADVICE = {
     errno.EROFS: "the file system is read-only; remount it",
     errno.ENOSPC: "the disk is full; make room",
     errno.EDQUOT: "the quota is used up; make room",
-    errno.ELOOP: "a link stands where a folder was; look who put it there",
-    errno.ENOTDIR: "something else stands where a folder was; look who put it there",
+    errno.ELOOP: "a link stands where a folder was; find out who put it there",
+    errno.ENOTDIR: "something else stands where a folder was; find out who put it there",
 }
 
 

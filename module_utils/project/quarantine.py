@@ -234,7 +234,7 @@ class Quarantine:
         """Move what stands under ``names`` into the run; with ``put``, put there what it holds under that name.
 
         A name that ``put`` does not hold is only emptied. The manifest is on the disk before anything moves.
-        Returns the run that holds them: a new one where this one already holds an earlier thing of that name.
+        Returns the run that holds them: a new one if this one already holds an earlier thing of that name.
         """
         if any(run.entry(name) for name in names):
             self.close(run)

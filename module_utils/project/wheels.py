@@ -127,7 +127,7 @@ def _fetch(target: Target, packages: Sequence[str], index_urls: Sequence[str], f
         passed_over.append(indexes.told(url, why, index_urls))
     raise Problem(
         f"The control node could not fetch wheels for Python {target.python} on {target.machine} either. Tried in"
-        f" the order of project_index_urls: {'; '.join(passed_over)}. Mend project_index_urls or project_packages."
+        f" the order of project_index_urls: {'; '.join(passed_over)}. Fix project_index_urls or project_packages."
     )
 
 

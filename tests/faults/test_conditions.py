@@ -25,9 +25,9 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount 
 
 
 def survives(
-    estate: Estate, message: str, hurt: Callable[[], Outcome], mend: Callable[[], object] = lambda: None
+    estate: Estate, message: str, hurt: Callable[[], Outcome], fix: Callable[[], object] = lambda: None
 ) -> Outcome:
-    """Fail in a certain way, then mend it, then converge; what must hold holds all the time."""
+    """Fail in a certain way, then fix it, then converge; what must hold holds all the time."""
     had_environment = estate.works()
     protected, treasure = estate.protected(), estate.treasure()
     outcome = hurt()
@@ -40,7 +40,7 @@ def survives(
     assert lost == 0
     assert estate.works() or not had_environment
     assert (estate.root / ".env").read_bytes() == estate.old_dotenv
-    mend()
+    fix()
     assert estate.run(RESET).problem is None
     estate.params["rebuild"] = False
     assert estate.run(RESET).changed is False

@@ -81,7 +81,7 @@ MUTATIONS = [
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
 def test_safeguard_is_still_written_as_the_mutation_has_it(mutation: Mutation) -> None:
-    assert (REPOSITORY / mutation.file).read_text().count(mutation.old) == 1, "mend the mutation"
+    assert (REPOSITORY / mutation.file).read_text().count(mutation.old) == 1, "fix the mutation"
 
 
 @pytest.mark.skipif(not FULL, reason="FAULTS=full only (make faults)")

@@ -1,4 +1,4 @@
-"""A fleet of containers: brought up, hurt, mended, looked at, and ended by name."""
+"""A fleet of containers: brought up, hurt, fixed, looked at, and ended by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The trial of the fleet: one reset with every fault at once, mending, and a second reset; what happened, as JSON."""
+"""The trial of the fleet: one reset with every fault at once, fixing, and a second reset; what happened, as JSON."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ PLAY_SECONDS = 120.0
 
 @dataclass(frozen=True)
 class Fault:
-    """What is done to a host while it builds, and how that is mended."""
+    """What is done to a host while it builds, and how that is fixed."""
 
     hurt: Callable[[Fleet], None]
-    mend: Callable[[Fleet], None]
+    fix: Callable[[Fleet], None]
 
 
 CUT_OFF = {
@@ -87,8 +87,8 @@ class Play:
 def run(fleet: Fleet) -> dict[str, Any]:
     """The whole trial on a fleet that is up."""
     before = fleet.all_files()
-    faulty, mended = fleet.inventory(SETTINGS, "faulty.json"), fleet.inventory({}, "mended.json")
-    with Play(mended, "--limit", "hub") as play:
+    faulty, fixed = fleet.inventory(SETTINGS, "faulty.json"), fleet.inventory({}, "fixed.json")
+    with Play(fixed, "--limit", "hub") as play:
         alone = play.end()
     with Play(faulty) as play:
         for host, fault in CUT_OFF.items():
@@ -97,10 +97,10 @@ def run(fleet: Fleet) -> dict[str, Any]:
             fault.hurt(fleet)
         hurt = play.end()
     for fault in CUT_OFF.values():
-        fault.mend(fleet)
+        fault.fix(fleet)
     hurt["files"] = fleet.all_files()
     fleet.make_room("full")
-    with Play(mended) as play:
+    with Play(fixed) as play:
         healed = play.end()
     healed["files"] = fleet.all_files()
     secrets = [PASSWORD, SETTINGS["wrong"]["postgres_password"]]

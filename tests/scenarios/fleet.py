@@ -1,4 +1,4 @@
-"""What became of every host of the fleet: hurt in the middle of a reset, mended, and reset again.
+"""What became of every host of the fleet: hurt in the middle of a reset, fixed, and reset again.
 
 Run by the scenario ``fleet`` (molecule/fleet/verify.yml) after the trial (tests/fleet/trial.py).
 """

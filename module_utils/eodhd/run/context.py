@@ -55,7 +55,7 @@ class Context:
         self.request = request
         self.now = now or datetime.now(timezone.utc)
         self.today = today(self.now)
-        # Of the clock, also where ``now`` is another: the ledger's times are of the clock.
+        # Of the clock, also if ``now`` is another: the ledger's times are of the clock.
         self.began = datetime.now(timezone.utc)
         self.absent = False
         self.chunks = Chunks()

@@ -156,7 +156,7 @@ class Pipeline:
             tick: told of them about every second.
 
         Raises:
-            Exception: what the storing met and could not mend.
+            Exception: what the storing met and could not fix.
         """
         threads = [threading.Thread(target=self._fetching, daemon=True) for _ in range(self._workers)]
         storing = [

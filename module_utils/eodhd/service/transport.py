@@ -61,7 +61,7 @@ class Sender(Protocol):
     """Sends requests; may be used by many threads at once."""
 
     def send(self, path: str, query: Mapping[str, Any], name: str | None = None) -> Reply:
-        """Make one request, and keep its answer under ``name`` where there is a place to keep it."""
+        """Make one request, and keep its answer under ``name`` if there is a place to keep it."""
 
     def close(self) -> None:
         """End it."""

@@ -83,7 +83,7 @@ class SetAside:
 
     @property
     def untraded(self) -> bool:
-        """Whether the row says nothing, for nobody traded: there is nothing to load, and nothing to mend."""
+        """Whether the row says nothing, for nobody traded: there is nothing to load, and nothing to fix."""
         return self.reason.startswith((UNTRADED, JUNK))
 
 

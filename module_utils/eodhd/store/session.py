@@ -33,7 +33,7 @@ class Session:
         opened: told of each new connection's cursor, in a transaction of its own.
 
     Args:
-        server: where to.
+        server: what to connect to.
         name: as ``pg_stat_activity`` shows it.
         patience: seconds in which a lost database is waited for.
         sleep: in seconds.
@@ -62,7 +62,7 @@ class Session:
 
         Raises:
             Unreachable: the database stayed away for longer than the patience.
-            psycopg2.Error: anything that another try would not mend.
+            psycopg2.Error: anything that another try would not fix.
         """
         with self._lock:
             deadline: float | None = None

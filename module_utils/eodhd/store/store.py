@@ -153,7 +153,7 @@ def _written(item: Item, change: bars.Change, fresh: set[str]) -> Written:
         change.updated,
         rows - change.inserted - change.updated,
         int(item.job.symbol in fresh),
-        # More may be stored than the ledger knows of; where this job was for all of it, nothing is left to ask.
+        # More may be stored than the ledger knows of; if this job was for all of it, nothing is left to ask.
         item.job.covered() if change.restated and not item.job.whole else None,
     )
 

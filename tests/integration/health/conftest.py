@@ -1,4 +1,4 @@
-"""A healthy project on a real PostgreSQL, for tests that break it and mend it again."""
+"""A healthy project on a real PostgreSQL, for tests that break it and fix it again."""
 
 from __future__ import annotations
 

@@ -238,7 +238,7 @@ def test_bars_set_aside_until_they_are_resolved(host: Host) -> None:
     assert level == "warn"
     assert message == (
         "2 bars of 2 symbols (AAPL.US, MSFT.US) were set aside, mostly: close is missing. See the rows of"
-        " backfill_set_aside whose resolved is null, mend the cause, and load them again with"
+        " backfill_set_aside whose resolved is null, fix the cause, and load them again with"
         ' `ansible-playbook playbooks/backfill.yml -e \'{"backfill_symbols": ["AAPL.US", "MSFT.US"]}\''
         " -e backfill_from=2026-01-02 -e backfill_to=2026-01-02 -e backfill_force=true`."
     )

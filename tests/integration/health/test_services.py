@@ -45,7 +45,7 @@ def test_a_key_removed_and_written_again(host: Host) -> None:
 # --- token -------------------------------------------------------------------------------------------------
 
 
-def test_a_token_broken_and_mended(host: Host, standin: StandIn) -> None:
+def test_a_token_broken_and_fixed(host: Host, standin: StandIn) -> None:
     options = {"token": True, "base_url": standin.url}
     assert host.finding("token", **options) == ("ok", "EODHD accepts the token; 100,000 calls are left today")
     standin.control(token="another")
@@ -178,7 +178,7 @@ def test_a_redis_that_stops_and_comes_back(host: Host) -> None:
     level, message = host.finding("redis", redis=True)
     assert level == "warn"
     assert message == (
-        f"The Redis that REDIS_HOST in {host.root / '.env'} names cannot be reached. Start it, mend the line, or set"
+        f"The Redis that REDIS_HOST in {host.root / '.env'} names cannot be reached. Start it, fix the line, or set"
         " health_redis to false."
     )
     with redis_server(port):

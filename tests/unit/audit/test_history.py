@@ -11,7 +11,7 @@ DAY = 86400.0
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A history of three days: a good one, one whose failure was mended, a bad one."""
+    """A history of three days: a good one, one whose failure was fixed, a bad one."""
     (tmp_path / "spare").mkdir()
     state = State(tmp_path, tmp_path / "spare")
     outcomes = {0: ["ok", "nothing"], 1: ["failed", "ok"], 2: ["ok", "cut"]}
