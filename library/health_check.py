@@ -71,15 +71,15 @@ options:
     default: {}
     suboptions:
       latency_warn:
-        description: Milliseconds of one question to PostgreSQL and its answer.
+        description: Warn if one query takes this many milliseconds.
         type: float
         default: 250
       stale_warn:
-        description: Finished sessions of its market that a symbol has no bar of, for a warning.
+        description: Warn about a symbol that is this many finished sessions behind.
         type: int
         default: 3
       stale_fail:
-        description: Finished sessions of its market that a symbol has no bar of, for a failure.
+        description: Fail a symbol that is this many finished sessions behind.
         type: int
         default: 10
       stale_share:
@@ -91,43 +91,43 @@ options:
         type: float
         default: 6
       gap_days:
-        description: How far back gaps are looked for, in days; V(0) does not look.
+        description: Days back for which gaps are looked for; V(0) does not look.
         type: int
         default: 3650
       gap_warn:
-        description: Sessions missing inside the ranges of all symbols together, for a warning.
+        description: Warn if all symbols together lack this many sessions inside their ranges.
         type: int
         default: 1
       gap_fail:
-        description: Sessions missing inside the ranges of all symbols together, for a failure.
+        description: Fail if all symbols together lack this many sessions inside their ranges.
         type: int
         default: 0
       coverage_warn:
-        description: Symbols active in C(assets) without any bar, for a warning.
+        description: Warn if this many active symbols of C(assets) have no bar.
         type: int
         default: 1
       coverage_fail:
-        description: Symbols active in C(assets) without any bar, for a failure.
+        description: Fail if this many active symbols of C(assets) have no bar.
         type: int
         default: 0
       set_aside_warn:
-        description: Bars that the backfill set aside and nobody resolved, for a warning.
+        description: Warn if this many bars are set aside and unresolved.
         type: int
         default: 1
       set_aside_fail:
-        description: Bars that the backfill set aside and nobody resolved, for a failure.
+        description: Fail if this many bars are set aside and unresolved.
         type: int
         default: 0
       quota_warn:
-        description: A warning if the EODHD account has fewer calls left today.
+        description: Warn if the EODHD account has fewer calls left today.
         type: int
         default: 10
       disk_warn:
-        description: A warning if fewer MiB are free at O(root).
+        description: Warn if fewer MiB are free at O(root).
         type: int
         default: 2048
       disk_fail:
-        description: A failure if fewer MiB are free at O(root).
+        description: Fail if fewer MiB are free at O(root).
         type: int
         default: 256
   token:
