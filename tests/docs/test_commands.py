@@ -37,7 +37,7 @@ PROGRAMS = (
 # What is not run here and why; that it exists is looked at all the same.
 PART = "is part of make test, or takes longer than all of it"
 NOT_RUN = {
-    r"make (test|lint|unit|integration|safety|faults|fleet|molecule|bench|lock|reference|setup)": PART,
+    r"make (test|lint|unit|integration|safety|faults|fleet|molecule|engines|bench|lock|reference|setup)": PART,
     r"pytest tests/(secrets|faults)": PART,
     r"make clean": "would take the environment away that runs this",
     r"pre-commit install": "pre-commit is the contributor's own",
