@@ -169,7 +169,7 @@ def work(options: dict[str, Any], check: bool) -> dict[str, Any]:
     if options["state"] == "absent":
         changes = install.removal(where, options["name"], options["metrics_path"])
         lingers = install.linger(systemd, where, wanted=False, check=check)
-        return ended(systemd, where, changes, check, False, lingers, "🗓️  Nothing runs by itself any more")
+        return ended(systemd, where, changes, check, False, lingers, "🗓️  Nothing runs by itself now")
     config, settings = wanted(options, system, where, systemd)
     files = units.render(settings, config, where)
     changes = install.compare(systemd, where, settings.name, files, options["secrets"], settings.encrypted)

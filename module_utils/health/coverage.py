@@ -98,8 +98,8 @@ def judge_freshness(coverage: Coverage, context: Context) -> Finding:
         "freshness",
         "fail" if beyond > limits.stale_share * len(active) else "warn",
         f"{len(late):,} of {plural(len(active), 'symbol')} stale: {named(texts, len(late))}. Load with"
-        f" `{load([lack.symbol for lack in late], first)}`, or set assets.is_active to false if one is traded no"
-        f" more.{aside}",
+        f" `{load([lack.symbol for lack in late], first)}`, or set assets.is_active to false if one is no"
+        f" longer traded.{aside}",
     )
 
 

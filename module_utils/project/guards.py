@@ -175,7 +175,7 @@ def check_in_use(root: Directory, names: Sequence[str], facts: Facts, allow: boo
     used = users_of(root, names, facts)
     if used and not allow:
         raise Problem(
-            f"Still running out of what a reset moves: {'; '.join(used)}."
+            f"Still running from what a reset moves: {'; '.join(used)}."
             " Stop it, or pass -e project_allow_in_use=true. Nothing was touched."
         )
     return [f"{use}; project_allow_in_use lets the reset go on." for use in used]

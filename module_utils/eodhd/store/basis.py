@@ -30,7 +30,7 @@ class OldBasis:
         """Say it."""
         return (
             f"{self.symbol}: {plural(self.rows, 'bar')} from {self.days.first} to {self.days.last} keep the basis from"
-            " before a restatement: EODHD sends them no more"
+            " before a restatement: EODHD no longer sends them"
         )
 
 

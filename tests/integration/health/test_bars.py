@@ -34,7 +34,7 @@ def test_a_last_bar_that_has_aged_is_a_warning_and_then_a_failure(host: Host) ->
     assert message == (
         f"1 of 1 symbol stale: AAPL.US (last bar {days[-4]}, 3 sessions behind {days[-1]}). Load with"
         ' `ansible-playbook playbooks/backfill.yml -e \'{"backfill_symbols": ["AAPL.US"]}\''
-        f" -e backfill_from={days[-4]}`, or set assets.is_active to false if one is traded no more."
+        f" -e backfill_from={days[-4]}`, or set assets.is_active to false if one is no longer traded."
     )
     drop(host, *days[-10:])
     level, message = host.finding("freshness")
