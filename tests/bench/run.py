@@ -10,9 +10,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
-from tests.bench import backfill, engines, fleet, health, reset
+from tests.bench import asof, backfill, engines, fleet, health, reset
 
-SECTIONS = [reset.main, backfill.main, engines.main, health.main, fleet.main]
+SECTIONS = [reset.main, backfill.main, asof.main, engines.main, health.main, fleet.main]
 DOCUMENT = Path(__file__).resolve().parent.parent.parent / "docs/benchmarks.md"
 
 

@@ -184,7 +184,8 @@ CREATE TABLE backfill_action_revision (
   new jsonb,
   found timestamptz NOT NULL
 );
-CREATE OR REPLACE FUNCTION backfill_tells(moment timestamptz) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+CREATE OR REPLACE FUNCTION backfill_tells(moment timestamptz) RETURNS boolean
+LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
 DECLARE since timestamptz := (SELECT applied FROM backfill_schema WHERE version = 3);
 BEGIN
   IF moment < since THEN
@@ -195,7 +196,7 @@ BEGIN
 END $$;
 CREATE OR REPLACE FUNCTION market_data_asof(moment timestamptz) RETURNS TABLE ("time" timestamptz, symbol text,
   open numeric, high numeric, low numeric, close numeric, adjusted_close numeric, volume numeric)
-LANGUAGE sql STABLE AS $$
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
 SELECT m.time, m.symbol::text,
   CASE WHEN r.symbol IS NULL THEN m.open::numeric ELSE r.old_open END,
   CASE WHEN r.symbol IS NULL THEN m.high::numeric ELSE r.old_high END,
@@ -218,7 +219,7 @@ WHERE m.time <= moment + interval '1 day' AND backfill_tells(moment)
   AND (a.days IS NULL OR NOT a.days @> (m.time AT TIME ZONE 'UTC')::date)
 $$;
 CREATE OR REPLACE FUNCTION market_data_digest(moment timestamptz, OUT rows bigint, OUT digest text)
-LANGUAGE sql STABLE AS $$
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
 SELECT count(*), coalesce(sum(('x' || left(md5(row(m.symbol, extract(epoch FROM m.time)::bigint, trim_scale(m.open),
   trim_scale(m.high), trim_scale(m.low), trim_scale(m.close), trim_scale(m.adjusted_close),
   trim_scale(m.volume))::text), 16))::bit(64)::bigint::numeric), 0)::text

@@ -1,0 +1,86 @@
+"""Reading the bars as they were against reading them as they are."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import closing
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
+sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests")]
+
+import psycopg2
+
+from tests.bench import timing
+from tests.bench.backfill import clean, cluster, names, ours
+from tests.standin.process import StandIn
+
+ROUNDS = 5
+SYMBOLS = 200
+FIRST, LAST = date(2004, 1, 1), date(2023, 12, 31)
+READS = {
+    "one symbol": "SELECT * FROM {} WHERE symbol = 'SYM00007.US'",
+    "a year of all symbols": "SELECT * FROM {} WHERE time >= '2023-01-01'",
+    "everything": "SELECT * FROM {}",
+}
+
+
+def main() -> str:
+    """Measure, and return the section for docs/benchmarks.md."""
+    lines = []
+    with cluster() as server, StandIn() as standin:
+        clean(server)
+        with closing(psycopg2.connect(server.url())) as connection:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                ours(server, standin, symbols=names(SYMBOLS), first=FIRST, last=LAST)
+                first = moment(cursor)
+                # A twentieth of the symbols is restated, and some further ones come.
+                splits = {symbol: ["2023-06-01", 2] for symbol in names(SYMBOLS // 20)}
+                standin.control(splits=splits)
+                ours(server, standin, symbols=names(SYMBOLS + 10), first=FIRST, last=LAST, force=True)
+                cursor.execute("VACUUM ANALYZE")
+                cursor.execute("SELECT count(*) FROM market_data")
+                rows = (cursor.fetchone() or (0,))[0]
+                for when, at in (("before restatements", first), ("now", moment(cursor))):
+                    for what, read in READS.items():
+                        lines.append(measured(cursor, what, when, read, at))
+    return (
+        "## The bars as they were\n\n"
+        f"{rows:,} bars; {SYMBOLS // 20} of {SYMBOLS} symbols restated and 10 more loaded after the first moment."
+        f" Rows come to the client. Medians of {ROUNDS}, the two reads in turn.\n\n"
+        "| Read | As of | `market_data` | `market_data_asof` | Ratio | At most |\n|---|---|---|---|---|---|\n"
+        + "\n".join(lines)
+        + "\n"
+    )
+
+
+def moment(cursor: Any) -> str:
+    cursor.execute("SELECT clock_timestamp()::text")
+    return str(cursor.fetchone()[0])
+
+
+def measured(cursor: Any, what: str, when: str, read: str, at: str) -> str:
+    def fetch(source: str) -> None:
+        with open(os.devnull, "wb") as nowhere:
+            cursor.copy_expert(f"COPY ({read.format(source)}) TO STDOUT", nowhere, 1 << 20)
+
+    def now() -> None:
+        fetch("market_data")
+
+    def then() -> None:
+        fetch(f"market_data_asof('{at}')")
+
+    now()
+    then()
+    current, past = timing.medians(ROUNDS, now, then)
+    return (
+        f"| {what} | {when} | {current * 1000:,.1f} ms | {past * 1000:,.1f} ms | {past / current:.2f} | 1.5 |"
+    )
+
+
+if __name__ == "__main__":
+    print(main())
