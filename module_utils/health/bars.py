@@ -113,6 +113,33 @@ FROM (SELECT symbol, day, reason FROM backfill_set_aside
 _UNTRADED = ["untraded%", "all prices are zero"]
 
 
+def check_basis(context: Context) -> Iterator[Finding]:
+    """No bar has kept the basis from before a restatement, because the provider sends it no more."""
+
+    def read(cursor: Any) -> Any:
+        cursor.execute(
+            "SELECT coalesce(has_table_privilege(to_regclass('backfill_old_basis'), 'SELECT'), false)"
+        )
+        if not cursor.fetchone()[0]:
+            return []
+        cursor.execute("SELECT symbol FROM backfill_old_basis WHERE resolved IS NULL ORDER BY symbol")
+        return [symbol for (symbol,) in cursor.fetchall()]
+
+    symbols = ask(context, Wanted("backfill_old_basis"), read)
+    if symbols is None:
+        yield too_slow(context, "basis", "Whether bars are on an old basis")
+    elif symbols:
+        yield Finding(
+            "basis",
+            "warn",
+            f"older bars of {plural(len(symbols), 'symbol')} ({named(symbols[:NAMED], len(symbols))}) keep the"
+            " basis from before a split or dividend: see backfill_old_basis. EODHD sends them no more."
+            " Delete them and load the symbol again with -e backfill_force=true, or do not mix them with later ones.",
+        )
+    else:
+        yield Finding("basis", "ok", "all bars of a symbol are on one basis")
+
+
 def check_set_aside(context: Context) -> Iterator[Finding]:
     """The backfill has set no bar aside that nobody has resolved."""
     table = Wanted("backfill_set_aside")

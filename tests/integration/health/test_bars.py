@@ -308,3 +308,17 @@ def test_a_bar_long_before_the_days_that_are_looked_at_is_known(host: Host) -> N
     host.load("OLD.US", [date(1999, 3, 1)])
     assert "OLD.US (last bar 1999-03-01, " in host.check()["report"]
     assert [f["level"] for f in host.check()["checks"] if f["check"] == "coverage"] == ["ok"]
+
+
+def test_bars_on_an_old_basis_until_they_are_resolved(host: Host) -> None:
+    assert host.finding("basis")[0] == "ok"
+    host.run(
+        *MIGRATIONS,
+        "INSERT INTO backfill_old_basis (symbol, first_day, last_day, rows, since, run)"
+        " VALUES ('AAPL.US', '2020-01-02', '2020-06-30', 120, now(), 1)",
+    )
+    level, message = host.finding("basis")
+    assert level == "warn"
+    assert "1 symbol (AAPL.US)" in message
+    host.run("UPDATE backfill_old_basis SET resolved = now()")
+    assert host.finding("basis")[0] == "ok"
