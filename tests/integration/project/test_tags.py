@@ -35,7 +35,7 @@ def play(estate: Estate, name: str, *options: str) -> str:
     variables: dict[str, Any] = {
         "project_root": str(estate.root), "project_protected": params["protected"], "project_space_mb": 1,
         "project_packages": params["packages"], "project_index_urls": params["index_urls"],
-        "postgres_password": "invented",
+        "postgres_password": "invented", "postgres_port": 5432,  # no sandbox is asked for it
     }  # fmt: skip
     done = subprocess.run(
         ["ansible-playbook", f"playbooks/{name}.yml", "-e", json.dumps(variables), *options],
