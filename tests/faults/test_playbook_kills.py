@@ -31,7 +31,7 @@ class Plays:
         values: dict[str, Any] = {
             "project_root": str(estate.root), "project_protected": params["protected"], "project_space_mb": 1,
             "project_packages": params["packages"], "project_index_urls": params["index_urls"],
-            "postgres_password": "invented",
+            "postgres_password": "invented", "postgres_port": 5432,  # no sandbox is asked for it
         }  # fmt: skip
         self.variables.write_text(json.dumps(values))
 
