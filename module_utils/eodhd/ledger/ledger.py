@@ -60,8 +60,7 @@ class Ledger:
         def work(cursor: Any) -> list[Any]:
             if not self._is_there(cursor):
                 return []
-            cursor.execute("SELECT EXISTS (SELECT 1 FROM backfill_answer)")
-            self.left = cursor.fetchone()[0]
+            self.notice_left(cursor)
             cursor.execute(
                 "SELECT symbol, first_day, last_day, outcome, rows, fetched, restated, message"
                 " FROM backfill_coverage WHERE symbol = ANY (%s)",
@@ -73,6 +72,11 @@ class Ledger:
             row[0]: Coverage(Range(row[1], row[2]), row[3], row[4], row[5], row[6], row[7])
             for row in self._session.run(work)
         }
+
+    def notice_left(self, cursor: Any) -> None:
+        """See whether a killed run left answers; to be called after a claim, for whoever held it has ended by then."""
+        cursor.execute("SELECT EXISTS (SELECT 1 FROM backfill_answer)")
+        self.left = cursor.fetchone()[0]
 
     def begin(self, mode: str, request: Mapping[str, Any], worker: str) -> int:
         """Open a run and return its number; runs whose process is gone are closed as ``interrupted``."""

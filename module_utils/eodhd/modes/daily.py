@@ -71,6 +71,7 @@ def run(context: Context) -> dict[str, Any]:
         return [_write(cursor, run, by_name[item.job.symbol], item) for item in present]
 
     def coverage(names: Sequence[str]) -> dict[str, Coverage]:
+        context.session.run(context.ledger.notice_left)
         stored, _ = _known(context, exchanges)
         asked = {name: by_name[name] for name in names}
         entries = {name: stored[ask.exchange].get(ask.day or date.min) for name, ask in asked.items()}

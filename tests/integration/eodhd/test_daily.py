@@ -9,8 +9,10 @@ from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+import requests
 from ansible.module_utils.database import schema
 from ansible.module_utils.database.connection import connect
+from ansible.module_utils.eodhd.service.spool import Spool
 from standin import worker
 
 MONDAY = date(2024, 9, 30)
@@ -221,6 +223,28 @@ def test_delisted_symbols_are_loaded_when_asked_for(market: Any) -> None:
     assert "problem" not in result  # the stand-in has no bars of those two
     assert market.standin.counts()["asked"]["GONE.US"] == 1
     assert market.standin.counts()["asked"]["SYM90001_old.US"] == 1
+
+
+def test_an_answer_that_a_killed_run_left_in_the_database_is_not_paid_again(market: Any) -> None:
+    evening = at(MONDAY, 22)
+    daily(market, evening)
+    asked = {"date": MONDAY}
+    spool = Spool(market.spool, market.standin.url, 12)
+    name = spool.name("eod-bulk-last-day/US", asked)
+    spool.close()
+    body = requests.get(
+        f"{market.standin.url}/eod-bulk-last-day/US",
+        {"date": "2024-09-30", "api_token": market.request().token, "fmt": "json"},
+        timeout=5,
+    ).content
+    market.query(
+        "INSERT INTO backfill_answer (name, status, body, received) VALUES (%s, 200, %s, now())", name, body
+    )
+    market.query("DELETE FROM backfill_session")
+    paid = market.standin.counts()["paid"]["US"]
+    assert "SUCCESS" in daily(market, evening)["report"]
+    assert market.standin.counts()["paid"]["US"] == paid
+    assert market.query("SELECT count(*) FROM backfill_answer") == [(0,)]
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
