@@ -51,7 +51,7 @@ class Missing(Exception):
 
 def packages() -> list[str]:
     """What the README tells a user of Debian to install."""
-    found = re.search(r"apt-get install ([a-z0-9 -]+)", README)
+    found = re.search(r"`apt-get install ([^`]+)`", README)
     assert found, "the README names no packages"
     return found[1].split()
 
@@ -89,9 +89,10 @@ def mirror() -> list[str]:
 
 
 def layout(suite: str) -> Path:
-    """The machine of a suite, laid out on the first call."""
+    """The machine of a suite, laid out on the first call and when the README names other packages."""
     base = CACHE / suite
-    if not base.exists():
+    named = base / "etc/packages-of-the-readme"
+    if not named.exists() or named.read_text().split() != packages():
         print(f"fresh: laying out {suite}", flush=True)
         building = CACHE / f"{suite}.new"
         shutil.rmtree(building, ignore_errors=True)
@@ -103,6 +104,8 @@ def layout(suite: str) -> Path:
             seconds=30,
         )
         (building / "etc/hosts").write_text(HOSTS)
+        (building / named.relative_to(base)).write_text("\n".join(packages()))
+        shutil.rmtree(base, ignore_errors=True)
         building.rename(base)
     return base
 
