@@ -66,7 +66,7 @@ docs: setup-test ## every command of every document, typed as written in a copy 
 	@pytest tests/docs $(ARGS)
 
 .PHONY: bench reference calendars picture lock clean
-bench: setup-bench ## measure against the rivals; writes docs/benchmarks.md
+bench: setup-bench ## measure against the rivals, or the sections of ARGS; writes docs/benchmarks.md
 	@python tests/bench/run.py $(ARGS)
 reference: setup ## write docs/reference.md out of argument specifications and module documentation
 	@python tools/reference.py $(ARGS)

@@ -112,10 +112,10 @@ def main() -> str:
             reset,
             "plain recipe: venv and pip alone",
             plain,
-            0.4,
+            0.25,
         ),
-        ("second reset, nothing to do", again, "play with one ping", ping, 5.0),
-        ("`--tags health`", health, "play with one ping", ping, 2.0),
+        ("second reset, nothing to do", again, "play with one ping", ping, 3.0),
+        ("`--tags health`", health, "play with one ping", ping, 1.5),
     ]
     table = "".join(
         f"| {ours} | {mine:.2f} s | {rival} | {theirs:.2f} s | {mine / theirs:.2f} | ≤ {bound} |\n"

@@ -1,31 +1,60 @@
-"""Measures everything and writes docs/benchmarks.md."""
+"""Measures everything, or the sections named, and writes them into docs/benchmarks.md: ``make bench ARGS='reset'``."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
+import re
 import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
 
 from tests.bench import asof, backfill, engines, fleet, health, reset
 
-SECTIONS = [reset.main, backfill.main, asof.main, engines.main, health.main, fleet.main]
-DOCUMENT = Path(__file__).resolve().parent.parent.parent / "docs/benchmarks.md"
+SECTIONS = {
+    "reset": reset.main,
+    "backfill": backfill.main,
+    "asof": asof.main,
+    "engines": engines.main,
+    "health": health.main,
+    "fleet": fleet.main,
+}
+DOCUMENT = ROOT / "docs/benchmarks.md"
+HEAD = """# Benchmarks
+
+Written by `make bench`; every ratio is of two figures of the same run on the same machine.
+"""
+
+
+def stamped(section: str) -> str:
+    """A section with the day and the machine under its heading."""
+    heading, _, text = section.strip().partition("\n")
+    machine = f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}"
+    return f"{heading}\n\n{time.strftime('%Y-%m-%d')}, {machine}, Python {platform.python_version()}.\n{text}\n"
+
+
+def parts(document: str) -> dict[str, str]:
+    """The sections of the document by their headings."""
+    found = re.split(r"^(?=## )", document, flags=re.MULTILINE)[1:]
+    return {section.partition("\n")[0]: section for section in found}
 
 
 def main() -> None:
-    """Write the document anew; what fails leaves the old one."""
-    head = (
-        "# Benchmarks\n\n"
-        "Written by `make bench`; every ratio is of two figures of the same run on the same machine.\n"
-        f"This run: {time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, {platform.system()} {platform.machine()},"
-        f" Python {platform.python_version()}.\n\n"
-    )
-    DOCUMENT.write_text(head + "\n\n".join(section().strip() for section in SECTIONS) + "\n")
-    print(DOCUMENT.read_text())
+    """Replace each section once it was measured; one that fails leaves the old one."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"default: {' '.join(SECTIONS)}")
+    wanted = parser.parse_args().sections or list(SECTIONS)
+    if unknown := set(wanted) - set(SECTIONS):
+        parser.error(f"no section {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
+    for name in wanted:
+        section = stamped(SECTIONS[name]())
+        print(section, flush=True)
+        known = parts(DOCUMENT.read_text()) | parts(section)
+        DOCUMENT.write_text(HEAD + "".join(f"\n{text.strip()}\n" for text in known.values()))
 
 
 if __name__ == "__main__":
