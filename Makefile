@@ -40,7 +40,7 @@ lint: setup-test ## ansible-lint (production), ansible-test sanity, yamllint, ru
 unit: setup-test ## the pure logic, in seconds
 	@pytest tests/unit $(ARGS)
 integration: setup-test ## modules against a real PostgreSQL, real sockets and real files
-	@pytest tests/integration $(ARGS)
+	@pytest tests/integration --numprocesses=2 --dist=loadfile $(ARGS)
 engines: setup-test ## the database's tests on TimescaleDB and Citus: ENGINES=DIR, or TEST_TIMESCALEDB_URL and TEST_CITUS_URL
 	@tools/engines.sh $(ARGS)
 recorded: setup-test ## the backfill against answers that the service really gave: DIR=folder; skipped without one

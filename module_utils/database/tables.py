@@ -15,6 +15,9 @@ _INSTANT = ("timestamp with time zone",)
 _MOMENT = ("timestamp with time zone", "timestamp without time zone")
 _PRICE = ("numeric", "double precision")
 _AMOUNT = ("numeric", "bigint", "double precision", "integer")
+# A bar, in the order of the service's answers.
+PRICES = ("open", "high", "low", "close", "adjusted_close")
+FIGURES = (*PRICES, "volume")
 
 
 @dataclass(frozen=True)
@@ -63,12 +66,7 @@ TABLES = (
             # Without a time zone, midnight UTC would mean another day in each session's own zone.
             Column("time", "timestamptz", _INSTANT),
             Column("symbol", "text", _TEXT),
-            Column("open", "numeric", _PRICE),
-            Column("high", "numeric", _PRICE),
-            Column("low", "numeric", _PRICE),
-            Column("close", "numeric", _PRICE),
-            Column("adjusted_close", "numeric", _PRICE),
-            Column("volume", "numeric", _AMOUNT),
+            *(Column(name, "numeric", _PRICE if name in PRICES else _AMOUNT) for name in FIGURES),
         ),
         ("time", "symbol"),
     ),

@@ -14,6 +14,7 @@ from typing import Any, Callable
 
 from ansible.module_utils.database.connection import driver
 from ansible.module_utils.database.errors import explain
+from ansible.module_utils.database.tables import PRICES
 from ansible.module_utils.health.model import (
     BACKFILL,
     LOCK_TIMEOUT,
@@ -28,7 +29,6 @@ from ansible.module_utils.text import plural
 # How many symbols one message names, and one command; more come from a file.
 NAMED = 3
 LISTED = 20
-PRICES = ("open", "high", "low", "close", "adjusted_close")
 # What the provider sends: crypto has 8 decimals, and prices of millions are seen.
 DECIMALS, WHOLE = 8, 7
 # Rows set aside that are looked at; more are "at least".

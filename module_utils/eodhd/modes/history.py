@@ -17,7 +17,7 @@ from ansible.module_utils.eodhd.run.context import Context, Executed
 from ansible.module_utils.eodhd.run.totals import Totals
 from ansible.module_utils.eodhd.service.client import Answer
 from ansible.module_utils.eodhd.store import bars, store
-from ansible.module_utils.eodhd.store.parser import Parsed, Parser, Width
+from ansible.module_utils.eodhd.store.parser import COLUMNS, Parsed, Parser, Width
 from ansible.module_utils.reporting import Problem
 from ansible.module_utils.text import plural
 
@@ -177,8 +177,9 @@ def ranking(parsed: Parsed) -> list[str]:
     """Return the symbols of a bulk answer by turnover, close times volume, the largest first."""
     turnover = {}
     for line in parsed.lines:
-        _day, symbol, _open, _high, _low, close, _adjusted, volume = line.split("\t")
-        turnover[symbol] = Decimal(close) * Decimal(volume.strip())
+        _day, symbol, *values = line.rstrip("\n").split("\t")
+        bar = dict(zip(COLUMNS, map(Decimal, values)))
+        turnover[symbol] = bar["close"] * bar["volume"]
     return sorted(turnover, key=lambda symbol: (-turnover[symbol], symbol))
 
 

@@ -156,7 +156,7 @@ class Context:
             f"market_data.{name} is {found.name}: rows with more digits are kept in backfill_set_aside."
             f" ALTER TABLE market_data ALTER COLUMN {name} TYPE numeric; makes room for them."
             for name, found in widths.items()
-            if name != "volume" and found.name != "numeric"
+            if name in tables.PRICES and found.name != "numeric"
         ]
 
     def quota(self) -> Quota:

@@ -14,10 +14,12 @@ from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from ansible.module_utils.database.tables import FIGURES
 from ansible.module_utils.eodhd.model import Range, symbol_of
 
-PRICES = ("open", "high", "low", "close", "adjusted_close")
-COLUMNS = (*PRICES, "volume")
+COLUMNS = FIGURES
+# What a name that nobody traded lacks.
+TRADED = ("open", "high", "low", "close")
 # How the reason of a row without any price begins.
 UNTRADED = "untraded"
 # How that of an action begins which says nothing, such as a split of 0.000000/1.000000.
@@ -192,13 +194,15 @@ class Parser:
         # A list that equals its sorted set rises strictly: no date twice.
         if sorted(set(days)) != days:
             return None
+        line = "\t".join(["%s", symbol.replace("%", "%%"), *["%s"] * len(COLUMNS)]) + "\n"
         lines = [
-            f"{day}\t{symbol}\t{first}\t{high}\t{low}\t{close}\t{adjusted}\t{volume}\n"
-            for day, first, high, low, close, adjusted, volume in rows
+            line % row
+            for row in rows
             # Rounding keeps the order: floats that differ say which one is larger, for half the time.
-            if float(high) > float(low) or Decimal(high) >= Decimal(low)
+            if float(row[_HIGH]) > float(row[_LOW]) or Decimal(row[_HIGH]) >= Decimal(row[_LOW])
         ]
-        read = sum(map(len, lines)) + len(lines) * (_FRAME - len(symbol) - len("\t" * 7 + "\n"))
+        between = len(symbol) + len("\t") * (len(COLUMNS) + 1) + len("\n")
+        read = sum(map(len, lines)) + len(lines) * (_FRAME - between)
         return Parsed(lines) if len(lines) == len(rows) and read + len("[") == len(text) else None
 
     def rows(self, rows: list[Any], symbol: str, asked: Range) -> Parsed:
@@ -250,7 +254,7 @@ class Parser:
             clean = self._values.fullmatch("\t".join(texts))
             if clean and Decimal(clean["high"]) >= Decimal(clean["low"]):
                 return day, texts, None
-        if all(_no_price(row.get(name)) for name in PRICES[:4]):
+        if all(_no_price(row.get(name)) for name in TRADED):
             return day, [], f"{UNTRADED}: no prices"
         values: dict[str, Decimal] = {}
         for name in COLUMNS:
@@ -308,6 +312,8 @@ def _clean_row(numbers: Mapping[str, str]) -> str:
     return rf'\{{"date":"(\d{{4}}-\d\d-\d\d)",{fields}\}}[,\]]'
 
 
+# Where a clean row, which begins with its day, has them.
+_HIGH, _LOW = (1 + COLUMNS.index(name) for name in ("high", "low"))
 # What a clean row has around its values: names, quotes, colons, braces, and the comma or bracket behind it.
 _FRAME = len('{"date":"",' + ",".join(f'"{name}":' for name in COLUMNS) + "},")
 

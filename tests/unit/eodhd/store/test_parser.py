@@ -8,8 +8,9 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from ansible.module_utils.database.tables import PRICES
 from ansible.module_utils.eodhd.model import Range
-from ansible.module_utils.eodhd.store.parser import COLUMNS, PRICES, Parser, Unusable, width
+from ansible.module_utils.eodhd.store.parser import COLUMNS, Parser, Unusable, width
 from hypothesis import given
 from hypothesis import strategies as st
 
