@@ -13,23 +13,62 @@ from ansible.module_utils.markets import names
 from ansible.module_utils.reporting import Problem
 
 Outcome = Literal[
-    "loaded",  # every row of the answer is in the table
-    "set_aside",  # loaded, but for rows that stand in backfill_set_aside
-    "truncated",  # the provider says that it cut the history
-    "empty",  # an answer without rows
-    "late",  # the provider has not published the session yet, though it is due
-    "unknown",  # no such symbol
-    "forbidden",  # outside of the account's plan
-    "rejected",  # the provider calls the request malformed
-    "failed",  # no usable answer within the retries
-    "pending",  # not asked: the run ended before
-]
-# What the provider said about a symbol and would say again: not asked again while the ledger's entry is fresh.
-ANSWERED: frozenset[str] = frozenset({"loaded", "set_aside", "truncated", "empty", "unknown", "forbidden"})
+    "loaded", "set_aside", "truncated", "empty", "late", "unknown", "forbidden", "rejected", "failed", "pending"
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What follows from an outcome.
+
+    Attributes:
+        advice: what to do about it.
+        answered: the provider would say it again; not asked again while the ledger's entry is fresh.
+        acceptable: a user may declare it to be good enough.
+    """
+
+    advice: str = ""
+    answered: bool = False
+    acceptable: bool = False
+
+
+# In the order in which they are reported.
+KINDS: dict[Outcome, Kind] = {
+    # Every row of the answer is in the table.
+    "loaded": Kind(answered=True),
+    # An answer without rows.
+    "empty": Kind(
+        'check the dates, or accept it with -e \'{"backfill_accept": ["empty"]}\'',
+        answered=True,
+        acceptable=True,
+    ),
+    # The provider has not published the session yet, though it is due.
+    "late": Kind("run the same command again later; what came is stored"),
+    # Loaded, but for rows that stand in backfill_set_aside.
+    "set_aside": Kind(
+        "look at backfill_set_aside, or accept it in backfill_accept", answered=True, acceptable=True
+    ),
+    # The provider says that it cut the history.
+    "truncated": Kind(
+        "the free plan has one year; ask for less (backfill_days), or accept it",
+        answered=True,
+        acceptable=True,
+    ),
+    # No such symbol.
+    "unknown": Kind("correct or remove the symbol in backfill_symbols", answered=True, acceptable=True),
+    # Outside of the account's plan.
+    "forbidden": Kind("the plan of eodhd_api_token does not include it", answered=True, acceptable=True),
+    # The provider calls the request malformed.
+    "rejected": Kind("check the symbol and the dates"),
+    # No usable answer within the retries.
+    "failed": Kind("run the same command again; only these are asked for"),
+    # Not asked: the run ended before.
+    "pending": Kind("run the same command again; only these are asked for"),
+}
+ANSWERED: frozenset[str] = frozenset(name for name, kind in KINDS.items() if kind.answered)
 # Answers that do not hold the whole past, so that one found restated stays marked.
 PASTLESS: frozenset[str] = ANSWERED - {"loaded", "set_aside"}
-# What a user may declare to be good enough.
-ACCEPTABLE: tuple[str, ...] = ("empty", "set_aside", "truncated", "unknown", "forbidden")
+ACCEPTABLE: tuple[str, ...] = tuple(name for name, kind in KINDS.items() if kind.acceptable)
 
 
 def account(token: str) -> str:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Optional
 
+from ansible.module_utils.eodhd.model import KINDS
 from ansible.module_utils.eodhd.run.progress import listed
 from ansible.module_utils.eodhd.run.totals import Totals
 from ansible.module_utils.text import plural
@@ -134,15 +135,6 @@ def _grown(table: str, before: int | None, after: int | None) -> str:
 
 def advice(outcomes: Collection[str]) -> str:
     """Return what to do about outcomes, in one line."""
-    known = {
-        "empty": 'empty: check the dates, or accept it with -e \'{"backfill_accept": ["empty"]}\'',
-        "late": "late: run the same command again later; what came is stored",
-        "set_aside": "set_aside: look at backfill_set_aside, or accept it in backfill_accept",
-        "truncated": "truncated: the free plan has one year; ask for less (backfill_days), or accept it",
-        "unknown": "unknown: correct or remove the symbol in backfill_symbols",
-        "forbidden": "forbidden: the plan of eodhd_api_token does not include it",
-        "rejected": "rejected: check the symbol and the dates",
-        "failed": "failed: run the same command again; only these are asked for",
-        "pending": "pending: run the same command again; only these are asked for",
-    }
-    return "; ".join(text for outcome, text in known.items() if outcome in outcomes)
+    return "; ".join(
+        f"{outcome}: {kind.advice}" for outcome, kind in KINDS.items() if outcome in outcomes and kind.advice
+    )

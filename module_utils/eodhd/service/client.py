@@ -69,6 +69,7 @@ _STOPS = {
         " Use backfill_mode=history with backfill_symbols.",
     ),
 }
+# The outcome, the calls that the account is charged (if any, the status is in PAID of spool.py too), and what it means.
 _OUTCOMES: dict[int, tuple[Outcome, int, str]] = {
     403: ("forbidden", 0, "not in the account's plan (403); if all are, check eodhd_api_token too"),
     404: ("unknown", 1, "EODHD knows no such symbol or exchange (404); check the spelling and the suffix"),
