@@ -63,10 +63,17 @@ COMPRESSED = (
 )
 # As TimescaleDB itself proposes it: without segments.
 UNSEGMENTED = "ALTER TABLE market_data SET (timescaledb.compress, timescaledb.compress_segmentby = '')"
-COMPRESS = (
-    "SELECT compress_chunk(format('%I.%I', chunk_schema, chunk_name)::regclass) FROM timescaledb_information.chunks"
-    " WHERE hypertable_name = 'market_data' AND NOT is_compressed"
-)
+# As the policy does it: each chunk in a transaction of its own.
+COMPRESS = """DO $$
+DECLARE chunk regclass;
+BEGIN
+  FOR chunk IN SELECT format('%I.%I', chunk_schema, chunk_name)::regclass FROM timescaledb_information.chunks
+    WHERE hypertable_name = 'market_data' AND NOT is_compressed
+  LOOP
+    PERFORM compress_chunk(chunk);
+    COMMIT;
+  END LOOP;
+END $$"""
 
 
 @dataclass(frozen=True)
@@ -177,9 +184,17 @@ def create_database(server: Database, name: str, engine: str = LAYOUT.engine) ->
         host = server.host if WORKER_SERVERS else "localhost"  # as the server itself sees it
         fresh.run(
             f"SELECT citus_set_coordinator_host('{host}', inet_server_port())",
+            # The coordinator asks itself for some joins, as any client.
+            f"INSERT INTO pg_dist_authinfo VALUES (0, '{server.user}', {_conninfo(server.password)})",
             *(f"SELECT citus_add_node('{worker.host}', {worker.port})" for worker in WORKER_SERVERS),
         )
     return fresh
+
+
+def _conninfo(password: str) -> str:
+    """A password for libpq, as a literal of SQL."""
+    escaped = password.replace("\\", "\\\\").replace("'", "\\'")
+    return f"$$password='{escaped}'$$"
 
 
 def drop_database(server: Database, name: str) -> None:

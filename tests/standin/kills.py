@@ -125,8 +125,8 @@ def compare_rows(server: Any, market: Any, first: Any, last: Any, figures: Figur
 
     stored = _query(
         server,
-        "SELECT symbol, time::date::text, open::text, high::text, low::text, close::text, adjusted_close::text,"
-        " volume::text FROM market_data",
+        "SELECT symbol, (time AT TIME ZONE 'UTC')::date::text, open::text, high::text, low::text, close::text,"
+        " adjusted_close::text, volume::text FROM market_data",
     )
     expected = set()
     for number in range(figures.symbols):

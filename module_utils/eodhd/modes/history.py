@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from ansible.module_utils.coverage import expected
-from ansible.module_utils.eodhd.model import Coverage, Job, Range, normalise
+from ansible.module_utils.eodhd.model import Job, Range, normalise
 from ansible.module_utils.eodhd.plan import plan as planning
 from ansible.module_utils.eodhd.plan.daily import suffix
 from ansible.module_utils.eodhd.run import report
@@ -69,7 +69,7 @@ def run(context: Context) -> dict[str, Any]:
     was, now = before["market_data"], after["market_data"]
     # Rows that came and stayed need no second look; if the sum is another, somebody else was at work.
     undisturbed = was is not None and now is not None and now - was == done.totals.inserted
-    lacking = [] if undisturbed else _lacking(context, symbols)
+    lacking = [] if undisturbed else _lacking(context, done.run)
     if len(symbols) == 1:
         text = report.of_symbol(symbols[0], span, done.totals, before, after, lacking, request.accept)
     else:
@@ -190,13 +190,23 @@ def _plan(context: Context, symbols: list[str], asked: Range, title: str) -> pla
     return planning.of_history(symbols, asked, title, known, stored, context.rules)
 
 
-def _lacking(context: Context, symbols: list[str]) -> list[str]:
-    """Return the symbols of which the table holds fewer rows than the ledger says it got."""
-    known = context.ledger.coverage(symbols)
-    got: dict[str, Coverage] = {symbol: entry for symbol, entry in known.items() if entry.rows}
-    wanted = [(symbol, entry.range, entry.range) for symbol, entry in got.items()]
-    stored = bars.count_stored(context.session, wanted, context.chunks)
-    return [symbol for symbol, entry in got.items() if stored.get(symbol, (0, 0))[0] < entry.rows]
+def _lacking(context: Context, run: int) -> list[str]:
+    """Return the symbols of which the table holds fewer rows than this run got; the others were counted before it."""
+
+    def work(cursor: Any) -> list[Any]:
+        # The widest answer of a symbol comes last, and counts.
+        cursor.execute(
+            "SELECT symbol, first_day, last_day, rows FROM backfill_outcome WHERE run = %s AND rows > 0"
+            " ORDER BY first_day DESC",
+            (run,),
+        )
+        return list(cursor.fetchall())
+
+    got = {symbol: (Range(first, last), rows) for symbol, first, last, rows in context.session.run(work)}
+    stored = bars.count_stored(
+        context.session, [(name, days, days) for name, (days, _) in got.items()], context.chunks
+    )
+    return [name for name, (_, rows) in got.items() if stored.get(name, (0, 0))[0] < rows]
 
 
 def conclude(

@@ -16,6 +16,7 @@ from ansible.module_utils.eodhd.modes.history import eod_query
 from ansible.module_utils.eodhd.plan import plan as planning
 from ansible.module_utils.eodhd.run.context import Context
 from ansible.module_utils.eodhd.store import basis, known
+from ansible.module_utils.eodhd.store.chunks import each
 from ansible.module_utils.eodhd.store.parser import COLUMNS, Parser
 from ansible.module_utils.eodhd.store.store import SETTLE_DAYS
 from ansible.module_utils.reporting import Problem
@@ -105,7 +106,7 @@ def run(context: Context) -> dict[str, Any]:
         if parsed is None:
             unanswered[symbol] = f"{answer.outcome} ({answer.message})"
             continue
-        stored = context.session.run(partial(_stored, symbol=symbol, days=days))
+        stored = _stored(context, symbol, days)
         rows += len(stored)
         sent = dict(map(_values, parsed.lines))
         kept = {
@@ -116,9 +117,8 @@ def run(context: Context) -> dict[str, Any]:
             if day not in sent and mark.has(day)
         }
         mismatches += compare(symbol, _without(stored, kept), sent, settled)
-        adjustment.add(
-            symbol, context.session.run(partial(known.read, symbol=symbol, since=days.first)), sent
-        )
+        later = Range(days.first, context.today)
+        adjustment.add(symbol, known.read(context.session, symbol, later, context.chunks), sent)
     remarks = [*adjustment.lines(), *(mark.text for mark in marks)]
     text = _text(asked, len(sample), rows, calls, mismatches, unanswered, remarks)
     result = {
@@ -200,14 +200,18 @@ def _sample(cursor: Any, asked: Range, size: int) -> list[tuple[str, Range]]:
     return [(symbol, Range(first, last)) for symbol, first, last in cursor.fetchall()]
 
 
-def _stored(cursor: Any, symbol: str, days: Range) -> dict[str, Row]:
-    cursor.execute(
-        "SELECT (time AT TIME ZONE 'UTC')::date::text,"  # noqa: S608 - our own names
-        f" {', '.join(f'{name}::numeric' for name in COLUMNS)} FROM market_data"
-        " WHERE symbol = %s AND time BETWEEN %s AND %s",
-        (symbol, midnight(days.first), midnight(days.last)),
-    )
-    return {day: dict(zip(COLUMNS, values)) for day, *values in cursor.fetchall()}
+def _stored(context: Context, symbol: str, days: Range) -> dict[str, Row]:
+    def read(cursor: Any, days: Range) -> list[Any]:
+        cursor.execute(
+            "SELECT (time AT TIME ZONE 'UTC')::date::text,"  # noqa: S608 - our own names
+            f" {', '.join(f'{name}::numeric' for name in COLUMNS)} FROM market_data"
+            " WHERE symbol = %s AND time BETWEEN %s AND %s",
+            (symbol, midnight(days.first), midnight(days.last)),
+        )
+        return list(cursor.fetchall())
+
+    pieces = each(context.session, context.chunks.slices(days), read)
+    return {day: dict(zip(COLUMNS, values)) for rows in pieces for day, *values in rows}
 
 
 def _values(line: str) -> tuple[str, Row]:

@@ -64,6 +64,10 @@ SELECT %(run)s, symbol, (time AT TIME ZONE 'UTC')::date, {_OLD}, {_VALUES}, %(at
 """  # noqa: S608 - our own names
 # All days that a bar can have.
 ALL = Range(date(1, 1, 2), date(9999, 12, 30))
+# Symbols that a statement over the past names; TimescaleDB plans each of them for each compressed chunk.
+NAMED = 50
+# Ranges that one statement counts in.
+RANGES = 16
 # TimescaleDB decompresses 100,000 rows in a transaction by default; a few restated histories have more.
 PREPARE = """
 SELECT set_config(name, '0', false) FROM pg_settings
@@ -190,6 +194,49 @@ def count_stored(
     """
     if not wanted:
         return {}
+    ranges = list(dict.fromkeys(days for _, *both in wanted for days in both))
+    statement, values, picked = (_by_range if len(ranges) <= RANGES else _by_symbol)(wanted, ranges)
+
+    def work(cursor: Any, days: Range) -> list[tuple[Any, ...]]:
+        cursor.execute(statement, {**values, "first": midnight(days.first), "last": midnight(days.last)})
+        return list(cursor.fetchall())
+
+    reach = ranges[0]
+    for days in ranges:
+        reach = reach.hull(days)
+    sums: dict[str, list[int]] = {}
+    for rows in each(session, chunks.slices(reach), work):
+        for symbol, *more in rows:
+            sums[symbol] = [a + b for a, b in zip(sums.get(symbol, [0] * len(more)), more)]
+    counts = {symbol: (sums[symbol][a], sums[symbol][b]) for symbol, a, b in picked if symbol in sums}
+    return {symbol: both for symbol, both in counts.items() if any(both)}
+
+
+# What counts: a statement, its values, and by symbol the places of its two counts in a row.
+_Counting = tuple[str, dict[str, Any], list[tuple[str, int, int]]]
+
+
+def _by_range(wanted: Sequence[tuple[str, Range, Range]], ranges: Sequence[Range]) -> _Counting:
+    """Count in ranges that many symbols share; the form that TimescaleDB answers out of compressed rows."""
+    columns = ", ".join(
+        f"count(*) FILTER (WHERE time BETWEEN %(first{n})s AND %(last{n})s)" for n in range(len(ranges))
+    )
+    values: dict[str, Any] = {f"first{n}": midnight(days.first) for n, days in enumerate(ranges)}
+    values.update({f"last{n}": midnight(days.last) for n, days in enumerate(ranges)})
+    values["symbols"] = [symbol for symbol, _, _ in wanted]
+    statement = f"SELECT symbol, {columns} FROM market_data WHERE time BETWEEN %(first)s AND %(last)s"  # noqa: S608
+    if len(wanted) <= NAMED:
+        statement += " AND symbol = ANY (%(symbols)s)"
+    places = {days: n for n, days in enumerate(ranges)}
+    return (
+        f"{statement} GROUP BY symbol",
+        values,
+        [(symbol, places[one], places[other]) for symbol, one, other in wanted],
+    )
+
+
+def _by_symbol(wanted: Sequence[tuple[str, Range, Range]], _: Sequence[Range]) -> _Counting:
+    """Count in ranges that each symbol has for itself."""
     values: dict[str, Any] = {
         "symbols": [symbol for symbol, _, _ in wanted],
         "a1": [midnight(one.first) for _, one, _ in wanted],
@@ -197,24 +244,11 @@ def count_stored(
         "b1": [midnight(other.first) for _, _, other in wanted],
         "b2": [midnight(other.last) for _, _, other in wanted],
     }
-
-    def work(cursor: Any, days: Range) -> list[tuple[str, int, int]]:
-        cursor.execute(
-            "SELECT m.symbol, count(*) FILTER (WHERE m.time BETWEEN k.a1 AND k.a2),"
-            " count(*) FILTER (WHERE m.time BETWEEN k.b1 AND k.b2)"
-            " FROM market_data m JOIN unnest(%(symbols)s, %(a1)s, %(a2)s, %(b1)s, %(b2)s)"
-            " AS k (symbol, a1, a2, b1, b2) USING (symbol)"
-            " WHERE m.time BETWEEN %(first)s AND %(last)s AND m.symbol = ANY (%(symbols)s) GROUP BY m.symbol",
-            {**values, "first": midnight(days.first), "last": midnight(days.last)},
-        )
-        return list(cursor.fetchall())
-
-    reach = wanted[0][1]
-    for _, one, other in wanted:
-        reach = reach.hull(one).hull(other)
-    counts: dict[str, tuple[int, int]] = {}
-    for rows in each(session, chunks.slices(reach), work):
-        for symbol, *more in rows:
-            before = counts.get(symbol, (0, 0))
-            counts[symbol] = (before[0] + more[0], before[1] + more[1])
-    return counts
+    statement = (
+        "SELECT m.symbol, count(*) FILTER (WHERE m.time BETWEEN k.a1 AND k.a2),"
+        " count(*) FILTER (WHERE m.time BETWEEN k.b1 AND k.b2)"
+        " FROM market_data m JOIN unnest(%(symbols)s, %(a1)s, %(a2)s, %(b1)s, %(b2)s)"
+        " AS k (symbol, a1, a2, b1, b2) USING (symbol)"
+        " WHERE m.time BETWEEN %(first)s AND %(last)s GROUP BY m.symbol"
+    )
+    return statement, values, [(symbol, 0, 1) for symbol, _, _ in wanted]

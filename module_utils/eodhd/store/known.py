@@ -9,7 +9,9 @@ from decimal import Decimal
 from typing import Any
 
 from ansible.module_utils.eodhd.adjusting import Actions
-from ansible.module_utils.eodhd.model import midnight
+from ansible.module_utils.eodhd.model import Range, midnight
+from ansible.module_utils.eodhd.store.chunks import Chunks, each
+from ansible.module_utils.eodhd.store.session import Session
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,31 @@ class Known:
         )
 
 
-def read(cursor: Any, symbol: str, since: date) -> Known | None:
-    """Return what is stored of a symbol; None if the ledger has no answer for its splits and dividends."""
+def read(session: Session, symbol: str, days: Range, chunks: Chunks) -> Known | None:
+    """Return what is stored of a symbol; None if the ledger has no answer for its splits and dividends.
+
+    Args:
+        session: of any use.
+        symbol: whose.
+        days: of the closes; actions from the first one on.
+        chunks: how the table is cut.
+    """
+
+    def closes(cursor: Any, days: Range) -> list[Any]:
+        cursor.execute(
+            "SELECT (time AT TIME ZONE 'UTC')::date, close::numeric FROM market_data"
+            " WHERE symbol = %s AND time BETWEEN %s AND %s",
+            (symbol, midnight(days.first), midnight(days.last)),
+        )
+        return list(cursor.fetchall())
+
+    actions = session.run(lambda cursor: _actions(cursor, symbol, days.first))
+    if actions is None:
+        return None
+    return Known(dict(row for rows in each(session, chunks.slices(days), closes) for row in rows), actions)
+
+
+def _actions(cursor: Any, symbol: str, since: date) -> Actions | None:
     cursor.execute(
         "SELECT count(*) FROM backfill_coverage WHERE symbol = ANY (%s) AND first_day <= %s"
         " AND outcome IN ('loaded', 'set_aside')",
@@ -37,11 +62,6 @@ def read(cursor: Any, symbol: str, since: date) -> Known | None:
     )
     if cursor.fetchone()[0] < 2:
         return None
-    cursor.execute(
-        "SELECT (time AT TIME ZONE 'UTC')::date, close::numeric FROM market_data WHERE symbol = %s AND time >= %s",
-        (symbol, midnight(since)),
-    )
-    closes = dict(cursor.fetchall())
     cursor.execute(
         "SELECT day, new_shares / old_shares FROM market_split WHERE symbol = %s AND day > %s",
         (symbol, since),
@@ -52,4 +72,4 @@ def read(cursor: Any, symbol: str, since: date) -> Known | None:
         "SELECT day, coalesce(unadjusted, value) FROM market_dividend WHERE symbol = %s AND day > %s",
         (symbol, since),
     )
-    return Known(closes, Actions(splits, dict(cursor.fetchall())))
+    return Actions(splits, dict(cursor.fetchall()))

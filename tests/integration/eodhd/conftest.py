@@ -82,7 +82,8 @@ class Market:
 
     def query(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         with closing(self.server.connect()) as connection, connection, connection.cursor() as cursor:
-            cursor.execute("SET TimeZone = 'UTC'")
+            # Of Citus's workers too, whose zone is another one.
+            cursor.execute("SET LOCAL citus.propagate_set_commands = 'local'; SET LOCAL TimeZone = 'UTC'")
             cursor.execute(statement, values or None)
             return list(cursor.fetchall()) if cursor.description else []
 

@@ -92,3 +92,12 @@ def test_a_lock_table_that_is_too_small_is_told_before_anything_is_asked(
     problem = by_day.load()["problem"]
     assert "max_locks_per_transaction is 64" in problem
     assert by_day.standin.counts()["requests"] == 0
+
+
+def test_a_comparison_over_many_slices_sees_every_row(by_day: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chunks, "SHARE", 64 * 100 // 15)
+    rows = by_day.load()["totals"]["inserted"]
+    by_day.load(mode="actions")
+    assert f"compared: {rows} rows" in by_day.load(mode="verify")["report"]
+    by_day.query("UPDATE market_data SET close = 1 WHERE time = (SELECT min(time) FROM market_data)")
+    assert [found["field"] for found in by_day.load(mode="verify")["mismatches"]] == ["close"]
