@@ -239,6 +239,43 @@ CREATE TRIGGER backfill_protect BEFORE UPDATE OR DELETE OR TRUNCATE ON backfill_
 CREATE TRIGGER backfill_protect BEFORE UPDATE OR DELETE OR TRUNCATE ON backfill_revision
   FOR EACH STATEMENT EXECUTE FUNCTION backfill_protect();
 """,
+    # What was revised, in ranges like what arrived: reading an old moment then passes by the rows of other symbols. A
+    # revision without one, by code of the version before, counts for its own day.
+    """
+SET LOCAL check_function_bodies = off;
+ALTER TABLE backfill_arrival ADD COLUMN revised boolean NOT NULL DEFAULT false;
+ALTER TABLE backfill_revision ADD COLUMN ranged boolean NOT NULL DEFAULT false;
+CREATE INDEX backfill_revision_single ON backfill_revision (found) WHERE NOT ranged;
+CREATE INDEX backfill_revision_time ON backfill_revision ((day::timestamp AT TIME ZONE 'UTC'), symbol, found);
+CREATE OR REPLACE FUNCTION market_data_asof(moment timestamptz) RETURNS TABLE ("time" timestamptz, symbol text,
+  open numeric, high numeric, low numeric, close numeric, adjusted_close numeric, volume numeric)
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+WITH later AS NOT MATERIALIZED (
+  SELECT k.symbol, range_agg(k.days) AS changed, range_agg(k.days) FILTER (WHERE NOT k.revised) AS absent
+  FROM (
+    SELECT s.symbol, b.revised, tstzrange(b.first_day::timestamp AT TIME ZONE 'UTC',
+      (b.last_day + 1)::timestamp AT TIME ZONE 'UTC') AS days
+    FROM backfill_arrival b, unnest(b.symbols) AS s (symbol)
+    WHERE b.arrived > moment AND b.first_day <= (moment AT TIME ZONE 'UTC')::date + 1
+    UNION ALL
+    SELECT v.symbol, true, tstzrange(v.day::timestamp AT TIME ZONE 'UTC', (v.day + 1)::timestamp AT TIME ZONE 'UTC')
+    FROM backfill_revision v WHERE v.found > moment AND NOT v.ranged
+  ) k GROUP BY k.symbol
+)
+SELECT m.time, m.symbol::text, m.open::numeric, m.high::numeric, m.low::numeric, m.close::numeric,
+  m.adjusted_close::numeric, m.volume::numeric
+FROM market_data m LEFT JOIN later l ON l.symbol = m.symbol
+WHERE backfill_tells(moment) AND m.time <= (moment AT TIME ZONE 'UTC' + interval '1 day') AT TIME ZONE 'UTC'
+  AND (l.changed IS NULL OR NOT l.changed @> m.time)
+UNION ALL
+SELECT r.* FROM (
+  SELECT DISTINCT ON (1, v.symbol) v.day::timestamp AT TIME ZONE 'UTC' AS at, v.symbol, v.old_open, v.old_high,
+    v.old_low, v.old_close, v.old_adjusted_close, v.old_volume
+  FROM backfill_revision v WHERE v.found > moment ORDER BY 1, v.symbol, v.found
+) r LEFT JOIN later l ON l.symbol = r.symbol
+WHERE l.absent IS NULL OR NOT l.absent @> r.at
+$$;
+""",
 )
 NEWEST = len(MIGRATIONS)
 # Any number will do that nobody else uses: two hosts migrate one after the other.

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import date, datetime, timezone
 from typing import Any
 
+from ansible.module_utils.eodhd.ledger import migrations
 from ansible.module_utils.eodhd.model import Range
 from ansible.module_utils.eodhd.store import bars, store
 from ansible.module_utils.eodhd.store.parser import TOO_NARROW, Number, Parser, Width
@@ -21,6 +22,9 @@ def load_again(cursor: Any, widths: Mapping[str, Width]) -> int:
 
     Returns:
         int: rows that were loaded.
+
+    Raises:
+        Problem: the ledger is newer than this code.
     """
     cursor.execute("SELECT to_regclass('backfill_set_aside') IS NOT NULL")
     if not cursor.fetchone()[0]:
@@ -38,6 +42,7 @@ def load_again(cursor: Any, widths: Mapping[str, Width]) -> int:
         for line in parser.rows([row], symbol, Range(day, day)).lines:
             lines[symbol, day] = line  # the latest one that was seen
     if lines:
+        migrations.migrate(lambda work: work(cursor))
         symbols = sorted({symbol for symbol, _ in lines})
         run = max(run for _, _, _, _, run in kept)
         bars.merge(cursor, run, list(lines.values()), dict.fromkeys(symbols, date.min))

@@ -59,8 +59,9 @@ WHERE ({", ".join(f"m.{name}" for name in COLUMNS)})
   IS DISTINCT FROM ({", ".join(f"EXCLUDED.{name}" for name in COLUMNS)})
 """  # noqa: S608 - our own names
 RECORD = f"""
-INSERT INTO backfill_revision (run, symbol, day, {_OLD}, {", ".join(f"new_{name}" for name in COLUMNS)}, found)
-SELECT %(run)s, symbol, (time AT TIME ZONE 'UTC')::date, {_OLD}, {_VALUES}, %(at)s FROM backfill_changed WHERE known
+INSERT INTO backfill_revision (run, symbol, day, {_OLD}, {", ".join(f"new_{name}" for name in COLUMNS)}, found, ranged)
+SELECT %(run)s, symbol, (time AT TIME ZONE 'UTC')::date, {_OLD}, {_VALUES}, %(at)s, true
+FROM backfill_changed WHERE known
 """  # noqa: S608 - our own names
 # All days that a bar can have.
 ALL = Range(date(1, 1, 2), date(9999, 12, 30))
@@ -145,7 +146,7 @@ def merge(cursor: Any, run: int, lines: Sequence[str], settled: Mapping[str, dat
         make_room(cursor, lines)
         arrivals.merged(cursor, run, moment, values)
         cursor.execute(WRITE)
-        cursor.execute(RECORD, {"run": run, "at": moment.at})
+        cursor.execute(RECORD, {"run": run, "at": moment})
     return changes
 
 

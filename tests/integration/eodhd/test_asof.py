@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import closing
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -57,6 +58,36 @@ def test_a_row_between_older_ones_came_when_it_came(market: Any) -> None:
     market.load(last=date(2026, 11, 20), days=30, force=True)
     assert len(second[1]) == len(first[1]) + 2
     for moment, copied in (first, second):
+        equal(market, moment, copied)
+
+
+def corrected(market: Any) -> list[tuple[datetime, set[tuple[Any, ...]]]]:
+    """Change single days among others of several symbols, twice, with new days; return a copy from before each load."""
+    last, symbols = date(2026, 11, 20), ["AAPL.US", "MSFT.US", "BTC-USD.CC"]
+    market.load(symbols=symbols, last=last, days=30)
+    copies = []
+    for number, days in enumerate(
+        (["2026-11-02", "2026-11-03", "2026-11-10"], ["2026-11-03", "2026-11-05"]), 1
+    ):
+        price = json.dumps(dict.fromkeys(("open", "high", "low", "close", "adjusted_close"), 77 + number))
+        rows = {day: f'{{"date": "{day}", "volume": 5, {price[1:]}' for day in days}
+        market.standin.control(rows=dict.fromkeys(symbols, rows))
+        copies.append(copy(market))
+        market.load(symbols=symbols, last=last + timedelta(days=3 * number), days=40, force=True)
+    return [*copies, copy(market)]
+
+
+def test_days_that_were_revised_among_others_have_their_old_values(market: Any) -> None:
+    copies = corrected(market)
+    assert market.query("SELECT count(*) FROM backfill_revision") != [(0,)]
+    for moment, copied in copies:
+        equal(market, moment, copied)
+
+
+def test_what_code_of_an_earlier_version_revised_counts_as_well(market: Any) -> None:
+    copies = corrected(market)
+    market.query("DELETE FROM backfill_arrival WHERE revised; UPDATE backfill_revision SET ranged = false")
+    for moment, copied in copies:
         equal(market, moment, copied)
 
 
