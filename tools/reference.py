@@ -82,12 +82,13 @@ def defaults(root: Path) -> str:
     return text
 
 
-def literal(default: Any) -> str:
+def literal(default: Any, margin: str = "") -> str:
     """A default after its name, in YAML: in the same line, of a long dictionary a line for each key."""
     text = json.dumps(default, ensure_ascii=False)
-    if len(text) < 100 or not isinstance(default, Mapping):
+    if len(text) < 106 or not isinstance(default, Mapping):
         return f" {text}"
-    return "".join(f"\n  {key}: {json.dumps(value, ensure_ascii=False)}" for key, value in default.items())
+    margin += "  "
+    return "".join(f"\n{margin}{key}:{literal(value, margin)}" for key, value in default.items())
 
 
 def specifications(role: Path, root: Path) -> str:

@@ -235,8 +235,9 @@ class Runner:
         """Tell the watchdog of every run that went well and that it does not know."""
         for name, run in self.state.last().items():
             job = self.config.jobs.get(name)
-            known = run.outcome != OK or self.state.mark(f"beat {name}") == run.id
-            if job and job.heartbeat and not known and self._try(self.world.heartbeat):
+            if not (job and job.heartbeat) or run.outcome != OK or self.state.mark(f"beat {name}") == run.id:
+                continue
+            if self._try(self.world.heartbeat):
                 self.state.keep_mark(f"beat {name}", run.id)
 
     def _try(self, work: Callable[[], None]) -> bool:

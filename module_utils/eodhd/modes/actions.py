@@ -62,15 +62,15 @@ def _plan(context: Context, asked: Range) -> planning.Plan:
     ways = []
     for jobs in (
         planned.by_symbol(actions.KINDS, symbols, asked.last),
-        planned.by_session(actions.KINDS, exchanges, asked),
+        planned.by_session(actions.KINDS, exchanges, asked, context.rules.now),
     ):
         known = context.known([job.symbol for job in jobs])
         ways.append((jobs, known, planned.waiting(jobs, known, context.rules)))
     chosen = planned.cheaper(ways[0][2], ways[1][2]) if symbols else ways[1][2]
     jobs, known, waiting = ways[0] if chosen is ways[0][2] else ways[1]
-    if not jobs:
+    if not jobs and not set(exchanges) <= set(planned.WITHOUT):
         raise Problem(
-            f"There is no session from {asked.first} to {asked.last} in {', '.join(exchanges)}, and no symbol."
+            f"No session in {', '.join(exchanges)} from {asked.first} to {asked.last} is due, and there is no symbol."
             " Check backfill_symbols, backfill_exchange and the dates."
         )
     left = {job.symbol for job in waiting}

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 from ansible.module_utils.eodhd.model import ANSWERED, Coverage, Job, Range
+from ansible.module_utils.eodhd.plan import daily
 from ansible.module_utils.eodhd.plan.plan import BULK_CALLS, Rules
-from ansible.module_utils.markets import calendar, names
+from ansible.module_utils.markets import calendar, names, publishing
 
 # By symbol the whole past costs as much as a day of it.
 FIRST = date(1962, 1, 1)
-# What was said of a day so long after it is final.
-SETTLED = timedelta(days=3)
+# Markets of currencies: there is nothing to split, and nothing that pays.
+WITHOUT = ("CC", "FOREX")
 
 
 def by_symbol(kinds: Iterable[str], symbols: Sequence[str], last: date) -> list[Job]:
@@ -20,13 +21,15 @@ def by_symbol(kinds: Iterable[str], symbols: Sequence[str], last: date) -> list[
     return [Job(f"{kind} {symbol}", Range(FIRST, last), vacant=False) for symbol in symbols for kind in kinds]
 
 
-def by_session(kinds: Iterable[str], exchanges: Sequence[str], asked: Range) -> list[Job]:
-    """Return a bulk call for each session and kind of exchanges; every day is one if there is no calendar."""
+def by_session(kinds: Iterable[str], exchanges: Sequence[str], asked: Range, now: datetime) -> list[Job]:
+    """Return a bulk call for each session and kind that is due; every day is one if there is no calendar."""
     jobs = []
-    for exchange in exchanges:
-        ending = names.DEFAULT if exchange in names.US_LISTS else exchange
+    for exchange in (each for each in exchanges if each not in WITHOUT):
+        ending = daily.suffix(exchange)
         market = calendar.of(ending) if ending in names.KNOWN else None
         days = market.sessions(asked.first, asked.last) if market else _all(asked)
+        due = publishing.due(exchange, now) if market else asked.last
+        days = [day for day in days if due and day <= due]
         jobs += [Job(f"{kind} {exchange} {day}", Range(day, day), False) for day in days for kind in kinds]
     return jobs
 
@@ -49,9 +52,11 @@ def cheaper(symbols: Sequence[Job], sessions: Sequence[Job]) -> Sequence[Job]:
 def _answered(job: Job, known: Coverage | None, rules: Rules) -> bool:
     if known is None or known.outcome not in ANSWERED or not known.range.covers(job.range):
         return False
-    final = cost(job) > 1 and known.fetched.date() - job.range.last > SETTLED
+    if cost(job) == 1:
+        return rules.fresh(known)
     forced = rules.forced_since is not None and known.fetched < rules.forced_since
-    return rules.fresh(known) or (final and not forced)
+    exchange = job.symbol.split(" ")[1]
+    return not (forced or daily.unsettled(exchange, job.range.last, known.fetched, rules.now))
 
 
 def _all(days: Range) -> list[date]:

@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
+from ansible.module_utils.eodhd.model import midnight
 from ansible.module_utils.markets import calendar, names, publishing
 
 # So long after a session was due its file is asked for again: late rows and corrections are in it by then. If there is
 # no file even after the last of these, the day is taken for one without a session, and looked at again once a day.
-SETTLES = (timedelta(days=1), timedelta(days=3))
+# One day and three, less two hours: where a clock was put forward, a run at the same hour comes earlier.
+SETTLES = (timedelta(hours=22), timedelta(hours=70))
 # How far back missed sessions are caught up. Further back the mode ``history`` is cheaper.
 CATCH_UP = timedelta(days=7)
 # A little less than a day, so that a run at the same hour counts.
@@ -131,13 +133,22 @@ def settled_at(exchange: str, day: date) -> datetime | None:
     return due + SETTLES[-1] if due else None
 
 
+def unsettled(exchange: str, day: date, asked: datetime, now: datetime) -> bool:
+    """Whether a moment at which a session's files are asked for has passed since they were last asked for.
+
+    Without a calendar, the moments count from the end of the day in UTC.
+    """
+    due = publishing.due_at(exchange, day) if suffix(exchange) in names.KNOWN else None
+    due = due or midnight(day) + timedelta(days=1)
+    return any(asked < due + after <= now for after in (timedelta(0), *SETTLES))
+
+
 def _unsettled(exchange: str, known: Known, now: datetime) -> bool:
-    """Whether a moment at which the file is asked for again has passed since it was last asked for."""
     due = publishing.due_at(exchange, known.day)
     assert due is not None  # noqa: S101 - the market has a calendar
     if not known.rows and now - due < CATCH_UP:
         return now - known.asked >= DAILY
-    return any(known.asked < due + after <= now for after in SETTLES)
+    return unsettled(exchange, known.day, known.asked, now)
 
 
 def _new(

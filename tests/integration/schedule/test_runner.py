@@ -133,6 +133,15 @@ def test_what_failed_is_repeated_after_its_time(scene: Scene) -> None:
     assert scene.messages == ["❌ market data: EODHD refuses the token"]  # the audit has still found it
 
 
+def test_after_good_runs_there_is_nothing_to_repeat_or_to_tell(scene: Scene) -> None:
+    scene.plays = [GOOD, GOOD]
+    scene.run("health")
+    scene.run("audit")
+    scene.now += 90000
+    scene.again()
+    assert (scene.outcomes(), scene.messages, scene.beats) == (["ok", "ok"], [], 1)
+
+
 def test_a_run_that_meets_another_says_so_and_ends_well(scene: Scene) -> None:
     with alone(scene.spare / "health.lock"):
         assert scene.run("health")
