@@ -131,12 +131,13 @@ def programs() -> Path:
 
 
 @contextmanager
-def serving(folder: Path, engine: str = LAYOUT.engine) -> Iterator[Database]:
+def serving(folder: Path, engine: str = LAYOUT.engine, workers: int = WORKERS) -> Iterator[Database]:
     """A PostgreSQL with the engine, for as long as the context lasts; Citus with its workers.
 
     Args:
         folder: for the clusters; others may enter it.
         engine: see ``Layout``.
+        workers: of Citus.
     """
     url = os.environ.get(URLS.get(engine, "-"))
     if url:
@@ -145,7 +146,7 @@ def serving(folder: Path, engine: str = LAYOUT.engine) -> Iterator[Database]:
     with ExitStack() as stack:
         if engine == "citus":
             WORKER_SERVERS[:] = [
-                stack.enter_context(_cluster(folder / f"worker{n}", WORKER, True)) for n in range(WORKERS)
+                stack.enter_context(_cluster(folder / f"worker{n}", WORKER, True)) for n in range(workers)
             ]
         more = {"timescaledb": TIMESCALEDB, "citus": {"shared_preload_libraries": "citus"}}.get(engine, {})
         yield stack.enter_context(_cluster(folder / "cluster", more, engine=engine))

@@ -40,8 +40,10 @@ FROM cell WHERE month IS NOT NULL GROUP BY month
 """
 _LAST = """
 SELECT symbol, (max(time) AT TIME ZONE 'UTC')::date FROM {}
-WHERE symbol = ANY (%s) AND time < %s::timestamptz GROUP BY symbol
+WHERE time < %(before)s::timestamptz AND {} GROUP BY symbol
 """
+# More symbols than that are not named: TimescaleDB plans each of them for each compressed chunk.
+NAMED = 50
 _DAYS = """
 SELECT symbol, array_agg(DISTINCT (time AT TIME ZONE 'UTC')::date) FROM {}
 WHERE symbol = ANY (%s) AND time >= %s::timestamptz AND time < %s::timestamptz GROUP BY symbol
@@ -218,8 +220,11 @@ def last_bars(cursor: Any, table: Sequence[str], symbols: Sequence[str], before:
     """Return the last days with a bar before a day, of those symbols that have one."""
     from psycopg2 import sql
 
-    cursor.execute(sql.SQL(_LAST).format(sql.Identifier(*table)), (list(symbols), _utc(before)))
-    return dict(cursor.fetchall())
+    some = sql.SQL("symbol = ANY (%(symbols)s)" if len(symbols) <= NAMED else "true")
+    statement = sql.SQL(_LAST).format(sql.Identifier(*table), some)
+    cursor.execute(statement, {"symbols": list(symbols), "before": _utc(before)})
+    wanted = set(symbols)
+    return {symbol: day for symbol, day in cursor.fetchall() if symbol in wanted}
 
 
 def days(cursor: Any, table: Sequence[str], symbols: Sequence[str], window: Window) -> dict[str, list[date]]:

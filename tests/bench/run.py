@@ -34,7 +34,9 @@ def stamped(section: str) -> str:
     """A section with the day and the machine under its heading."""
     heading, _, text = section.strip().partition("\n")
     machine = f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}"
-    return f"{heading}\n\n{time.strftime('%Y-%m-%d')}, {machine}, Python {platform.python_version()}.\n{text}\n"
+    return (
+        f"{heading}\n\n{time.strftime('%Y-%m-%d')}, {machine}, Python {platform.python_version()}.\n{text}\n"
+    )
 
 
 def parts(document: str) -> dict[str, str]:

@@ -59,17 +59,21 @@ ON CONFLICT (old_symbol, effective) DO NOTHING
 RETURNING old_symbol
 """  # noqa: S608 - our own names
 # A symbol retires when its rename is first heard of, unless the list of the same run has somebody else under its code.
+RETIRED = """
+SELECT r.old_symbol FROM backfill_rename r LEFT JOIN backfill_listing l ON l.symbol = r.old_symbol
+WHERE r.effective <= %(today)s AND r.run = %(run)s AND (l.symbol IS NULL OR l.delisted OR l.run <> %(run)s)
+"""
 RETIRE = """
-UPDATE assets a SET is_active = false, updated_at = %(now)s
-FROM backfill_rename r LEFT JOIN backfill_listing l ON l.symbol = r.old_symbol
-WHERE a.symbol = r.old_symbol AND a.is_active IS NOT FALSE AND r.effective <= %(today)s AND r.run = %(run)s
-  AND (l.symbol IS NULL OR l.delisted OR l.run <> %(run)s)
+UPDATE assets SET is_active = false, updated_at = %(now)s WHERE symbol = ANY (%(symbols)s) AND is_active IS NOT FALSE
+"""
+SUCCESSORS = """
+SELECT DISTINCT ON (old_symbol) old_symbol, new_symbol FROM backfill_rename
+WHERE effective <= %(today)s ORDER BY old_symbol, effective DESC
 """
 SUCCEED = """
-UPDATE assets a SET renamed_to = r.new_symbol, updated_at = %(now)s
-FROM (SELECT DISTINCT ON (old_symbol) old_symbol, new_symbol FROM backfill_rename
-      WHERE effective <= %(today)s ORDER BY old_symbol, effective DESC) r
-WHERE a.symbol = r.old_symbol AND a.is_active IS FALSE AND a.renamed_to IS DISTINCT FROM r.new_symbol
+UPDATE assets a SET renamed_to = k.new_symbol, updated_at = %(now)s
+FROM unnest(%(old)s::text[], %(new)s::text[]) AS k (old_symbol, new_symbol)
+WHERE a.symbol = k.old_symbol AND a.is_active IS FALSE AND a.renamed_to IS DISTINCT FROM k.new_symbol
 """
 RENAME_CALLS = 5
 # The provider knows renames of the United States alone, and none from before this day.
@@ -196,14 +200,18 @@ def _write_renames(cursor: Any, run: int, item: Item) -> Written:
     cursor.execute(KEEP_RENAMES, {"run": run, "old": old, "new": new, "effective": effective})
     known = cursor.rowcount
     moment = {"run": run, "now": item.fetched, "today": item.fetched.date()}
-    cursor.execute(RETIRE, moment)
+    # The ledger is asked first: Citus changes no table by joining it with one of the coordinator.
+    cursor.execute(RETIRED, moment)
+    cursor.execute(RETIRE, {**moment, "symbols": [symbol for (symbol,) in cursor.fetchall()]})
     changed = cursor.rowcount
     cursor.execute(
         "SELECT count(*) FROM pg_attribute WHERE attrelid = to_regclass('assets') AND attname = 'renamed_to'"
         " AND NOT attisdropped"
     )
     if cursor.fetchone()[0]:
-        cursor.execute(SUCCEED, moment)
+        cursor.execute(SUCCESSORS, moment)
+        before, after = list(zip(*cursor.fetchall())) or ((), ())
+        cursor.execute(SUCCEED, {**moment, "old": list(before), "new": list(after)})
         changed = max(changed, cursor.rowcount)
     return Written(known, changed, len(rows) - known)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from ansible.module_utils.coverage import survey
 from ansible.module_utils.database import layout
 from ansible.module_utils.eodhd.model import Range, midnight
 from ansible.module_utils.eodhd.store import arrivals
@@ -65,8 +66,6 @@ FROM backfill_changed WHERE known
 """  # noqa: S608 - our own names
 # All days that a bar can have.
 ALL = Range(date(1, 1, 2), date(9999, 12, 30))
-# Symbols that a statement over the past names; TimescaleDB plans each of them for each compressed chunk.
-NAMED = 50
 # Ranges that one statement counts in.
 RANGES = 16
 # TimescaleDB decompresses 100,000 rows in a transaction by default; a few restated histories have more.
@@ -161,22 +160,21 @@ def days_of(lines: Sequence[str]) -> tuple[date, date]:
     return first, last
 
 
-def stored_days(session: Session, symbols: list[str], chunks: Chunks) -> dict[str, Range]:
-    """Return from when to when rows of symbols are stored."""
+def stored_days(session: Session, symbols: list[str], chunks: Chunks) -> dict[str, set[date]]:
+    """Return the days of which rows of symbols are stored, for symbols with any."""
 
-    def work(cursor: Any, days: Range) -> list[tuple[str, date, date]]:
+    def work(cursor: Any, days: Range) -> list[tuple[str, list[date]]]:
         cursor.execute(
-            "SELECT symbol, (min(time) AT TIME ZONE 'UTC')::date, (max(time) AT TIME ZONE 'UTC')::date"
+            "SELECT symbol, array_agg((time AT TIME ZONE 'UTC')::date)"
             " FROM market_data WHERE symbol = ANY (%s) AND time BETWEEN %s AND %s GROUP BY symbol",
             (symbols, midnight(days.first), midnight(days.last)),
         )
         return list(cursor.fetchall())
 
-    found: dict[str, Range] = {}
+    found: dict[str, set[date]] = {}
     for rows in each(session, chunks.slices(chunks.stored or ALL), work):
-        for symbol, first, last in rows:
-            days = Range(first, last)
-            found[symbol] = found[symbol].hull(days) if symbol in found else days
+        for symbol, some in rows:
+            found.setdefault(symbol, set()).update(some)
     return found
 
 
@@ -226,7 +224,7 @@ def _by_range(wanted: Sequence[tuple[str, Range, Range]], ranges: Sequence[Range
     values.update({f"last{n}": midnight(days.last) for n, days in enumerate(ranges)})
     values["symbols"] = [symbol for symbol, _, _ in wanted]
     statement = f"SELECT symbol, {columns} FROM market_data WHERE time BETWEEN %(first)s AND %(last)s"  # noqa: S608
-    if len(wanted) <= NAMED:
+    if len(wanted) <= survey.NAMED:
         statement += " AND symbol = ANY (%(symbols)s)"
     places = {days: n for n, days in enumerate(ranges)}
     return (

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timezone
 from typing import Any
 
-from ansible.module_utils.eodhd.model import Range, midnight
-from ansible.module_utils.eodhd.store.chunks import Chunks, each
+from ansible.module_utils.eodhd.model import Range
 from ansible.module_utils.eodhd.store.session import Session
 from ansible.module_utils.text import plural
 
@@ -47,43 +46,29 @@ def marked(cursor: Any, symbols: Sequence[str]) -> list[OldBasis]:
     return [OldBasis(symbol, Range(first, last), rows) for symbol, first, last, rows in cursor.fetchall()]
 
 
-def mark(session: Session, run: int, symbol: str, asked: Range, sent: Sequence[date], chunks: Chunks) -> None:
+def mark(session: Session, run: int, symbol: str, left: Sequence[date]) -> None:
     """Mark the stored bars of a restated symbol that an answer for the whole past lacks; without any, end the mark.
 
     Args:
         session: of one storing thread.
         run: the run's number.
         symbol: whose past was restated.
-        asked: the days that the answer is for.
-        sent: the days of which it has a bar; later ones it does not know yet.
-        chunks: how the table is cut.
+        left: the days of those bars.
     """
-    reach = Range(asked.first, max(sent))
-
-    def look(cursor: Any, days: Range) -> Any:
-        cursor.execute(
-            "SELECT count(*), (min(time) AT TIME ZONE 'UTC')::date, (max(time) AT TIME ZONE 'UTC')::date"
-            " FROM market_data WHERE symbol = %s AND time BETWEEN %s AND %s AND time <> ALL (%s)",
-            (symbol, midnight(days.first), midnight(days.last), list(map(midnight, sent))),
-        )
-        return cursor.fetchone()
-
-    found = [row for row in each(session, chunks.slices(reach), look) if row[0]]
     now = datetime.now(timezone.utc)
 
     def keep(cursor: Any) -> None:
-        if not found:
+        if not left:
             cursor.execute(
                 "UPDATE backfill_old_basis SET resolved = %s WHERE symbol = %s AND resolved IS NULL",
                 (now, symbol),
             )
             return
-        counts, firsts, lasts = zip(*found)
         cursor.execute(
             "INSERT INTO backfill_old_basis (symbol, first_day, last_day, rows, since, run)"
             " VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (symbol) DO UPDATE SET first_day = EXCLUDED.first_day,"
             " last_day = EXCLUDED.last_day, rows = EXCLUDED.rows, run = EXCLUDED.run, resolved = NULL",
-            (symbol, min(firsts), max(lasts), sum(counts), now, run),
+            (symbol, min(left), max(left), len(left), now, run),
         )
 
     session.run(keep)

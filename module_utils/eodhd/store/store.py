@@ -202,11 +202,15 @@ def _look_beyond(
     restated = {item.job.symbol: (item, result) for item, result in zip(items, results) if result.again}
     if not doubtful:
         return
-    stored = bars.stored_days(session, list(doubtful), chunks)
+    days = bars.stored_days(session, list(doubtful), chunks)
+    stored = {symbol: Range(min(some), max(some)) for symbol, some in days.items()}
     for item in items:
         symbol, parsed = item.job.symbol, item.parsed
-        if symbol in doubtful and symbol in stored and parsed and item.answers_for(stored[symbol]):
-            basis.mark(session, run, symbol, item.job.range, sorted(parsed.days), chunks)
+        if symbol in stored and parsed and item.answers_for(stored[symbol]):
+            # Days after the last one that was sent the provider does not know yet.
+            last = max(parsed.days)
+            left = [day for day in days[symbol] - parsed.days.keys() if day <= last]
+            basis.mark(session, run, symbol, left)
     done = []
     for symbol, (item, result) in restated.items():
         whole = stored[symbol].hull(item.job.covered()) if symbol in stored else item.job.covered()
