@@ -146,7 +146,8 @@ class Copies:
     @staticmethod
     def _digest(cursor: Any, source: str) -> Any:
         cursor.execute(
-            "SELECT count(*), md5(string_agg(row::text, ' ' ORDER BY symbol, time)) FROM (SELECT time, symbol,"
+            "SELECT count(*), md5(string_agg(row::text, ' ' ORDER BY symbol, time)) FROM (SELECT"
+            " time AT TIME ZONE 'UTC' AS time, symbol,"
             f" open, high, low, close, adjusted_close, volume FROM {source}) AS row"
         )
         return cursor.fetchone()
