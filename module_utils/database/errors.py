@@ -38,7 +38,7 @@ _MEANINGS = (
     (r"password authentication failed|no password supplied", "password"),
     (r"pg_hba\.conf|authentication failed", "access"),
     # Before "no such file", for a certificate may be the file that is missing.
-    (r"\bssl\b.*(support|require|error|certificate|verif)|root certificate", "ssl"),
+    (r"\bssl\b.*(support|require|error|certificate|verif)|(root|server) certificate", "ssl"),
     (r"too many clients|too many connections|remaining connection slots", "connections"),
     (r"starting up|shutting down|in recovery mode", "starting"),
     (r"role .* does not exist", "role"),
