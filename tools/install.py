@@ -7,7 +7,6 @@ trusts. If uv cannot, pip installs the rest too.
 from __future__ import annotations
 
 import ensurepip
-import importlib.util
 import os
 import re
 import shutil
@@ -25,16 +24,16 @@ from project import indexes
 
 
 def pip() -> list[str]:
-    """pip of this environment; before it has one, the wheel that comes with the interpreter, run as it is."""
-    if importlib.util.find_spec("pip"):
-        program = ["-m", "pip"]
-    else:
+    """The interpreter's own pip, which is compiled; without one, the wheel that comes with it, run as it is."""
+    base = getattr(sys, "_base_executable", sys.executable)
+    program = [base, "-m", "pip", "--python", sys.executable]
+    if subprocess.run([base, "-c", "import pip"], capture_output=True, check=False).returncode:
         folder = sysconfig.get_config_var("WHEEL_PKG_DIR") or Path(ensurepip.__file__).parent / "_bundled"
         wheels = sorted(Path(folder).glob("pip-*.whl"))
         if not wheels:
             subprocess.run([sys.executable, "-m", "ensurepip"], stdout=subprocess.DEVNULL, check=True)
-        program = [f"{wheels[-1]}/pip"] if wheels else ["-m", "pip"]
-    return [sys.executable, *program, "--disable-pip-version-check", "install", "--require-hashes"]
+        program = [sys.executable, f"{wheels[-1]}/pip"] if wheels else [sys.executable, "-m", "pip"]
+    return [*program, "--disable-pip-version-check", "install", "--require-hashes", "--no-deps"]
 
 
 def requirement(lock: str, name: str) -> str:
@@ -74,7 +73,7 @@ def install_uv(lock: str, environ: dict[str, str]) -> None:
     with tempfile.NamedTemporaryFile("w", prefix="uv-", suffix=".txt") as file:
         file.write(wanted)
         file.flush()
-        subprocess.run([*pip(), "--quiet", "--no-deps", "-r", file.name], env=environ, check=True)
+        subprocess.run([*pip(), "--quiet", "-r", file.name], env=environ, check=True)
 
 
 def install(lock: Path) -> None:
@@ -87,8 +86,8 @@ def install(lock: Path) -> None:
     install_uv(lock.read_text(), environ)
     print(f"setup: uv installs {lock.relative_to(ROOT)} into .venv", flush=True)
     uv = str(Path(sys.executable).parent / "uv")
-    command = [uv, "pip", "install", "--python", sys.executable, "--require-hashes", "-r", str(lock)]
-    if subprocess.run(command, env=environ, check=False).returncode:
+    options = ["--python", sys.executable, "--require-hashes", "--no-deps"]
+    if subprocess.run([uv, "pip", "install", *options, "-r", str(lock)], env=environ, check=False).returncode:
         print("setup: uv could not; pip installs the same", flush=True)
         subprocess.run([*pip(), "-r", str(lock)], env=environ, check=True)
 

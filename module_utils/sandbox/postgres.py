@@ -397,7 +397,8 @@ class Cluster:
 
 def _quiet(command: list[str], folder: str, timeout: float) -> subprocess.CompletedProcess[str]:
     """Run without input and without the caller's PG… variables; output and errors come back in ``stdout``."""
-    environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
+    # Told the time zone, initdb does not look through all of them for this machine's.
+    environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
     try:
         return subprocess.run(
             command,
