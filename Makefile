@@ -10,6 +10,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-17s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo "ARGS='…' hands further arguments to the program behind a command: make unit ARGS='-k calendar'"
+	@echo "(setup, test and clones take none)"
 
 .PHONY: setup setup-test setup-bench
 setup: ## build the controller's environment, .venv
