@@ -14,6 +14,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+import ansible_test
 from ansible_test._util.target.common.constants import CONTROLLER_PYTHON_VERSIONS, REMOTE_ONLY_PYTHON_VERSIONS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -83,11 +84,13 @@ def interpreters() -> dict[str, str]:
 
 def environment(pythons: dict[str, str]) -> dict[str, str]:
     """Return the environment of ansible-test: a home of its own, these Pythons, and the user's settings of pip."""
-    script = HOME / ".ansible/test/cache/get_pip_24_2.py"
-    settings = HOME / ".config/pip/pip.conf"
-    for folder in (script.parent, settings.parent, CACHE / "bin"):
+    scripts, settings = HOME / ".ansible/test/cache", HOME / ".config/pip/pip.conf"
+    for folder in (scripts, settings.parent, CACHE / "bin"):
         folder.mkdir(parents=True, exist_ok=True)
-    script.write_text(GET_PIP)
+    # Each ansible-test asks for the script of another version.
+    wanted = Path(ansible_test.__file__).parent / "_internal/python_requirements.py"
+    for version in re.findall(r"\bpip='([\d.]+)'", wanted.read_text(encoding="utf-8")):
+        (scripts / f"get_pip_{version.replace('.', '_')}.py").write_text(GET_PIP)
     listed = subprocess.run(
         [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True
     ).stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -44,3 +45,17 @@ def test_a_shim_that_only_prints_an_error_is_no_interpreter(
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.defpath}")
     monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
     assert sanity.interpreters().get(sanity.OLDEST) != str(shim)
+
+
+def test_the_script_that_installs_pip_is_there_under_the_name_that_this_ansible_test_asks_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sanity, "CACHE", tmp_path)
+    monkeypatch.setattr(sanity, "HOME", tmp_path / "home")
+    sanity.environment({})
+    command = (
+        "from ansible_test._internal.python_requirements import get_venv_packages as packages;"
+        " from types import SimpleNamespace; print(packages(SimpleNamespace(version='3.11'))['pip'])"
+    )
+    asked = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True).stdout
+    assert (tmp_path / f"home/.ansible/test/cache/get_pip_{asked.strip().replace('.', '_')}.py").exists()
