@@ -253,7 +253,7 @@ packages:
   type: dict
   returned: venv, when built
   sample: {pandas: 3.1.1}
-keys:
+managed:
   description: Names of the managed keys by what happened to them; values are nowhere in the result.
   type: dict
   returned: dotenv

@@ -8,6 +8,8 @@ no secret to begin with; therefore the options are left out of ``invocation`` an
 
 from __future__ import annotations
 
+import os
+import sys
 import traceback
 from typing import Any, Callable, NoReturn
 
@@ -33,6 +35,8 @@ def run(module: Any, work: Callable[[], dict[str, Any]]) -> NoReturn:
 
     An exception that nobody foresaw is reported by type and place alone: its text may quote a secret.
     """
+    # The owner of an environment could not remove what root compiles there.
+    sys.dont_write_bytecode |= os.stat(sys.prefix).st_uid != os.geteuid()
     try:
         result = work()
     except Problem as problem:

@@ -54,7 +54,7 @@ def plan(root: OpenRoot, params: dict[str, Any]) -> Settings:
     settled = old is None or _settled(root.folder)
     result = {
         "changed": old != new.content or not settled,
-        "keys": {name: list(getattr(new, name)) for name in ("added", "changed", "unchanged")},
+        "managed": {name: list(getattr(new, name)) for name in ("added", "changed", "unchanged")},
         "notes": list(new.notes),
         "diff": _diff(f"{params['root']}/{DOTENV}", new, settled=settled, missing=old is None),
     }

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from tests.fleet import trial
-from tests.fleet.engine import IMAGE, Missing
+from tests.fleet.engine import HOST, OLD_HOST, Missing
 from tests.fleet.hosts import REPOSITORY, Fleet
 from tests.schedule.machine import RECIPE
 
@@ -42,8 +42,8 @@ def main(step: str, command: list[str]) -> int:
         fleet.down()
     elif step == "forget":
         fleet.down()
-        for image in (IMAGE, RECIPE.image):
-            fleet.engine("rmi", "--force", image, check=False)
+        for recipe in (HOST, OLD_HOST, RECIPE):
+            fleet.engine("rmi", "--force", recipe.image, check=False)
     else:
         print(__doc__)
         return 2

@@ -10,10 +10,12 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-# A host as it comes: an SSH server, a system Python, an account for the project; no compiler, no index, no uv.
-PACKAGES = ["python3", "python3-venv", "ca-certificates", "openssh-server", "iproute2"]
+# A host as it comes: an SSH server, a system Python, an account for the project, another one that may be given sudo;
+# no compiler, no index, no uv.
+PACKAGES = ["python3", "python3-venv", "ca-certificates", "openssh-server", "iproute2", "sudo"]
 PREPARE = """\
 useradd --create-home --uid 1000 --shell /bin/bash trader
+useradd --create-home --uid 1001 --shell /bin/bash ops
 rm -rf /var/cache/apt/archives /var/lib/apt/lists /usr/share/doc /usr/share/man /usr/share/locale
 mkdir -p /var/cache/apt/archives/partial /var/lib/apt/lists/partial /run/sshd
 ssh-keygen -A
@@ -27,16 +29,18 @@ class Recipe:
     name: str
     packages: list[str]
     prepare: str
+    suite: str = "bookworm"
 
     @property
     def image(self) -> str:
         """Its name; another one for whatever else is in it."""
-        content = "\n".join([*self.packages, self.prepare])
+        content = "\n".join([self.suite, *self.packages, self.prepare])
         return f"{self.name}:{hashlib.sha256(content.encode()).hexdigest()[:12]}"
 
 
 HOST = Recipe("ansible-reset-host", PACKAGES, PREPARE)
-IMAGE = HOST.image
+# Debian 11: the oldest Python that a host may have, 3.9.
+OLD_HOST = Recipe("ansible-reset-old-host", PACKAGES, PREPARE, "bullseye")
 # Left out, an engine passes on limits that a machine in a container of its own may not set.
 LIMITS = ["--pids-limit=-1", "--ulimit=nofile=1024:1024", "--ulimit=nproc=4000:4000"]
 
@@ -92,7 +96,7 @@ class Engine:
             steps = (
                 f"apt-get update && apt-get install -y --no-install-recommends {' '.join(recipe.packages)}"
             )
-            text = f"FROM debian:12\nRUN {steps}\n" + "".join(
+            text = f"FROM debian:{recipe.suite}\nRUN {steps}\n" + "".join(
                 f"RUN {line}\n" for line in recipe.prepare.splitlines()
             )
             self("build", "--tag", recipe.image, "-", given=text.encode(), seconds=300)
@@ -100,7 +104,7 @@ class Engine:
         with tempfile.TemporaryDirectory(prefix="fleet-image-") as folder:
             root = Path(folder) / "root"
             options = ["--variant=minbase", f"--include={','.join(recipe.packages)}"]
-            run(["debootstrap", *options, "bookworm", str(root), *mirror()], seconds=300)
+            run(["debootstrap", *options, recipe.suite, str(root), *mirror()], seconds=300)
             run(["chroot", str(root), "sh", "-ec", recipe.prepare], seconds=60)
             packed = Path(folder) / "root.tar"
             run(["tar", "-C", str(root), "-cf", str(packed), "."], seconds=60)

@@ -11,8 +11,10 @@ import sys
 import tarfile
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import ansible.module_utils
@@ -24,10 +26,11 @@ if str(REPOSITORY / "module_utils") not in ansible.module_utils.__path__:
 
 from ansible.module_utils.sandbox import postgres, project
 
-from tests.fleet.engine import LIMITS, Engine, run
+from tests.fleet.engine import HOST, LIMITS, OLD_HOST, Engine, run
 
 ROOT = "/opt/mt5-crs"
 PASSWORD = "only the fleet's"
+SUDO_PASSWORD = "only for sudo"
 # Where the programs of the embedded PostgreSQL are mounted, read-only, and where its data lies.
 PACKAGES = ["sqlalchemy", "psycopg2-binary", "requests", "python-dotenv"]
 WHEEL, DATA = "/opt/postgres", "/home/trader/postgres"
@@ -43,10 +46,19 @@ class Fleet:
         name: sets this fleet apart from others on the machine.
         hosts: their names; the first one carries PostgreSQL.
         full: a host whose project lies on a small disk of its own.
+        old: hosts that are Debian 11.
+        sudo: hosts on which the account ``ops`` may use sudo, and whether it needs ``SUDO_PASSWORD`` for it.
     """
 
-    def __init__(self, name: str, hosts: list[str], full: str | None = None) -> None:
-        self.name, self.hosts, self.full = name, hosts, full
+    def __init__(
+        self,
+        name: str,
+        hosts: list[str],
+        full: str | None = None,
+        old: Sequence[str] = (),
+        sudo: Mapping[str, bool] = MappingProxyType({}),
+    ) -> None:
+        self.name, self.hosts, self.full, self.old, self.sudo = name, hosts, full, old, sudo
         self.folder = REPOSITORY / ".cache" / name
         self.engine = Engine()
         self.addresses: dict[str, str] = {}
@@ -55,15 +67,17 @@ class Fleet:
         """Start the hosts, each with the polluted project, and PostgreSQL on the first."""
         self.down()
         self.folder.mkdir(parents=True, mode=0o700)
-        image = self.engine.image()
+        recipes = {host: OLD_HOST if host in self.old else HOST for host in self.hosts}
         run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.folder / "key")], seconds=10)
         packed = polluted_project()
         with ThreadPoolExecutor(4) as pool:
-            for _ in pool.map(lambda host: self._start(host, image, packed), self.hosts):
-                pass
-        known = self("cat", "/etc/ssh/ssh_host_ed25519_key.pub", host=self.hosts[0])
+            list(pool.map(self.engine.image, [HOST, OLD_HOST] if self.old else [HOST]))
+            list(pool.map(lambda host: self._start(host, recipes[host].image, packed), self.hosts))
         self.find()
-        lines = [f"{address} {known}\n" for address in self.addresses.values()]
+        lines = [
+            f"{address} {self('cat', '/etc/ssh/ssh_host_ed25519_key.pub', host=host)}\n"
+            for host, address in self.addresses.items()
+        ]
         (self.folder / "known_hosts").write_text("".join(lines))
         self._start_postgres()
 
@@ -93,8 +107,14 @@ class Fleet:
         """Remove what fills the small disk."""
         self("rm", f"{ROOT}/{FILLER}", host=host)
 
-    def inventory(self, variables: dict[str, dict[str, Any]], file: str = "inventory.json") -> Path:
-        """An inventory of the hosts, with settings for single ones; its path."""
+    def inventory(
+        self,
+        variables: Mapping[str, Mapping[str, Any]],
+        file: str = "inventory.json",
+        hosts: Sequence[str] | None = None,
+    ) -> Path:
+        """An inventory of ``hosts`` (all), with settings for single ones; its path. The first creates the database."""
+        chosen = hosts or self.hosts
         options = (
             f"-o ControlMaster=auto -o ControlPersist=20s -o UserKnownHostsFile={self.folder}/known_hosts"
             " -o ServerAliveInterval=2 -o ServerAliveCountMax=3"
@@ -109,15 +129,15 @@ class Fleet:
             # Neither service is there, and the disk of one host is small on purpose.
             "health_token": False, "health_redis": False, "health_disk_warn": 0, "health_disk_fail": 0,
         }  # fmt: skip
-        hosts = {
-            host: {**everybody, "ansible_host": address, **variables.get(host, {})}
-            for host, address in self.addresses.items()
+        settings = {
+            host: {**everybody, "ansible_host": self.addresses[host], **variables.get(host, {})}
+            for host in chosen
         }
         path = self.folder / file
         variables_of_groups = self.folder / "group_vars"
         if not variables_of_groups.is_symlink():
             variables_of_groups.symlink_to(REPOSITORY / "group_vars")
-        groups = {"fleet": {"hosts": hosts}, "database": {"hosts": {self.hosts[0]: {}}}}
+        groups = {"fleet": {"hosts": settings}, "database": {"hosts": {chosen[0]: {}}}}
         path.write_text(json.dumps({"all": {"children": groups}}, indent=1))
         return path
 
@@ -165,6 +185,11 @@ class Fleet:
     def _container(self, host: str) -> str:
         return f"{self.name}-{host}"
 
+    def gateway(self) -> str:
+        """The address at which the hosts reach this machine."""
+        networks = json.loads(self.engine("inspect", self._container(self.hosts[0])))[0]["NetworkSettings"]
+        return str(networks["Gateway"] or next(iter(networks["Networks"].values()))["Gateway"])
+
     def _address(self, host: str) -> str:
         networks = json.loads(self.engine("inspect", self._container(host)))[0]["NetworkSettings"]
         return str(networks["IPAddress"] or next(iter(networks["Networks"].values()))["IPAddress"])
@@ -186,9 +211,13 @@ class Fleet:
         command = ["sh", "-c", "/usr/sbin/sshd && exec sleep infinity"]
         self.engine("run", "--detach", *options, image, *command)
         key = (self.folder / "key.pub").read_bytes()
-        script = f"mkdir -p ~/.ssh && cat > ~/.ssh/authorized_keys && chmod -R go= ~/.ssh && mkdir -p {ROOT}"
+        script = "mkdir -p ~/.ssh && cat > ~/.ssh/authorized_keys && chmod -R go= ~/.ssh"
         self("sh", "-c", f"mkdir -p {ROOT} && chown trader: {ROOT}", host=host)
-        self("sh", "-c", script, host=host, user="trader", given=key)
+        self("sh", "-c", script, host=host, user="ops" if host in self.sudo else "trader", given=key)
+        if host in self.sudo:
+            tag = "" if self.sudo[host] else "NOPASSWD: "
+            self("sh", "-c", f"echo 'ops ALL=(ALL:ALL) {tag}ALL' > /etc/sudoers.d/ops && chpasswd",
+                 host=host, given=f"ops:{SUDO_PASSWORD}\n".encode())  # fmt: skip
         self("tar", "-C", ROOT, "-x", host=host, user="trader", given=packed)
         if host == self.full:
             self("fallocate", "-l", FILLED, f"{ROOT}/{FILLER}", host=host, user="trader")

@@ -1,4 +1,8 @@
-"""The trial of the fleet: one reset with every fault at once, fixing, and a second reset; what happened, as JSON."""
+"""The trial of the fleet: what happened, as JSON.
+
+One reset with every fault at once, fixing, and a second reset. Then every playbook on hosts of other kinds: Debian 11,
+whose Python is 3.9, and logins that need sudo, with a password and without.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +16,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.fleet.hosts import PASSWORD, REPOSITORY, ROOT, Fleet, wait_for
+from tests.fleet.hosts import PASSWORD, REPOSITORY, ROOT, SUDO_PASSWORD, Fleet, wait_for
+from tests.standin.process import StandIn
 
 NAME = "ansible-reset-fleet"
 # The first is the hub; it was reset before, alone. The last one's batch must not begin.
 HOSTS = ["hub", "ordinary", "cut", "stopped", "paused", "full", "wrong", "old", "later"]
+# Hosts of other kinds; whether sudo asks for a password there.
+OLD, SUDO = "eleven", {"eleven": True, "granted": False}
+PLAYBOOKS = {
+    "first": ["reset"], "again": ["reset"], "health": ["reset", "--tags", "health"], "backfill": ["backfill"],
+    "audit": ["audit"], "restore": ["restore"],
+}  # fmt: skip
 TRIAL = REPOSITORY / ".cache" / NAME / "trial.json"
 PLAY_SECONDS = 120.0
 
@@ -42,13 +53,13 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 def fleet() -> Fleet:
     """The fleet of the trial."""
-    return Fleet(NAME, HOSTS, full="full")
+    return Fleet(NAME, [*HOSTS, *SUDO], full="full", old=[OLD], sudo=SUDO)
 
 
 class Play:
-    """A run of the reset on the fleet; its output is read as it comes."""
+    """A run of a playbook on the fleet; its output is read as it comes."""
 
-    def __init__(self, inventory: Path, *arguments: str) -> None:
+    def __init__(self, inventory: Path, *arguments: str, playbook: str = "reset") -> None:
         self.begun = time.monotonic()
         self.log = inventory.with_suffix(".log")
         # Ten percent may fail: the batch with the faults is over that.
@@ -61,7 +72,7 @@ class Play:
         }
         with self.log.open("w") as out:
             self.process = subprocess.Popen(
-                ["ansible-playbook", "-i", str(inventory), "playbooks/reset.yml", *options, *arguments],
+                ["ansible-playbook", "-i", str(inventory), f"playbooks/{playbook}.yml", *options, *arguments],
                 cwd=REPOSITORY, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
                 start_new_session=True, env=environment,
             )  # fmt: skip
@@ -87,7 +98,7 @@ class Play:
 def run(fleet: Fleet) -> dict[str, Any]:
     """The whole trial on a fleet that is up."""
     before = fleet.all_files()
-    faulty, fixed = fleet.inventory(SETTINGS, "faulty.json"), fleet.inventory({}, "fixed.json")
+    faulty, fixed = fleet.inventory(SETTINGS, "faulty.json", HOSTS), fleet.inventory({}, "fixed.json", HOSTS)
     with Play(fixed, "--limit", "hub") as play:
         alone = play.end()
     with Play(faulty) as play:
@@ -103,8 +114,32 @@ def run(fleet: Fleet) -> dict[str, Any]:
     with Play(fixed) as play:
         healed = play.end()
     healed["files"] = fleet.all_files()
-    secrets = [PASSWORD, SETTINGS["wrong"]["postgres_password"]]
-    return {"secrets": secrets, "before": before, "alone": alone, "hurt": hurt, "healed": healed}
+    found = {"before": before, "alone": alone, "hurt": hurt, "healed": healed, "kinds": everything(fleet)}
+    return {**found, "secrets": [PASSWORD, SUDO_PASSWORD, SETTINGS["wrong"]["postgres_password"]]}
+
+
+def everything(fleet: Fleet) -> dict[str, Any]:
+    """Every playbook on the hosts of other kinds; what each said, and the files in the end."""
+    found: dict[str, Any] = {}
+    with StandIn(host=fleet.gateway()) as standin:
+        standin.control(token="demo")
+        settings = {
+            host: {
+                "ansible_user": "ops", "ansible_become": True, "postgres_db": "kinds", "eodhd_base_url": standin.url,
+                "audit_evidence_dir": str(fleet.folder / "audit"), "health_stale_fail": 0,
+                **({"ansible_become_password": SUDO_PASSWORD} if asks else {}),
+            }
+            for host, asks in SUDO.items()
+        }  # fmt: skip
+        inventory = fleet.inventory(settings, "kinds.json", list(SUDO))
+        for name, (playbook, *arguments) in PLAYBOOKS.items():
+            with Play(inventory, *arguments, playbook=playbook) as play:
+                found[name] = play.end()
+    # Answers that were paid for are private to the user of a run.
+    script = f"find {ROOT} -name .backfill -prune -o ! -user trader -print"
+    found["foreign"] = {host: fleet("sh", "-c", script, host=host) for host in SUDO}
+    found["files"] = {host: fleet.files(host) for host in SUDO}
+    return found
 
 
 def _building(fleet: Fleet, host: str, play: Play) -> bool:
@@ -120,4 +155,6 @@ def main(subject: Fleet) -> None:
     subject.find()
     found = run(subject)
     TRIAL.write_text(json.dumps(found))
-    print("; ".join(f"{name}: {found[name]['seconds']} s" for name in ("alone", "hurt", "healed")))
+    plays = {name: found[name] for name in ("alone", "hurt", "healed")}
+    plays |= {name: found["kinds"][name] for name in PLAYBOOKS}
+    print("; ".join(f"{name}: {play['seconds']} s" for name, play in plays.items()))

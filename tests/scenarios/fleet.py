@@ -15,9 +15,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.fleet.trial import HOSTS, TRIAL
+from tests.fleet.trial import HOSTS, OLD, PLAYBOOKS, SUDO, TRIAL
 
 FOUND: dict[str, Any] = json.loads(TRIAL.read_text())
+KINDS: dict[str, Any] = FOUND["kinds"]
 VERDICTS = {
     "hub": "✅ healthy, nothing to do",
     "ordinary": "✅ healthy, changed",
@@ -134,6 +135,37 @@ def test_protected_paths_are_as_they_were(host: str) -> None:
     assert protected(FOUND["healed"]["files"][host]) == protected(FOUND["before"][host])
 
 
-def test_password_of_the_database_is_in_no_output() -> None:
+@pytest.mark.parametrize("name", PLAYBOOKS)
+def test_playbook_goes_through_on_other_kinds_of_hosts(name: str) -> None:
+    assert KINDS[name]["rc"] == 0, KINDS[name]["output"][-3000:]
+
+
+def test_debian_11_is_built_for_its_own_python() -> None:
+    assert re.search(rf"\[{OLD}\](?:\n.*)?\n🐍 Python 3\.9\.", KINDS["first"]["output"])
+
+
+@pytest.mark.parametrize("host", SUDO)
+def test_second_reset_of_another_kind_has_nothing_to_do(host: str) -> None:
+    summary = KINDS["again"]["output"].split("📋", 1)[1]
+    assert re.search(rf"^   {host} +✅ healthy, nothing to do", summary, re.MULTILINE), summary
+
+
+def test_bars_were_fetched_for_another_kind() -> None:
+    assert "🎉 SUCCESS: Database populated" in KINDS["backfill"]["output"]
+
+
+@pytest.mark.parametrize("host", SUDO)
+def test_what_a_login_with_sudo_left_belongs_to_the_owner(host: str) -> None:
+    assert KINDS["foreign"][host].split() == []
+
+
+@pytest.mark.parametrize("host", SUDO)
+def test_restore_brings_another_kind_back(host: str) -> None:
+    before, restored = FOUND["before"][host], KINDS["files"][host]
+    assert {name: restored.get(name) for name in before} == before
+
+
+def test_no_password_is_in_an_output() -> None:
     outputs = [FOUND[run]["output"] for run in ("alone", "hurt", "healed")]
+    outputs += [KINDS[name]["output"] for name in PLAYBOOKS]
     assert [word for word in FOUND["secrets"] if any(word in output for output in outputs)] == []

@@ -19,18 +19,20 @@ class StandIn:
 
     Args:
         arguments: command-line options of ``python -m standin``.
+        host: address to listen on.
     """
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, host: str = "127.0.0.1") -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "standin", *arguments],
+            [sys.executable, "-m", "standin", "--host", host, *arguments],
             env={**os.environ, "PYTHONPATH": str(TESTS)},
             stdout=subprocess.PIPE,
             text=True,
         )
         assert self.process.stdout
         self.port = int(self.process.stdout.readline())
-        self.url = f"http://127.0.0.1:{self.port}/api"
+        self._site = f"http://{host}:{self.port}"
+        self.url = f"{self._site}/api"
 
     def control(self, **change: Any) -> None:
         """Change the stand-in's settings; ``reset=True`` forgets the counts and the told answers."""
@@ -42,7 +44,7 @@ class StandIn:
         return result
 
     def _call(self, name: str, body: bytes | None) -> bytes:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/{name}", body, timeout=10) as answer:  # noqa: S310
+        with urllib.request.urlopen(f"{self._site}/{name}", body, timeout=10) as answer:  # noqa: S310
             result: bytes = answer.read()
             return result
 

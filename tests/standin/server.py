@@ -331,22 +331,23 @@ class Connection(asyncio.Protocol):
         self.transport.write(head.encode() + content[:cut])
 
 
-async def serve(service: Service, port: int) -> None:
-    """Listen on loopback; the first line of output is the port."""
-    server = await asyncio.get_running_loop().create_server(lambda: Connection(service), "127.0.0.1", port)
+async def serve(service: Service, host: str, port: int) -> None:
+    """Listen; the first line of output is the port."""
+    server = await asyncio.get_running_loop().create_server(lambda: Connection(service), host, port)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Stand in for EODHD on loopback.")
+    parser = argparse.ArgumentParser(description="Stand in for EODHD.")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--latency", type=float, default=0.0, help="seconds before each answer")
     parser.add_argument("--universe", type=int, default=50, help="number of SYM… symbols")
     options = parser.parse_args()
     service = Service(Market(universe=options.universe), Settings(latency=options.latency))
     try:
-        asyncio.run(serve(service, options.port))
+        asyncio.run(serve(service, options.host, options.port))
     except KeyboardInterrupt:
         sys.exit(0)
 

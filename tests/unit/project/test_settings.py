@@ -69,7 +69,7 @@ def test_wrong_mode_is_a_change(asked: dict[str, Any], polluted: Path) -> None:
     (polluted / ".env").chmod(0o644)
     result = ensure(asked)
     assert result["changed"]
-    assert not result["keys"]["changed"]
+    assert not result["managed"]["changed"]
     assert (polluted / ".env").stat().st_mode & 0o777 == 0o600
 
 
@@ -112,8 +112,8 @@ def test_folder_is_refused(asked: dict[str, Any], polluted: Path) -> None:
 def test_diff_names_keys_and_shows_no_value(asked: dict[str, Any], polluted: Path) -> None:
     (polluted / ".env").write_text("DEBUG=true\nFOO=foreign\nEODHD_API_TOKEN=demo\n")
     result = ensure(asked, check=True)
-    assert result["keys"]["changed"] == ["DEBUG"]
-    assert "EODHD_API_TOKEN" in result["keys"]["unchanged"]
+    assert result["managed"]["changed"] == ["DEBUG"]
+    assert "EODHD_API_TOKEN" in result["managed"]["unchanged"]
     assert "DEBUG=*** (new)" in result["diff"][0]["after"]
     for secret in ("postgresql", "it's", "demo", "foreign"):
         assert secret not in str(result)
