@@ -16,6 +16,7 @@ sys.path.insert(0, str(ROOT))
 from tests.bench import asof, backfill, engines, fleet, health, reset
 
 SECTIONS = {
+    "first": reset.first,
     "reset": reset.main,
     "backfill": backfill.main,
     "asof": asof.main,
