@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import tempfile
 from pathlib import Path
 from typing import NoReturn
 
@@ -33,8 +32,14 @@ def runner(config: Config) -> Runner:
     credentials = Path(given) if given else None
     spare = Path(config.spare)
     if not spare.is_dir():  # the machine has not run a unit since it was started
-        spare = Path(tempfile.gettempdir()) / f"{spare.name}-{os.getuid()}"
-        spare.mkdir(exist_ok=True, mode=0o700)
+        spare = Path(config.state) / "spare"
+        try:
+            spare.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise Problem(
+                f"{spare} cannot be made ({type(error).__name__}). Start the job by `systemctl start` of its unit, or"
+                f" as the user who owns {config.state}."
+            ) from None
     state = State(Path(config.state), spare)
     url = tell.secret(credentials, tell.HEARTBEAT)
 

@@ -22,10 +22,11 @@ RECIPE = Recipe(
     "ansible-reset-scheduler",
     # A mail program that takes mail for users of the machine; systemd with user sessions; Debian's own Python.
     ["python3", "python3-venv", "ca-certificates", "tzdata", "systemd", "systemd-sysv", "dbus", "dbus-user-session",
-     "libpam-systemd", "dma", "procps", "git"],
+     "libpam-systemd", "dma", "procps", "git", "openssh-server", "sudo"],
     """\
 useradd --create-home --uid 1000 --shell /bin/bash trader
 useradd --create-home --uid 1001 --shell /bin/bash keeper
+echo 'trader ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/trader
 rm -rf /var/cache/apt/archives /var/lib/apt/lists /usr/share/doc /usr/share/man /usr/share/locale
 mkdir -p /var/cache/apt/archives/partial /var/lib/apt/lists/partial
 """,
@@ -52,7 +53,9 @@ class Machine:
         script = (
             f"python3 -m venv --without-pip {PROJECT}/.venv"
             f" && echo {SITE} > {PROJECT}/.venv/lib/python3.11/site-packages/site.pth"
-            f" && ln -s {SITE}/bin/* {PROJECT}/.venv/bin/ ; chown -R trader: {PROJECT}"
+            f" && for name in playbook vault; do printf '#!/bin/sh\\nexec {PYTHON} -m ansible %s \"$@\"\\n' $name"
+            f" > {PROJECT}/.venv/bin/ansible-$name; done; chmod +x {PROJECT}/.venv/bin/ansible-*;"
+            f" chown -R trader: {PROJECT}"
         )
         self("sh", "-c", script)
 
@@ -74,6 +77,7 @@ class Machine:
         if user != "root":
             uid = {"trader": 1000, "keeper": 1001}[user]
             environment += [f"--env=HOME=/home/{user}", f"--env=XDG_RUNTIME_DIR=/run/user/{uid}"]
+            environment.append(f"--env=PATH={PROJECT}/.venv/bin:/usr/bin:/bin")
         return self.engine(
             "exec", "--interactive", f"--user={user}", f"--workdir={at}", *environment, NAME, *argv,
             given=given, check=check, seconds=seconds,
@@ -90,6 +94,11 @@ class Machine:
         if not said.endswith("rc=0"):
             raise RuntimeError(f"{playbook}.yml: {said[-3000:]}")
         return said
+
+    def address(self) -> str:
+        """Where this machine reaches it."""
+        networks = json.loads(self.engine("inspect", NAME))[0]["NetworkSettings"]
+        return str(networks["IPAddress"] or next(iter(networks["Networks"].values()))["IPAddress"])
 
     def down(self) -> None:
         """End and remove it."""

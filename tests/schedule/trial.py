@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import sys
 import time
 from typing import Any
 
+from tests.fleet.engine import run
 from tests.fleet.hosts import REPOSITORY, wait_for
 from tests.schedule.machine import PROJECT, PYTHON, Machine, records
 
@@ -21,6 +24,7 @@ SECRETS = {
     "heartbeat": "Heartbeat-word-4713",
     "database": "Database-word-4714",
     "token": "Token-word-4715",
+    "second": "Second-word-4716",
 }
 # Where a schedule may have left something: all that is not the kernel's, the container's or another program's.
 LOOKED_AT = "/etc /var/lib /run /srv /home /usr/local /opt /tmp /var/tmp"
@@ -39,7 +43,7 @@ class Trial:
         """All of it."""
         for step in (
             self.lay_out, self.schedule, self.wait_for_a_timer, self.live_through_a_day, self.lose_the_token,
-            self.kill_a_run, self.meet, self.search, self.measure, self.remove, self.be_a_user,
+            self.kill_a_run, self.meet, self.search, self.measure, self.remove, self.serve_another, self.be_a_user,
         ):  # fmt: skip
             begun = time.monotonic()
             step()
@@ -50,7 +54,8 @@ class Trial:
         """A healthy host: the sandbox's root and PostgreSQL, reset once; the stand-in, and somebody to tell."""
         machine = self.machine
         machine("mkdir", "-p", f"{PROJECT}/group_vars/trading", "/srv/metrics")
-        hosts = {"all": {"children": {"trading": {"hosts": {"hub": {"ansible_connection": "local"}}}}}}
+        hub = {"ansible_connection": "local", "ansible_host": "127.0.0.1", "ansible_user": "trader"}
+        hosts = {"all": {"children": {"trading": {"hosts": {"hub": hub}}}}}
         machine("tee", INVENTORY, given=json.dumps(hosts).encode())
         values = {
             "ansible_python_interpreter": PYTHON, "project_root": f"{PROJECT}/.sandbox/mt5-crs",
@@ -61,6 +66,8 @@ class Trial:
             "health_disk_fail": 0, "reset_hosts": "trading", "schedule_mail": ["keeper@localhost"],
             "schedule_command": ["tee", "-a", COMMANDED], "schedule_metrics_path": METRICS, "schedule_delay": 0,
             "schedule_retries": [], "schedule_writable": [f"{PROJECT}/.sandbox/mt5-crs", COMMANDED],
+            # One of the jobs goes the way to other hosts.
+            "schedule_changes": {"drift": {"variables": {"ansible_connection": "ssh"}}},
         }  # fmt: skip
         machine("tee", "group_vars/trading/main.yml", given=json.dumps(values).encode())
         hidden = {
@@ -80,6 +87,10 @@ class Trial:
             "-c",
             f"touch {TOLD} {COMMANDED}; chown -R trader: {PROJECT} /srv/metrics {TOLD} {COMMANDED}",
         )
+        machine("sh", "-c", "mkdir -m 700 ~/.ssh; ssh-keygen -q -t ed25519 -N '' -f ~/.ssh/id_ed25519; cd ~/.ssh;"
+                " cp id_ed25519.pub authorized_keys; echo 127.0.0.1 $(cat /etc/ssh/ssh_host_ed25519_key.pub) > known_hosts",
+                user="trader")  # fmt: skip
+        machine("systemctl", "start", "ssh")
         # The mail program delivers to the users of the machine.
         machine("sh", "-c", "echo localhost > /etc/mailname; mkdir -p /var/mail; touch /var/mail/keeper;"
                 " chown keeper:mail /var/mail/keeper; chmod 660 /var/mail/keeper")  # fmt: skip
@@ -120,7 +131,7 @@ class Trial:
 
     def live_through_a_day(self) -> None:
         """Every job once, the daily one once more."""
-        for job in ("daily-US", "health", "drift", "audit", "daily-US"):
+        for job in ("daily-US", "actions-US", "health", "drift", "audit", "daily-US", "actions-US"):
             self._start(job)
         self.found["day"] = self._runs()
         self.found["told_in_the_day"] = self._told()
@@ -134,6 +145,11 @@ class Trial:
         self.found["failed_unit"] = self.machine("systemctl", "is-failed", f"{NAME}-health", check=False)
         self._start("health")
         self.found["told_while_it_lasts"] = self._told()
+        waited = self.found["told_while_it_lasts"][0]["at"] - self.found["failed_at"]
+        print(
+            f"a failure was told {waited:.1f} s after a check of it began; a check begins every 86400 s",
+            flush=True,
+        )
         beats.append(self._beats())
         self._control(token=SECRETS["token"])
         self._start("health")
@@ -197,27 +213,103 @@ class Trial:
         self.found["after"] = self._files()
         self.found["units_after"] = self.machine("systemctl", "list-units", "--all", "--no-pager", f"{NAME}*")
 
+    def serve_another(self) -> None:
+        """The machine of a group ``scheduler``, by SSH from here; jobs that use sudo; two vault passwords."""
+        machine, folder = self.machine, TRIAL.parent / "elsewhere"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True, mode=0o700)
+        run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "key")], seconds=10)
+        machine("sh", "-c", "umask 077; mkdir -p /root/.ssh; cat > /root/.ssh/authorized_keys",
+                given=(folder / "key.pub").read_bytes())  # fmt: skip
+        address = machine.address()
+        known = machine("cat", "/etc/ssh/ssh_host_ed25519_key.pub")
+        (folder / "known").write_text(f"{address} {known}\n")
+        options = [f"--vault-id={name}@{folder}/{name}" for name in ("default", "second")]
+        for name, word in (("default", SECRETS["vault"]), ("second", SECRETS["second"])):
+            (folder / name).write_text(word)
+        # A file that only the second password opens.
+        machine("sh", "-c", "umask 077; cat > /run/second", given=SECRETS["second"].encode())
+        encrypt = f"{PYTHON} -m ansible vault encrypt --vault-id second@/run/second --output"
+        machine("sh", "-c", f"{encrypt} {PROJECT}/group_vars/trading/second.yml -; rm /run/second;"
+                f" chown trader: {PROJECT}/group_vars/trading/second.yml", given=b"opened: true")  # fmt: skip
+        values = {
+            "reset_hosts": "trading", "schedule_project": PROJECT, "schedule_inventory": [INVENTORY],
+            "schedule_sudo": True, "schedule_changes": {"health": {"variables": {"ansible_become": True}}},
+            "schedule_retries": [],
+        }  # fmt: skip
+        scheduler = {
+            "ansible_host": address, "ansible_user": "root", "ansible_ssh_private_key_file": str(folder / "key"),
+            "ansible_ssh_common_args": f"-o UserKnownHostsFile={folder}/known -o ControlMaster=no",
+        }  # fmt: skip
+        groups = {
+            "trading": {"hosts": {"hub": values}}, "scheduler": {"hosts": {"watch": scheduler}},
+        }  # fmt: skip
+        (folder / "hosts.json").write_text(json.dumps({"all": {"children": groups}}))
+
+        def play(*more: str) -> str:
+            command = [
+                sys.executable,
+                "-m",
+                "ansible",
+                "playbook",
+                "-i",
+                str(folder / "hosts.json"),
+                *options,
+                *more,
+            ]
+            return run([*command, "playbooks/schedule.yml"], seconds=120)
+
+        self.found["elsewhere"] = [play(), play()]
+        self.found["elsewhere_kept"] = machine("ls", f"/etc/{NAME}/credentials")
+        self._start("health")
+        self.found["elsewhere_runs"] = self._runs("health")
+        self.found["elsewhere_rights"] = machine("journalctl", "--no-pager", "--output=cat", "_COMM=sudo")
+        self.found["elsewhere"].append(play("-e", "schedule_state=absent"))
+        self.found["elsewhere_left"] = machine("find", "/etc", "/var/lib", "/run", "-name", f"*{NAME}*")
+        machine("rm", "-r", f"{PROJECT}/group_vars/trading/second.yml", "/root/.ssh")
+        shutil.rmtree(folder)
+
     def be_a_user(self) -> None:
-        """Units of a user, without root."""
+        """Units of a user, without root, by the commands that the README has for it."""
         machine = self.machine
         machine("loginctl", "enable-linger", "trader")
         wait_for("the user's systemd", lambda: machine("systemctl", "--user", "show", "--property=Version",
                  user="trader", check=False), 30)  # fmt: skip
-        machine("sh", "-c", "install -o trader -m 600 /run/vault-password /home/trader/.vault")
-        play = ["-i", INVENTORY, "--vault-password-file", "/home/trader/.vault"]
-        # The metrics and the command of the system's units are root's to remove.
+        group, word = "production/group_vars/trading", SECRETS["vault"].encode() + b"\n"
         user: dict[str, Any] = {"user": "trader", "seconds": 120}
-        self.found["user_first"] = machine.play("schedule", *play, **user)
-        self.found["user_second"] = machine.play("schedule", *play, **user)
-        machine("rm", "/home/trader/.vault")
+        # A host that was reset, as the section before left it: its inventory, and a vault without an address.
+        machine("sh", "-c", f"mkdir -p ~/{group}; cp {INVENTORY} ~/production/hosts.yml;"
+                f" cp {PROJECT}/group_vars/trading/*.yml ~/{group}/", **user)  # fmt: skip
+        opened = machine("sh", "-c", f"ansible-vault view ~/{group}/vault.yml", given=word, **user)
+        vault = json.loads(opened[opened.index("{") :])
+        url = vault.pop("vault_schedule_webhook_url")
+        machine("sh", "-c", "umask 077; cat > ~/opened", given=json.dumps(vault).encode(), **user)
+        machine(
+            "sh", "-c", f"ansible-vault encrypt --output ~/{group}/vault.yml ~/opened", given=word * 2, **user
+        )
+        vault["vault_schedule_webhook_url"] = url
+        machine("sh", "-c", "cat > ~/opened", given=json.dumps(vault).encode(), **user)
+        machine(
+            "sh", "-c", "printf '#!/bin/sh\\ncp ~/opened \"$1\"\\n' > ~/editor; chmod +x ~/editor", **user
+        )
+        section = (REPOSITORY / "README.md").read_text().partition("## On a schedule")[2].partition("## ")[0]
+        self.found["typed"] = [
+            machine("sh", "-c", f"export EDITOR=~/editor; {line}", given=word, **user)
+            for line in section.partition("```sh\n")[2].partition("```")[0].splitlines()
+        ]
+        machine("sh", "-c", "rm ~/opened ~/editor", user="trader")
+        again = section.partition("```sh\n")[2].partition("```")[0].splitlines()[-1]
+        self.found["user_again"] = machine("sh", "-c", again, given=word, **user)
+        self.found["user_told"] = machine("ls", f"/home/trader/.config/{NAME}/credentials")
         machine("systemctl", "--user", "start", "--wait", f"{NAME}-health", user="trader", check=False)
         self.found["user_run"] = machine(
             "journalctl", "--no-pager", "--output=cat", f"_SYSTEMD_USER_UNIT={NAME}-health.service"
         )
         self.found["user_modes"] = machine("find", f"/home/trader/.config/{NAME}", "-printf", "%m %u %p\\n")
-        machine("sh", "-c", "install -o trader -m 600 /run/vault-password /home/trader/.vault")
-        self.found["user_removed"] = machine.play("schedule", *play, "-e", "schedule_state=absent", **user)
-        self.found["user_left"] = machine("find", "/home/trader", "-name", f"*{NAME}*")
+        self.found["user_removed"] = machine(
+            "sh", "-c", f"{again} -e schedule_state=absent", given=word, **user
+        )
+        self.found["user_left"] = machine("find", "/home/trader", "/run/user/1000", "-name", f"*{NAME}*")
 
     def _server(self, name: str, arguments: str, **environment: str) -> None:
         options = [f"--setenv={key}={value}" for key, value in environment.items()]

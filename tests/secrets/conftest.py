@@ -86,7 +86,14 @@ class Searched:
         if password is None:
             password = list(HOSTILE)[self._next % len(HOSTILE)]
             self._next += 1
-        variables = {
+        outcome = self.host.play(playbook, *arguments, **self.values(password, **more))
+        # uv and pip take an index's address from their environment, which only its owner and root can read.
+        assert FIGURES.leaks(outcome, self.secrets, frozenset({"index"})) == []
+        return outcome
+
+    def values(self, password: str, **more: Any) -> dict[str, Any]:
+        """Return settings that hold every secret."""
+        return {
             **self.give(self.secrets[password]),
             "eodhd_api_token": self.secrets["token"],
             "project_env": {f"KEY_{name.upper()}": secret for name, secret in self.secrets.items()},
@@ -94,10 +101,6 @@ class Searched:
             "project_index_urls": [""],
             **more,
         }
-        outcome = self.host.play(playbook, *arguments, **variables)
-        # uv and pip take an index's address from their environment, which only its owner and root can read.
-        assert FIGURES.leaks(outcome, self.secrets, frozenset({"index"})) == []
-        return outcome
 
 
 @pytest.fixture(scope="session")

@@ -54,7 +54,14 @@ class Host:
 
     def play(self, playbook: str, *arguments: str, **variables: Any) -> Outcome:
         """One run of ``playbooks/<playbook>.yml`` with everything switched on that talks."""
-        values = {
+        self.variables.touch(mode=0o600)
+        self.variables.write_text(json.dumps(self.values(**variables)))
+        command = [str(Path(sys.executable).parent / "ansible-playbook"), f"playbooks/{playbook}.yml"]
+        return self.run([*command, "-vvv", "-e", f"@{self.variables}", *arguments])
+
+    def values(self, **variables: Any) -> dict[str, Any]:
+        """Return the settings of the host with further ones."""
+        return {
             "project_root": str(self.root),
             "project_protected": ["src"],
             "project_space_mb": 1,
@@ -62,8 +69,9 @@ class Host:
             "ansible_remote_tmp": str(self.home / "ansible"),
             **variables,
         }
-        self.variables.touch(mode=0o600)
-        self.variables.write_text(json.dumps(values))
+
+    def run(self, arguments: list[str], **environment: str) -> Outcome:
+        """One run of a program of this environment's Python."""
         for name in ("ansible.log", "syslog"):
             (self.evidence / name).unlink(missing_ok=True)
         for old in self.evidence.glob("junit/*"):
@@ -72,9 +80,8 @@ class Host:
         begun = time.time() - 0.01  # clocks of file systems tick
         with Watch() as watch:
             done = subprocess.run(
-                [sys.executable, str(Path(sys.executable).parent / "ansible-playbook"), f"playbooks/{playbook}.yml"]
-                + ["-vvv", "-e", f"@{self.variables}", *arguments],
-                cwd=REPOSITORY, env=self._environment(), capture_output=True, text=True, timeout=100, check=False,
+                [sys.executable, *arguments], cwd=REPOSITORY, env=self._environment() | environment,
+                capture_output=True, text=True, timeout=100, check=False,
             )  # fmt: skip
         new = [path for folder in SHARED for path in folder.iterdir() if path not in before]
         made = dict(self._made([self.home, self.temporary, self.root, *new], begun))
