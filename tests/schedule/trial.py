@@ -88,8 +88,8 @@ class Trial:
             f"touch {TOLD} {COMMANDED}; chown -R trader: {PROJECT} /srv/metrics {TOLD} {COMMANDED}",
         )
         machine("sh", "-c", "mkdir -m 700 ~/.ssh; ssh-keygen -q -t ed25519 -N '' -f ~/.ssh/id_ed25519; cd ~/.ssh;"
-                " cp id_ed25519.pub authorized_keys; echo 127.0.0.1 $(cat /etc/ssh/ssh_host_ed25519_key.pub) > known_hosts",
-                user="trader")  # fmt: skip
+                " cp id_ed25519.pub authorized_keys;"
+                " echo 127.0.0.1 $(cat /etc/ssh/ssh_host_ed25519_key.pub) > known_hosts", user="trader")  # fmt: skip
         machine("systemctl", "start", "ssh")
         # The mail program delivers to the users of the machine.
         machine("sh", "-c", "echo localhost > /etc/mailname; mkdir -p /var/mail; touch /var/mail/keeper;"
