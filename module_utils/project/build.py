@@ -113,10 +113,9 @@ def _installed(
         # Proxies, certificates and passwords that pip knows of are not always known to uv. One that stalls, stalls.
         if why is None or "Failed to fetch" not in why or "timed out" in why:
             return "uv", why
-    commands = [
-        [python, "-m", "venv", path],
-        [target, "-m", "pip", "install", "--quiet", "--", *required.packages],
-    ]
+    commands = [[python, "-m", "venv", path]]
+    if required.packages:  # pip refuses to install nothing
+        commands.append([target, "-m", "pip", "install", "--quiet", "--", *required.packages])
     folder.remove("venv")
     return "pip", failure(means.run, commands, environ)
 

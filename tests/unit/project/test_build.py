@@ -52,6 +52,8 @@ class FakeTools:
         if "-c" in argv:
             answer = {"version": HERE, "installed": {"psutil": "7"}, "failed": dict(self.failed)}
             return 0, "\n" + json.dumps(answer) + "\n", ""
+        if argv[-1] == "--":
+            return 1, "", "ERROR: You must give at least one requirement to install"
         if argv[0] == "/tools/uv" and argv[1] == "pip" and self.unreached:
             return 2, "", self.unreached
         if argv[1] == "venv" or argv[1:3] == ["-m", "venv"]:
@@ -67,10 +69,17 @@ class FakeTools:
         return 0, "", ""
 
 
-def build(folder: Path, tools: FakeTools, *urls: str, page: bytes = b"pip-26") -> Built:
-    required = Requirements(sys.executable, "3.9", ["psutil"], list(urls) or [""])
+def build(
+    folder: Path,
+    tools: FakeTools,
+    *urls: str,
+    page: bytes = b"pip-26",
+    uv: str | None = "/tools/uv",
+    packages: Sequence[str] = ("psutil",),
+) -> Built:
+    required = Requirements(sys.executable, "3.9", packages, list(urls) or [""])
     python = {"version": HERE, "base": sys.executable, "platform": PLATFORM}
-    means = Means(tools, lambda _: "/tools/uv", {}, lambda *_: page)
+    means = Means(tools, lambda _: uv, {}, lambda *_: page)
     with Directory.open(str(folder)) as opened:
         return builder.build(opened, "/final/venv", required, python, means)
 
@@ -126,6 +135,11 @@ def test_package_that_does_not_import_fails_the_build(tmp_path: Path) -> None:
 def test_what_uv_cannot_reach_is_built_by_pip(tmp_path: Path) -> None:
     built = build(tmp_path, FakeTools(unreached=UNTRUSTED), "https://good.example/simple")
     assert (built.tool, built.index, built.warnings) == ("pip", "https://good.example/simple", [])
+
+
+def test_without_packages_pip_is_not_asked_for_any(tmp_path: Path) -> None:
+    """It refuses to install nothing."""
+    assert build(tmp_path, FakeTools(), uv=None, packages=[]).tool == "pip"
 
 
 def test_what_uv_does_not_find_is_not_asked_of_pip(tmp_path: Path) -> None:
