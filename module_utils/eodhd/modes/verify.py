@@ -120,7 +120,7 @@ def run(context: Context) -> dict[str, Any]:
         later = Range(days.first, context.today)
         adjustment.add(symbol, known.read(context.session, symbol, later, context.chunks), sent)
     remarks = [*adjustment.lines(), *(mark.text for mark in marks)]
-    text = _text(asked, len(sample), rows, calls, mismatches, unanswered, remarks)
+    text = _text(asked, len(sample), rows, calls, mismatches, unanswered, remarks, adjustment.note)
     result = {
         "changed": False,
         "plan": plan.facts(),
@@ -128,7 +128,7 @@ def run(context: Context) -> dict[str, Any]:
         "mismatches": [asdict(mismatch) for mismatch in mismatches],
         "not_loaded": [{"symbol": name, "message": message} for name, message in unanswered.items()],
         "adjusted": [asdict(found) for found in adjustment.differences],
-        "notes": [],
+        "notes": [adjustment.note] if adjustment.note else [],
     }
     if mismatches:
         raise Problem(
@@ -164,6 +164,17 @@ class Adjustment:
         found = difference(symbol, computed, provider)
         if found:
             self.differences.append(found)
+
+    @property
+    def note(self) -> str:
+        """Warn of differences. They are no failure: EODHD also adjusts for spin-offs, which no list of it has."""
+        if not self.differences:
+            return ""
+        return (
+            f"The adjusted close of {plural(len(self.differences), 'symbol')} does not follow from the known splits and"
+            " dividends. Ask for them again with backfill_mode=actions and -e backfill_force=true; what then still"
+            " differs may be a spin-off."
+        )
 
     def lines(self) -> list[str]:
         """Return what people read of it."""
@@ -227,6 +238,7 @@ def _text(
     mismatches: Sequence[Mismatch],
     unanswered: Mapping[str, str],
     remarks: Sequence[str],
+    warning: str,
 ) -> str:
     lines = [
         f"🔎 VERIFYING {plural(symbols, 'symbol')} ({asked.first} to {asked.last})",
@@ -240,5 +252,7 @@ def _text(
     ]
     if len(mismatches) > 50:
         lines.append(f"   and {len(mismatches) - 50:,} more")
-    good = not mismatches and not unanswered and rows
-    return "\n".join([*lines, "", "🎉 SUCCESS: Every value is the provider's" if good else "❌ NOT VERIFIED"])
+    verdict = "❌ NOT VERIFIED"
+    if not mismatches and not unanswered and rows:
+        verdict = f"⚠️  NOT EXPLAINED: {warning}" if warning else "🎉 SUCCESS: Every value is the provider's"
+    return "\n".join([*lines, "", verdict])

@@ -8,7 +8,6 @@ from datetime import date, datetime, timezone
 from typing import Any
 
 from ansible.module_utils.eodhd.model import Range
-from ansible.module_utils.eodhd.store.session import Session
 from ansible.module_utils.text import plural
 
 
@@ -46,29 +45,25 @@ def marked(cursor: Any, symbols: Sequence[str]) -> list[OldBasis]:
     return [OldBasis(symbol, Range(first, last), rows) for symbol, first, last, rows in cursor.fetchall()]
 
 
-def mark(session: Session, run: int, symbol: str, left: Sequence[date]) -> None:
+def mark(cursor: Any, run: int, symbol: str, left: Sequence[date]) -> None:
     """Mark the stored bars of a restated symbol that an answer for the whole past lacks; without any, end the mark.
 
     Args:
-        session: of one storing thread.
+        cursor: in a transaction that the caller commits.
         run: the run's number.
         symbol: whose past was restated.
         left: the days of those bars.
     """
     now = datetime.now(timezone.utc)
-
-    def keep(cursor: Any) -> None:
-        if not left:
-            cursor.execute(
-                "UPDATE backfill_old_basis SET resolved = %s WHERE symbol = %s AND resolved IS NULL",
-                (now, symbol),
-            )
-            return
+    if not left:
         cursor.execute(
-            "INSERT INTO backfill_old_basis (symbol, first_day, last_day, rows, since, run)"
-            " VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (symbol) DO UPDATE SET first_day = EXCLUDED.first_day,"
-            " last_day = EXCLUDED.last_day, rows = EXCLUDED.rows, run = EXCLUDED.run, resolved = NULL",
-            (symbol, min(left), max(left), len(left), now, run),
+            "UPDATE backfill_old_basis SET resolved = %s WHERE symbol = %s AND resolved IS NULL",
+            (now, symbol),
         )
-
-    session.run(keep)
+        return
+    cursor.execute(
+        "INSERT INTO backfill_old_basis (symbol, first_day, last_day, rows, since, run)"
+        " VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (symbol) DO UPDATE SET first_day = EXCLUDED.first_day,"
+        " last_day = EXCLUDED.last_day, rows = EXCLUDED.rows, run = EXCLUDED.run, resolved = NULL",
+        (symbol, min(left), max(left), len(left), now, run),
+    )

@@ -126,12 +126,14 @@ def write(session: Session, run: int, items: Sequence[Item], chunks: Chunks, err
             changes[symbol].add(change)
     days = last if before else None
 
+    restated: set[str] = set()
     doubtful: set[str] = set()
 
     def work(cursor: Any) -> list[Written]:
         now = {symbol: replace(change) for symbol, change in changes.items()}
         symbols = [item.job.symbol for item in full]
-        doubtful.update(_restated(cursor, symbols), (mark.symbol for mark in basis.marked(cursor, symbols)))
+        restated.update(_restated(cursor, symbols))
+        doubtful.update(mark.symbol for mark in basis.marked(cursor, symbols))
         for symbol, change in _write_rows(cursor, run, full, days, errors).items():
             now[symbol].add(change)
         fresh = _register(cursor, full) if full else set()
@@ -141,8 +143,8 @@ def write(session: Session, run: int, items: Sequence[Item], chunks: Chunks, err
         return written
 
     results = session.run(work)
-    doubtful.update(item.job.symbol for item, written in zip(items, results) if written.again)
-    _look_beyond(session, run, items, results, chunks, doubtful)
+    restated.update(item.job.symbol for item, written in zip(items, results) if written.again)
+    _look_beyond(session, run, list(zip(items, results)), chunks, restated, doubtful)
     return results
 
 
@@ -190,34 +192,37 @@ def _write_rows(
 def _look_beyond(
     session: Session,
     run: int,
-    items: Sequence[Item],
-    results: Sequence[Written],
+    done: Sequence[tuple[Item, Written]],
     chunks: Chunks,
+    restated: Collection[str],
     doubtful: Collection[str],
 ) -> None:
-    """Where a past was restated, let all that is stored of the symbol be asked for; if this was all, clear the mark.
+    """Let all that is stored of ``restated`` symbols be asked for; if an answer was for all of it, clear the mark.
 
-    Bars of the ``doubtful`` symbols that the provider has left out of all that was asked for get another mark.
+    Bars of these and of the ``doubtful`` symbols that such an answer lacks get another mark, in the transaction that
+    clears this one: a run that is killed before leaves both to the next.
     """
-    restated = {item.job.symbol: (item, result) for item, result in zip(items, results) if result.again}
-    if not doubtful:
-        return
-    days = bars.stored_days(session, list(doubtful), chunks)
-    stored = {symbol: Range(min(some), max(some)) for symbol, some in days.items()}
-    for item in items:
-        symbol, parsed = item.job.symbol, item.parsed
-        if symbol in stored and parsed and item.answers_for(stored[symbol]):
+    symbols = {*restated, *doubtful}
+    stored = bars.stored_days(session, list(symbols), chunks) if symbols else {}
+    for item, result in done:
+        symbol, days = item.job.symbol, item.job.range
+        if symbol not in symbols or not item.parsed:
+            continue
+        bars_of = stored.get(symbol)
+        past = Range(min(bars_of), max(bars_of)) if bars_of else days
+        if symbol in restated:
+            result.again = None if days.covers(past) else past.hull(item.job.covered())
+        if item.answers_for(past):
             # Days after the last one that was sent the provider does not know yet.
-            last = max(parsed.days)
-            left = [day for day in days[symbol] - parsed.days.keys() if day <= last]
-            basis.mark(session, run, symbol, left)
-    done = []
-    for symbol, (item, result) in restated.items():
-        whole = stored[symbol].hull(item.job.covered()) if symbol in stored else item.job.covered()
-        result.again = None if item.job.range.covers(whole) else whole
-        if item.answers_for(whole):
-            done.append(symbol)
-    session.run(partial(mark_restated, symbols=done, restated=False))
+            last = max(item.parsed.days)
+            left = [day for day in bars_of or () if day <= last and day not in item.parsed.days]
+            session.run(partial(_settle, run=run, symbol=symbol, left=left))
+
+
+def _settle(cursor: Any, run: int, symbol: str, left: Sequence[date]) -> None:
+    """Note that a symbol's past is the provider's again, but for the bars that are left on an old basis."""
+    basis.mark(cursor, run, symbol, left)
+    mark_restated(cursor, [symbol], restated=False)
 
 
 def _copy_straight(cursor: Any, run: int, rows: Mapping[str, list[str]], errors: Any) -> bool:
@@ -349,16 +354,16 @@ def enter_outcomes(cursor: Any, run: int, done: Sequence[tuple[Item, Written]]) 
 def _enter_coverage(cursor: Any, run: int, done: Sequence[tuple[Item, Written]]) -> None:
     from psycopg2.extras import execute_values
 
-    marked = _restated(cursor, [item.job.symbol for item, _ in done])
+    # Until what is stored beyond the answers was looked at.
+    restated = _restated(cursor, [item.job.symbol for item, _ in done])
     coverage = []
     for item, result in done:
         job, rows = item.job, len(item.parsed.lines) if item.parsed else 0
         covered = job.covered()
-        past = marked.get(job.symbol)
-        restated = result.again is not None or bool(past and not item.answers_for(past))
+        again = result.again is not None or job.symbol in restated
         coverage.append(
             (job.symbol, covered.first, covered.last, item.outcome, job.rows_after(rows, result.inserted))
-            + (item.fetched, restated, run, item.message)
+            + (item.fetched, again, run, item.message)
         )
     execute_values(
         cursor,
@@ -380,11 +385,10 @@ def mark_restated(cursor: Any, symbols: Sequence[str], restated: bool = True) ->
         )
 
 
-def _restated(cursor: Any, symbols: Sequence[str]) -> dict[str, Range]:
-    """Return the days covered by symbols whose past is marked as restated; nobody changes them meanwhile."""
+def _restated(cursor: Any, symbols: Sequence[str]) -> set[str]:
+    """Return the symbols whose past is marked as restated; nobody changes the marks meanwhile."""
     cursor.execute(
-        "SELECT symbol, first_day, last_day FROM backfill_coverage"
-        " WHERE symbol = ANY (%s) AND restated ORDER BY symbol FOR UPDATE",
+        "SELECT symbol FROM backfill_coverage WHERE symbol = ANY (%s) AND restated ORDER BY symbol FOR UPDATE",
         (list(symbols),),
     )
-    return {symbol: Range(first, last) for symbol, first, last in cursor.fetchall()}
+    return {row[0] for row in cursor.fetchall()}

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta, timezone
+from functools import partial
 from typing import Any
+
+import pytest
+from ansible.module_utils.eodhd.store import basis
 
 LAST = date(2026, 11, 20)
 PAID = {"AAPL.US": {"2025-11-10": "0.25", "2026-05-11": "0.26", "2026-11-10": "0.27"}}
@@ -24,6 +28,7 @@ def test_verify_computes_the_adjusted_close_from_the_actions(market: Any) -> Non
     days = market.query("SELECT count(*) FROM market_data")[0][0]
     assert f"{days:,} of {days:,} days agree to 4 decimals" in good["report"]
     assert good["adjusted"] == []
+    assert "SUCCESS" in good["report"]
     market.query("DELETE FROM market_dividend WHERE day = '2026-05-11'")
     bad = load(market, mode="verify")
     first = market.query("SELECT min(time)::date::text FROM market_data")[0][0]
@@ -31,6 +36,9 @@ def test_verify_computes_the_adjusted_close_from_the_actions(market: Any) -> Non
         ("AAPL.US", first, "2026-05-08")
     ]
     assert "AAPL.US: differs on" in bad["report"]
+    assert "SUCCESS" not in bad["report"]
+    assert "does not follow from the known splits and dividends" in bad["notes"][-1]
+    assert "problem" not in bad  # no load would mend it
 
 
 def test_the_action_that_caused_a_restatement_is_named(market: Any) -> None:
@@ -75,3 +83,35 @@ def test_bars_that_are_sent_no_more_are_marked_until_they_are(market: Any) -> No
     again = load(market, days=100, force=True)
     assert "SUCCESS" in again["report"]
     assert market.query(marks) == []
+
+
+@pytest.mark.parametrize("restated_by", ["history", "daily"])
+def test_a_run_that_is_killed_before_it_marks_old_bars_leaves_that_to_the_next(
+    market: Any, monkeypatch: pytest.MonkeyPatch, restated_by: str
+) -> None:
+    load(market, days=100)
+    evening = datetime(2026, 11, 23, 22, 30, tzinfo=timezone.utc)
+    if restated_by == "history":
+        run = partial(load, market, days=10, last=LAST + timedelta(days=3))
+    else:
+        market.standin.control(now=evening.isoformat())
+        market.load(evening - timedelta(days=3), mode="daily")
+        run = partial(market.load, evening, mode="daily")
+
+    market.standin.control(splits={"AAPL.US": ["2026-11-23", 4]}, rows={"AAPL.US": {"2026-09-01": ""}})
+
+    def killed(*_: Any) -> None:
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(basis, "mark", killed)
+        with pytest.raises(RuntimeError, match="killed"):
+            run()
+    calls = market.standin.counts()["calls"]
+    result = run()
+    assert "1 bar from 2026-09-01 to 2026-09-01 keep the basis" in result["report"]
+    assert market.query("SELECT symbol, rows FROM backfill_old_basis WHERE resolved IS NULL") == [
+        ("AAPL.US", 1)
+    ]
+    assert market.query("SELECT count(*) FROM backfill_coverage WHERE restated") == [(0,)]
+    assert market.standin.counts()["calls"] == calls  # its answer was kept
