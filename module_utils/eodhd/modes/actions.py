@@ -32,16 +32,8 @@ def run(context: Context) -> dict[str, Any]:
     context.widths()
     asked = planning.asked_range(request.days, request.first, request.last, context.today)
     plan = _plan(context, asked)
-    if plan.calls:
-        plan.quota = context.quota()
-    plan.require_quota(request.partial)
-    if request.check:
-        return {
-            "changed": bool(plan.jobs),
-            "plan": plan.facts(),
-            "report": "\n".join(plan.lines()),
-            "notes": [],
-        }
+    if priced := context.priced(plan):
+        return priced
     context.ledger.create()  # its migrations make the tables
     before = context.counts(TABLES)
     done = context.execute(plan, partial(_fetch, context), in_one_transaction(actions.write))

@@ -38,17 +38,9 @@ def run(context: Context) -> dict[str, Any]:
     found = _asks(context, exchanges, known, spent)
     by_name = {ask.name: ask for each in found.values() for ask in each.asks}
     plan = _plan(context, found, known, spent)
-    if plan.calls:
-        plan.quota = context.quota()
-    plan.require_quota(request.partial)
     notes = _notes(found)
-    if request.check:
-        return {
-            "changed": bool(plan.jobs),
-            "plan": plan.facts(),
-            "report": "\n".join(plan.lines()),
-            "notes": notes,
-        }
+    if priced := context.priced(plan, notes):
+        return priced
     came: dict[str, list[date]] = {}
 
     def fetch(job: Job) -> tuple[Answer, Parsed | None]:

@@ -43,17 +43,8 @@ def run(context: Context) -> dict[str, Any]:
     if ranking_calls and not symbols:
         plan.calls += request.top or 0
         plan.rows = (request.top or 0) * expected.bars(request.exchanges[0], asked.first, asked.last)
-    if plan.calls:
-        plan.quota = context.quota()
-    if request.check:
-        plan.require_quota(request.partial)
-        return {
-            "changed": plan.calls > 0,
-            "plan": plan.facts(),
-            "report": "\n".join(plan.lines()),
-            "notes": warnings,
-        }
-    plan.require_quota(request.partial)
+    if priced := context.priced(plan, warnings):
+        return priced
     if ranking_calls:
         context.ledger.create()
         symbols, ranking_calls = _rank(context)

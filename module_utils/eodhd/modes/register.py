@@ -100,16 +100,8 @@ def run(context: Context) -> dict[str, Any]:
 
     request = context.request
     plan = _plan(context)
-    if plan.calls:
-        plan.quota = context.quota()
-    plan.require_quota(request.partial)
-    if request.check:
-        return {
-            "changed": bool(plan.jobs),
-            "plan": plan.facts(),
-            "report": "\n".join(plan.lines()),
-            "notes": [],
-        }
+    if priced := context.priced(plan):
+        return priced
     before = context.counts()
     done = context.execute(plan, fetch, in_one_transaction(write))
     after = context.counts()

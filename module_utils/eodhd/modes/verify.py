@@ -80,11 +80,8 @@ def run(context: Context) -> dict[str, Any]:
     plan = planning.Plan(f"verify: {plural(len(sample), 'symbol')}, {asked.first} to {asked.last}", [])
     plan.calls = len(sample)
     plan.rows = sum(expected.bars(symbol, days.first, days.last) for symbol, days in sample)
-    if sample:
-        plan.quota = context.quota()
-    plan.require_quota(request.partial)
-    if request.check:
-        return {"changed": False, "plan": plan.facts(), "report": "\n".join(plan.lines()), "notes": []}
+    if priced := context.priced(plan, changes=False):
+        return priced
     if not sample:
         raise Problem(
             f"There is nothing to verify: the ledger has no symbol with rows from {asked.first} to {asked.last}."

@@ -165,6 +165,30 @@ class Context:
         self.client.stored(answer)  # nothing is stored of it
         return quota(user if answer.outcome is None else None, self.today)
 
+    def priced(self, plan: Plan, notes: Sequence[str] = (), *, changes: bool = True) -> dict[str, Any] | None:
+        """Hold a plan against what the account has left; in check mode the plan is the result, else None.
+
+        Args:
+            plan: gets the quota.
+            notes: of the result.
+            changes: whether a run that makes calls may change something.
+
+        Raises:
+            Problem: the quota does not cover it, and going as far as it can is not asked.
+        """
+        if plan.calls:
+            plan.quota = self.quota()
+        plan.require_quota(self.request.partial)
+        if not self.request.check:
+            return None
+        report = "\n".join(plan.lines())
+        return {
+            "changed": changes and plan.calls > 0,
+            "plan": plan.facts(),
+            "report": report,
+            "notes": list(notes),
+        }
+
     def counts(self, tables: Sequence[str] = ("market_data", "assets")) -> dict[str, int | None]:
         """Count tables; None if that takes too long, or locks more than one transaction should."""
 
