@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -62,9 +62,10 @@ def main() -> None:
     options["server"] = Server(**options["server"])
     for name in ("first", "last"):
         options[name] = date.fromisoformat(options[name]) if options.get(name) else None
+    now = options.pop("now", None)
     began = time.perf_counter()
     try:
-        result = backfill.run(Request(**options))
+        result = backfill.run(Request(**options), datetime.fromisoformat(now) if now else None)
     except Problem as problem:
         result = {**problem.details, "problem": str(problem)}
     result["seconds"] = time.perf_counter() - began
