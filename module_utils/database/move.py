@@ -23,6 +23,8 @@ BEFORE = f"{TABLE}_before"
 PACE = 50_000
 # Seconds to wait for writers when the tables change their names.
 LOCK_TIMEOUT = 60
+# Chunks that are dropped in one transaction.
+DROPPED = 100
 # Any number will do that nobody else uses: one move at a time.
 _LOCK = 0x6C61796F7574
 (_TABLE,) = (table for table in TABLES if table.name == TABLE)
@@ -151,7 +153,20 @@ def finish(session: Any) -> None:
     with session.cursor() as cursor:
         cursor.execute("SELECT to_regclass(%s) IS NOT NULL AND to_regclass(%s) IS NOT NULL", (TABLE, BEFORE))
         if cursor.fetchone()[0]:
-            cursor.execute(f"DROP TABLE {BEFORE}")
+            _drop(cursor, BEFORE)
+
+
+def _drop(cursor: Any, table: str) -> None:
+    """Drop a table; of a hypertable the chunks first, some in a transaction, for the server has to lock them all."""
+    if layout.recognise(cursor, table).kind == "timescaledb":
+        cursor.execute(
+            "SELECT range_end FROM timescaledb_information.chunks WHERE format('%%I.%%I', hypertable_schema,"
+            " hypertable_name)::regclass = to_regclass(%s) ORDER BY 1",
+            (table,),
+        )
+        for (end,) in cursor.fetchall()[::DROPPED]:
+            cursor.execute("SELECT drop_chunks(%s, older_than => %s)", (table, end))
+    cursor.execute(f"DROP TABLE {table}")
 
 
 def _begin(cursor: Any) -> None:
@@ -168,8 +183,10 @@ def _clear_other(cursor: Any, wanted: Layout) -> None:
     """Drop what a complete move left, and what was begun of a move to another layout."""
     cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (NEXT,))
     if cursor.fetchone()[0] and layout.recognise(cursor, NEXT).kind != wanted.kind:
-        cursor.execute(f"DROP TABLE {NEXT}")
-    cursor.execute(f"DROP TABLE IF EXISTS {BEFORE}")
+        _drop(cursor, NEXT)
+    cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (BEFORE,))
+    if cursor.fetchone()[0]:
+        _drop(cursor, BEFORE)
 
 
 def _years(cursor: Any) -> list[dict[str, Any]]:

@@ -1,0 +1,74 @@
+"""More chunks than the lock table of a server with its defaults holds at once: everything works all the same."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import date, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from ansible.module_utils.audit import data
+from ansible.module_utils.database import connection, layout, move
+from ansible.module_utils.health import counts, coverage
+from ansible.module_utils.health.limits import Limits
+from ansible.module_utils.health.model import Context, Wanted
+
+from tests import engines
+
+CHUNKS = 1600
+FIRST = date(1998, 1, 2)
+SYMBOLS = [f"SYM{number:05d}.US" for number in range(6)]
+pytestmark = pytest.mark.skipif(engines.LAYOUT.engine != "timescaledb", reason="needs TimescaleDB")
+
+
+@pytest.fixture
+def chunked(market: Any) -> Any:
+    """Many chunks, each with a bar of a symbol that the provider does not know."""
+    market.query(f"SELECT set_chunk_time_interval('market_data', interval '{9700 // CHUNKS} days')")
+    step = timedelta(days=9700 // CHUNKS)
+    for start in range(0, CHUNKS, 100):  # each of these makes chunks, and locks them
+        days = [FIRST + step * number for number in range(start, start + 100)]
+        market.query(
+            "INSERT INTO market_data (time, symbol, close)"
+            " SELECT day, 'OLD.US', 1 FROM unnest(%s::timestamptz[]) AS day",
+            [f"{day} 00:00+00" for day in days],
+        )
+    market.query("INSERT INTO assets (symbol) VALUES ('OLD.US')")
+    market.server.run(*engines.LAYOUT.settle)
+    assert market.query("SHOW max_locks_per_transaction") == [("64",)]
+    return market
+
+
+def test_every_job_works_on_many_chunks(chunked: Any) -> None:
+    days = {"symbols": SYMBOLS, "first": FIRST, "last": date(2024, 6, 28)}
+    assert "SUCCESS" in chunked.load(**days)["report"]
+    with ThreadPoolExecutor(
+        2
+    ) as pool:  # histories that are compared from their first day, beside what only reads
+        forced = pool.submit(chunked.load, **days, force=True)
+        seen = pool.submit(health, chunked)
+        assert "SUCCESS" in forced.result()["report"]
+        assert seen.result().coverage is not None
+    assert "compared" in chunked.load(mode="verify", **{**days, "symbols": []})["report"]
+    found = data.look(chunked.server, datetime.now(timezone.utc), timedelta(hours=6), 400, 40, 5, 120)
+    assert found["notes"] == []
+    assert found["coverage"] is not None
+    with closing(chunked.server.connect()) as session:
+        moved = move.run(session, layout.Layout("plain"), check=False)
+    assert moved["rows"] == chunked.query("SELECT count(*) FROM market_data")[0][0] > 6 * 6000
+
+
+def health(market: Any) -> Context:
+    """Look for gaps in all that is stored."""
+    tables = [Wanted("market_data"), Wanted("assets")]
+    context = Context(market.server, tables, 5, 120, "auto", connection.connect, Limits(gap_days=12000))
+    context.server = market.server
+    with closing(connection.connect(market.server, 10, read_only=True)) as session:
+        session.autocommit = True
+        context.session = session
+        for check in (counts.check_tables, coverage.check_freshness, coverage.check_gaps):
+            assert [
+                found for found in check(context) if found.level == "fail" and "lock" in found.message
+            ] == []
+    return context
