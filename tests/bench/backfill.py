@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import resource
 import shutil
 import signal
 import statistics
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
@@ -183,7 +184,7 @@ def against_copy(server: Server, standin: StandIn) -> str:
             "|---|---|---|---|",
             f"| bare COPY, rows ready in memory | {statistics.median(bare):,.0f} | 1 | |",
             f"| this backfill: fetch, parse, store, ledger | {statistics.median(backfill):,.0f}"
-            f" | {statistics.median(ratios):.2f} ({', '.join(f'{ratio:.2f}' for ratio in ratios)}) | 0.7 |",
+            f" | {statistics.median(ratios):.2f} ({', '.join(f'{ratio:.2f}' for ratio in ratios)}) | 0.9 |",
         ]
     )
 
@@ -194,6 +195,47 @@ def copied(server: Server, data: bytes) -> float:
         with connection, connection.cursor() as cursor:
             cursor.copy_expert("COPY market_data FROM STDIN", io.BytesIO(data), size=1 << 20)
         return time.perf_counter() - began
+
+
+def profile(server: Server, standin: StandIn) -> str:
+    """Where the time of a row goes, and that of a call whose answer has next to no rows."""
+    market, parser = Market(), Parser({})
+    symbols, few = names(LONG_SYMBOLS // 4), names(1000)
+    bodies = {symbol: f"[{market.bars(symbol, LONG.first, LONG.last)}]".encode() for symbol in symbols}
+    began = time.process_time()
+    parsed = {symbol: parser.history(body, symbol, LONG).lines for symbol, body in bodies.items()}
+    parsing = time.process_time() - began
+    rows = sum(map(len, parsed.values()))
+    clean(server)
+    copying = copied(server, "".join(line for lines in parsed.values() for line in lines).encode())
+    lines = ["| Of a row, in whole histories | µs |", "|---|---|"]
+    clean(server)
+    whole, used = processor(
+        lambda: ours(server, standin, symbols=symbols, first=LONG.first, last=LONG.last)["seconds"]
+    )
+    for what, seconds in (
+        ("COPY by the server, rows ready in memory", copying),
+        ("parsing, processor time", parsing),
+        ("all of the backfill and its courier, processor time", used),
+        ("from the first request to the last commit", whole),
+    ):
+        lines.append(f"| {what} | {seconds / rows * 1e6:.2f} |")
+    lines += ["", "| Of a call for five days, 50 ms latency | ms |", "|---|---|"]
+    clean(server)
+    whole, used = processor(lambda: ours(server, standin, symbols=few, days=5)["seconds"])
+    lines.append(f"| all of the backfill and its courier, processor time | {used / len(few) * 1000:.2f} |")
+    lines.append(
+        f"| from the first request to the last commit, many at once | {whole / len(few) * 1000:.2f} |"
+    )
+    return "\n".join(lines)
+
+
+def processor(work: Callable[[], float]) -> tuple[float, float]:
+    """What ``work`` returns, and the processor time of the programs that it ran."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    result = work()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return result, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def memory(server: Server, standin: StandIn) -> str:
@@ -235,6 +277,7 @@ def death(server: Server, standin: StandIn) -> str:
 PARTS = {
     "Against others": against_rivals,
     "Against the bare COPY": against_copy,
+    "Where the time goes": profile,
     "Memory": memory,
     "Kills": death,
 }
