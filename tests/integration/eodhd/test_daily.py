@@ -90,6 +90,14 @@ def test_a_holiday_asks_nothing_and_is_no_failure(market: Any) -> None:
     assert (calls(asked), "problem" in asked) == (0, False)
 
 
+def test_a_session_without_a_file_may_have_been_a_holiday_of_that_market_alone(market: Any) -> None:
+    market.standin.control(late={"US 2024-09-30": 24 * 30})
+    asked = daily(market, at(MONDAY + timedelta(days=5), 22), last=MONDAY)
+    assert [(entry["outcome"], entry["message"]) for entry in asked["not_loaded"]] == [
+        ("empty", "EODHD has no rows of 2024-09-30; if 2024-09-30 was a holiday there, this is right")
+    ]
+
+
 def test_sessions_that_were_missed_are_caught_up(market: Any) -> None:
     daily(market, at(MONDAY, 22))
     daily(market, at(MONDAY + timedelta(days=4), 22), settle_calls=0)

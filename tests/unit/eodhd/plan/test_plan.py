@@ -114,6 +114,18 @@ def test_quota(user: Any, left: int | None) -> None:
     assert planning.quota(user, NOW.date()).left == left
 
 
+def test_calls_that_were_bought_on_top_are_told_apart() -> None:
+    user = {"dailyRateLimit": 100_000, "apiRequests": 0, "apiRequestsDate": "2024-03-20", "extraLimit": 500}
+    told = planning.quota(user, NOW.date()).text()
+    assert told == "100,000 of 100,000 calls left today, and 500 extra"
+
+
+def test_a_plan_without_calls_says_nothing_of_the_quota() -> None:
+    lines = planning.Plan("nothing", []).lines()
+    assert lines[-1] == "✅ Nothing to pay"
+    assert not any("quota" in line for line in lines)
+
+
 def test_the_plan_refuses_what_the_quota_does_not_cover() -> None:
     plan = planning.of_history(["A.US", "B.US"], ASKED, "history", {}, {}, rules())
     plan.quota = planning.Quota(20, 1)
