@@ -21,6 +21,7 @@ from ansible.module_utils.database import connection, schema
 from ansible.module_utils.eodhd import backfill
 from ansible.module_utils.eodhd.run.request import Request
 from ansible.module_utils.project import managed
+from ansible.module_utils.reporting import Problem
 from ansible.module_utils.sandbox import postgres
 from ansible.module_utils.testing import patch_module_args
 from cryptography import x509
@@ -122,5 +123,5 @@ def test_what_does_not_verify_is_told_with_the_setting(
         "name": {"host": "127.0.0.1"},
         "plain": {"sslmode": "disable"},
     }
-    with pytest.raises(schema.Problem, match=r"postgres_sslmode"):
+    with pytest.raises(Problem, match=r"postgres_sslmode"):
         schema.ensure(replace(server, **wrong[changed]), 5, check=False, open_connection=connection.connect)
