@@ -154,6 +154,8 @@ def serving(folder: Path, engine: str = LAYOUT.engine, workers: int = WORKERS) -
 
 # Those of Citus, while it serves.
 WORKER_SERVERS: list[Database] = []
+# What runs on a port, with its settings, for tests that stop it and start it again.
+STARTED: dict[int, tuple[postgres.Cluster, dict[str, str]]] = {}
 
 
 @contextmanager
@@ -168,6 +170,7 @@ def _cluster(
         if trusting:
             (cluster.data / "pg_hba.conf").write_text(TRUSTING)
         cluster.start(server.port, {**FAST, **more})
+        STARTED[server.port] = (cluster, {**FAST, **more})
         yield server
     finally:
         cluster.remove()

@@ -78,6 +78,8 @@ _CODES = {
     "58": "system",
     "XX": "internal",
 }
+# What Citus says of a worker that went away, under codes of internal and system errors.
+_NODE = r"failure on connection|connection to the remote node|failed to COPY to shard"
 # Classes whose message quotes a value of the data.
 _QUOTING = ("22", "23")
 
@@ -97,6 +99,8 @@ def meaning(error: Exception) -> str:
         return "refused" if isinstance(error, ConnectionRefusedError) else "network"
     code = getattr(error, "pgcode", None)
     if code:
+        if code[:2] in ("XX", "58") and re.search(_NODE, str(error)):
+            return "node"
         return _CODES.get(code) or _CODES.get(code[:2], "unknown")
     text = str(error).lower()
     return next((kind for words, kind in _MEANINGS if re.search(words, text)), "unknown")

@@ -66,8 +66,8 @@ def run(
     paid_before = 0
     while figures.kills < kills:
         process = worker.start(server, **request)
-        done = _stored(server)
-        while _stored(server) == done and process.poll() is None:
+        done = stored(server)
+        while stored(server) == done and process.poll() is None:
             time.sleep(0.01)
         time.sleep(chance.random() * 0.3)
         if process.poll() is not None:
@@ -113,7 +113,8 @@ def _covered(server: Any) -> list[str]:
     return [row[0] for row in _query(server, "SELECT symbol FROM backfill_coverage WHERE outcome = 'loaded'")]
 
 
-def _stored(server: Any) -> int:
+def stored(server: Any) -> int:
+    """Return how many symbols the ledger has."""
     if _query(server, "SELECT to_regclass('backfill_coverage')") == [(None,)]:
         return 0
     return int(_query(server, "SELECT count(*) FROM backfill_coverage")[0][0])

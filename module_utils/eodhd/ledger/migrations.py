@@ -273,7 +273,7 @@ SELECT r.* FROM (
     v.old_low, v.old_close, v.old_adjusted_close, v.old_volume
   FROM backfill_revision v WHERE v.found > moment ORDER BY 1, v.symbol, v.found
 ) r LEFT JOIN later l ON l.symbol = r.symbol
-WHERE l.absent IS NULL OR NOT l.absent @> r.at
+WHERE backfill_tells(moment) AND (l.absent IS NULL OR NOT l.absent @> r.at)
 $$;
 """,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -18,9 +19,14 @@ from standin import kills, worker
 from standin.data import Market as Service
 from standin.process import StandIn
 
+from tests import engines
+from tests.conftest import FULL
 from tests.engines import Database
 
+KILLS = 30 if FULL else 4
 
+
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_killed_runs_resume_without_asking_for_what_the_ledger_has(
     market: Any, standin: StandIn, how: int
@@ -28,7 +34,14 @@ def test_killed_runs_resume_without_asking_for_what_the_ledger_has(
     standin.control(latency=0.05, token="")
     today = datetime.now(timezone.utc).date()
     figures = kills.run(
-        market.server, standin, kills=4, symbols=900, how=how, days=30, concurrency=8, spool=market.spool
+        market.server,
+        standin,
+        KILLS,
+        symbols=225 * KILLS,
+        how=how,
+        days=30,
+        concurrency=8,
+        spool=market.spool,
     )
     kills.compare_rows(market.server, Service(), today - timedelta(days=30), today, figures)
     assert figures.result
@@ -36,7 +49,7 @@ def test_killed_runs_resume_without_asking_for_what_the_ledger_has(
     assert (figures.known_asked_again, figures.rows_lost, figures.rows_doubled) == (0, 0, 0)
     assert figures.paid_again == 0
     states = market.query("SELECT state, count(*) FROM backfill_run GROUP BY state ORDER BY state")
-    assert dict(states) == {"done": 1, "interrupted": 4}
+    assert dict(states) == {"done": 1, "interrupted": KILLS}
 
 
 def test_a_database_that_loses_its_sessions_midway_is_waited_for(market: Any, standin: StandIn) -> None:
@@ -129,3 +142,25 @@ def test_the_pipeline_ends_where_the_database_stays_away(
     elsewhere.run(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
     rest = market.load(symbols=symbols, days=1000)
     assert "SUCCESS" in rest["report"]
+
+
+@pytest.mark.skipif(
+    engines.LAYOUT.engine != "citus" or "TEST_CITUS_URL" in os.environ, reason="needs Citus's workers"
+)
+def test_a_worker_of_citus_that_stops_midway_is_named(market: Any, standin: StandIn) -> None:
+    standin.control(latency=0.05, token="")
+    symbols = [f"SYM{number:05d}.US" for number in range(300)]
+    request = {"mode": "history", "base_url": standin.url, "token": "x", "symbols": symbols, "days": 2000}
+    request["spool"] = market.spool
+    port = engines.WORKER_SERVERS[0].port
+    cluster, settings = engines.STARTED[port]
+    process = worker.start(market.server, **request, concurrency=4)
+    try:
+        while kills.stored(market.server) == 0:
+            time.sleep(0.02)
+        cluster.stop()
+        result = worker.finish(process)
+    finally:
+        cluster.start(port, settings)
+    assert "one of its own nodes" in result["problem"]
+    assert "same command again" in result["problem"]

@@ -77,7 +77,8 @@ def test_a_killed_worker_s_share_goes_to_the_others_and_no_call_is_paid_twice(
     assert max(market.standin.counts()["paid"].values()) == 1
 
 
-def test_a_restated_past_reaches_the_table_whoever_meets_it(market: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("_time", range(20 if FULL else 1))
+def test_a_restated_past_reaches_the_table_whoever_meets_it(market: Any, tmp_path: Path, _time: int) -> None:
     symbols = SYMBOLS[:60]
     now = datetime.now(timezone.utc)
     early = now - timedelta(days=3)
