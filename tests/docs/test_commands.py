@@ -156,8 +156,7 @@ def test_the_command_does_what_the_document_says(clone: Path, document: str, com
 def test_a_real_host_as_the_readme_says(clone: Path, tmp_path: Path, postgres_server: Database) -> None:
     """The README's inventory and commands from an empty folder, with addresses and a root of this machine."""
     root, production, secrets = tmp_path / "root", tmp_path / "production", tmp_path / "editor"
-    section = (ROOT / "README.md").read_text().partition("## A real host")[2].partition("## ")[0]
-    inventory, typed = re.findall(r"```(?:yaml|sh)\n(.*?)```", section, re.DOTALL)
+    inventory, typed = blocks("## A real host")
     for name in ("src", "scripts", "docs", ".git", "bin"):
         (root / name).mkdir(parents=True)
     production.mkdir()
@@ -178,12 +177,24 @@ def test_a_real_host_as_the_readme_says(clone: Path, tmp_path: Path, postgres_se
     secrets.chmod(0o700)
     try:
         said = ""
-        for command in (re.split(r"\s#", line)[0].strip() for line in typed.splitlines()):
+        for command in typed.splitlines():
             said = run_with_password(clone, command, HOME=str(tmp_path), EDITOR=str(secrets))
         assert "✅ System Healthy" in said
         assert sorted(path.name for path in root.iterdir() if path.name in ("bin", "venv")) == ["venv"]
+        # The third would let this machine run it all by itself: tests/schedule/trial.py types it on one that is for it.
+        edit, plan, _ = blocks("## On a schedule")[0].splitlines()
+        run_with_password(clone, edit, HOME=str(tmp_path), EDITOR=str(secrets))
+        said = run_with_password(clone, f"{plan.partition(' #')[0]} || true", HOME=str(tmp_path))
+        assert "+OnCalendar=" in said or "systemd does not answer here" in said
     finally:
         postgres_server.run("DROP DATABASE IF EXISTS data_nexus WITH (FORCE)")
+
+
+def blocks(title: str) -> list[str]:
+    """The blocks of a section of the README."""
+    section = (ROOT / "README.md").read_text().partition(title)[2].partition("## ")[0]
+    found: list[str] = re.findall(r"```(?:yaml|sh)\n(.*?)```", section, re.DOTALL)
+    return found
 
 
 def exists(command: str) -> None:
