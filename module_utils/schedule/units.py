@@ -25,7 +25,8 @@ SystemCallFilter=@system-service
 SystemCallFilter=~@privileged @resources
 SystemCallErrorNumber=EPERM
 """
-# The same of the system's manager alone.
+# The same of the system's manager alone. Not RemoveIPC: at a job's end, it would take the shared memory away from a
+# PostgreSQL of the same user.
 STRICT_OF_SYSTEM = """\
 CapabilityBoundingSet=
 AmbientCapabilities=
@@ -40,7 +41,6 @@ ProtectKernelTunables=yes
 ProtectControlGroups=yes
 PrivateDevices=yes
 PrivateTmp=yes
-RemoveIPC=yes
 KeyringMode=private
 DevicePolicy=closed
 """

@@ -17,8 +17,10 @@ if VERDICT.exists() and VERDICT.read_text().startswith("skipped"):
     pytest.skip(VERDICT.read_text().strip(), allow_module_level=True)
 # Splits and dividends of each symbol that the daily run has registered: cheaper than by session.
 ACTIONS = 2 * 56
-# Not the schedule's: systemd makes the key of a machine once, and evidence is the audit's.
-NOT_OURS = re.compile(r"/var/lib/systemd/credential\.secret|/srv/market-data/(\.sandbox|reports)(/.*)?")
+# Not the schedule's: systemd makes the key of a machine once, evidence is the audit's, sockets of SSH are Ansible's.
+NOT_OURS = re.compile(
+    r"/var/lib/systemd/credential\.secret|/home/trader/\.ansible/cp|/srv/market-data/(\.sandbox|reports)(/.*)?"
+)
 
 
 @pytest.fixture(scope="module")

@@ -90,7 +90,10 @@ class Trial:
         machine("sh", "-c", "mkdir -m 700 ~/.ssh; ssh-keygen -q -t ed25519 -N '' -f ~/.ssh/id_ed25519; cd ~/.ssh;"
                 " cp id_ed25519.pub authorized_keys;"
                 " echo 127.0.0.1 $(cat /etc/ssh/ssh_host_ed25519_key.pub) > known_hosts", user="trader")  # fmt: skip
+        # What runs as this user must not end with a session of theirs, and a first one leaves traces of its own.
+        machine("loginctl", "enable-linger", "trader")
         machine("systemctl", "start", "ssh")
+        machine("ssh", "127.0.0.1", "true", user="trader")
         # The mail program delivers to the users of the machine.
         machine("sh", "-c", "echo localhost > /etc/mailname; mkdir -p /var/mail; touch /var/mail/keeper;"
                 " chown keeper:mail /var/mail/keeper; chmod 660 /var/mail/keeper")  # fmt: skip
@@ -272,7 +275,6 @@ class Trial:
     def be_a_user(self) -> None:
         """Units of a user, without root, by the commands that the README has for it."""
         machine = self.machine
-        machine("loginctl", "enable-linger", "trader")
         wait_for("the user's systemd", lambda: machine("systemctl", "--user", "show", "--property=Version",
                  user="trader", check=False), 30)  # fmt: skip
         group, word = "production/group_vars/trading", SECRETS["vault"].encode() + b"\n"

@@ -70,6 +70,10 @@ def test_jobs_of_the_system_run_as_a_user_that_may_write_little() -> None:
     )
 
 
+def test_the_end_of_a_job_takes_no_memory_from_other_programs_of_its_user() -> None:
+    assert "RemoveIPC=yes" not in file("md-health.service")
+
+
 def test_sudo_needs_rights_that_others_do_not_get() -> None:
     assert "NoNewPrivileges=yes" in file("md-health.service")
     assert "NoNewPrivileges=yes" not in file("md-health.service", replace(SETTINGS, sudo=True))
