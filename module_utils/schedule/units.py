@@ -172,6 +172,7 @@ def _after(settings: Settings, config: Config, where: Places) -> str:
 {MARK}
 [Unit]
 Description={config.title}: what follows %i
+StartLimitIntervalSec=0
 {_online(where)}
 [Service]
 Type=exec

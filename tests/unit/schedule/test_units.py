@@ -74,6 +74,10 @@ def test_the_end_of_a_job_takes_no_memory_from_other_programs_of_its_user() -> N
     assert "RemoveIPC=yes" not in file("md-health.service")
 
 
+def test_what_tells_people_is_never_refused_for_coming_too_often() -> None:
+    assert "StartLimitIntervalSec=0" in file("md-after@.service")
+
+
 def test_sudo_needs_rights_that_others_do_not_get() -> None:
     assert "NoNewPrivileges=yes" in file("md-health.service")
     assert "NoNewPrivileges=yes" not in file("md-health.service", replace(SETTINGS, sudo=True))
