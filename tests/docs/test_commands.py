@@ -185,7 +185,8 @@ def test_a_real_host_as_the_readme_says(clone: Path, tmp_path: Path, postgres_se
         edit, plan, _ = blocks("## On a schedule")[0].splitlines()
         run_with_password(clone, edit, HOME=str(tmp_path), EDITOR=str(secrets))
         said = run_with_password(clone, f"{plan.partition(' #')[0]} || true", HOME=str(tmp_path))
-        assert "+OnCalendar=" in said or "systemd does not answer here" in said
+        # Not every machine has systemd, or one that answers.
+        assert re.search(r"\+OnCalendar=|systemd does not answer here|A schedule needs systemd", said), said
     finally:
         postgres_server.run("DROP DATABASE IF EXISTS data_nexus WITH (FORCE)")
 
