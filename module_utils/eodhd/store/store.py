@@ -214,8 +214,9 @@ def _look_beyond(
             result.again = None if days.covers(past) else past.hull(item.job.covered())
         if item.answers_for(past):
             # Days after the last one that was sent the provider does not know yet.
-            last = max(item.parsed.days)
-            left = [day for day in bars_of or () if day <= last and day not in item.parsed.days]
+            sent = item.parsed.days
+            last = max(sent)
+            left = [day for day in bars_of or () if day <= last and day not in sent]
             session.run(partial(_settle, run=run, symbol=symbol, left=left))
 
 
