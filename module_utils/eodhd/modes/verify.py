@@ -11,12 +11,11 @@ from typing import Any
 
 from ansible.module_utils.coverage import expected
 from ansible.module_utils.eodhd.adjusting import Difference, adjusted, difference
-from ansible.module_utils.eodhd.model import Range, midnight
+from ansible.module_utils.eodhd.model import Range
 from ansible.module_utils.eodhd.modes.history import eod_query
 from ansible.module_utils.eodhd.plan import plan as planning
 from ansible.module_utils.eodhd.run.context import Context
-from ansible.module_utils.eodhd.store import basis, known
-from ansible.module_utils.eodhd.store.chunks import each
+from ansible.module_utils.eodhd.store import bars, basis, known
 from ansible.module_utils.eodhd.store.parser import COLUMNS, Parser
 from ansible.module_utils.eodhd.store.store import SETTLE_DAYS
 from ansible.module_utils.reporting import Problem
@@ -209,17 +208,8 @@ def _sample(cursor: Any, asked: Range, size: int) -> list[tuple[str, Range]]:
 
 
 def _stored(context: Context, symbol: str, days: Range) -> dict[str, Row]:
-    def read(cursor: Any, days: Range) -> list[Any]:
-        cursor.execute(
-            "SELECT (time AT TIME ZONE 'UTC')::date::text,"  # noqa: S608 - our own names
-            f" {', '.join(f'{name}::numeric' for name in COLUMNS)} FROM market_data"
-            " WHERE symbol = %s AND time BETWEEN %s AND %s",
-            (symbol, midnight(days.first), midnight(days.last)),
-        )
-        return list(cursor.fetchall())
-
-    pieces = each(context.session, context.chunks.slices(days), read)
-    return {day: dict(zip(COLUMNS, values)) for rows in pieces for day, *values in rows}
+    found = bars.read(context.session, symbol, days, COLUMNS, context.chunks)
+    return {day.isoformat(): dict(zip(COLUMNS, values)) for day, values in found.items()}
 
 
 def _values(line: str) -> tuple[str, Row]:

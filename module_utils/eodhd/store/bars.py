@@ -6,6 +6,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
 from ansible.module_utils.coverage import survey
@@ -176,6 +177,23 @@ def stored_days(session: Session, symbols: list[str], chunks: Chunks) -> dict[st
         for symbol, some in rows:
             found.setdefault(symbol, set()).update(some)
     return found
+
+
+def read(
+    session: Session, symbol: str, days: Range, columns: Sequence[str], chunks: Chunks
+) -> dict[date, tuple[Decimal, ...]]:
+    """Return by day the values of a symbol's ``columns``, in their order, as they are stored."""
+
+    def work(cursor: Any, days: Range) -> list[Any]:
+        cursor.execute(
+            f"SELECT (time AT TIME ZONE 'UTC')::date, {', '.join(f'{name}::numeric' for name in columns)}"  # noqa: S608
+            " FROM market_data WHERE symbol = %s AND time BETWEEN %s AND %s",
+            (symbol, midnight(days.first), midnight(days.last)),
+        )
+        return list(cursor.fetchall())
+
+    pieces = each(session, chunks.slices(days), work)
+    return {day: tuple(values) for rows in pieces for day, *values in rows}
 
 
 def count_stored(

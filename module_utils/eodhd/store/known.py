@@ -9,8 +9,9 @@ from decimal import Decimal
 from typing import Any
 
 from ansible.module_utils.eodhd.adjusting import Actions
-from ansible.module_utils.eodhd.model import Range, midnight
-from ansible.module_utils.eodhd.store.chunks import Chunks, each
+from ansible.module_utils.eodhd.model import Range
+from ansible.module_utils.eodhd.store import bars
+from ansible.module_utils.eodhd.store.chunks import Chunks
 from ansible.module_utils.eodhd.store.session import Session
 
 
@@ -40,18 +41,11 @@ def read(session: Session, symbol: str, days: Range, chunks: Chunks) -> Known | 
         chunks: how the table is cut.
     """
 
-    def closes(cursor: Any, days: Range) -> list[Any]:
-        cursor.execute(
-            "SELECT (time AT TIME ZONE 'UTC')::date, close::numeric FROM market_data"
-            " WHERE symbol = %s AND time BETWEEN %s AND %s",
-            (symbol, midnight(days.first), midnight(days.last)),
-        )
-        return list(cursor.fetchall())
-
     actions = session.run(lambda cursor: _actions(cursor, symbol, days.first))
     if actions is None:
         return None
-    return Known(dict(row for rows in each(session, chunks.slices(days), closes) for row in rows), actions)
+    closes = bars.read(session, symbol, days, ["close"], chunks)
+    return Known({day: close for day, (close,) in closes.items()}, actions)
 
 
 def _actions(cursor: Any, symbol: str, since: date) -> Actions | None:
