@@ -346,7 +346,7 @@ def main() -> None:
             return unhealthy
         timeout = options["timeout"]
         found: dict[str, Any] = checks.examine(
-            model.Context(
+            model.Host(
                 env=root / ".env",
                 tables=model.wanted(options["tables"]),
                 timeout=timeout,

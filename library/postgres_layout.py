@@ -70,7 +70,7 @@ from typing import Any
 from ansible.module_utils import reporting
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.database import connection, errors, move
-from ansible.module_utils.database.layout import KINDS, Layout
+from ansible.module_utils.database.layout import LAYOUTS, Layout
 from ansible.module_utils.database.options import CONNECTION
 from ansible.module_utils.project import interpreter
 
@@ -81,7 +81,7 @@ def main() -> None:
         argument_spec={
             "connection": {**CONNECTION, "required": True},
             "timeout": {"type": "float", "default": 3},
-            "layout": {"type": "str", "choices": list(KINDS), "required": True},
+            "layout": {"type": "str", "choices": list(LAYOUTS), "required": True},
             "compress_after": {"type": "int", "default": 30},
             "interpreter": {"type": "path"},
         },

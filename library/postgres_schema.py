@@ -132,7 +132,7 @@ from typing import Any
 from ansible.module_utils import reporting
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.database import connection, schema
-from ansible.module_utils.database.layout import KINDS, Layout
+from ansible.module_utils.database.layout import LAYOUTS, Layout
 from ansible.module_utils.database.options import CONNECTION
 from ansible.module_utils.project import interpreter
 
@@ -143,7 +143,7 @@ def main() -> None:
         argument_spec={
             "connection": {**CONNECTION, "required": True},
             "timeout": {"type": "float", "default": 3},
-            "layout": {"type": "str", "choices": list(KINDS), "default": "plain"},
+            "layout": {"type": "str", "choices": list(LAYOUTS), "default": "plain"},
             "compress_after": {"type": "int", "default": 30},
             "citus_workers": {"type": "list", "elements": "str", "default": []},
             "widen": {"type": "bool", "default": False},

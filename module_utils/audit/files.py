@@ -12,7 +12,7 @@ from ansible.module_utils.project import dotenv, managed, proofs, venv
 from ansible.module_utils.project.guards import DOTENV, VENV
 from ansible.module_utils.project.managed import Section
 from ansible.module_utils.project.root import Directory
-from ansible.module_utils.project.venv import Runner
+from ansible.module_utils.project.venv import Execute
 
 _root, _environment, _settings = (partial(judged, group) for group in ("Root", "Environment", "Settings"))
 _RESET = "ansible-playbook playbooks/reset.yml"
@@ -33,7 +33,7 @@ def protected(root: Directory, names: Sequence[str]) -> Iterator[Check]:
         yield _root(f"protected {name}", "there", "there" if there else "missing", there, advice)
 
 
-def environment(root: Directory, packages: Sequence[str], minimum: str, run: Runner) -> Iterator[Check]:
+def environment(root: Directory, packages: Sequence[str], minimum: str, run: Execute) -> Iterator[Check]:
     """The environment's programs work, and every package imports; asked of the environment itself.
 
     Args:

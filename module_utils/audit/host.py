@@ -15,7 +15,7 @@ from ansible.module_utils.project.guards import DOTENV, STATE
 from ansible.module_utils.project.owner import Owner
 from ansible.module_utils.project.quarantine import Quarantine
 from ansible.module_utils.project.root import Directory
-from ansible.module_utils.project.venv import Runner
+from ansible.module_utils.project.venv import Execute
 from ansible.module_utils.reporting import Problem
 
 
@@ -48,7 +48,7 @@ class Audit:
         self.checks.append(judged(group, name, "can be looked at", why, False, "Fix that, and audit again."))
 
 
-def examine(params: dict[str, Any], run: Callable[[Directory], Runner] | None = None) -> Audit:
+def examine(params: dict[str, Any], run: Callable[[Directory], Execute] | None = None) -> Audit:
     """Look at a root's files and runs.
 
     Args:
@@ -67,7 +67,7 @@ def examine(params: dict[str, Any], run: Callable[[Directory], Runner] | None = 
     return audit
 
 
-def _files(audit: Audit, root: Directory, params: dict[str, Any], run: Runner) -> None:
+def _files(audit: Audit, root: Directory, params: dict[str, Any], run: Execute) -> None:
     def environment() -> Iterator[Check]:
         return files.environment(root, params["packages"], params["python_minimum"], run)
 

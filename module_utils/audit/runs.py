@@ -10,7 +10,7 @@ from typing import Any
 from ansible.module_utils.audit.model import Check, judged
 from ansible.module_utils.project import lock
 from ansible.module_utils.project.guards import DOTENV
-from ansible.module_utils.project.quarantine import KEPT, RUNS, Entry, Quarantine, Run
+from ansible.module_utils.project.quarantine import KEPT, RUNS, Entry, Manifest, Quarantine
 from ansible.module_utils.project.root import described
 
 _runs = partial(judged, "Runs")
@@ -64,7 +64,7 @@ def dotenv_before(quarantine: Quarantine | None) -> tuple[bytes, str] | None:
     return None
 
 
-def _kept(quarantine: Quarantine | None, run: Run) -> bytes | None:
+def _kept(quarantine: Quarantine | None, run: Manifest) -> bytes | None:
     entry = run.entry(DOTENV)
     if quarantine is None or entry is None or entry.before is None or entry.before.kind != "file":
         return None

@@ -18,7 +18,7 @@ Outcome = Literal[
 
 
 @dataclass(frozen=True)
-class Kind:
+class Consequence:
     """What follows from an outcome.
 
     Attributes:
@@ -33,42 +33,50 @@ class Kind:
 
 
 # In the order in which they are reported.
-KINDS: dict[Outcome, Kind] = {
+CONSEQUENCES: dict[Outcome, Consequence] = {
     # Every row of the answer is in the table.
-    "loaded": Kind(answered=True),
+    "loaded": Consequence(answered=True),
     # An answer without rows.
-    "empty": Kind(
+    "empty": Consequence(
         'check the dates, or accept it with -e \'{"backfill_accept": ["empty"]}\'',
         answered=True,
         acceptable=True,
     ),
     # The provider has not published the session yet, though it is due.
-    "late": Kind("run the same command again later; what came is stored"),
+    "late": Consequence("run the same command again later; what came is stored"),
     # Loaded, but for rows that stand in backfill_set_aside.
-    "set_aside": Kind(
+    "set_aside": Consequence(
         "look at backfill_set_aside, or accept it in backfill_accept", answered=True, acceptable=True
     ),
     # The provider says that it cut the history.
-    "truncated": Kind(
+    "truncated": Consequence(
         "the free plan has one year; ask for less (backfill_days), or accept it",
         answered=True,
         acceptable=True,
     ),
     # No such symbol.
-    "unknown": Kind("correct or remove the symbol in backfill_symbols", answered=True, acceptable=True),
+    "unknown": Consequence(
+        "correct or remove the symbol in backfill_symbols", answered=True, acceptable=True
+    ),
     # Outside of the account's plan.
-    "forbidden": Kind("the plan of eodhd_api_token does not include it", answered=True, acceptable=True),
+    "forbidden": Consequence(
+        "the plan of eodhd_api_token does not include it", answered=True, acceptable=True
+    ),
     # The provider calls the request malformed.
-    "rejected": Kind("check the symbol and the dates"),
+    "rejected": Consequence("check the symbol and the dates"),
     # No usable answer within the retries.
-    "failed": Kind("run the same command again; only these are asked for"),
+    "failed": Consequence("run the same command again; only these are asked for"),
     # Not asked: the run ended before.
-    "pending": Kind("run the same command again; only these are asked for"),
+    "pending": Consequence("run the same command again; only these are asked for"),
 }
-ANSWERED: frozenset[str] = frozenset(name for name, kind in KINDS.items() if kind.answered)
+ANSWERED: frozenset[str] = frozenset(
+    name for name, consequence in CONSEQUENCES.items() if consequence.answered
+)
 # Answers that do not hold the whole past, so that one found restated stays marked.
 PASTLESS: frozenset[str] = ANSWERED - {"loaded", "set_aside"}
-ACCEPTABLE: tuple[str, ...] = tuple(name for name, kind in KINDS.items() if kind.acceptable)
+ACCEPTABLE: tuple[str, ...] = tuple(
+    name for name, consequence in CONSEQUENCES.items() if consequence.acceptable
+)
 
 
 def account(token: str) -> str:
@@ -110,7 +118,7 @@ class Range:
 
 
 @dataclass(frozen=True)
-class Coverage:
+class SymbolEntry:
     """What the ledger has of a symbol.
 
     Attributes:
@@ -145,7 +153,7 @@ class Job:
     symbol: str
     range: Range
     vacant: bool
-    kept: Coverage | None = None
+    kept: SymbolEntry | None = None
     whole: bool = False
 
     def covered(self) -> Range:

@@ -18,8 +18,8 @@ from ansible.module_utils.database.tables import PRICES
 from ansible.module_utils.health.model import (
     BACKFILL,
     LOCK_TIMEOUT,
-    Context,
     Finding,
+    Host,
     Wanted,
     limit,
 )
@@ -35,35 +35,35 @@ DECIMALS, WHOLE = 8, 7
 MANY = 100_000
 
 
-def readable(context: Context, name: str) -> Wanted | None:
+def readable(host: Host, name: str) -> Wanted | None:
     """Return the table of this name among those of ``health_tables`` that could be read."""
-    found = (table for table in context.tables if table.parts[-1] == name and table.name in context.counts)
+    found = (table for table in host.tables if table.parts[-1] == name and table.name in host.counts)
     return next(found, None)
 
 
-def filled(context: Context, name: str) -> Wanted | None:
+def filled(host: Host, name: str) -> Wanted | None:
     """Return the table if it can be read and is not empty; an empty one is told by the check of tables alone."""
-    table = readable(context, name)
-    return table if table and context.counts[table.name].rows != 0 else None
+    table = readable(host, name)
+    return table if table and host.counts[table.name].rows != 0 else None
 
 
-def ask(context: Context, table: Wanted, work: Callable[[Any], Any]) -> Any:
+def ask(host: Host, table: Wanted, work: Callable[[Any], Any]) -> Any:
     """Return what ``work`` reads from a cursor; None if the time is over.
 
     Raises:
         Problem: a column is missing, or a right.
         Unreachable: the server fell silent or away.
     """
-    if context.deadline is None:
-        context.deadline = time.monotonic() + context.query_timeout
-    deadline = context.deadline
+    if host.deadline is None:
+        host.deadline = time.monotonic() + host.query_timeout
+    deadline = host.deadline
 
     def read() -> Any:
         errors = driver().errors
         if time.monotonic() >= deadline:
             return None
         try:
-            with context.session.cursor() as cursor:
+            with host.session.cursor() as cursor:
                 limit(cursor, deadline)
                 return work(cursor)
         except (errors.QueryCanceled, errors.LockNotAvailable):
@@ -74,19 +74,19 @@ def ask(context: Context, table: Wanted, work: Callable[[Any], Any]) -> Any:
                 " `ansible-playbook playbooks/reset.yml --tags database` names what does not fit."
             ) from None
         except driver().Error as error:
-            if context.session.closed or context.server is None:
+            if host.session.closed or host.server is None:
                 raise
-            raise Problem(f"Table {table.name}: {explain(error, context.server)}") from None
+            raise Problem(f"Table {table.name}: {explain(error, host.server)}") from None
 
-    return context.bounded(read, max(0.0, deadline - time.monotonic()) + LOCK_TIMEOUT)
+    return host.bounded(read, max(0.0, deadline - time.monotonic()) + LOCK_TIMEOUT)
 
 
-def too_slow(context: Context, check: str, what: str) -> Finding:
+def too_slow(host: Host, check: str, what: str) -> Finding:
     """Say that the time was over."""
     return Finding(
         check,
         "warn",
-        f"{what} could not be told within {context.query_timeout:g} s. Raise health_query_timeout.",
+        f"{what} could not be told within {host.query_timeout:g} s. Raise health_query_timeout.",
     )
 
 
@@ -113,7 +113,7 @@ FROM (SELECT symbol, day, reason FROM backfill_set_aside
 _UNTRADED = ["untraded%", "all prices are zero"]
 
 
-def check_basis(context: Context) -> Iterator[Finding]:
+def check_basis(host: Host) -> Iterator[Finding]:
     """No bar has kept the basis from before a restatement, because the provider sends it no more."""
 
     def read(cursor: Any) -> Any:
@@ -125,9 +125,9 @@ def check_basis(context: Context) -> Iterator[Finding]:
         cursor.execute("SELECT symbol FROM backfill_old_basis WHERE resolved IS NULL ORDER BY symbol")
         return [symbol for (symbol,) in cursor.fetchall()]
 
-    symbols = ask(context, Wanted("backfill_old_basis"), read)
+    symbols = ask(host, Wanted("backfill_old_basis"), read)
     if symbols is None:
-        yield too_slow(context, "basis", "Whether bars are on an old basis")
+        yield too_slow(host, "basis", "Whether bars are on an old basis")
     elif symbols:
         yield Finding(
             "basis",
@@ -140,7 +140,7 @@ def check_basis(context: Context) -> Iterator[Finding]:
         yield Finding("basis", "ok", "all bars of a symbol are on one basis")
 
 
-def check_set_aside(context: Context) -> Iterator[Finding]:
+def check_set_aside(host: Host) -> Iterator[Finding]:
     """The backfill has set no bar aside that nobody has resolved."""
     table = Wanted("backfill_set_aside")
 
@@ -154,13 +154,13 @@ def check_set_aside(context: Context) -> Iterator[Finding]:
         cursor.execute(_SET_ASIDE, (LISTED + 1, _UNTRADED, MANY))
         return cursor.fetchone()
 
-    found = ask(context, table, read)
+    found = ask(host, table, read)
     if found is None:
-        yield too_slow(context, "set_aside", "How many bars the backfill set aside")
+        yield too_slow(host, "set_aside", "How many bars the backfill set aside")
         return
     rows = found[0]
-    context.measures["bars_set_aside"] = rows
-    level = context.limits.level("set_aside", rows)
+    host.measures["bars_set_aside"] = rows
+    level = host.limits.level("set_aside", rows)
     if level == "ok":
         text = "the backfill has set no bar aside" if not rows else f"{plural(rows, 'bar')} set aside"
         yield Finding("set_aside", "ok", text)
@@ -183,9 +183,9 @@ WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped
 """
 
 
-def check_precision(context: Context) -> Iterator[Finding]:
+def check_precision(host: Host) -> Iterator[Finding]:
     """The columns hold every digit that the provider sends."""
-    table = readable(context, "market_data")
+    table = readable(host, "market_data")
     if table is None:
         return
 
@@ -195,9 +195,9 @@ def check_precision(context: Context) -> Iterator[Finding]:
         cursor.execute(_TYPES, (sql.Identifier(*table.parts).as_string(cursor),))
         return dict(cursor.fetchall())
 
-    types = ask(context, table, read)
+    types = ask(host, table, read)
     if types is None:
-        yield too_slow(context, "precision", f"What the columns of {table.name} hold")
+        yield too_slow(host, "precision", f"What the columns of {table.name} hold")
         return
     yield judge_precision(table, types)
 

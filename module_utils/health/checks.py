@@ -1,7 +1,7 @@
 """Can one work with this host now: the list of checks, and what comes of them.
 
 A check looks at one thing and returns findings. ``fail`` makes the host unhealthy, ``warn`` does not. To add
-a check, write a function of the ``Context`` and put it into ``CHECKS``.
+a check, write a function of the ``Host`` and put it into ``CHECKS``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from ansible.module_utils.database.errors import Unreachable, explain
 from ansible.module_utils.health import bars, basics, counts, coverage, services
 from ansible.module_utils.health.limits import LEVELS
-from ansible.module_utils.health.model import Check, Context, Finding
+from ansible.module_utils.health.model import Check, Finding, Host
 from ansible.module_utils.health.report import report
 from ansible.module_utils.reporting import Problem
 
@@ -37,36 +37,36 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
-def examine(context: Context, checks: Sequence[Check] = CHECKS) -> dict[str, Any]:
+def examine(host: Host, checks: Sequence[Check] = CHECKS) -> dict[str, Any]:
     """Run the checks and return the module's result; see its RETURN."""
     findings: list[Finding] = []
     try:
         for check in checks:
-            if context.session is not None or not check.needs_session:
-                findings += _run(check, context)
+            if host.session is not None or not check.needs_session:
+                findings += _run(check, host)
     finally:
-        if context.session is not None:
-            context.session.close()
-    return result(findings, context)
+        if host.session is not None:
+            host.session.close()
+    return result(findings, host)
 
 
-def _run(check: Check, context: Context) -> list[Finding]:
+def _run(check: Check, host: Host) -> list[Finding]:
     """Run one check; what it cannot do becomes a finding, with the driver's text left behind."""
     findings: list[Finding] = []
     try:
-        for finding in check.run(context):
+        for finding in check.run(host):
             findings.append(finding)
     except Problem as problem:
         findings.append(Finding(check.name, "fail", str(problem)))
     except Unreachable as error:
-        assert context.server is not None
-        findings.append(Finding(check.name, "fail", explain(error, context.server)))
+        assert host.server is not None
+        findings.append(Finding(check.name, "fail", explain(error, host.server)))
     return findings
 
 
-def result(findings: Sequence[Finding], context: Context | None = None) -> dict[str, Any]:
-    """Return the module's result for these findings; without a context nothing but them is known."""
-    context = context or Context(Path(), [], 0, 0, "auto", lambda: None)
+def result(findings: Sequence[Finding], host: Host | None = None) -> dict[str, Any]:
+    """Return the module's result for these findings; without a host nothing but them is known."""
+    host = host or Host(Path(), [], 0, 0, "auto", lambda: None)
     level = max((finding.level for finding in findings), key=LEVELS.index, default="ok")
     healthy = level != "fail"
     expects = {check.name: check.expects for check in CHECKS}
@@ -74,17 +74,17 @@ def result(findings: Sequence[Finding], context: Context | None = None) -> dict[
         "changed": False,
         "healthy": healthy,
         "level": level,
-        "tables": {name: count.rows for name, count in context.counts.items()},
-        "estimated": [name for name, count in context.counts.items() if count.estimated],
-        "server_version": context.server_version,
-        "latency_ms": context.latency_ms,
-        "url": context.server.masked_url() if context.server else None,
-        "token": context.token,
-        "measures": context.measures,
+        "tables": {name: count.rows for name, count in host.counts.items()},
+        "estimated": [name for name, count in host.counts.items() if count.estimated],
+        "server_version": host.server_version,
+        "latency_ms": host.latency_ms,
+        "url": host.server.masked_url() if host.server else None,
+        "token": host.token,
+        "measures": host.measures,
         "checks": [
             {"check": f.check, "level": f.level, "message": f.message, "expects": expects.get(f.check, "")}
             for f in findings
         ],
         "problems": [finding.message for finding in findings if finding.level == "fail"],
-        "report": report(findings, context, healthy),
+        "report": report(findings, host, healthy),
     }

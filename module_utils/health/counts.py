@@ -9,41 +9,41 @@ from typing import Any
 from ansible.module_utils.database.connection import driver
 from ansible.module_utils.database.errors import explain, meaning
 from ansible.module_utils.database.estimates import estimate
-from ansible.module_utils.health.model import BACKFILL, Context, Count, Finding, Wanted, limit
+from ansible.module_utils.health.model import BACKFILL, Count, Finding, Host, Wanted, limit
 from ansible.module_utils.reporting import Problem
 
 
-def check_tables(context: Context) -> Iterator[Finding]:
+def check_tables(host: Host) -> Iterator[Finding]:
     """Every table is there, can be read, and holds rows enough."""
     # The server keeps the time-outs; the second more is for one that falls silent.
-    findings: list[Finding] = context.bounded(lambda: list(_count_tables(context)), context.query_timeout + 1)
+    findings: list[Finding] = host.bounded(lambda: list(_count_tables(host)), host.query_timeout + 1)
     yield from findings
 
 
-def _count_tables(context: Context) -> Iterator[Finding]:
-    deadline = time.monotonic() + context.query_timeout
+def _count_tables(host: Host) -> Iterator[Finding]:
+    deadline = time.monotonic() + host.query_timeout
     estimates: dict[str, int | None] = {}
     counts: dict[str, Count] = {}
-    with context.session.cursor() as cursor:
-        for table in context.tables:
+    with host.session.cursor() as cursor:
+        for table in host.tables:
             try:
                 limit(cursor, deadline)
                 estimates[table.name] = _estimate(cursor, table)
             except Problem as problem:
                 yield Finding("tables", "fail", str(problem))
             except driver().Error as error:
-                if context.session.closed:
+                if host.session.closed:
                     raise
-                yield Finding("tables", "fail", _table_problem(error, table, context, cursor))
+                yield Finding("tables", "fail", _table_problem(error, table, host, cursor))
         # The smallest first, so that one that takes all the time does not leave the others without.
-        for table in sorted(context.tables, key=lambda table: estimates.get(table.name) or 0):
+        for table in sorted(host.tables, key=lambda table: estimates.get(table.name) or 0):
             if table.name in estimates:
-                count = _count(cursor, table, estimates[table.name], context.count, deadline)
+                count = _count(cursor, table, estimates[table.name], host.count, deadline)
                 counts[table.name] = count
-    for table in context.tables:
+    for table in host.tables:
         if table.name in counts:
-            context.counts[table.name] = counts[table.name]
-            yield judge(table, counts[table.name], context.count, context.query_timeout)
+            host.counts[table.name] = counts[table.name]
+            yield judge(table, counts[table.name], host.count, host.query_timeout)
 
 
 def judge(table: Wanted, count: Count, mode: str, query_timeout: float) -> Finding:
@@ -116,8 +116,8 @@ def _count(cursor: Any, table: Wanted, about: int | None, mode: str, deadline: f
         return Count(about if mode == "auto" else None, estimated=mode == "auto" and about is not None)
 
 
-def _table_problem(error: Exception, table: Wanted, context: Context, cursor: Any) -> str:
-    assert context.server is not None
+def _table_problem(error: Exception, table: Wanted, host: Host, cursor: Any) -> str:
+    assert host.server is not None
     kind = meaning(error)
     if kind == "locked":
         return (
@@ -126,15 +126,15 @@ def _table_problem(error: Exception, table: Wanted, context: Context, cursor: An
         )
     if kind == "rights":
         return (
-            f"User {context.server.user} may not read table {table.name}. Let an administrator run:"
-            f' GRANT SELECT ON {table.name} TO "{context.server.user}";'
+            f"User {host.server.user} may not read table {table.name}. Let an administrator run:"
+            f' GRANT SELECT ON {table.name} TO "{host.server.user}";'
         )
     if kind == "slow":
         return (
-            f"Table {table.name} gave no row within {context.query_timeout:g} s. Run VACUUM {table.name} in"
+            f"Table {table.name} gave no row within {host.query_timeout:g} s. Run VACUUM {table.name} in"
             " the database, or raise health_query_timeout."
         )
-    text: str = explain(error, context.server)
+    text: str = explain(error, host.server)
     return f"Table {table.name}: {text}"
 
 

@@ -12,7 +12,7 @@ from ansible.module_utils.coverage.expected import Markets, Window
 from ansible.module_utils.coverage.judge import Lack, lacks
 from ansible.module_utils.coverage.survey import Survey, Tables
 from ansible.module_utils.health.bars import NAMED, ask, filled, load, named, too_slow
-from ansible.module_utils.health.model import Context, Coverage, Finding
+from ansible.module_utils.health.model import Coverage, Finding, Host
 from ansible.module_utils.markets import names
 from ansible.module_utils.text import plural
 
@@ -22,33 +22,33 @@ RECENT = 60
 STEP = 4
 
 
-def check_freshness(context: Context) -> Iterator[Finding]:
+def check_freshness(host: Host) -> Iterator[Finding]:
     """Every active symbol has the bar of the last session whose bars are due."""
-    if filled(context, "market_data") is None:
+    if filled(host, "market_data") is None:
         return
-    context.coverage = look(context)
-    if context.coverage is None:
-        yield too_slow(context, "freshness", "How fresh the bars are")
+    host.coverage = look(host)
+    if host.coverage is None:
+        yield too_slow(host, "freshness", "How fresh the bars are")
         return
-    yield judge_freshness(context.coverage, context)
+    yield judge_freshness(host.coverage, host)
 
 
-def look(context: Context) -> Coverage | None:
+def look(host: Host) -> Coverage | None:
     """Return what is there, as far back as gaps are looked for and the time allows; None if it allows nothing."""
-    bars, assets = filled(context, "market_data"), filled(context, "assets")
+    bars, assets = filled(host, "market_data"), filled(host, "assets")
     assert bars is not None
-    now, days = context.now(), max(context.limits.gap_days, RECENT)
+    now, days = host.now(), max(host.limits.gap_days, RECENT)
     window = Window(now.date() - timedelta(days=days), now.date())
-    markets = Markets(window, now, timedelta(hours=context.limits.publish_hours))
+    markets = Markets(window, now, timedelta(hours=host.limits.publish_hours))
     started = time.monotonic()
 
     def time_is_left() -> bool:
-        assert context.deadline is not None
-        return (time.monotonic() - started) * STEP < context.deadline - time.monotonic()
+        assert host.deadline is not None
+        return (time.monotonic() - started) * STEP < host.deadline - time.monotonic()
 
-    rows = context.counts[bars.name].rows
+    rows = host.counts[bars.name].rows
     found = survey.look(
-        lambda work: ask(context, bars, work),
+        lambda work: ask(host, bars, work),
         Tables(bars.parts, assets.parts if assets else None),
         markets,
         window.from_its_end(sizes(days) if rows is None or rows > LARGE else []),
@@ -58,7 +58,7 @@ def look(context: Context) -> Coverage | None:
         return None
     bare = found.bare()
     if bare:
-        found.older = ask(context, bars, lambda c: survey.last_bars(c, bars.parts, bare, found.since))
+        found.older = ask(host, bars, lambda c: survey.last_bars(c, bars.parts, bare, found.since))
     if found.older:
         markets = replace(markets, window=Window(min(found.older.values()), window.last))
     return Coverage(found, list(lacks(found, markets)), markets)
@@ -72,9 +72,9 @@ def sizes(days: int) -> list[int]:
     return found
 
 
-def judge_freshness(coverage: Coverage, context: Context) -> Finding:
+def judge_freshness(coverage: Coverage, host: Host) -> Finding:
     """Decide what the last bars mean, each by the calendar of its market."""
-    limits, found = context.limits, coverage.survey
+    limits, found = host.limits, coverage.survey
     # A symbol that never had a bar is a matter of coverage; of one whose past is not known, it is not known either.
     active = [
         lack
@@ -89,7 +89,7 @@ def judge_freshness(coverage: Coverage, context: Context) -> Finding:
         (lack for lack in active if limits.level("stale", lack.behind) != "ok"),
         key=lambda lack: (-lack.behind, lack.symbol),
     )
-    context.measures["stale_symbols"] = len(late)
+    host.measures["stale_symbols"] = len(late)
     if not late:
         return Finding("freshness", "ok", f"{plural(len(active), 'symbol')} up to date.{aside}")
     texts = [_stale(lack, coverage) for lack in late[:NAMED]]
@@ -110,42 +110,42 @@ def _stale(lack: Lack, coverage: Coverage) -> str:
     return f"{lack.symbol} (last bar {lack.last}, {plural(lack.behind, 'session')} behind {due})"
 
 
-def check_coverage(context: Context) -> Iterator[Finding]:
+def check_coverage(host: Host) -> Iterator[Finding]:
     """Every symbol that is active in ``assets`` has bars."""
-    assets = filled(context, "assets")
-    if assets is None or context.coverage is None:
+    assets = filled(host, "assets")
+    if assets is None or host.coverage is None:
         return
-    found = context.coverage.survey
+    found = host.coverage.survey
     empty = [symbol for symbol in found.bare() if symbol not in (found.older or ())]
     if empty and found.older is None:
         what = f"Whether {plural(len(empty), 'symbol')} without a bar since {found.since} ever had one"
-        yield too_slow(context, "coverage", what)
+        yield too_slow(host, "coverage", what)
         return
-    context.measures["uncovered_symbols"] = len(empty)
-    level = context.limits.level("coverage", len(empty))
+    host.measures["uncovered_symbols"] = len(empty)
+    level = host.limits.level("coverage", len(empty))
     text = f"{plural(len(empty), 'active symbol')} of {assets.name} without a bar"
     if level != "ok":
         text += f": {named(empty, len(empty))}. Load with `{load(empty)}`, or set {assets.name}.is_active to false."
     yield Finding("coverage", level, text)
 
 
-def check_gaps(context: Context) -> Iterator[Finding]:
+def check_gaps(host: Host) -> Iterator[Finding]:
     """No session is missing between the first bar of a symbol and its last one."""
-    if not context.limits.gap_days or context.coverage is None:
+    if not host.limits.gap_days or host.coverage is None:
         return
-    coverage, bars = context.coverage, filled(context, "market_data")
+    coverage, bars = host.coverage, filled(host, "market_data")
     assert bars is not None
     if not any(lack.charted for lack in coverage.lacks):
         return
     worst = [lack for lack in coverage.lacks if lack.missing and lack.symbol not in coverage.survey.inactive]
     worst.sort(key=lambda lack: (-lack.missing, lack.symbol))
     missing: dict[str, list[date]] = {}
-    if context.limits.level("gap", sum(lack.missing for lack in worst)) != "ok":
+    if host.limits.level("gap", sum(lack.missing for lack in worst)) != "ok":
         some = [lack.symbol for lack in worst[:NAMED]]
-        window = Window(coverage.survey.since, context.now().date())
-        days = ask(context, bars, lambda cursor: survey.days(cursor, bars.parts, some, window))
+        window = Window(coverage.survey.since, host.now().date())
+        days = ask(host, bars, lambda cursor: survey.days(cursor, bars.parts, some, window))
         missing = {symbol: _missing(coverage, symbol, held) for symbol, held in (days or {}).items()}
-    yield judge_gaps(worst, missing, context, coverage.survey)
+    yield judge_gaps(worst, missing, host, coverage.survey)
 
 
 def _missing(coverage: Coverage, symbol: str, held: list[date]) -> list[date]:
@@ -155,22 +155,22 @@ def _missing(coverage: Coverage, symbol: str, held: list[date]) -> list[date]:
     return [day for day in market.days if min(have) < day < max(have) and day not in have]
 
 
-def judge_gaps(worst: list[Lack], missing: dict[str, list[date]], context: Context, found: Survey) -> Finding:
+def judge_gaps(worst: list[Lack], missing: dict[str, list[date]], host: Host, found: Survey) -> Finding:
     """Decide what missing sessions mean.
 
     Args:
         worst: the active symbols that miss some, the worst first.
         missing: the days of the first ones, as far as they are known.
-        context: with the thresholds.
+        host: with the thresholds.
         found: says how far back was looked.
     """
     count = sum(lack.missing for lack in worst)
-    level = context.limits.level("gap", count)
-    context.measures["gap_sessions"] = count
+    level = host.limits.level("gap", count)
+    host.measures["gap_sessions"] = count
     short = ""
-    if found.since > context.now().date() - timedelta(days=context.limits.gap_days):
+    if found.since > host.now().date() - timedelta(days=host.limits.gap_days):
         short = (
-            f" Gaps were looked for back to {found.since} only, as far as {context.query_timeout:g} s reached. Raise"
+            f" Gaps were looked for back to {found.since} only, as far as {host.query_timeout:g} s reached. Raise"
             " health_query_timeout, or lower health_gap_days."
         )
     if level == "ok":

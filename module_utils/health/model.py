@@ -68,7 +68,7 @@ class Coverage:
 
 
 @dataclass
-class Context:
+class Host:
     """What the checks look at, and what the first ones find out for the later ones.
 
     Attributes:
@@ -132,7 +132,7 @@ class Check:
     """A check by name, and in one line what it expects; one that ``needs_session`` is left out without one."""
 
     name: str
-    run: Callable[[Context], Iterator[Finding]]
+    run: Callable[[Host], Iterator[Finding]]
     expects: str
     needs_session: bool = False
 

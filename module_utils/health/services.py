@@ -10,7 +10,7 @@ from typing import Any, Callable
 
 from ansible.module_utils.database.connection import within
 from ansible.module_utils.database.errors import TimedOut
-from ansible.module_utils.health.model import Context, Finding
+from ansible.module_utils.health.model import Finding, Host
 from ansible.module_utils.reporting import Problem
 
 # The token that the provider publishes for trials; it has no account to ask about.
@@ -20,27 +20,27 @@ ANSWERED = (200, 401, 402, 403)
 _REDIS = ("REDIS_URL", "REDIS_HOST")
 
 
-def check_token(context: Context) -> Iterator[Finding]:
+def check_token(host: Host) -> Iterator[Finding]:
     """EODHD accepts the token, and the account has calls left today."""
-    token = context.settings.get("EODHD_API_TOKEN")
-    if context.account is None or not token:
-        context.token = None
+    token = host.settings.get("EODHD_API_TOKEN")
+    if host.account is None or not token:
+        host.token = None
         return
     from ansible.module_utils.eodhd.model import account
 
-    known = context.token
+    known = host.token
     if known and known["account"] == account(token):
         yield Finding("token", known["level"], known["message"])
         return
-    status, body, fault = context.account(token)
-    finding = judge_token(status, body, fault, token, context)
-    context.token = None
+    status, body, fault = host.account(token)
+    finding = judge_token(status, body, fault, token, host)
+    host.token = None
     if status in ANSWERED:
-        context.token = {"level": finding.level, "message": finding.message, "account": account(token)}
+        host.token = {"level": finding.level, "message": finding.message, "account": account(token)}
     yield finding
 
 
-def judge_token(status: int, body: bytes, fault: str, token: str, context: Context) -> Finding:
+def judge_token(status: int, body: bytes, fault: str, token: str, host: Host) -> Finding:
     """Decide what EODHD's answer about a token means.
 
     Args:
@@ -48,7 +48,7 @@ def judge_token(status: int, body: bytes, fault: str, token: str, context: Conte
         body: the answer, of ``/user``.
         fault: why it is of no use, in words that hold no secret.
         token: what was asked about.
-        context: gets the calls left.
+        host: gets the calls left.
     """
     from ansible.module_utils.eodhd.plan.plan import quota, today
 
@@ -75,11 +75,11 @@ def judge_token(status: int, body: bytes, fault: str, token: str, context: Conte
                 f"EODHD could not be asked about the token ({why}). Check eodhd_base_url"
                 " and the way to the internet, or set health_token to false.",
             )
-        left = quota(user, today(context.now())).left
+        left = quota(user, today(host.now())).left
     if left is None:
         return Finding("token", "ok", "EODHD accepts the token; what is left of its quota it does not say")
-    context.measures["quota_left"] = left
-    if left < context.limits.quota_warn:
+    host.measures["quota_left"] = left
+    if left < host.limits.quota_warn:
         return Finding(
             "token",
             "warn",
@@ -106,17 +106,17 @@ def ask_account(base_url: str, timeout: float) -> Callable[[str], tuple[int, byt
     return ask
 
 
-def check_redis(context: Context) -> Iterator[Finding]:
+def check_redis(host: Host) -> Iterator[Finding]:
     """The Redis that ``.env`` names answers."""
-    if context.ping is None or not any(context.settings.get(name) for name in _REDIS):
+    if host.ping is None or not any(host.settings.get(name) for name in _REDIS):
         return
-    names = " and ".join(name for name in _REDIS if context.settings.get(name))
-    reason = context.ping(context.settings)
+    names = " and ".join(name for name in _REDIS if host.settings.get(name))
+    reason = host.ping(host.settings)
     if reason:
         yield Finding(
             "redis",
             "warn",
-            f"The Redis that {names} in {context.env} names {reason}. Start it, fix the line, or set"
+            f"The Redis that {names} in {host.env} names {reason}. Start it, fix the line, or set"
             " health_redis to false.",
         )
     else:
@@ -171,18 +171,18 @@ def ping_redis(timeout: float) -> Callable[[Mapping[str, str]], str]:
     return ping
 
 
-def check_disk(context: Context) -> Iterator[Finding]:
+def check_disk(host: Host) -> Iterator[Finding]:
     """There is room at the root for an environment and what a reset keeps."""
-    if context.free is None:
+    if host.free is None:
         return
-    root = context.env.parent
+    root = host.env.parent
     try:
-        free = context.free(root)
+        free = host.free(root)
     except OSError as error:
         yield Finding("disk", "fail", f"{root} cannot be looked at ({error.strerror}). Check project_root.")
         return
-    context.measures["disk_free_mib"] = free
-    limits = context.limits
+    host.measures["disk_free_mib"] = free
+    limits = host.limits
     level = "fail" if free < limits.disk_fail else "warn" if free < limits.disk_warn else "ok"
     if level == "ok":
         yield Finding("disk", "ok", f"{free:,.0f} MiB are free at {root}")

@@ -11,7 +11,7 @@ from typing import Any, Callable
 
 from ansible.module_utils.project import indexes
 from ansible.module_utils.project.root import Directory
-from ansible.module_utils.project.venv import RECORD, STEP_SECONDS, Requirements, Runner, probe
+from ansible.module_utils.project.venv import RECORD, STEP_SECONDS, Execute, Requirements, probe
 from ansible.module_utils.reporting import Problem
 
 
@@ -26,7 +26,7 @@ class Means:
         fetch: see ``indexes.fetch``.
     """
 
-    run: Runner
+    run: Execute
     uv: Callable[[Mapping[str, str | None]], str | None]
     pip_settings: Mapping[str, str]
     fetch: Callable[..., bytes] = indexes.fetch
@@ -121,7 +121,7 @@ def _installed(
 
 
 def failure(
-    run: Runner, commands: Sequence[Sequence[str]], environ: Mapping[str, str | None], text: str = ""
+    run: Execute, commands: Sequence[Sequence[str]], environ: Mapping[str, str | None], text: str = ""
 ) -> str | None:
     """Run commands of uv or pip in order, each with ``text`` as its input; why the first one failed, or None."""
     for command in commands:
@@ -132,7 +132,7 @@ def failure(
     return None
 
 
-def _proven(interpreter: str, required: Requirements, run: Runner) -> dict[str, Any]:
+def _proven(interpreter: str, required: Requirements, run: Execute) -> dict[str, Any]:
     """The new interpreter's own answer; raises Problem if it does not hold what is asked."""
     answer = probe(run, interpreter, required.packages)
     if answer is None or answer["failed"]:

@@ -12,9 +12,9 @@ from ansible.module_utils.project.guards import VENV
 from ansible.module_utils.project.opening import OpenRoot
 from ansible.module_utils.project.owner import Owner
 from ansible.module_utils.project.proofs import Proof
-from ansible.module_utils.project.quarantine import Quarantine, Run
+from ansible.module_utils.project.quarantine import Manifest, Quarantine
 from ansible.module_utils.project.root import Directory, described, listed
-from ansible.module_utils.project.venv import Runner
+from ansible.module_utils.project.venv import Execute
 
 _GIT_SECONDS = 10.0
 
@@ -27,7 +27,7 @@ class Clean:
     names: list[str]
     result: dict[str, Any]
 
-    def apply(self, quarantine: Quarantine, run: Run) -> Run:
+    def apply(self, quarantine: Quarantine, run: Manifest) -> Manifest:
         """Move them, by one rename each."""
         return quarantine.displace(run, self.names)
 
@@ -65,7 +65,7 @@ def plan(root: OpenRoot, params: dict[str, Any], warn: Callable[[str], None]) ->
     return Clean(root.folder, list(found), result)
 
 
-def git_tracks(run: Runner, names: Sequence[str]) -> dict[str, int]:
+def git_tracks(run: Execute, names: Sequence[str]) -> dict[str, int]:
     """How many files git tracks below each name in the root; empty without git or a repository."""
     if not names:
         return {}

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ansible.module_utils.project.proofs import Proof
-from ansible.module_utils.project.quarantine import Entry, Quarantine, Run, totals
+from ansible.module_utils.project.quarantine import Entry, Manifest, Quarantine, totals
 from ansible.module_utils.project.root import described, listed
 from ansible.module_utils.reporting import Problem
 
@@ -65,7 +65,7 @@ def unfinished(path: str, quarantine: Quarantine) -> dict[str, Any]:
     return {"changed": bool(runs), "moved": moved, "report": report(path, runs, []), **told}
 
 
-def report(path: str, runs: Sequence[Run], gone: Sequence[str]) -> str:
+def report(path: str, runs: Sequence[Manifest], gone: Sequence[str]) -> str:
     """What runs have moved and how to undo them, for people.
 
     Args:

@@ -13,7 +13,7 @@ from ansible.module_utils.project.guards import VENV
 from ansible.module_utils.project.opening import OpenRoot
 from ansible.module_utils.project.owner import Owner, find_uv
 from ansible.module_utils.project.proofs import Proof
-from ansible.module_utils.project.quarantine import BUILD, Quarantine, Run
+from ansible.module_utils.project.quarantine import BUILD, Manifest, Quarantine
 from ansible.module_utils.project.root import Directory
 from ansible.module_utils.project.venv import Requirements
 
@@ -35,7 +35,7 @@ class Environment:
     warn: Callable[[str], None]
     result: dict[str, Any]
 
-    def apply(self, quarantine: Quarantine, run: Run) -> Run:
+    def apply(self, quarantine: Quarantine, run: Manifest) -> Manifest:
         """Build another one beside the one in place, prove it, and let the two change places."""
         beside = run.name
         with (

@@ -35,7 +35,7 @@ class Section:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Edit:
     """What the file becomes.
 
     Attributes:
@@ -125,7 +125,7 @@ def sections(
     ]
 
 
-def plan(old: bytes | None, sections: Sequence[Section]) -> Plan:
+def plan(old: bytes | None, sections: Sequence[Section]) -> Edit:
     """Decide what the file becomes; see the rules at the top of this module.
 
     Args:
@@ -149,7 +149,7 @@ def plan(old: bytes | None, sections: Sequence[Section]) -> Plan:
     for statement in statements:
         texts.setdefault(statement.key, []).append(statement.text)
     exact = {key for key in placed if texts[key] == [lines[key]]}
-    return Plan(
+    return Edit(
         content=(mark + text).encode("utf-8", "surrogateescape"),
         added=tuple(key for key in wanted if key not in texts),
         changed=tuple(key for key in wanted if key in texts and key not in exact),

@@ -37,7 +37,7 @@ class Owner:
         text: str = "",
         seconds: float = 60.0,
     ) -> tuple[int, str, str]:
-        """See ``venv.Runner``. A program that cannot be started has code 127; one that takes longer than
+        """See ``venv.Execute``. A program that cannot be started has code 127; one that takes longer than
         ``seconds`` is killed: code 124."""
         become: dict[str, Any] = {}
         if os.geteuid() == 0 and self.uid != 0:

@@ -9,7 +9,7 @@ from typing import Any, Callable
 from ansible.module_utils.project import clean, environment
 from ansible.module_utils.project.opening import OpenRoot
 from ansible.module_utils.project.proofs import Proof
-from ansible.module_utils.project.quarantine import Quarantine, Run
+from ansible.module_utils.project.quarantine import Manifest, Quarantine
 
 
 @dataclass
@@ -18,7 +18,7 @@ class Preflight:
 
     result: dict[str, Any]
 
-    def apply(self, quarantine: Quarantine, run: Run) -> Run:
+    def apply(self, quarantine: Quarantine, run: Manifest) -> Manifest:
         """Change nothing."""
         return run
 

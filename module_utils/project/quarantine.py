@@ -61,7 +61,7 @@ class Newer(Exception):
 
 
 @dataclass
-class Run:
+class Manifest:
     """A manifest.
 
     Attributes:
@@ -90,7 +90,7 @@ class Run:
         return json.dumps(data, indent=1).encode() + b"\n"
 
     @classmethod
-    def from_json(cls, text: bytes) -> Run:
+    def from_json(cls, text: bytes) -> Manifest:
         """The inverse of ``as_json``; Newer for a version that this code does not know, ValueError, KeyError or
         TypeError for anything else."""
         data = json.loads(text)
@@ -100,7 +100,7 @@ class Run:
         return cls(**{**data, "entries": [Entry.from_dict(entry) for entry in data["entries"]]})
 
 
-def totals(runs: Sequence[Run]) -> dict[str, int]:
+def totals(runs: Sequence[Manifest]) -> dict[str, int]:
     """How much these runs keep: regular files and their bytes."""
     items = [entry.before for run in runs for entry in run.entries if entry.before]
     return {"files": sum(item.files for item in items), "bytes": sum(item.bytes for item in items)}
@@ -140,7 +140,7 @@ class Quarantine:
 
     # Reading
 
-    def runs(self) -> list[Run]:
+    def runs(self) -> list[Manifest]:
         """All runs, oldest first. A folder without a readable manifest moved nothing and is none."""
         found = []
         if self.state.stat(RUNS) is not None:
@@ -156,10 +156,10 @@ class Quarantine:
         """Whether a run was not closed: it works, or it was cut off."""
         return any(run.state == "open" for run in self.runs())
 
-    def _parsed(self, name: str, text: bytes) -> Run:
+    def _parsed(self, name: str, text: bytes) -> Manifest:
         path = os.path.join(self.state.path, RUNS, name, _MANIFEST)
         try:
-            return Run.from_json(text)
+            return Manifest.from_json(text)
         except Newer as newer:
             raise Problem(
                 f"{path} is of a newer release of this project: its version is {newer.args[0]}, the newest that this"
@@ -170,7 +170,7 @@ class Quarantine:
                 f"{path} is damaged: what it lists is in kept/ beside it. Move the folder away."
             ) from error
 
-    def kept(self, run: Run) -> list[Entry]:
+    def kept(self, run: Manifest) -> list[Entry]:
         """The entries that a restore of ``run`` would still bring back."""
         with self._folder(run) as folder, folder.enter(KEPT) as kept:
             return [
@@ -187,17 +187,17 @@ class Quarantine:
         """Whether what the run put where nothing was is still there, or has been replaced since."""
         return self.root.stat(entry.name) is not None
 
-    def path(self, run: Run) -> str:
+    def path(self, run: Manifest) -> str:
         """The run's folder, for people."""
         return os.path.join(self.state.path, RUNS, run.name)
 
-    def _folder(self, run: Run) -> Directory:
+    def _folder(self, run: Manifest) -> Directory:
         with self.state.enter(RUNS) as runs:
             return runs.enter(run.name)
 
     # Changing; the caller holds the lock
 
-    def begin(self, kind: str) -> Run:
+    def begin(self, kind: str) -> Manifest:
         """The run to record under: the open one of this kind, settled, or a new one."""
         self._clear_builds()
         current = None
@@ -210,7 +210,7 @@ class Quarantine:
                     self.close(run)
         return current or self._new(kind)
 
-    def _new(self, kind: str) -> Run:
+    def _new(self, kind: str) -> Manifest:
         now = self.clock()
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
         with self.state.enter(RUNS) as runs:
@@ -220,17 +220,21 @@ class Quarantine:
                 name = f"{stamp}-{number}"
             with runs.make(name) as folder:
                 folder.make(KEPT).__exit__()
-        run = Run(name, kind, now, by=me())
+        run = Manifest(name, kind, now, by=me())
         self._save(run)
         return run
 
-    def _save(self, run: Run) -> None:
+    def _save(self, run: Manifest) -> None:
         with self._folder(run) as folder:
             folder.write(_MANIFEST, run.as_json())
 
     def displace(
-        self, run: Run, names: Sequence[str], put: Directory | None = None, source: Run | None = None
-    ) -> Run:
+        self,
+        run: Manifest,
+        names: Sequence[str],
+        put: Directory | None = None,
+        source: Manifest | None = None,
+    ) -> Manifest:
         """Move what stands under ``names`` into the run; with ``put``, put there what it holds under that name.
 
         A name that ``put`` does not hold is only emptied. The manifest is on the disk before anything moves.
@@ -268,7 +272,7 @@ class Quarantine:
             self.root.move(name, kept)
             kept.move(name + _WAITING, self.root, name)
 
-    def settle(self, run: Run) -> None:
+    def settle(self, run: Manifest) -> None:
         """Bring a run that was cut off to the last displacement that happened."""
         with self._folder(run) as folder, folder.enter(KEPT) as kept:
             done = [entry for entry in run.entries if self._settled(entry, kept)]
@@ -298,7 +302,7 @@ class Quarantine:
         with self.state.enter(RUNS) as runs, runs.enter(entry.source) as folder, folder.enter(KEPT) as home:
             kept.move(entry.name, home)
 
-    def close(self, run: Run) -> None:
+    def close(self, run: Manifest) -> None:
         """Mark a run as done; one that moved nothing leaves no trace."""
         run.state = "closed"
         if run.entries:
@@ -306,13 +310,13 @@ class Quarantine:
         else:
             self._forget(run)
 
-    def _forget(self, run: Run) -> None:
+    def _forget(self, run: Manifest) -> None:
         # Out of sight by one rename first: a run is whole or gone, also for whoever comes after a kill.
         with self.state.enter(RUNS) as runs, self.state.enter(BUILD) as build:
             runs.move(run.name, build)
             build.remove(run.name)
 
-    def expire(self, keep: int, days: float) -> list[Run]:
+    def expire(self, keep: int, days: float) -> list[Manifest]:
         """Delete what retention gives up, and return it."""
         gone = expired(self.runs(), keep, days, self.clock())
         for run in gone:
@@ -329,7 +333,7 @@ class Quarantine:
 _WAITING = ".waiting"
 
 
-def expired(runs: Sequence[Run], keep: int, days: float, now: float) -> list[Run]:
+def expired(runs: Sequence[Manifest], keep: int, days: float, now: float) -> list[Manifest]:
     """The runs that retention gives up.
 
     Args:
@@ -345,7 +349,9 @@ def expired(runs: Sequence[Run], keep: int, days: float, now: float) -> list[Run
     return [run for run in closed if run in old or run in closed[:-keep]]
 
 
-def choose(runs: Sequence[Run], name: str, remaining: Callable[[Run], list[Entry]]) -> Run | None:
+def choose(
+    runs: Sequence[Manifest], name: str, remaining: Callable[[Manifest], list[Entry]]
+) -> Manifest | None:
     """The run to restore: the named one, or the last reset that still has something to bring back."""
     if name:
         found = next((run for run in runs if run.name == name), None)

@@ -6,14 +6,14 @@ from typing import Any
 
 from ansible.module_utils.project import guards
 from ansible.module_utils.project.opening import opened
-from ansible.module_utils.project.quarantine import KEPT, RUNS, Entry, Quarantine, Run, choose
+from ansible.module_utils.project.quarantine import KEPT, RUNS, Entry, Manifest, Quarantine, choose
 from ansible.module_utils.project.root import described, listed
 
 
 def work(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     """Plan, and unless in check mode apply; see the module's documentation for ``params``."""
     with opened(params, check_mode) as root:
-        run: Run | None = None
+        run: Manifest | None = None
         entries: list[Entry] = []
         cut = False
         if root.quarantine is not None:
@@ -45,7 +45,7 @@ def work(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     }
 
 
-def _plan(quarantine: Quarantine, name: str) -> tuple[Run | None, list[Entry]]:
+def _plan(quarantine: Quarantine, name: str) -> tuple[Manifest | None, list[Entry]]:
     # A restore that was cut off is finished first, even if all that is left is to say so.
     cut = _cut(quarantine)
     name = name or (cut.entries[0].source if cut else None) or ""
@@ -53,7 +53,7 @@ def _plan(quarantine: Quarantine, name: str) -> tuple[Run | None, list[Entry]]:
     return run, quarantine.kept(run) if run else []
 
 
-def _cut(quarantine: Quarantine) -> Run | None:
+def _cut(quarantine: Quarantine) -> Manifest | None:
     runs = quarantine.runs()
     return next((run for run in runs if (run.kind, run.state) == ("restore", "open") and run.entries), None)
 
@@ -69,7 +69,7 @@ def _apply(quarantine: Quarantine, name: str) -> str | None:
 
 
 def _report(
-    root: str, run: Run | None, back: list[dict[str, Any]], removed: list[str], undo: str | None
+    root: str, run: Manifest | None, back: list[dict[str, Any]], removed: list[str], undo: str | None
 ) -> str:
     if run is None or not (back or removed):
         return f"Nothing to restore in {root}."

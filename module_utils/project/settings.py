@@ -11,11 +11,11 @@ from typing import Any
 
 from ansible.module_utils.project import managed, proofs
 from ansible.module_utils.project.guards import DOTENV
-from ansible.module_utils.project.managed import Plan, Section
+from ansible.module_utils.project.managed import Edit, Section
 from ansible.module_utils.project.opening import OpenRoot
 from ansible.module_utils.project.proofs import DOTENV_MODE as MODE
 from ansible.module_utils.project.proofs import Proof
-from ansible.module_utils.project.quarantine import BUILD, Quarantine, Run
+from ansible.module_utils.project.quarantine import BUILD, Manifest, Quarantine
 from ansible.module_utils.project.root import Directory
 from ansible.module_utils.reporting import Problem
 
@@ -28,7 +28,7 @@ class Settings:
     sections: list[Section]
     result: dict[str, Any]
 
-    def apply(self, quarantine: Quarantine, run: Run) -> Run:
+    def apply(self, quarantine: Quarantine, run: Manifest) -> Manifest:
         """Replace the file by one rename; the old one is kept."""
         # Read again: a stage before this one takes its time, and others write to the file too.
         content = managed.plan(_read(self.folder), self.sections).content
@@ -89,7 +89,7 @@ def _settled(root: Directory) -> bool:
     return os.geteuid() != 0 or (found.st_uid, found.st_gid) == (owner.st_uid, owner.st_gid)
 
 
-def _diff(name: str, plan: Plan, *, settled: bool, missing: bool) -> dict[str, str]:
+def _diff(name: str, plan: Edit, *, settled: bool, missing: bool) -> dict[str, str]:
     same = [f"{key}=***" for key in plan.unchanged]
     before = [] if settled or missing else ["(mode or owner other than wanted)"]
     before += same + [f"{key}=*** (old)" for key in plan.changed]

@@ -7,7 +7,7 @@ from typing import Any, Callable, Protocol
 
 from ansible.module_utils.project.opening import OpenRoot, opened, reported
 from ansible.module_utils.project.proofs import Proof
-from ansible.module_utils.project.quarantine import Quarantine, Run, totals
+from ansible.module_utils.project.quarantine import Manifest, Quarantine, totals
 from ansible.module_utils.reporting import Problem
 
 # The option that a stage cannot do without.
@@ -23,7 +23,7 @@ class Stage(Protocol):
 
     result: dict[str, Any]
 
-    def apply(self, quarantine: Quarantine, run: Run) -> Run:
+    def apply(self, quarantine: Quarantine, run: Manifest) -> Manifest:
         """Do it, recorded under ``run``; the run that goes on from there. Raises Problem or OSError."""
 
     def proofs(self) -> Iterator[Proof]:

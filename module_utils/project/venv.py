@@ -19,7 +19,7 @@ RECORD = ".reset.json"  # in the venv: what was asked when it was built, and wha
 STEP_SECONDS = 900.0  # no single command of a build takes longer on purpose
 
 
-class Runner(Protocol):
+class Execute(Protocol):
     """Runs a program as the owner of the root: exit code, standard output, standard error.
 
     ``env`` changes the environment; a name with None is taken out of it. ``seconds`` bounds the run.
@@ -81,7 +81,7 @@ def normalised(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def probe(run: Runner, python: str, packages: Sequence[str] | None) -> dict[str, Any] | None:
+def probe(run: Execute, python: str, packages: Sequence[str] | None) -> dict[str, Any] | None:
     """What an interpreter says of itself and of ``packages``, see ``probe.py``; None if it does not run."""
     names = None if packages is None else [distribution(package) for package in packages]
     source = (pkgutil.get_data(program.__name__.rpartition(".")[0], "probe.py") or b"").decode()
@@ -93,7 +93,7 @@ def probe(run: Runner, python: str, packages: Sequence[str] | None) -> dict[str,
     return answer if isinstance(answer, dict) else None
 
 
-def interpreter(run: Runner, wanted: Requirements) -> dict[str, Any]:
+def interpreter(run: Execute, wanted: Requirements) -> dict[str, Any]:
     """The interpreter to build with: its ``version`` as it says itself, and ``base``, its path."""
     answer = probe(run, wanted.python, None)
     if answer is None:
@@ -139,7 +139,7 @@ def outdated(root: Directory, name: str, wanted: Requirements, python: Mapping[s
     return reasons
 
 
-def broken(root: Directory, name: str, wanted: Requirements, run: Runner) -> list[str]:
+def broken(root: Directory, name: str, wanted: Requirements, run: Execute) -> list[str]:
     """Why an environment that looks right is not, as its own interpreter says; empty: it holds what is asked."""
     answer = probe(run, os.path.join(root.path, name, "bin", "python"), wanted.packages)
     if answer is None:

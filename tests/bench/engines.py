@@ -21,7 +21,7 @@ from ansible.module_utils.database import connection
 from ansible.module_utils.database.estimates import estimate
 from ansible.module_utils.health import bars, counts, coverage
 from ansible.module_utils.health.limits import Limits
-from ansible.module_utils.health.model import Context, Wanted
+from ansible.module_utils.health.model import Host, Wanted
 from standin import worker
 from standin.process import StandIn
 
@@ -135,9 +135,7 @@ def daily(server: Database, standin: StandIn) -> float:
 def health(server: Database) -> None:
     """The checks of the tables and their bars."""
     tables = [Wanted("market_data"), Wanted("assets")]
-    context = Context(
-        Path(), tables, 5, 120, "auto", connection.connect, Limits(gap_days=9000), now=lambda: NOW
-    )
+    context = Host(Path(), tables, 5, 120, "auto", connection.connect, Limits(gap_days=9000), now=lambda: NOW)
     context.server = server
     with closing(connection.connect(server, 10, read_only=True)) as session:
         session.autocommit = True

@@ -29,7 +29,7 @@ if str(REPOSITORY / "module_utils") not in ansible.module_utils.__path__:
 
 from ansible.module_utils.database import connection
 from ansible.module_utils.health import counts
-from ansible.module_utils.health.model import Context, Count, Wanted
+from ansible.module_utils.health.model import Count, Host, Wanted
 from ansible.module_utils.sandbox import postgres
 
 from tests.bench import timing
@@ -178,7 +178,7 @@ def measure(server: connection.Server, table: str, name: str, rows: int) -> list
     client = psql()
 
     def count(mode: str, timeout: float, session: Any) -> None:
-        context = Context(Path(), [Wanted(table)], 3, timeout, mode, connection.connect)
+        context = Host(Path(), [Wanted(table)], 3, timeout, mode, connection.connect)
         context.server, context.session = server, session
         list(counts.check_tables(context))
         said[mode] = context.counts[table]

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ansible.module_utils.eodhd.store.session import Session
+from ansible.module_utils.eodhd.store.database import Database
 
 
 def key(name: str) -> int:
@@ -19,13 +19,13 @@ class Claims:
     """Claims that the connection of a session holds, taken up again if it was lost.
 
     Args:
-        session: used by one thread at a time.
+        database: used by one thread at a time.
     """
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, database: Database) -> None:
+        self._database = database
         self._held: set[int] = set()
-        session.opened = self._again
+        database.opened = self._again
 
     def hold(self, name: str) -> None:
         """Note a lock that was taken on this connection by other means."""
@@ -43,7 +43,7 @@ class Claims:
             )
             return {row[0] for row in cursor.fetchall()}
 
-        locked = self._session.run(work)
+        locked = self._database.run(work)
         self._held.update(map(key, locked))
         return locked
 
@@ -51,7 +51,7 @@ class Claims:
         """Give claims back."""
         keys: Sequence[int] = [key(name) for name in names]
         self._held.difference_update(keys)
-        self._session.run(
+        self._database.run(
             lambda cursor: cursor.execute(
                 "SELECT pg_advisory_unlock(key) FROM unnest(%s::bigint[]) AS key", (keys,)
             )

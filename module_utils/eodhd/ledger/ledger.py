@@ -12,9 +12,9 @@ from typing import Any
 
 from ansible.module_utils.eodhd.ledger import migrations
 from ansible.module_utils.eodhd.ledger.claims import Claims, key
-from ansible.module_utils.eodhd.model import Coverage, Range
+from ansible.module_utils.eodhd.model import Range, SymbolEntry
 from ansible.module_utils.eodhd.service import budget
-from ansible.module_utils.eodhd.store.session import Session
+from ansible.module_utils.eodhd.store.database import Database
 
 WINDOW = budget.WINDOW + budget.LEASE_LIFE
 
@@ -23,7 +23,7 @@ class Ledger:
     """Reads and writes the ledger; used by the coordinating thread, leases also by the fetching ones.
 
     Args:
-        session: of the database; its connection holds the run.
+        database: of the database; its connection holds the run.
         account: tells accounts apart without telling the token.
 
     Attributes:
@@ -31,16 +31,16 @@ class Ledger:
         left: whether a run that was killed left answers in the database, as far as was last seen.
     """
 
-    def __init__(self, session: Session, account: str) -> None:
-        self._session = session
+    def __init__(self, database: Database, account: str) -> None:
+        self._database = database
         self._account = account
-        self.claims = Claims(session)
+        self.claims = Claims(database)
         self.left = False
         self._found = False
 
     def create(self) -> None:
         """Bring the tables to this code's version; they are created if they are missing."""
-        migrations.migrate(self._session.run)
+        migrations.migrate(self._database.run)
 
     def _is_there(self, cursor: Any) -> bool:
         """Whether there is a ledger to read, whatever its version up to ours; one that was found stays.
@@ -54,7 +54,7 @@ class Ledger:
             self._found = cursor.fetchone()[0]
         return self._found
 
-    def coverage(self, symbols: Sequence[str]) -> dict[str, Coverage]:
+    def entries(self, symbols: Sequence[str]) -> dict[str, SymbolEntry]:
         """Return what is known of ``symbols``; nothing if there is no ledger yet."""
 
         def work(cursor: Any) -> list[Any]:
@@ -69,8 +69,8 @@ class Ledger:
             return list(cursor.fetchall())
 
         return {
-            row[0]: Coverage(Range(row[1], row[2]), row[3], row[4], row[5], row[6], row[7])
-            for row in self._session.run(work)
+            row[0]: SymbolEntry(Range(row[1], row[2]), row[3], row[4], row[5], row[6], row[7])
+            for row in self._database.run(work)
         }
 
     def notice_left(self, cursor: Any) -> None:
@@ -101,13 +101,13 @@ class Ledger:
             cursor.execute("DELETE FROM backfill_answer WHERE received < now() - interval '7 days'")
             return run
 
-        run = self._session.run(work)
+        run = self._database.run(work)
         self.claims.hold(f"run {run}")
         return run
 
     def end(self, run: int, state: str, totals: Mapping[str, Any], message: str) -> None:
         """Close a run."""
-        self._session.run(
+        self._database.run(
             lambda cursor: cursor.execute(
                 "UPDATE backfill_run SET state = %s, finished = now(), totals = %s, message = %s WHERE run = %s",
                 (state, json.dumps(totals), message, run),
@@ -121,12 +121,12 @@ class Ledger:
             cursor.execute("SELECT status, body, received FROM backfill_answer WHERE name = %s", (name,))
             return cursor.fetchone()
 
-        row = self._session.run(work) if self.left else None
+        row = self._database.run(work) if self.left else None
         return (row[0], bytes(row[1]), row[2]) if row else None
 
     def forget_left(self, name: str) -> None:
         """Remove an answer that a killed run left."""
-        self._session.run(
+        self._database.run(
             lambda cursor: cursor.execute("DELETE FROM backfill_answer WHERE name = %s", (name,))
         )
 
@@ -144,7 +144,7 @@ class Ledger:
             row = cursor.fetchone()
             return list(row[0]) if row else None
 
-        return self._session.run(work)
+        return self._database.run(work)
 
     def delisted(self, suffix: str) -> list[str]:
         """Return the delisted symbols that the register has of a suffix."""
@@ -159,11 +159,11 @@ class Ledger:
             )
             return [row[0] for row in cursor.fetchall()]
 
-        return self._session.run(work)
+        return self._database.run(work)
 
     def keep_ranking(self, exchange: str, symbols: Sequence[str], fetched: datetime) -> None:
         """Keep a ranking, so that it is not paid for again."""
-        self._session.run(
+        self._database.run(
             lambda cursor: cursor.execute(
                 "INSERT INTO backfill_ranking (exchange, fetched, symbols) VALUES (%s, %s, %s)"
                 " ON CONFLICT (exchange) DO UPDATE SET fetched = EXCLUDED.fetched, symbols = EXCLUDED.symbols",
@@ -192,4 +192,4 @@ class Ledger:
                 )
             return granted
 
-        return self._session.run(work)
+        return self._database.run(work)

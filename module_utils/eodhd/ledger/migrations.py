@@ -310,7 +310,7 @@ def migrate(run: Callable[[Callable[[Any], int]], int]) -> None:
     """Apply the migrations that are missing, in order.
 
     Args:
-        run: runs work with a cursor in one transaction that it commits, such as ``Session.run``.
+        run: runs work with a cursor in one transaction that it commits, such as ``Database.run``.
 
     Raises:
         Problem: the ledger is newer than this code.

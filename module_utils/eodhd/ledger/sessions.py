@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
-from ansible.module_utils.eodhd.plan.daily import Known
+from ansible.module_utils.eodhd.plan.daily import SessionEntry
 
 
-def read(cursor: Any, exchanges: Sequence[str], since: date) -> dict[str, dict[date, Known]]:
+def read(cursor: Any, exchanges: Sequence[str], since: date) -> dict[str, dict[date, SessionEntry]]:
     """Return what is known of the sessions of exchanges, by exchange and day; nothing without a ledger.
 
     Args:
@@ -17,7 +17,7 @@ def read(cursor: Any, exchanges: Sequence[str], since: date) -> dict[str, dict[d
         exchanges: as the user names them.
         since: the first day that matters; the newest session of each exchange is returned however old it is.
     """
-    found: dict[str, dict[date, Known]] = {exchange: {} for exchange in exchanges}
+    found: dict[str, dict[date, SessionEntry]] = {exchange: {} for exchange in exchanges}
     cursor.execute("SELECT to_regclass('backfill_session') IS NOT NULL")
     if cursor.fetchone()[0]:
         cursor.execute(
@@ -26,7 +26,7 @@ def read(cursor: Any, exchanges: Sequence[str], since: date) -> dict[str, dict[d
             (list(exchanges), since),
         )
         for exchange, day, rows, arrived, asked in cursor.fetchall():
-            found[exchange][day] = Known(day, rows, arrived, asked)
+            found[exchange][day] = SessionEntry(day, rows, arrived, asked)
     return found
 
 

@@ -50,7 +50,7 @@ def _plan(context: Context, asked: Range) -> planning.Plan:
         symbols = normalise(request.symbols, exchanges[0])
         exchanges = sorted({symbol.rpartition(".")[2] for symbol in symbols})
     else:
-        symbols = [] if context.absent else context.session.run(partial(_registered, exchanges=exchanges))
+        symbols = [] if context.absent else context.database.run(partial(_registered, exchanges=exchanges))
     ways = []
     for jobs in (
         planned.by_symbol(actions.KINDS, symbols, asked.last),

@@ -8,18 +8,18 @@ from datetime import date, timedelta
 from typing import Any
 
 from ansible.module_utils.eodhd.ledger import sessions
-from ansible.module_utils.eodhd.model import Coverage, Job, Outcome, Range
+from ansible.module_utils.eodhd.model import Job, Outcome, Range, SymbolEntry
 from ansible.module_utils.eodhd.modes import history
 from ansible.module_utils.eodhd.modes.history import conclude
 from ansible.module_utils.eodhd.plan import daily
 from ansible.module_utils.eodhd.plan import plan as planning
-from ansible.module_utils.eodhd.plan.daily import Ask, Asks, Known
+from ansible.module_utils.eodhd.plan.daily import Ask, Asks, SessionEntry
 from ansible.module_utils.eodhd.run import report
 from ansible.module_utils.eodhd.run.context import Context, Executed, in_one_transaction
 from ansible.module_utils.eodhd.service.client import Answer
 from ansible.module_utils.eodhd.store import bars, store
 from ansible.module_utils.eodhd.store.parser import Parsed, Parser, Width
-from ansible.module_utils.eodhd.store.store import Item, Written
+from ansible.module_utils.eodhd.store.store import Fetched, Written
 from ansible.module_utils.markets import publishing
 
 # Rows that are compared and written by one statement.
@@ -58,12 +58,12 @@ def run(context: Context) -> dict[str, Any]:
     # Of the run's present: what the ledger has of a session is held against the calendar.
     ahead = context.now - context.began
 
-    def write(cursor: Any, run: int, items: list[Item]) -> list[Written]:
+    def write(cursor: Any, run: int, items: list[Fetched]) -> list[Written]:
         present = [replace(item, fetched=item.fetched + ahead) for item in items]
         return [_write(cursor, run, by_name[item.job.symbol], item) for item in present]
 
-    def coverage(names: Sequence[str]) -> dict[str, Coverage]:
-        context.session.run(context.ledger.notice_left)
+    def entries(names: Sequence[str]) -> dict[str, SymbolEntry]:
+        context.database.run(context.ledger.notice_left)
         stored, _ = _known(context, exchanges)
         asked = {name: by_name[name] for name in names}
         entries = {name: stored[ask.exchange].get(ask.day or date.min) for name, ask in asked.items()}
@@ -71,7 +71,7 @@ def run(context: Context) -> dict[str, Any]:
 
     before = context.counts()
     restated: list[str] = []
-    done = context.execute(plan, fetch, in_one_transaction(write), coverage)
+    done = context.execute(plan, fetch, in_one_transaction(write), entries)
     if done.stopped is None:
         restated = _restated(context, exchanges)
         done = _refetch(context, done, restated, widths)
@@ -97,23 +97,23 @@ def _refetch(
 
 def _restated(context: Context, exchanges: Sequence[str]) -> list[str]:
     suffixes = sorted({daily.suffix(exchange) for exchange in exchanges})
-    return [] if context.absent else context.session.run(lambda cursor: sessions.restated(cursor, suffixes))
+    return [] if context.absent else context.database.run(lambda cursor: sessions.restated(cursor, suffixes))
 
 
-def _known(context: Context, exchanges: Sequence[str]) -> tuple[dict[str, dict[date, Known]], int]:
+def _known(context: Context, exchanges: Sequence[str]) -> tuple[dict[str, dict[date, SessionEntry]], int]:
     """Return the ledger's sessions, and the calls that settling has cost today."""
     if context.absent:
         return {exchange: {} for exchange in exchanges}, 0
 
-    def work(cursor: Any) -> tuple[dict[str, dict[date, Known]], int]:
+    def work(cursor: Any) -> tuple[dict[str, dict[date, SessionEntry]], int]:
         since = min(context.today, context.request.last or context.today) - MEMORY
         return sessions.read(cursor, exchanges, since), sessions.settling_calls(cursor, context.today)
 
-    return context.session.run(work)
+    return context.database.run(work)
 
 
 def _asks(
-    context: Context, exchanges: Sequence[str], known: Mapping[str, Mapping[date, Known]], spent: int
+    context: Context, exchanges: Sequence[str], known: Mapping[str, Mapping[date, SessionEntry]], spent: int
 ) -> dict[str, Asks]:
     request = context.request
     left = max(0, request.settle_calls - spent) // planning.BULK_CALLS
@@ -133,7 +133,7 @@ def _asks(
 
 
 def _plan(
-    context: Context, found: Mapping[str, Asks], known: Mapping[str, Mapping[date, Known]], spent: int
+    context: Context, found: Mapping[str, Asks], known: Mapping[str, Mapping[date, SessionEntry]], spent: int
 ) -> planning.Plan:
     asks = [ask for each in found.values() for ask in each.asks]
     settling = sum(ask.why == daily.SETTLE for ask in asks) * planning.BULK_CALLS
@@ -146,7 +146,7 @@ def _plan(
             day = each.expected or context.today
             entry = known[exchange].get(day) or newest
             fresh[f"daily {exchange}"] = (
-                _covered(entry) if entry else Coverage(Range(day, day), "loaded", 0, context.now)
+                _covered(entry) if entry else SymbolEntry(Range(day, day), "loaded", 0, context.now)
             )
     remarks = [f"   {exchange}: {', '.join(map(_told, each.asks))}" for exchange, each in found.items()
                if each.asks]  # fmt: skip
@@ -181,10 +181,10 @@ def _told(ask: Ask) -> str:
     return f"{ask.day or 'the last session'} ({ask.why})"
 
 
-def _covered(entry: Known, ahead: timedelta = timedelta()) -> Coverage:
+def _covered(entry: SessionEntry, ahead: timedelta = timedelta()) -> SymbolEntry:
     """Return a session as other symbols stand in the ledger, its time by the machine's clock."""
     outcome = "loaded" if entry.rows else "empty"
-    return Coverage(Range(entry.day, entry.day), outcome, entry.rows, entry.asked - ahead)
+    return SymbolEntry(Range(entry.day, entry.day), outcome, entry.rows, entry.asked - ahead)
 
 
 def _notes(found: Mapping[str, Asks]) -> list[str]:
@@ -234,7 +234,7 @@ def verdict(
     return "empty", f"{sent}; if {ask.day} was a holiday there, this is right"
 
 
-def _write(cursor: Any, run: int, ask: Ask, item: Item) -> Written:
+def _write(cursor: Any, run: int, ask: Ask, item: Fetched) -> Written:
     """Store one answer: its rows, each under its own day, and the sessions that it had rows of."""
     result = Written()
     lines = sorted(item.parsed.lines) if item.parsed else []

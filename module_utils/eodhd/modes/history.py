@@ -177,7 +177,7 @@ def ranking(parsed: Parsed) -> list[str]:
 def _plan(context: Context, symbols: list[str], asked: Range, title: str) -> planning.Plan:
     known = context.known(symbols)
     wanted = [(symbol, known[symbol].range if symbol in known else asked, asked) for symbol in symbols]
-    stored = {} if context.absent else bars.count_stored(context.session, wanted, context.chunks)
+    stored = {} if context.absent else bars.count_stored(context.database, wanted, context.chunks)
     return planning.of_history(symbols, asked, title, known, stored, context.rules)
 
 
@@ -193,9 +193,9 @@ def _lacking(context: Context, run: int) -> list[str]:
         )
         return list(cursor.fetchall())
 
-    got = {symbol: (Range(first, last), rows) for symbol, first, last, rows in context.session.run(work)}
+    got = {symbol: (Range(first, last), rows) for symbol, first, last, rows in context.database.run(work)}
     stored = bars.count_stored(
-        context.session, [(name, days, days) for name, (days, _) in got.items()], context.chunks
+        context.database, [(name, days, days) for name, (days, _) in got.items()], context.chunks
     )
     return [name for name, (_, rows) in got.items() if stored.get(name, (0, 0))[0] < rows]
 

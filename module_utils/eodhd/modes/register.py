@@ -17,7 +17,7 @@ from ansible.module_utils.eodhd.run.totals import Totals
 from ansible.module_utils.eodhd.service.client import Answer
 from ansible.module_utils.eodhd.store import bars, store
 from ansible.module_utils.eodhd.store.parser import Parsed, is_day
-from ansible.module_utils.eodhd.store.store import Item, Written
+from ansible.module_utils.eodhd.store.store import Fetched, Written
 from ansible.module_utils.markets import names
 
 RENAMES = "renames US"
@@ -88,7 +88,7 @@ def run(context: Context) -> dict[str, Any]:
         kind, _, exchange = job.symbol.partition(" ")
         return _ask_listings(context, exchange) if kind == "register" else _ask_renames(context, job.range)
 
-    def write(cursor: Any, run: int, items: list[Item]) -> list[Written]:
+    def write(cursor: Any, run: int, items: list[Fetched]) -> list[Written]:
         results = [
             _write_listing(cursor, run, item)
             if item.job.symbol.startswith("register ")
@@ -172,7 +172,7 @@ def _ask_renames(context: Context, days: Range) -> tuple[Answer, Parsed | None]:
     return asked
 
 
-def _write_listing(cursor: Any, run: int, item: Item) -> Written:
+def _write_listing(cursor: Any, run: int, item: Fetched) -> Written:
     lines = item.parsed.lines if item.parsed else []
     cursor.execute(LISTING)
     bars.copy_into(cursor, COPY_LISTING, lines)
@@ -185,7 +185,7 @@ def _write_listing(cursor: Any, run: int, item: Item) -> Written:
     return Written(0, changed, len(lines) - len(new), registered=sum(new))
 
 
-def _write_renames(cursor: Any, run: int, item: Item) -> Written:
+def _write_renames(cursor: Any, run: int, item: Fetched) -> Written:
     """Keep who was renamed; the old symbols are active no more, and their rows stay under the old name."""
     rows = [line.rstrip("\n").split("\t") for line in item.parsed.lines] if item.parsed else []
     old, new, effective = ([row[place] for row in rows] for place in range(3))

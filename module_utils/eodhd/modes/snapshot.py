@@ -21,13 +21,13 @@ def run(context: Context) -> dict[str, Any]:
     if not name:
         raise Problem("A snapshot needs a name: -e backfill_snapshot=NAME.")
     context.widths()
-    found = None if context.absent else context.session.run(lambda cursor: read(cursor, name))
+    found = None if context.absent else context.database.run(lambda cursor: read(cursor, name))
     if context.request.check:
         plan = "is there" if found else "would be made; it costs no call"
         return {"changed": not found, "report": f"📋 PLAN snapshot {name}: {plan}", "notes": []}
     if found:
         moment, rows, digest = found
-        now = context.session.run(lambda cursor: digested(cursor, moment))
+        now = context.database.run(lambda cursor: digested(cursor, moment))
         if now != (rows, digest):
             raise Problem(
                 f"Snapshot {name} of {moment:%Y-%m-%d %H:%M:%S} UTC had {plural(rows, 'row')} and reads {now[0]:,} now,"
@@ -36,8 +36,8 @@ def run(context: Context) -> dict[str, Any]:
             )
         return _result(name, moment, rows, digest, changed=False)
     context.ledger.create()
-    moment = context.session.run(_moment)
-    rows, digest = context.session.run(lambda cursor: digested(cursor, moment))
+    moment = context.database.run(_moment)
+    rows, digest = context.database.run(lambda cursor: digested(cursor, moment))
 
     def keep(cursor: Any) -> None:
         cursor.execute(
@@ -45,7 +45,7 @@ def run(context: Context) -> dict[str, Any]:
             (name, moment, rows, digest),
         )
 
-    context.session.run(keep)
+    context.database.run(keep)
     return _result(name, moment, rows, digest, changed=True)
 
 

@@ -74,7 +74,7 @@ def run(context: Context) -> dict[str, Any]:
     asked = planning.asked_range(request.days, request.first, request.last, context.today)
     parser = Parser(context.widths())
     sample = (
-        [] if context.absent else context.session.run(lambda cursor: _sample(cursor, asked, request.sample))
+        [] if context.absent else context.database.run(lambda cursor: _sample(cursor, asked, request.sample))
     )
     plan = planning.Plan(f"verify: {plural(len(sample), 'symbol')}, {asked.first} to {asked.last}", [])
     plan.calls = len(sample)
@@ -91,7 +91,7 @@ def run(context: Context) -> dict[str, Any]:
     unanswered: dict[str, str] = {}
     rows = calls = 0
     names = [symbol for symbol, _ in sample]
-    marks = context.session.run(lambda cursor: basis.marked(cursor, names))
+    marks = context.database.run(lambda cursor: basis.marked(cursor, names))
     adjustment = Adjustment(context.today)
     for symbol, days in sample:
         answer, parsed = context.client.get(
@@ -114,7 +114,7 @@ def run(context: Context) -> dict[str, Any]:
         }
         mismatches += compare(symbol, _without(stored, kept), sent, settled)
         later = Range(days.first, context.today)
-        adjustment.add(symbol, known.read(context.session, symbol, later, context.chunks), sent)
+        adjustment.add(symbol, known.read(context.database, symbol, later, context.chunks), sent)
     remarks = [*adjustment.lines(), *(mark.text for mark in marks)]
     text = _text(asked, len(sample), rows, calls, mismatches, unanswered, remarks, adjustment.note)
     result = {
@@ -208,7 +208,7 @@ def _sample(cursor: Any, asked: Range, size: int) -> list[tuple[str, Range]]:
 
 
 def _stored(context: Context, symbol: str, days: Range) -> dict[str, Row]:
-    found = bars.read(context.session, symbol, days, COLUMNS, context.chunks)
+    found = bars.read(context.database, symbol, days, COLUMNS, context.chunks)
     return {day.isoformat(): dict(zip(COLUMNS, values)) for day, values in found.items()}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 
-from ansible.module_utils.eodhd.model import ANSWERED, Coverage, Job, Range
+from ansible.module_utils.eodhd.model import ANSWERED, Job, Range, SymbolEntry
 from ansible.module_utils.eodhd.plan import daily
 from ansible.module_utils.eodhd.plan.plan import BULK_CALLS, Rules
 from ansible.module_utils.markets import calendar, names, publishing
@@ -39,7 +39,7 @@ def cost(job: Job) -> int:
     return BULK_CALLS if job.symbol.count(" ") == 2 else 1
 
 
-def waiting(jobs: Iterable[Job], known: Mapping[str, Coverage], rules: Rules) -> list[Job]:
+def waiting(jobs: Iterable[Job], known: Mapping[str, SymbolEntry], rules: Rules) -> list[Job]:
     """Return the jobs that the ledger has no good answer for."""
     return [job for job in jobs if not _answered(job, known.get(job.symbol), rules)]
 
@@ -49,7 +49,7 @@ def cheaper(symbols: Sequence[Job], sessions: Sequence[Job]) -> Sequence[Job]:
     return min(symbols, sessions, key=lambda jobs: sum(map(cost, jobs)))
 
 
-def _answered(job: Job, known: Coverage | None, rules: Rules) -> bool:
+def _answered(job: Job, known: SymbolEntry | None, rules: Rules) -> bool:
     if known is None or known.outcome not in ANSWERED or not known.range.covers(job.range):
         return False
     if cost(job) == 1:

@@ -21,7 +21,7 @@ NEW, SETTLE, AGAIN = "new", "settle", "again"
 
 
 @dataclass(frozen=True)
-class Known:
+class SessionEntry:
     """What the ledger has of one session of an exchange.
 
     Attributes:
@@ -79,7 +79,7 @@ class Asks:
 def asks(
     exchange: str,
     now: datetime,
-    known: Mapping[date, Known],
+    known: Mapping[date, SessionEntry],
     *,
     day: date | None = None,
     fresh: timedelta = timedelta(hours=12),
@@ -143,7 +143,7 @@ def unsettled(exchange: str, day: date, asked: datetime, now: datetime) -> bool:
     return any(asked < due + after <= now for after in (timedelta(0), *SETTLES))
 
 
-def _unsettled(exchange: str, known: Known, now: datetime) -> bool:
+def _unsettled(exchange: str, known: SessionEntry, now: datetime) -> bool:
     due = publishing.due_at(exchange, known.day)
     assert due is not None  # noqa: S101 - the market has a calendar
     if not known.rows and now - due < CATCH_UP:

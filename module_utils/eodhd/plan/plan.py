@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 from ansible.module_utils.coverage import expected
-from ansible.module_utils.eodhd.model import ANSWERED, PASTLESS, Coverage, Job, Range
+from ansible.module_utils.eodhd.model import ANSWERED, PASTLESS, Job, Range, SymbolEntry
 from ansible.module_utils.reporting import Problem
 
 HISTORY_CALLS = 1
@@ -31,11 +31,11 @@ class Rules:
     overlap_days: int
     forced_since: datetime | None = None
 
-    def fresh(self, coverage: Coverage) -> bool:
+    def fresh(self, entry: SymbolEntry) -> bool:
         """Whether an answer is too young to be asked for again."""
-        if self.forced_since is not None and coverage.fetched < self.forced_since:
+        if self.forced_since is not None and entry.fetched < self.forced_since:
             return False
-        return self.now - coverage.fetched < timedelta(hours=self.fresh_hours)
+        return self.now - entry.fetched < timedelta(hours=self.fresh_hours)
 
 
 def asked_range(days: int, first: date | None, last: date | None, today: date) -> Range:
@@ -62,7 +62,7 @@ def asked_range(days: int, first: date | None, last: date | None, today: date) -
 
 
 def job_for(
-    symbol: str, asked: Range, known: Coverage | None, stored: int, vacant: bool, rules: Rules
+    symbol: str, asked: Range, known: SymbolEntry | None, stored: int, vacant: bool, rules: Rules
 ) -> Job | None:
     """Return the call that a symbol needs, or None if the ledger and the table have what is asked.
 
@@ -153,7 +153,7 @@ class Plan:
 
     title: str
     jobs: list[Job]
-    fresh: dict[str, Coverage] = field(default_factory=dict)
+    fresh: dict[str, SymbolEntry] = field(default_factory=dict)
     calls: int = 0
     rows: int = 0
     quota: Quota = Quota(None, None)
@@ -210,7 +210,7 @@ def of_history(
     symbols: Sequence[str],
     asked: Range,
     title: str,
-    known: Mapping[str, Coverage],
+    known: Mapping[str, SymbolEntry],
     stored: Mapping[str, tuple[int, int]],
     rules: Rules,
 ) -> Plan:

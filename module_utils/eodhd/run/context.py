@@ -15,7 +15,7 @@ from typing import Any, Callable
 from ansible.module_utils.database import tables
 from ansible.module_utils.database.errors import Unreachable
 from ansible.module_utils.eodhd.ledger.ledger import Ledger
-from ansible.module_utils.eodhd.model import Coverage, Job, account
+from ansible.module_utils.eodhd.model import Job, SymbolEntry, account
 from ansible.module_utils.eodhd.plan.plan import Plan, Quota, Rules, quota, today
 from ansible.module_utils.eodhd.run import report
 from ansible.module_utils.eodhd.run.pipeline import Locks, Others, Pipeline
@@ -30,12 +30,12 @@ from ansible.module_utils.eodhd.service.spool import Spool, Unusable
 from ansible.module_utils.eodhd.service.transport import Policy, Reply, Sender, Transport
 from ansible.module_utils.eodhd.store import bars, basis, causes, chunks, parser
 from ansible.module_utils.eodhd.store.chunks import Chunks
-from ansible.module_utils.eodhd.store.session import Session
-from ansible.module_utils.eodhd.store.store import Item, Written
+from ansible.module_utils.eodhd.store.database import Database
+from ansible.module_utils.eodhd.store.store import Fetched, Written
 from ansible.module_utils.reporting import Problem
 
-# Stores a batch by a connection: session, run, items.
-Writing = Callable[[Session, int, list[Item]], list[Written]]
+# Stores a batch by a connection: database, run, items.
+Writing = Callable[[Database, int, list[Fetched]], list[Written]]
 # Connections that store: a second one works while the first waits for its commit.
 STORES = 2
 # Seconds for each of the counts that the report shows; over it the report says what was written only.
@@ -60,8 +60,8 @@ class Context:
         self.absent = False
         self.chunks = Chunks()
         self.stop = threading.Event()
-        self.session = Session(request.server, "backfill")
-        self.ledger = Ledger(self.session, account(request.token))
+        self.database = Database(request.server, "backfill")
+        self.ledger = Ledger(self.database, account(request.token))
         self.budget = budget.Budget(budget.Unshared(), self.stop)
         self.notes: list[str] = []
         self.claims: Locks = self.ledger.claims
@@ -80,7 +80,7 @@ class Context:
                 spool = Spool(request.spool, request.base_url, request.fresh_hours)
                 spool.sweep()
                 courier = Courier(
-                    transport, spool, Session(request.server, "backfill claims"), request.concurrency, POLICY
+                    transport, spool, Database(request.server, "backfill claims"), request.concurrency, POLICY
                 )
                 sender = self.claims = courier
             except Unusable as error:
@@ -107,7 +107,7 @@ class Context:
     def close(self) -> None:
         """Close every connection."""
         self.client.close()
-        self.session.close()
+        self.database.close()
 
     def widths(self) -> dict[str, parser.Width]:
         """Return what the columns of ``market_data`` hold.
@@ -122,7 +122,7 @@ class Context:
                 return tables.look_up(cursor, table)
 
             try:
-                found = self.session.run(look)
+                found = self.database.run(look)
             except Unreachable as error:
                 if not self.request.check or error.kind != "database":
                     raise
@@ -143,12 +143,12 @@ class Context:
                 )
             if table.name == "market_data":
                 types = dict(found.types)
-        self.chunks = self.session.run(chunks.look)
+        self.chunks = self.database.run(chunks.look)
         return {name: parser.width(types[name]) for name in parser.COLUMNS}
 
-    def known(self, names: list[str]) -> dict[str, Coverage]:
+    def known(self, names: list[str]) -> dict[str, SymbolEntry]:
         """Return what the ledger has of symbols or exchanges; nothing before there is a database."""
-        return {} if self.absent else self.ledger.coverage(names)
+        return {} if self.absent else self.ledger.entries(names)
 
     def rounding(self, widths: dict[str, parser.Width]) -> list[str]:
         """Return a warning for each price column that is narrower than what the provider may send."""
@@ -203,7 +203,7 @@ class Context:
             if table == "market_data" and len(self.chunks.slices(self.chunks.stored or bars.ALL)) > 1:
                 continue
             try:
-                counts[table] = self.session.run(partial(work, table))
+                counts[table] = self.database.run(partial(work, table))
             except Exception as error:
                 if getattr(error, "pgcode", None) != "57014":  # cancelled by the time-out
                     raise
@@ -221,14 +221,14 @@ class Context:
         def work(cursor: Any) -> tuple[list[str], list[str]]:
             return causes.explained(cursor, run), [mark.text for mark in basis.marked(cursor, symbols)]
 
-        return report.remarked(text, *self.session.run(work))
+        return report.remarked(text, *self.database.run(work))
 
     def execute(
         self,
         plan: Plan,
         fetch: Callable[[Any], Any],
         write: Writing,
-        coverage: Callable[[Sequence[str]], dict[str, Coverage]] | None = None,
+        entries: Callable[[Sequence[str]], dict[str, SymbolEntry]] | None = None,
     ) -> Executed:
         """Run a plan's jobs and keep the ledger; a signal ends it early, and what was received is stored.
 
@@ -236,7 +236,7 @@ class Context:
             plan: what to run.
             fetch: makes one call.
             write: stores a batch.
-            coverage: what the ledger has by the names of the jobs, if they are no symbols.
+            entries: what the ledger has by the names of the jobs, if they are no symbols.
         """
         self.ledger.create()
         run = self.ledger.begin(
@@ -246,13 +246,13 @@ class Context:
         totals = Totals(symbols=len(plan.jobs) + len(plan.fresh))
         for symbol, known in plan.fresh.items():
             totals.take_fresh(symbol, known)
-        sessions = [Session(self.request.server, "backfill store") for _ in range(STORES)]
+        databases = [Database(self.request.server, "backfill store") for _ in range(STORES)]
         progress = Progress(to_file(self.request.progress_path))
         pipeline = Pipeline(
             fetch,
             min(self.request.concurrency, max(1, len(plan.jobs))),
-            [self._storing(session, run, write) for session in sessions],
-            Others(self.claims, coverage or self.ledger.coverage, self.began),
+            [self._storing(database, run, write) for database in databases],
+            Others(self.claims, entries or self.ledger.entries, self.began),
             self.stop,
         )
         jobs = own_part_first(plan.jobs, self.request.shard, self.request.shards)
@@ -260,8 +260,8 @@ class Context:
             with signals(self.stop) as caught:
                 pipeline.run(jobs, totals, progress.tick)
         finally:
-            for session in sessions:
-                session.close()
+            for database in databases:
+                database.close()
         # A run that does not come here is closed by the next one, as interrupted.
         stopped = pipeline.stopped_by or stop_of(caught)
         if stopped is None:
@@ -269,12 +269,14 @@ class Context:
         self.ledger.end(run, stopped.kind if stopped else "done", totals.facts(), str(stopped or ""))
         return Executed(run, totals, stopped)
 
-    def _storing(self, session: Session, run: int, write: Writing) -> Callable[[list[Item]], list[Written]]:
+    def _storing(
+        self, database: Database, run: int, write: Writing
+    ) -> Callable[[list[Fetched]], list[Written]]:
         """Return what stores a batch by its own connection."""
-        session.opened = bars.prepare
+        database.opened = bars.prepare
 
-        def keep(items: list[Item]) -> list[Written]:
-            written = write(session, run, items)
+        def keep(items: list[Fetched]) -> list[Written]:
+            written = write(database, run, items)
             for item in items:
                 self.client.stored(item.answer)
             return written
@@ -282,9 +284,9 @@ class Context:
         return keep
 
 
-def in_one_transaction(write: Callable[[Any, int, list[Item]], list[Written]]) -> Writing:
+def in_one_transaction(write: Callable[[Any, int, list[Fetched]], list[Written]]) -> Writing:
     """Return what stores a batch in one transaction, from what does it with a cursor."""
-    return lambda session, run, items: session.run(lambda cursor: write(cursor, run, items))
+    return lambda database, run, items: database.run(lambda cursor: write(cursor, run, items))
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, Callable, Protocol, Union
 
-from ansible.module_utils.eodhd.model import ANSWERED, Coverage, Job
+from ansible.module_utils.eodhd.model import ANSWERED, Job, SymbolEntry
 from ansible.module_utils.eodhd.run.totals import Totals
 from ansible.module_utils.eodhd.service.budget import Stopped
 from ansible.module_utils.eodhd.service.client import Stop
 from ansible.module_utils.eodhd.store.parser import Parsed
-from ansible.module_utils.eodhd.store.store import Item, Written
+from ansible.module_utils.eodhd.store.store import Fetched, Written
 
 # Rows stored in one transaction, about: enough that its cost does not show, few enough to lose by a kill.
 BATCH_ROWS = 50_000
@@ -42,7 +42,7 @@ class Locks(Protocol):
 
 @dataclass(frozen=True)
 class _Stored:
-    items: list[Item]
+    items: list[Fetched]
     written: list[Written]
 
 
@@ -62,12 +62,12 @@ class Others:
 
     Attributes:
         claims: who is at which symbol.
-        coverage: what the ledger has of symbols by now.
+        entries: what the ledger has of symbols by now.
         planned: when the ledger was read for the plan; what other runs answered since need not be asked.
     """
 
     claims: Locks
-    coverage: Callable[[Sequence[str]], dict[str, Coverage]]
+    entries: Callable[[Sequence[str]], dict[str, SymbolEntry]]
     planned: datetime
 
 
@@ -80,12 +80,12 @@ class Answers:
 
     def __init__(self, batch: int = BATCH_ROWS) -> None:
         self._batch = batch
-        self._items: deque[Item] = deque()
+        self._items: deque[Fetched] = deque()
         self._rows = 0
         self._closed = False
         self._changed = threading.Condition()
 
-    def put(self, item: Item) -> None:
+    def put(self, item: Fetched) -> None:
         """Add an answer, as soon as there is room."""
         with self._changed:
             self._changed.wait_for(lambda: self._rows < self._batch)
@@ -93,11 +93,11 @@ class Answers:
             self._rows += _rows(item)
             self._changed.notify_all()
 
-    def take(self) -> list[Item]:
+    def take(self) -> list[Fetched]:
         """Wait for answers and return those that are there, up to the size of a batch; none at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._items or self._closed)
-            taken: list[Item] = []
+            taken: list[Fetched] = []
             rows = 0
             while self._items and rows < self._batch:
                 taken.append(self._items.popleft())
@@ -113,7 +113,7 @@ class Answers:
             self._changed.notify_all()
 
 
-def _rows(item: Item) -> int:
+def _rows(item: Fetched) -> int:
     """Return how much room an answer takes, an empty one included."""
     return 1 + (len(item.parsed.lines) if item.parsed else 0)
 
@@ -133,7 +133,7 @@ class Pipeline:
         self,
         fetch: Callable[[Job], tuple[Any, Parsed | None]],
         workers: int,
-        stores: Sequence[Callable[[list[Item]], list[Written]]],
+        stores: Sequence[Callable[[list[Fetched]], list[Written]]],
         others: Others,
         stop: threading.Event,
     ) -> None:
@@ -200,7 +200,7 @@ class Pipeline:
         """Claim the next jobs; those that another run is at go to the end, those that it finished are done."""
         chunk = [waiting.popleft() for _ in range(min(CLAIM, len(waiting)))]
         mine = self._others.claims.claim([job.symbol for job in chunk])
-        known = self._others.coverage(sorted(mine))
+        known = self._others.entries(sorted(mine))
         finished = []
         for job in chunk:
             now = known.get(job.symbol)
@@ -262,7 +262,7 @@ class Pipeline:
             digest = hashlib.sha256(answer.body).hexdigest() if answer.body else None
             seconds = time.monotonic() - started
             self._answers.put(
-                Item(
+                Fetched(
                     job,
                     answer.without_body(),
                     parsed,
@@ -273,7 +273,7 @@ class Pipeline:
                 )
             )
 
-    def _storing(self, store: Callable[[list[Item]], list[Written]]) -> None:
+    def _storing(self, store: Callable[[list[Fetched]], list[Written]]) -> None:
         broken = False
         while batch := self._answers.take():
             if broken:
@@ -285,7 +285,7 @@ class Pipeline:
                 self._events.put(error)
 
 
-def finished_since(known: Coverage, job: Job, planned: datetime) -> bool:
+def finished_since(known: SymbolEntry, job: Job, planned: datetime) -> bool:
     """Whether another run has answered for a job since this one was planned."""
     return (
         known.fetched > planned

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Optional
 
-from ansible.module_utils.eodhd.model import KINDS
+from ansible.module_utils.eodhd.model import CONSEQUENCES
 from ansible.module_utils.eodhd.run.progress import listed
 from ansible.module_utils.eodhd.run.totals import Totals
 from ansible.module_utils.text import plural
@@ -136,5 +136,7 @@ def _grown(table: str, before: int | None, after: int | None) -> str:
 def advice(outcomes: Collection[str]) -> str:
     """Return what to do about outcomes, in one line."""
     return "; ".join(
-        f"{outcome}: {kind.advice}" for outcome, kind in KINDS.items() if outcome in outcomes and kind.advice
+        f"{outcome}: {consequence.advice}"
+        for outcome, consequence in CONSEQUENCES.items()
+        if outcome in outcomes and consequence.advice
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ansible.module_utils.eodhd.model import Coverage
-from ansible.module_utils.eodhd.store.store import Item, Written
+from ansible.module_utils.eodhd.model import SymbolEntry
+from ansible.module_utils.eodhd.store.store import Fetched, Written
 
 
 @dataclass
@@ -33,7 +33,7 @@ class Totals:
         """Return the numbers as plain data."""
         return {name: value for name, value in vars(self).items() if name != "not_loaded"}
 
-    def add(self, item: Item, written: Written) -> None:
+    def add(self, item: Fetched, written: Written) -> None:
         """Count a stored answer."""
         rows, aside = (len(item.parsed.lines), len(item.parsed.aside)) if item.parsed else (0, 0)
         self.calls += item.answer.calls
@@ -63,7 +63,7 @@ class Totals:
         else:
             self.not_loaded[symbol] = (outcome, message)
 
-    def take_fresh(self, symbol: str, known: Coverage) -> None:
+    def take_fresh(self, symbol: str, known: SymbolEntry) -> None:
         """Count a symbol that was not asked for, because the ledger has it."""
         self.fresh += 1
         self.settle(symbol, known.outcome, known.message)

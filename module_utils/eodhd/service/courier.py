@@ -24,7 +24,7 @@ from ansible.module_utils.database.errors import Unreachable, meaning
 from ansible.module_utils.eodhd.ledger.claims import Claims
 from ansible.module_utils.eodhd.service.spool import Spool
 from ansible.module_utils.eodhd.service.transport import Policy, Reply, Transport
-from ansible.module_utils.eodhd.store.session import Session
+from ansible.module_utils.eodhd.store.database import Database
 from ansible.module_utils.reporting import Problem
 
 _SIZES = struct.Struct(">IQ")
@@ -38,7 +38,7 @@ class Courier:
     Args:
         transport: sends one request.
         spool: where each answer is kept before the run gets it.
-        session: of the database, for the courier alone.
+        database: of the database, for the courier alone.
         places: how many may be under way at once.
         policy: the transport's.
     """
@@ -47,7 +47,7 @@ class Courier:
         self,
         transport: Transport,
         spool: Spool,
-        session: Session,
+        database: Database,
         places: int,
         policy: Policy = Policy(),  # noqa: B008 - frozen
     ) -> None:
@@ -55,7 +55,7 @@ class Courier:
         self._pid = os.fork()
         if self._pid == 0:
             try:
-                _serve(transport, spool, session, [theirs for _, theirs in pairs])
+                _serve(transport, spool, database, [theirs for _, theirs in pairs])
             finally:
                 os._exit(0)
         self._channels: queue.SimpleQueue[socket.socket] = queue.SimpleQueue()
@@ -122,7 +122,7 @@ def _ask(channel: socket.socket, asked: Mapping[str, Any]) -> tuple[dict[str, An
         ) from None
 
 
-def _serve(transport: Transport, spool: Spool, session: Session, channels: list[socket.socket]) -> None:
+def _serve(transport: Transport, spool: Spool, database: Database, channels: list[socket.socket]) -> None:
     """The courier's whole life."""
     # Nothing of the run's may be kept open: its output, and the other ends of the channels, whose closing tells that
     # it ended. Signals to its group are its own affair.
@@ -141,11 +141,11 @@ def _serve(transport: Transport, spool: Spool, session: Session, channels: list[
     threads = [threading.Thread(target=_answer, args=(transport, spool, channel)) for channel in asking]
     for thread in threads:
         thread.start()
-    _claim(Claims(session), claiming)
+    _claim(Claims(database), claiming)
     for thread in threads:
         thread.join()
-    _hand_over(spool, session)
-    session.close()
+    _hand_over(spool, database)
+    database.close()
 
 
 def _claim(claims: Claims, channel: socket.socket) -> None:
@@ -163,7 +163,7 @@ def _claim(claims: Claims, channel: socket.socket) -> None:
             _put(channel, said)
 
 
-def _hand_over(spool: Spool, session: Session) -> None:
+def _hand_over(spool: Spool, database: Database) -> None:
     """Put what the run did not store into the database; if that is away, it stays in the spool."""
     with contextlib.suppress(Unreachable, driver().Error):
         for name, reply, received in spool.left():
@@ -175,7 +175,7 @@ def _hand_over(spool: Spool, session: Session) -> None:
                     row,
                 )
 
-            session.run(work)
+            database.run(work)
             spool.drop(name)
 
 

@@ -10,7 +10,7 @@ from typing import Any, Callable
 
 from ansible.module_utils.eodhd.store import store
 from ansible.module_utils.eodhd.store.parser import JUNK, Parsed, SetAside, is_day, json_rows, raw_json
-from ansible.module_utils.eodhd.store.store import Item, Written
+from ansible.module_utils.eodhd.store.store import Fetched, Written
 
 NONE = "\\N"
 
@@ -55,7 +55,7 @@ def parse(body: bytes, kind: Kind, symbol_of: Callable[[Mapping[str, Any]], str]
         symbol_of: whose a row is; empty if the row does not say.
 
     Raises:
-        Unusable: the body is no JSON list.
+        Malformed: the body is no JSON list.
     """
     parsed = Parsed()
     taken: dict[tuple[str, str], tuple[str, Any]] = {}
@@ -118,7 +118,7 @@ def _number(value: Any) -> Decimal | None:
     return number if number is not None and number.is_finite() else None
 
 
-def write(cursor: Any, run: int, items: Iterable[Item]) -> list[Written]:
+def write(cursor: Any, run: int, items: Iterable[Fetched]) -> list[Written]:
     """Store answers and their entries in the ledger.
 
     What differs is written, what the provider has withdrawn is deleted, and both are kept in
@@ -129,7 +129,7 @@ def write(cursor: Any, run: int, items: Iterable[Item]) -> list[Written]:
     return [written for _, written in done]
 
 
-def _write(cursor: Any, run: int, item: Item) -> Written:
+def _write(cursor: Any, run: int, item: Fetched) -> Written:
     kind, subject, day = named(item.job.symbol)
     if item.parsed is None:
         return Written()

@@ -14,8 +14,8 @@ from ansible.module_utils.database import layout
 from ansible.module_utils.eodhd.model import Range, midnight
 from ansible.module_utils.eodhd.store import arrivals
 from ansible.module_utils.eodhd.store.chunks import Chunks, each
+from ansible.module_utils.eodhd.store.database import Database
 from ansible.module_utils.eodhd.store.parser import COLUMNS
-from ansible.module_utils.eodhd.store.session import Session
 
 _VALUES = ", ".join(COLUMNS)
 COPY = f"COPY {{}} (time, symbol, {_VALUES}) FROM STDIN"
@@ -161,7 +161,7 @@ def days_of(lines: Sequence[str]) -> tuple[date, date]:
     return first, last
 
 
-def stored_days(session: Session, symbols: list[str], chunks: Chunks) -> dict[str, set[date]]:
+def stored_days(database: Database, symbols: list[str], chunks: Chunks) -> dict[str, set[date]]:
     """Return the days of which rows of symbols are stored, for symbols with any."""
 
     def work(cursor: Any, days: Range) -> list[tuple[str, list[date]]]:
@@ -173,14 +173,14 @@ def stored_days(session: Session, symbols: list[str], chunks: Chunks) -> dict[st
         return list(cursor.fetchall())
 
     found: dict[str, set[date]] = {}
-    for rows in each(session, chunks.slices(chunks.stored or ALL), work):
+    for rows in each(database, chunks.slices(chunks.stored or ALL), work):
         for symbol, some in rows:
             found.setdefault(symbol, set()).update(some)
     return found
 
 
 def read(
-    session: Session, symbol: str, days: Range, columns: Sequence[str], chunks: Chunks
+    database: Database, symbol: str, days: Range, columns: Sequence[str], chunks: Chunks
 ) -> dict[date, tuple[Decimal, ...]]:
     """Return by day the values of a symbol's ``columns``, in their order, as they are stored."""
 
@@ -192,17 +192,17 @@ def read(
         )
         return list(cursor.fetchall())
 
-    pieces = each(session, chunks.slices(days), work)
+    pieces = each(database, chunks.slices(days), work)
     return {day: tuple(values) for rows in pieces for day, *values in rows}
 
 
 def count_stored(
-    session: Session, wanted: Sequence[tuple[str, Range, Range]], chunks: Chunks
+    database: Database, wanted: Sequence[tuple[str, Range, Range]], chunks: Chunks
 ) -> dict[str, tuple[int, int]]:
     """Count the stored rows of symbols in two ranges each, in one pass over the table.
 
     Args:
-        session: of any use.
+        database: of any use.
         wanted: symbol, and the two ranges.
         chunks: how the table is cut.
 
@@ -222,7 +222,7 @@ def count_stored(
     for days in ranges:
         reach = reach.hull(days)
     sums: dict[str, list[int]] = {}
-    for rows in each(session, chunks.slices(reach), work):
+    for rows in each(database, chunks.slices(reach), work):
         for symbol, *more in rows:
             sums[symbol] = [a + b for a, b in zip(sums.get(symbol, [0] * len(more)), more)]
     counts = {symbol: (sums[symbol][a], sums[symbol][b]) for symbol, a, b in picked if symbol in sums}

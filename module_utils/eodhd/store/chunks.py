@@ -12,7 +12,7 @@ from datetime import date, timedelta
 from typing import Any, Callable, TypeVar
 
 from ansible.module_utils.eodhd.model import Range
-from ansible.module_utils.eodhd.store.session import Session
+from ansible.module_utils.eodhd.store.database import Database
 from ansible.module_utils.reporting import Problem
 
 T = TypeVar("T")
@@ -55,10 +55,10 @@ def _cut(days: Range, step: timedelta) -> Iterator[Range]:
         first = last + timedelta(days=1)
 
 
-def each(session: Session, slices: list[Range], work: Callable[[Any, Range], T]) -> Iterator[T]:
+def each(database: Database, slices: list[Range], work: Callable[[Any, Range], T]) -> Iterator[T]:
     """Yield what ``work`` returns for each slice, which it reads or writes in a transaction of its own."""
     for piece in slices:
-        yield session.run(lambda cursor, piece=piece: work(cursor, piece))  # type: ignore[misc]
+        yield database.run(lambda cursor, piece=piece: work(cursor, piece))  # type: ignore[misc]
 
 
 # Of partitions by time the lower bounds are asked; their form is the same in every version.

@@ -12,7 +12,7 @@ from ansible.module_utils.eodhd.adjusting import Actions
 from ansible.module_utils.eodhd.model import Range
 from ansible.module_utils.eodhd.store import bars
 from ansible.module_utils.eodhd.store.chunks import Chunks
-from ansible.module_utils.eodhd.store.session import Session
+from ansible.module_utils.eodhd.store.database import Database
 
 
 @dataclass(frozen=True)
@@ -31,20 +31,20 @@ class Known:
         )
 
 
-def read(session: Session, symbol: str, days: Range, chunks: Chunks) -> Known | None:
+def read(database: Database, symbol: str, days: Range, chunks: Chunks) -> Known | None:
     """Return what is stored of a symbol; None if the ledger has no answer for its splits and dividends.
 
     Args:
-        session: of any use.
+        database: of any use.
         symbol: whose.
         days: of the closes; actions from the first one on.
         chunks: how the table is cut.
     """
 
-    actions = session.run(lambda cursor: _actions(cursor, symbol, days.first))
+    actions = database.run(lambda cursor: _actions(cursor, symbol, days.first))
     if actions is None:
         return None
-    closes = bars.read(session, symbol, days, ["close"], chunks)
+    closes = bars.read(database, symbol, days, ["close"], chunks)
     return Known({day: close for day, (close,) in closes.items()}, actions)
 
 

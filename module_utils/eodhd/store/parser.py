@@ -28,7 +28,7 @@ JUNK = "junk"
 TOO_NARROW = "does not fit the column's type"
 
 
-class Unusable(ValueError):
+class Malformed(ValueError):
     """The body is not the JSON list that was asked for: a page, a cut answer, an object."""
 
 
@@ -145,7 +145,7 @@ class Parser:
             asked: rows outside of it are not taken.
 
         Raises:
-            Unusable: the body is no JSON list.
+            Malformed: the body is no JSON list.
         """
         return self._fast(body, symbol, asked) or self.rows(json_rows(body), symbol, asked)
 
@@ -157,7 +157,7 @@ class Parser:
             exchange: of the call.
 
         Raises:
-            Unusable: the body is no JSON list.
+            Malformed: the body is no JSON list.
         """
         parsed = Parsed()
         of_symbol: dict[str, list[Any]] = {}
@@ -322,14 +322,14 @@ def json_rows(body: bytes) -> list[Any]:
     """Return the rows of an answer, their numbers as ``Number``.
 
     Raises:
-        Unusable: the body is no JSON list.
+        Malformed: the body is no JSON list.
     """
     try:
         rows = json.loads(body, parse_float=Number, parse_int=Number)
     except (ValueError, RecursionError):
-        raise Unusable from None
+        raise Malformed from None
     if not isinstance(rows, list):
-        raise Unusable
+        raise Malformed
     return rows
 
 

@@ -12,8 +12,8 @@ from ansible.module_utils.eodhd.model import Job, Range, asset_type
 from ansible.module_utils.eodhd.service.client import Answer
 from ansible.module_utils.eodhd.store import arrivals, bars, basis
 from ansible.module_utils.eodhd.store.chunks import Chunks
+from ansible.module_utils.eodhd.store.database import Database
 from ansible.module_utils.eodhd.store.parser import Parsed
-from ansible.module_utils.eodhd.store.session import Session
 from ansible.module_utils.text import plural
 
 ASSETS = """
@@ -30,7 +30,7 @@ SETTLE_DAYS = 3
 
 
 @dataclass(frozen=True)
-class Item:
+class Fetched:
     """An answer to store.
 
     Attributes:
@@ -101,14 +101,16 @@ class Written:
     again: Range | None = None
 
 
-def write(session: Session, run: int, items: Sequence[Item], chunks: Chunks, errors: Any) -> list[Written]:
+def write(
+    database: Database, run: int, items: Sequence[Fetched], chunks: Chunks, errors: Any
+) -> list[Written]:
     """Store a batch of answers, of different symbols, and their entries in the ledger.
 
     All of it is one transaction, unless that would lock more chunks than it may: then earlier days come first, each
     slice by itself and with the mark of a restated past, and the entries with the last slice.
 
     Args:
-        session: of one storing thread.
+        database: of one storing thread.
         run: the run's number.
         items: the answers.
         chunks: how the table is cut.
@@ -121,7 +123,7 @@ def write(session: Session, run: int, items: Sequence[Item], chunks: Chunks, err
     changes = {item.job.symbol: bars.Change() for item in items}
     *before, last = chunks.slices(_days(full)) if full else [bars.ALL]
     for piece in before:
-        part = session.run(partial(_write_slice, run=run, items=full, days=piece, errors=errors))
+        part = database.run(partial(_write_slice, run=run, items=full, days=piece, errors=errors))
         for symbol, change in part.items():
             changes[symbol].add(change)
     days = last if before else None
@@ -142,13 +144,13 @@ def write(session: Session, run: int, items: Sequence[Item], chunks: Chunks, err
         enter(cursor, run, list(zip(items, written)))
         return written
 
-    results = session.run(work)
+    results = database.run(work)
     restated.update(item.job.symbol for item, written in zip(items, results) if written.again)
-    _look_beyond(session, run, list(zip(items, results)), chunks, restated, doubtful)
+    _look_beyond(database, run, list(zip(items, results)), chunks, restated, doubtful)
     return results
 
 
-def _written(item: Item, change: bars.Change, fresh: set[str]) -> Written:
+def _written(item: Fetched, change: bars.Change, fresh: set[str]) -> Written:
     rows = len(item.parsed.lines) if item.parsed else 0
     return Written(
         change.inserted,
@@ -160,7 +162,7 @@ def _written(item: Item, change: bars.Change, fresh: set[str]) -> Written:
     )
 
 
-def _days(items: Sequence[Item]) -> Range:
+def _days(items: Sequence[Fetched]) -> Range:
     """Return the days from the first row of a batch to the last."""
     lines = [line for item in items if item.parsed for line in (item.parsed.lines[0], item.parsed.lines[-1])]
     days = [date.fromisoformat(line.partition("\t")[0]) for line in lines]
@@ -168,7 +170,7 @@ def _days(items: Sequence[Item]) -> Range:
 
 
 def _write_slice(
-    cursor: Any, run: int, items: Sequence[Item], days: Range, errors: Any
+    cursor: Any, run: int, items: Sequence[Fetched], days: Range, errors: Any
 ) -> dict[str, bars.Change]:
     """Store some days of a batch. The ledger hears of a restated past at once: a later look would not find it."""
     changes = _write_rows(cursor, run, items, days, errors)
@@ -177,7 +179,7 @@ def _write_slice(
 
 
 def _write_rows(
-    cursor: Any, run: int, items: Sequence[Item], days: Range | None, errors: Any
+    cursor: Any, run: int, items: Sequence[Fetched], days: Range | None, errors: Any
 ) -> dict[str, bars.Change]:
     """Store the rows of a batch, or of some days of it; by symbol, what that changed."""
     straight = {item.job.symbol: _lines([item], days) for item in items if item.job.vacant}
@@ -190,9 +192,9 @@ def _write_rows(
 
 
 def _look_beyond(
-    session: Session,
+    database: Database,
     run: int,
-    done: Sequence[tuple[Item, Written]],
+    done: Sequence[tuple[Fetched, Written]],
     chunks: Chunks,
     restated: Collection[str],
     doubtful: Collection[str],
@@ -203,7 +205,7 @@ def _look_beyond(
     clears this one: a run that is killed before leaves both to the next.
     """
     symbols = {*restated, *doubtful}
-    stored = bars.stored_days(session, list(symbols), chunks) if symbols else {}
+    stored = bars.stored_days(database, list(symbols), chunks) if symbols else {}
     for item, result in done:
         symbol, days = item.job.symbol, item.job.range
         if symbol not in symbols or not item.parsed:
@@ -217,7 +219,7 @@ def _look_beyond(
             sent = item.parsed.days
             last = max(sent)
             left = [day for day in bars_of or () if day <= last and day not in sent]
-            session.run(partial(_settle, run=run, symbol=symbol, left=left))
+            database.run(partial(_settle, run=run, symbol=symbol, left=left))
 
 
 def _settle(cursor: Any, run: int, symbol: str, left: Sequence[date]) -> None:
@@ -244,13 +246,13 @@ def _copy_straight(cursor: Any, run: int, rows: Mapping[str, list[str]], errors:
     return True
 
 
-def _settled(item: Item) -> date:
+def _settled(item: Fetched) -> date:
     """Return the day before which stored volumes were final when they were fetched."""
     before = item.job.kept.fetched if item.job.kept else item.fetched
     return before.astimezone(timezone.utc).date() - timedelta(days=SETTLE_DAYS)
 
 
-def _lines(items: Sequence[Item], days: Range | None) -> list[str]:
+def _lines(items: Sequence[Fetched], days: Range | None) -> list[str]:
     """Return the rows of answers, or of some days of them."""
     lines = [line for item in items if item.parsed for line in item.parsed.lines]
     if days is None:
@@ -259,7 +261,7 @@ def _lines(items: Sequence[Item], days: Range | None) -> list[str]:
     return [line for line in lines if first <= line < last]
 
 
-def _register(cursor: Any, items: Sequence[Item]) -> set[str]:
+def _register(cursor: Any, items: Sequence[Fetched]) -> set[str]:
     """Keep ``assets`` and ``last_synced``; return the symbols that are new there."""
     symbols = [item.job.symbol for item in items]
     return register(cursor, symbols, max(item.fetched for item in items))
@@ -273,7 +275,7 @@ def register(cursor: Any, symbols: Sequence[str], at: datetime) -> set[str]:
     return {symbol for symbol, new in cursor.fetchall() if new}
 
 
-def _keep_aside(cursor: Any, run: int, items: Sequence[Item]) -> None:
+def _keep_aside(cursor: Any, run: int, items: Sequence[Fetched]) -> None:
     """Keep the rows that are not loaded; those of earlier runs that came back clean are marked as resolved."""
     rows = [row for item in items if item.parsed for row in item.parsed.aside]
     keep_aside(cursor, run, rows)
@@ -323,13 +325,13 @@ def keep_aside(cursor: Any, run: int, rows: Sequence[Any]) -> None:
         )
 
 
-def enter(cursor: Any, run: int, done: Sequence[tuple[Item, Written]]) -> None:
+def enter(cursor: Any, run: int, done: Sequence[tuple[Fetched, Written]]) -> None:
     """Write the outcomes, and what is covered now."""
     enter_outcomes(cursor, run, done)
     _enter_coverage(cursor, run, done)
 
 
-def enter_outcomes(cursor: Any, run: int, done: Sequence[tuple[Item, Written]]) -> None:
+def enter_outcomes(cursor: Any, run: int, done: Sequence[tuple[Fetched, Written]]) -> None:
     """Write what became of each call."""
     from psycopg2.extras import execute_values
 
@@ -352,7 +354,7 @@ def enter_outcomes(cursor: Any, run: int, done: Sequence[tuple[Item, Written]]) 
     )
 
 
-def _enter_coverage(cursor: Any, run: int, done: Sequence[tuple[Item, Written]]) -> None:
+def _enter_coverage(cursor: Any, run: int, done: Sequence[tuple[Fetched, Written]]) -> None:
     from psycopg2.extras import execute_values
 
     # Until what is stored beyond the answers was looked at.

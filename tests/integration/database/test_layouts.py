@@ -19,7 +19,7 @@ from tests import engines
 from tests.engines import Database
 
 ENGINE = engines.LAYOUT.engine
-KINDS = {"timescaledb": ["timescaledb", "partitioned"], "citus": ["citus"]}.get(
+LAYOUTS = {"timescaledb": ["timescaledb", "partitioned"], "citus": ["citus"]}.get(
     ENGINE, ["plain", "partitioned"]
 )
 BAR = "INSERT INTO market_data VALUES (%s, 'A.US', 1, 2, 1, 2, 2, 10.5)"
@@ -53,7 +53,7 @@ def make_room(server: Database, first: str, last: str) -> list[str]:
         return made
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", LAYOUTS)
 def test_missing_database_is_created_in_the_layout_once(missing: Database, kind: str) -> None:
     plan = ensure(missing, kind, check=True)
     assert plan["changed"]
@@ -70,7 +70,7 @@ def test_missing_database_is_created_in_the_layout_once(missing: Database, kind:
     assert query(missing, "SELECT count(*) FROM market_data") == [(1,)]
 
 
-@pytest.mark.parametrize("kind", layout.KINDS)
+@pytest.mark.parametrize("kind", layout.LAYOUTS)
 def test_existing_table_stays_whatever_the_layout_asked_for(database: Database, kind: str) -> None:
     engines.create_tables(database)
     result = ensure(database, kind)
@@ -87,7 +87,7 @@ def test_layout_that_the_server_does_not_have_is_named(database: Database, kind:
     assert query(database, "SELECT to_regclass('assets')") == [(None,)]
 
 
-@pytest.mark.skipif("partitioned" not in KINDS, reason="no partitions on Citus")
+@pytest.mark.skipif("partitioned" not in LAYOUTS, reason="no partitions on Citus")
 class TestRoom:
     """Partitions made as data needs them."""
 
@@ -141,13 +141,13 @@ class TestRights:
     def application(self, missing: Database) -> Iterator[Database]:
         user = "app " + missing.database
         made = replace(missing, user=user, password="it's % odd")
-        ensure(made, KINDS[-1], admin=(missing.user, missing.password))
+        ensure(made, LAYOUTS[-1], admin=(missing.user, missing.password))
         yield made
         owner = f"{missing.database}_owner"
         missing.run(f'DROP OWNED BY "{user}", "{owner}" CASCADE', f'DROP ROLE "{user}", "{owner}"')
 
     def test_a_second_run_changes_nothing(self, application: Database, missing: Database) -> None:
-        again = ensure(application, KINDS[-1], admin=(missing.user, missing.password))
+        again = ensure(application, LAYOUTS[-1], admin=(missing.user, missing.password))
         assert (again["changed"], again["rights"]) == (False, [])
 
     def test_it_writes_bars_and_the_ledger(self, application: Database) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.database import tables
+from ansible.module_utils.eodhd.store import database as databases
 from ansible.module_utils.sandbox import postgres
 from standin import kills, worker
 from standin.data import Market as Service
@@ -119,9 +120,8 @@ def test_a_database_that_is_restarted_midway_is_waited_for(tmp_path: Path, stand
 def test_the_pipeline_ends_where_the_database_stays_away(
     market: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ansible.module_utils.eodhd.store import session
 
-    monkeypatch.setattr(session.Session.__init__, "__defaults__", (0.5, time.sleep))
+    monkeypatch.setattr(databases.Database.__init__, "__defaults__", (0.5, time.sleep))
     market.standin.control(latency=0.05)
     symbols = [f"SYM{number:05d}.US" for number in range(200)]
     name, elsewhere = market.server.database, replace(market.server, database="postgres")

@@ -263,9 +263,9 @@ def test_a_database_without_the_tables_is_named(market: Any) -> None:
 
 def test_the_runs_of_an_account_share_its_limit(market: Any) -> None:
     from ansible.module_utils.eodhd.ledger.ledger import Ledger
-    from ansible.module_utils.eodhd.store.session import Session
+    from ansible.module_utils.eodhd.store.database import Database
 
-    sessions = [Session(market.server, f"backfill {number}") for number in range(2)]
+    sessions = [Database(market.server, f"backfill {number}") for number in range(2)]
     one, other = (Ledger(session, "account") for session in sessions)
     one.create()
     other.create()

@@ -15,7 +15,7 @@ import pytest
 from ansible.module_utils.database.connection import connect
 from ansible.module_utils.eodhd.plan.daily import SETTLES
 from ansible.module_utils.health import checks
-from ansible.module_utils.health.model import Context, wanted
+from ansible.module_utils.health.model import Host, wanted
 from ansible.module_utils.markets import calendar, publishing
 from standin.data import Market, Rename, Split, chance
 
@@ -50,7 +50,7 @@ def life() -> dict[str, Any]:
 
 def troubles(server: Any, now: datetime) -> set[str]:
     """Return the checks of the health that warn or fail."""
-    context = Context(Path(), wanted(["market_data", "assets"]), 5, 30, "auto", connect, now=lambda: now)
+    context = Host(Path(), wanted(["market_data", "assets"]), 5, 30, "auto", connect, now=lambda: now)
     context.server = server
     context.session = connect(server, 5, read_only=True)
     context.session.autocommit = True

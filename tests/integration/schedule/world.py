@@ -15,9 +15,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import exchange_calendars
-from ansible.module_utils.eodhd.model import Coverage, Range
+from ansible.module_utils.eodhd.model import Range, SymbolEntry
 from ansible.module_utils.eodhd.plan import actions
-from ansible.module_utils.eodhd.plan.daily import Known, asks
+from ansible.module_utils.eodhd.plan.daily import SessionEntry, asks
 from ansible.module_utils.eodhd.plan.plan import Rules
 from ansible.module_utils.schedule.jobs import Config, Job
 from ansible.module_utils.schedule.play import Played
@@ -161,7 +161,9 @@ class Sky:
 
     def _bars(self, market: str) -> list[File]:
         """What the mode daily asks for, by its own decision."""
-        known = {file[2]: Known(file[2], 1, at, at) for file, at in self._known(market, "bars").items()}
+        known = {
+            file[2]: SessionEntry(file[2], 1, at, at) for file, at in self._known(market, "bars").items()
+        }
         found = asks(market, time_of(self.now), known).asks
         return [("bars", market, ask.day) for ask in found if ask.day]
 
@@ -172,7 +174,7 @@ class Sky:
             KINDS[1:], [market], Range(today - timedelta(days=30), today), time_of(self.now)
         )
         known = {
-            f"{kind} {market} {day}": Coverage(Range(day, day), "loaded", 1, at)
+            f"{kind} {market} {day}": SymbolEntry(Range(day, day), "loaded", 1, at)
             for (kind, market, day), at in self._known(market, *KINDS[1:]).items()
         }
         waiting = actions.waiting(jobs, known, Rules(time_of(self.now), 12, 10))

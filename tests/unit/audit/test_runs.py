@@ -10,7 +10,7 @@ import pytest
 from ansible.module_utils.audit import runs
 from ansible.module_utils.audit.model import Check
 from ansible.module_utils.project import lock
-from ansible.module_utils.project.quarantine import BUILD, Quarantine, Run
+from ansible.module_utils.project.quarantine import BUILD, Manifest, Quarantine
 from ansible.module_utils.project.root import Directory
 
 
@@ -24,7 +24,7 @@ class Estate:
         self.root = Directory.open(str(folder))
         self.quarantine = quarantine = Quarantine.make(self.root)
         quarantine.prepare()
-        self.run: Run = quarantine.begin("reset")
+        self.run: Manifest = quarantine.begin("reset")
         self.run = quarantine.displace(self.run, ["lib"])
         with quarantine.state.enter(BUILD) as build:
             build.write_new(".env", b"NEW=1\n")

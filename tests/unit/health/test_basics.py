@@ -10,13 +10,13 @@ from unittest.mock import MagicMock
 import pytest
 from ansible.module_utils.database.connection import Server
 from ansible.module_utils.health import basics
-from ansible.module_utils.health.model import Context
+from ansible.module_utils.health.model import Host
 
 
 def levels(host: str, superuser: str) -> list[str]:
     session: Any = MagicMock()
     session.info = SimpleNamespace(parameter_status={"is_superuser": superuser, "server_version": "18"}.get)
-    context = Context(Path(".env"), [], 1, 1, "auto", lambda *_, **__: session)
+    context = Host(Path(".env"), [], 1, 1, "auto", lambda *_, **__: session)
     context.server = Server(host, 5432, "postgres", "password", "data_nexus")
     return [finding.level for finding in basics.check_connection(context)]
 

@@ -8,20 +8,20 @@ from pathlib import Path
 import pytest
 from ansible.module_utils.database.connection import Server
 from ansible.module_utils.health import checks, counts, model, report
-from ansible.module_utils.health.model import Check, Context, Count, Finding, Wanted
+from ansible.module_utils.health.model import Check, Count, Finding, Host, Wanted
 from ansible.module_utils.reporting import Problem
 
 
 @pytest.fixture
-def context() -> Context:
-    made = Context(Path(".env"), [], 1, 1, "auto", lambda: None)
+def context() -> Host:
+    made = Host(Path(".env"), [], 1, 1, "auto", lambda: None)
     made.server = Server("localhost", 5432, "postgres", "password", "data_nexus")
     made.server_version = "18.1"
     made.counts = {"market_data": Count(21), "assets": Count(1)}
     return made
 
 
-def test_the_report_reads_as_the_contract_says(context: Context) -> None:
+def test_the_report_reads_as_the_contract_says(context: Host) -> None:
     assert report.report([Finding("tables", "ok", "x")], context, healthy=True) == (
         "📊 Infrastructure Health Check\n"
         "Database: postgresql://postgres:***@localhost:5432/data_nexus\n"
@@ -33,14 +33,14 @@ def test_the_report_reads_as_the_contract_says(context: Context) -> None:
     )
 
 
-def test_warnings_stand_above_system_healthy(context: Context) -> None:
+def test_warnings_stand_above_system_healthy(context: Host) -> None:
     result = checks.result([Finding("tables", "warn", "assets is empty.")], context)
     assert result["healthy"]
     assert result["problems"] == []
     assert result["report"].endswith("⚠️  assets is empty.\n✅ System Healthy")
 
 
-def test_a_failure_makes_the_host_unhealthy(context: Context) -> None:
+def test_a_failure_makes_the_host_unhealthy(context: Host) -> None:
     result = checks.result([Finding("tables", "fail", "No.")], context)
     assert not result["healthy"]
     assert result["problems"] == ["No."]
@@ -96,8 +96,8 @@ def test_an_entry_that_names_no_table_is_refused(entry: object) -> None:
         model.wanted([entry])
 
 
-def test_a_check_that_needs_a_session_is_left_out_without_one(context: Context) -> None:
-    def never(_: Context) -> Iterator[Finding]:
+def test_a_check_that_needs_a_session_is_left_out_without_one(context: Host) -> None:
+    def never(_: Host) -> Iterator[Finding]:
         raise AssertionError("it was asked without a session")
 
     some = [Check("a", lambda _: iter([Finding("a", "ok", "")]), ""), Check("b", never, "", True)]

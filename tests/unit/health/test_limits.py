@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from ansible.module_utils.health import bars, checks, coverage, metrics, services
 from ansible.module_utils.health.limits import Limits
-from ansible.module_utils.health.model import Context, Count, Finding, Wanted
+from ansible.module_utils.health.model import Count, Finding, Host, Wanted
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
 
 
 @pytest.fixture
-def context() -> Context:
-    return Context(Path("/project/.env"), [], 3, 10, "auto", lambda: None, now=lambda: NOW)
+def context() -> Host:
+    return Host(Path("/project/.env"), [], 3, 10, "auto", lambda: None, now=lambda: NOW)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_every_check_has_a_name_of_its_own_and_says_what_it_expects() -> None:
     ],
 )
 def test_what_an_answer_about_the_token_means(
-    context: Context, status: int, body: Any, token: str, level: str
+    context: Host, status: int, body: Any, token: str, level: str
 ) -> None:
     answer = json.dumps(body).encode()
     assert services.judge_token(status, answer, "words", token, context).level == level
@@ -108,7 +108,7 @@ def test_many_symbols_are_loaded_from_a_file() -> None:
     )
 
 
-def test_metrics_are_of_the_worst_level_and_escape_names(context: Context) -> None:
+def test_metrics_are_of_the_worst_level_and_escape_names(context: Host) -> None:
     context.counts = {'odd"name\\': Count(7, estimated=True), "b": Count(None)}
     context.measures = {"quota_left": 12.0}
     findings = [Finding("a", "fail", "x"), Finding("a", "warn", "y"), Finding("b", "ok", "z")]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.project.quarantine import Quarantine, Run, choose, expired
+from ansible.module_utils.project.quarantine import Manifest, Quarantine, choose, expired
 from ansible.module_utils.project.root import Directory
 from ansible.module_utils.reporting import Problem
 
@@ -22,7 +22,7 @@ def quarantine(polluted: Path) -> Iterator[Quarantine]:
         yield made
 
 
-def restore(quarantine: Quarantine, run: Run) -> Run:
+def restore(quarantine: Quarantine, run: Manifest) -> Manifest:
     undo = quarantine.begin("restore")
     names = [entry.name for entry in quarantine.kept(run)]
     with quarantine.state.enter("runs") as runs, runs.enter(run.name) as folder, folder.enter("kept") as kept:
@@ -31,7 +31,7 @@ def restore(quarantine: Quarantine, run: Run) -> Run:
     return undo
 
 
-def reset(quarantine: Quarantine, polluted: Path) -> Run:
+def reset(quarantine: Quarantine, polluted: Path) -> Manifest:
     """Move two artifacts, exchange the venv and make something new."""
     run = quarantine.begin("reset")
     run = quarantine.displace(run, ["bin", "include"])
@@ -224,8 +224,8 @@ def test_manifest_of_a_newer_release_is_refused(quarantine: Quarantine, polluted
 DAY = 86400.0
 
 
-def history(*ages: float) -> list[Run]:
-    return [Run(f"run{index}", "reset", -age * DAY, "closed") for index, age in enumerate(ages)]
+def history(*ages: float) -> list[Manifest]:
+    return [Manifest(f"run{index}", "reset", -age * DAY, "closed") for index, age in enumerate(ages)]
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ def test_retention(keep: int, days: float, gone: list[str]) -> None:
 
 
 def test_open_run_never_expires() -> None:
-    assert expired([Run("now", "reset", 0.0)], 0, 1, DAY * 9) == []
+    assert expired([Manifest("now", "reset", 0.0)], 0, 1, DAY * 9) == []
 
 
 def test_expired_run_is_gone_from_the_disk(quarantine: Quarantine, polluted: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.project.clean import Clean
-from ansible.module_utils.project.quarantine import Quarantine, Run
+from ansible.module_utils.project.quarantine import Manifest, Quarantine
 from ansible.module_utils.reporting import Problem
 
 from tests.unit.project.conftest import take
@@ -55,7 +55,7 @@ def test_what_others_write_while_a_stage_before_works_is_kept(
 ) -> None:
     real = Clean.apply
 
-    def slowly(*arguments: Any) -> Run:
+    def slowly(*arguments: Any) -> Manifest:
         (polluted / ".env").write_text("OLD=1\nLATER=2\n")
         return real(*arguments)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.project.quarantine import Run
+from ansible.module_utils.project.quarantine import Manifest
 from ansible.module_utils.project.settings import Settings
 from ansible.module_utils.reporting import Problem
 
@@ -58,7 +58,7 @@ def test_calls_before_the_closing_one_are_one_run(asked: dict[str, Any]) -> None
     assert len(runs) == 1
 
 
-def full(*_: object) -> Run:
+def full(*_: object) -> Manifest:
     raise OSError(errno.ENOSPC, "No space left on device", ".env")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from ansible.module_utils.eodhd.ledger import migrations
-from ansible.module_utils.eodhd.store.session import Session
+from ansible.module_utils.eodhd.store import database as databases
 
 if TYPE_CHECKING:
     from tests.engines import Database
@@ -49,7 +49,7 @@ def at_version(database: Database, version: int) -> None:
 
 
 def migrate(database: Database) -> None:
-    session = Session(database, "migration")
+    session = databases.Database(database, "migration")
     with closing(session):
         migrations.migrate(session.run)
 

@@ -15,7 +15,7 @@ from ansible.module_utils.eodhd.ledger.ledger import Ledger
 from ansible.module_utils.eodhd.service.courier import Courier
 from ansible.module_utils.eodhd.service.spool import Spool
 from ansible.module_utils.eodhd.service.transport import Policy, Transport
-from ansible.module_utils.eodhd.store.session import Session
+from ansible.module_utils.eodhd.store.database import Database
 from ansible.module_utils.reporting import Problem
 from standin.process import StandIn
 
@@ -37,7 +37,7 @@ def courier(market: Any, standin: StandIn, spool: Spool) -> Iterator[Courier]:
 
 
 def start(market: Any, standin: StandIn, spool: Spool) -> Courier:
-    session = Session(market.server, "backfill claims")
+    session = Database(market.server, "backfill claims")
     return Courier(Transport(standin.url, TOKEN, 2, QUICK), spool, session, 2, QUICK)
 
 
@@ -88,7 +88,7 @@ def test_what_is_under_way_at_a_kill_is_left_to_every_host_before_the_claim_is_f
     market: Any, spool: Spool, standin: StandIn
 ) -> None:
     """The run is killed while it waits; the courier, in a session of its own, finishes and ends."""
-    ledger = Ledger(Session(market.server, "test"), "account")
+    ledger = Ledger(Database(market.server, "test"), "account")
     ledger.create()
     standin.control(latency=0.5)
     name = spool.name("eod/AAPL.US", {})
@@ -108,7 +108,7 @@ def test_what_is_under_way_at_a_kill_is_left_to_every_host_before_the_claim_is_f
     deadline = time.monotonic() + 5
     while not ledger.claims.claim(["AAPL.US"]) and time.monotonic() < deadline:
         time.sleep(0.01)
-    ledger.coverage([])
+    ledger.entries([])
     left: Any = ledger.take_left(name)
     assert left[0] == 200
     assert ended(asking)

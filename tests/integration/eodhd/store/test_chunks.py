@@ -8,7 +8,7 @@ from typing import Any
 import engines
 import pytest
 from ansible.module_utils.eodhd.store import chunks
-from ansible.module_utils.eodhd.store.session import Session
+from ansible.module_utils.eodhd.store.database import Database
 
 ROWS = "SELECT count(*), count(DISTINCT (symbol, time)) FROM market_data"
 
@@ -32,7 +32,7 @@ def by_day(market: Any) -> Any:
 
 
 def test_partitions_are_counted_in_days(by_day: Any) -> None:
-    session = Session(by_day.server, "chunks")
+    session = Database(by_day.server, "chunks")
     found = session.run(chunks.look)
     session.close()
     assert found.days == 1

@@ -12,7 +12,7 @@ from ansible.module_utils.audit import data
 from ansible.module_utils.database import connection, layout, move
 from ansible.module_utils.health import counts, coverage
 from ansible.module_utils.health.limits import Limits
-from ansible.module_utils.health.model import Context, Wanted
+from ansible.module_utils.health.model import Host, Wanted
 
 from tests import engines
 
@@ -59,10 +59,10 @@ def test_every_job_works_on_many_chunks(chunked: Any) -> None:
     assert moved["rows"] == chunked.query("SELECT count(*) FROM market_data")[0][0] > 6 * 6000
 
 
-def health(market: Any) -> Context:
+def health(market: Any) -> Host:
     """Look for gaps in all that is stored."""
     tables = [Wanted("market_data"), Wanted("assets")]
-    context = Context(market.server, tables, 5, 120, "auto", connection.connect, Limits(gap_days=12000))
+    context = Host(market.server, tables, 5, 120, "auto", connection.connect, Limits(gap_days=12000))
     context.server = market.server
     with closing(connection.connect(market.server, 10, read_only=True)) as session:
         session.autocommit = True

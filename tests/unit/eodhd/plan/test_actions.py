@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime, timedelta, timezone
 
 import pytest
-from ansible.module_utils.eodhd.model import Coverage, Range
+from ansible.module_utils.eodhd.model import Range, SymbolEntry
 from ansible.module_utils.eodhd.plan import actions
 from ansible.module_utils.eodhd.plan.plan import Rules
 
@@ -15,12 +15,12 @@ KINDS = ("splits", "dividends")
 
 def asked_at(exchange: str, *runs: datetime) -> list[datetime]:
     """Which of these runs ask for the session, each with the answer of the last that did."""
-    known: dict[str, Coverage] = {}
+    known: dict[str, SymbolEntry] = {}
     asked = []
     for now in runs:
         jobs = actions.by_session(KINDS, [exchange], Range(DAY, DAY), now)
         waiting = actions.waiting(jobs, known, Rules(now, 12, 10))
-        known |= {job.symbol: Coverage(job.range, "loaded", 0, now) for job in waiting}
+        known |= {job.symbol: SymbolEntry(job.range, "loaded", 0, now) for job in waiting}
         asked += [now] if waiting else []
     return asked
 
@@ -42,7 +42,7 @@ def test_a_session_that_is_not_over_is_not_asked_for() -> None:
 def test_what_is_final_is_asked_for_again_if_the_user_insists() -> None:
     now = datetime(2026, 11, 26, tzinfo=timezone.utc)
     job, _ = actions.by_session(KINDS, ["US"], Range(DAY, DAY), now)
-    known = {job.symbol: Coverage(job.range, "loaded", 0, now - timedelta(days=1))}
+    known = {job.symbol: SymbolEntry(job.range, "loaded", 0, now - timedelta(days=1))}
     assert actions.waiting([job], known, Rules(now, 12, 10)) == []
     assert actions.waiting([job], known, Rules(now, 12, 10, forced_since=now)) == [job]
 

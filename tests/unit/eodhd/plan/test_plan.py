@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from ansible.module_utils.eodhd.model import Coverage, Range, normalise
+from ansible.module_utils.eodhd.model import Range, SymbolEntry, normalise
 from ansible.module_utils.eodhd.plan import plan as planning
 from ansible.module_utils.eodhd.run import report
 from ansible.module_utils.eodhd.run.totals import Totals
@@ -16,16 +16,16 @@ NOW = datetime(2024, 3, 20, 12, tzinfo=timezone.utc)
 ASKED = Range(date(2024, 2, 19), date(2024, 3, 20))
 
 
-def known(first: date = ASKED.first, last: date = ASKED.last, hours: float = 1, **more: Any) -> Coverage:
+def known(first: date = ASKED.first, last: date = ASKED.last, hours: float = 1, **more: Any) -> SymbolEntry:
     given: dict[str, Any] = {"outcome": "loaded", "rows": 20, **more}
-    return Coverage(Range(first, last), fetched=NOW - timedelta(hours=hours), **given)
+    return SymbolEntry(Range(first, last), fetched=NOW - timedelta(hours=hours), **given)
 
 
 def rules(**more: Any) -> planning.Rules:
     return planning.Rules(**{"now": NOW, "fresh_hours": 12, "overlap_days": 10, **more})
 
 
-def job(entry: Coverage | None, stored: int = 20, **more: Any) -> Any:
+def job(entry: SymbolEntry | None, stored: int = 20, **more: Any) -> Any:
     return planning.job_for("A.US", ASKED, entry, stored, stored == 0, rules(**more))
 
 
@@ -46,7 +46,7 @@ def test_a_fresh_answer_costs_nothing_whatever_it_said() -> None:
     [known(outcome="failed"), known(outcome="rejected"), known(outcome="pending"), known(rows=21)],
     ids=["failed", "rejected", "pending", "rows are missing"],
 )
-def test_what_is_not_had_is_asked_in_full(entry: Coverage) -> None:
+def test_what_is_not_had_is_asked_in_full(entry: SymbolEntry) -> None:
     assert job(entry).range == ASKED
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.database.tables import PRICES
 from ansible.module_utils.eodhd.model import Range
-from ansible.module_utils.eodhd.store.parser import COLUMNS, Parser, Unusable, width
+from ansible.module_utils.eodhd.store.parser import COLUMNS, Malformed, Parser, width
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,7 +34,7 @@ def test_spaces_another_order_and_strings_are_read_as_well() -> None:
 
 @pytest.mark.parametrize("body", ["", "<html>", f"[{ROW}", f"{ROW}]", '{"a":1}', "null", f"[{ROW}]]", "\xff"])
 def test_what_is_no_list_is_unusable(body: str) -> None:
-    with pytest.raises(Unusable):
+    with pytest.raises(Malformed):
         parse(body)
 
 

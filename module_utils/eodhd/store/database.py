@@ -26,7 +26,7 @@ TRIES = 20
 _LOST = ("08", "57P")
 
 
-class Session:
+class Database:
     """Runs work in transactions, from any thread, one at a time.
 
     Attributes:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import engines
 import psycopg2
 import pytest
-from ansible.module_utils.eodhd.store import bars, session
-from ansible.module_utils.eodhd.store.session import Session
+from ansible.module_utils.eodhd.store import bars
+from ansible.module_utils.eodhd.store import database as databases
 
 if TYPE_CHECKING:
     from tests.engines import Database
@@ -30,14 +30,14 @@ def colliding(times: int, code: str) -> Any:
 
 @pytest.mark.parametrize("code", ["40P01", "40001"])
 def test_deadlocks_are_tried_again_however_long_the_waits_between_them(database: Database, code: str) -> None:
-    with closing(Session(database, "collision", patience=0, sleep=lambda seconds: None)) as made:
+    with closing(databases.Database(database, "collision", patience=0, sleep=lambda seconds: None)) as made:
         assert made.run(colliding(8, code)) == 9
 
 
 def test_a_deadlock_without_end_is_told(database: Database) -> None:
-    with closing(Session(database, "collision", patience=0, sleep=lambda seconds: None)) as made:
+    with closing(databases.Database(database, "collision", patience=0, sleep=lambda seconds: None)) as made:
         with pytest.raises(psycopg2.errors.DeadlockDetected):
-            made.run(colliding(session.TRIES + 1, "40P01"))
+            made.run(colliding(databases.TRIES + 1, "40P01"))
         assert made.run(colliding(0, "")) == 1
 
 
@@ -53,7 +53,7 @@ def test_more_rows_are_decompressed_than_timescaledb_allows_by_default(market: A
     )
     market.query(rows, 1)
     market.server.run(*engines.LAYOUT.settle)
-    made = Session(market.server, "store")
+    made = databases.Database(market.server, "store")
     made.opened = bars.prepare
     with closing(made):
         made.run(lambda cursor: cursor.execute(rows, (2,)))
