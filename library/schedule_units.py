@@ -187,7 +187,7 @@ def work(options: dict[str, Any], check: bool) -> dict[str, Any]:
 
 def wanted(
     options: dict[str, Any], system: bool, where: units.Places, systemd: install.Systemd
-) -> tuple[jobs.Config, units.Settings]:
+) -> tuple[jobs.Config, units.UnitSettings]:
     """Return the configuration and the units' settings; every time in them is one that systemd understands."""
     project = Path(options["project"])
     python = project / ".venv/bin/python"
@@ -216,7 +216,7 @@ def wanted(
     writable = [*options["writable"], f"{home}/.ansible"]
     if config.metrics:
         writable.append(os.path.dirname(config.metrics))
-    settings = units.Settings(
+    settings = units.UnitSettings(
         name=options["name"],
         python=str(python),
         user=user if system else "",

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from ansible.module_utils.audit.model import WARN, Check, judged
+from ansible.module_utils.audit.model import WARN, Judgement, judged
 from ansible.module_utils.project import dotenv, managed, proofs, venv
 from ansible.module_utils.project.guards import DOTENV, VENV
 from ansible.module_utils.project.managed import Section
@@ -19,13 +19,13 @@ _RESET = "ansible-playbook playbooks/reset.yml"
 _PREFIX = '. "$1" && exec python -I -B -c "import sys; print(sys.prefix)"'
 
 
-def artifacts(root: Directory, names: list[str]) -> Iterator[Check]:
+def artifacts(root: Directory, names: list[str]) -> Iterator[Judgement]:
     """None of ``names`` is in the root, but for the environment."""
     for proof in proofs.gone(root, names):
         yield _root(proof.name, proof.expected, proof.found, proof.ok, f"Run `{_RESET} --tags clean`.")
 
 
-def protected(root: Directory, names: Sequence[str]) -> Iterator[Check]:
+def protected(root: Directory, names: Sequence[str]) -> Iterator[Judgement]:
     """Each of ``names`` is there."""
     for name in names:
         there = os.path.lexists(os.path.join(root.path, name))
@@ -33,7 +33,7 @@ def protected(root: Directory, names: Sequence[str]) -> Iterator[Check]:
         yield _root(f"protected {name}", "there", "there" if there else "missing", there, advice)
 
 
-def environment(root: Directory, packages: Sequence[str], minimum: str, run: Execute) -> Iterator[Check]:
+def environment(root: Directory, packages: Sequence[str], minimum: str, run: Execute) -> Iterator[Judgement]:
     """The environment's programs work, and every package imports; asked of the environment itself.
 
     Args:
@@ -76,7 +76,7 @@ def _numbers(version: str) -> list[int]:
     return [int(part) for part in version.split(".") if part.isdigit()]
 
 
-def settings(root: Directory, sections: Sequence[Section], masked_url: str) -> Iterator[Check]:
+def settings(root: Directory, sections: Sequence[Section], masked_url: str) -> Iterator[Judgement]:
     """``.env`` holds the keys that a reset owns, with the values asked for, which are never shown.
 
     Args:
@@ -106,7 +106,7 @@ def settings(root: Directory, sections: Sequence[Section], masked_url: str) -> I
     yield _settings(f"{DOTENV} headings", expected, found, not astray, write)
 
 
-def foreign(root: Directory, before: bytes, path: str, ours: Sequence[str]) -> Iterator[Check]:
+def foreign(root: Directory, before: bytes, path: str, ours: Sequence[str]) -> Iterator[Judgement]:
     """Every key that was in ``.env`` before the last reset, and is not ours, is there still.
 
     Args:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ansible.module_utils.audit.model import FAIL, PASS, WARN, Check, judged
+from ansible.module_utils.audit.model import FAIL, PASS, WARN, Judgement, judged
 from ansible.module_utils.text import plural
 
 _AGAIN = "Look at `ansible-playbook playbooks/reset.yml --tags health`."
 _VERDICTS = {"ok": PASS, "warn": WARN, "fail": FAIL}
 
 
-def checks(result: Mapping[str, Any], tables: Sequence[str]) -> Iterator[Check]:
+def checks(result: Mapping[str, Any], tables: Sequence[str]) -> Iterator[Judgement]:
     """Judge a result of the module ``health_check``.
 
     Args:
@@ -36,17 +36,17 @@ def _by_name(findings: Sequence[Mapping[str, str]]) -> dict[str, list[Mapping[st
     return named
 
 
-def _one(name: str, findings: Sequence[Mapping[str, str]]) -> Check:
+def _one(name: str, findings: Sequence[Mapping[str, str]]) -> Judgement:
     """Several findings of one check become one; the worst decides, and is what is shown."""
     levels = [_VERDICTS.get(finding["level"], FAIL) for finding in findings]
     worst = max(levels, key=(PASS, WARN, FAIL).index)
     said = "; ".join(finding["message"] for finding, level in zip(findings, levels) if level == worst)
     expected = findings[0].get("expects") or "no problem"
     # What to do about it is part of a finding's message.
-    return Check(f"health: {name}", "Health", expected, said, worst)
+    return Judgement(f"health: {name}", "Health", expected, said, worst)
 
 
-def rows(result: Mapping[str, Any], tables: Sequence[str]) -> Iterator[Check]:
+def rows(result: Mapping[str, Any], tables: Sequence[str]) -> Iterator[Judgement]:
     """The number of rows of each table is known."""
     counts, estimated = result.get("tables") or {}, result.get("estimated") or []
     for table in tables:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Callable
 
 from ansible.module_utils.audit import files, runs
-from ansible.module_utils.audit.model import Check, judged
+from ansible.module_utils.audit.model import Judgement, judged
 from ansible.module_utils.database.connection import Server
 from ansible.module_utils.project import guards, machine, settings
 from ansible.module_utils.project.guards import DOTENV, STATE
@@ -28,10 +28,10 @@ class Audit:
         last_reset: what it moved and how to undo it, if one is kept.
     """
 
-    checks: list[Check] = field(default_factory=list)
+    checks: list[Judgement] = field(default_factory=list)
     last_reset: dict[str, Any] | None = None
 
-    def take(self, group: str, name: str, look: Callable[[], Iterable[Check]]) -> None:
+    def take(self, group: str, name: str, look: Callable[[], Iterable[Judgement]]) -> None:
         """Take a look; ``group`` and ``name`` are those of the check that says why it could not be taken."""
         try:
             for check in look():
@@ -57,7 +57,7 @@ def examine(params: dict[str, Any], run: Callable[[Directory], Execute] | None =
     """
     audit = Audit()
 
-    def opened() -> Iterator[Check]:
+    def opened() -> Iterator[Judgement]:
         with guards.open_root(params["root"], machine.facts(params["root"])) as root:
             yield judged("Root", "project root", "a folder of its own", "opened", True, "")
             _files(audit, root, params, run(root) if run else Owner(root).run)
@@ -68,10 +68,10 @@ def examine(params: dict[str, Any], run: Callable[[Directory], Execute] | None =
 
 
 def _files(audit: Audit, root: Directory, params: dict[str, Any], run: Execute) -> None:
-    def environment() -> Iterator[Check]:
+    def environment() -> Iterator[Judgement]:
         return files.environment(root, params["packages"], params["python_minimum"], run)
 
-    def dotenv() -> Iterator[Check]:
+    def dotenv() -> Iterator[Judgement]:
         return files.settings(root, settings.wanted(params), Server(**params["connection"]).masked_url())
 
     audit.take("Root", "artifacts", lambda: files.artifacts(root, params["artifacts"]))
@@ -80,7 +80,7 @@ def _files(audit: Audit, root: Directory, params: dict[str, Any], run: Execute) 
     audit.take("Settings", DOTENV, dotenv)
 
 
-def _runs(audit: Audit, root: Directory, params: dict[str, Any]) -> Iterator[Check]:
+def _runs(audit: Audit, root: Directory, params: dict[str, Any]) -> Iterator[Judgement]:
     guards.check_state(root)
     quarantine = Quarantine.find(root)
     with quarantine or contextlib.nullcontext():

@@ -14,7 +14,7 @@ UNREACHABLE, FAILED = "unreachable", "failed"
 
 
 @dataclass(frozen=True)
-class Check:
+class Judgement:
     """One promise looked at.
 
     Attributes:
@@ -41,18 +41,18 @@ class Check:
 
 def judged(
     group: str, name: str, expected: str, found: str, ok: bool, advice: str, otherwise: str = FAIL
-) -> Check:
+) -> Judgement:
     """Return a check that passes if ``ok``, and is ``otherwise`` with its ``advice`` if not."""
-    return Check(name, group, expected, found, PASS if ok else otherwise, "" if ok else advice)
+    return Judgement(name, group, expected, found, PASS if ok else otherwise, "" if ok else advice)
 
 
-def counts(checks: Iterable[Check]) -> dict[str, int]:
+def counts(checks: Iterable[Judgement]) -> dict[str, int]:
     """Return how many checks have each verdict."""
     found = Counter(check.verdict for check in checks)
     return {verdict: found[verdict] for verdict in VERDICTS}
 
 
-def verdict(checks: Sequence[Check]) -> str:
+def verdict(checks: Sequence[Judgement]) -> str:
     """Return a host's verdict, that of its worst check; an audit that looked at nothing has failed."""
     found = counts(checks)
     if not checks or found[FAIL]:
@@ -63,7 +63,7 @@ def verdict(checks: Sequence[Check]) -> str:
 MARKS = {PASS: "✅", WARN: "⚠️ ", FAIL: "❌", WAIVED: "🔕", UNREACHABLE: "❌", FAILED: "❌"}
 
 
-def report(checks: Sequence[Check]) -> str:
+def report(checks: Sequence[Judgement]) -> str:
     """Return the text that people read: what did not pass, and the sum."""
     lines = ["🔎 Audit"]
     for check in checks:

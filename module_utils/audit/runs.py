@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from ansible.module_utils.audit.model import Check, judged
+from ansible.module_utils.audit.model import Judgement, judged
 from ansible.module_utils.project import lock
 from ansible.module_utils.project.guards import DOTENV
 from ansible.module_utils.project.quarantine import KEPT, RUNS, Entry, Manifest, Quarantine
@@ -16,7 +16,7 @@ from ansible.module_utils.project.root import described
 _runs = partial(judged, "Runs")
 
 
-def checks(quarantine: Quarantine | None) -> Iterator[Check]:
+def checks(quarantine: Quarantine | None) -> Iterator[Judgement]:
     """No run was cut off, and nobody holds the root.
 
     Args:

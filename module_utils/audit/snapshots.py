@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ansible.module_utils.audit.model import WARN, Check, judged
+from ansible.module_utils.audit.model import WARN, Judgement, judged
 
 
 def read(cursor: Any) -> list[dict[str, Any]]:
@@ -21,7 +21,7 @@ def read(cursor: Any) -> list[dict[str, Any]]:
     return [dict(zip(names, row)) for row in cursor.fetchall()]
 
 
-def checks(found: Sequence[Mapping[str, Any]] | None) -> Iterator[Check]:
+def checks(found: Sequence[Mapping[str, Any]] | None) -> Iterator[Judgement]:
     """Each snapshot reads the same; ``found`` is None if they could not be read in time."""
     if found is None:
         expected, read_as = "every snapshot reads the same", "not read in time"

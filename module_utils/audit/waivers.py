@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
-from ansible.module_utils.audit.model import FAIL, WAIVED, WARN, Check, judged
+from ansible.module_utils.audit.model import FAIL, WAIVED, WARN, Judgement, judged
 from ansible.module_utils.reporting import Problem
 
 VARIABLE = "audit_waivers"
@@ -53,7 +53,9 @@ def parse(entries: Sequence[object]) -> list[Waiver]:
     return waivers
 
 
-def applied(checks: Sequence[Check], waivers: Sequence[Waiver], host: str, today: date) -> list[Check]:
+def applied(
+    checks: Sequence[Judgement], waivers: Sequence[Waiver], host: str, today: date
+) -> list[Judgement]:
     """Return the checks with the waivers for ``host`` in force, and one check on the waivers themselves."""
     mine = [waiver for waiver in waivers if waiver.host in ("", host)]
     valid = {waiver.check: waiver for waiver in mine if waiver.expires >= today}

@@ -21,7 +21,7 @@ from ansible.module_utils.reporting import Problem
 
 
 @dataclass
-class Settings:
+class Dotenv:
     """What ``.env`` has to hold; see ``stages.Stage``."""
 
     folder: Directory
@@ -46,7 +46,7 @@ class Settings:
         return proofs.keys(self.folder, [key for section in self.sections for key in section.values])
 
 
-def plan(root: OpenRoot, params: dict[str, Any]) -> Settings:
+def plan(root: OpenRoot, params: dict[str, Any]) -> Dotenv:
     """Look what would change, or raise Problem; see the module's documentation for ``params``."""
     sections = wanted(params)
     old = _read(root.folder)
@@ -58,7 +58,7 @@ def plan(root: OpenRoot, params: dict[str, Any]) -> Settings:
         "notes": list(new.notes),
         "diff": _diff(f"{params['root']}/{DOTENV}", new, settled=settled, missing=old is None),
     }
-    return Settings(root.folder, sections, result)
+    return Dotenv(root.folder, sections, result)
 
 
 def wanted(params: dict[str, Any]) -> list[Section]:

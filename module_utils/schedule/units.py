@@ -102,7 +102,7 @@ def places(name: str, home: Path | None, uid: int) -> Places:
 
 
 @dataclass(frozen=True)
-class Settings:
+class UnitSettings:
     """What the units are made of.
 
     Attributes:
@@ -126,7 +126,7 @@ class Settings:
     encrypted: bool = True
 
 
-def render(settings: Settings, config: Config, where: Places) -> dict[Path, str]:
+def render(settings: UnitSettings, config: Config, where: Places) -> dict[Path, str]:
     """Return every file of the schedule but the credentials, by path."""
     files = {where.configuration: config.text()}
     again = Job(
@@ -144,7 +144,7 @@ def render(settings: Settings, config: Config, where: Places) -> dict[Path, str]
     return files
 
 
-def _job(settings: Settings, config: Config, where: Places, job: Job) -> str:
+def _job(settings: UnitSettings, config: Config, where: Places, job: Job) -> str:
     attempts = 1 + len(config.retries)
     longest = job.seconds * attempts + sum(config.retries) + 120
     after = f"{settings.name}-after@{job.name}.service"
@@ -165,7 +165,7 @@ MemoryMax={job.memory}
 {_surroundings(settings, config, where, secrets, strict=not settings.sudo)}"""
 
 
-def _after(settings: Settings, config: Config, where: Places) -> str:
+def _after(settings: UnitSettings, config: Config, where: Places) -> str:
     secrets = [name for name in settings.secrets if not name.startswith(VAULT)]
     strict = not (config.mail or config.command)
     return f"""\
@@ -182,7 +182,7 @@ MemoryMax=512M
 {_surroundings(settings, config, where, secrets, strict)}"""
 
 
-def _timer(settings: Settings, job: Job) -> str:
+def _timer(settings: UnitSettings, job: Job) -> str:
     again = job.name == AGAIN
     return f"""\
 {MARK}
@@ -203,12 +203,12 @@ def _online(where: Places) -> str:
     return "Wants=network-online.target\nAfter=network-online.target\n" if where.system else ""
 
 
-def _command(settings: Settings, config: Config, where: Places) -> str:
+def _command(settings: UnitSettings, config: Config, where: Places) -> str:
     return f"{settings.python} {config.project}/tools/run_job.py {where.configuration}"
 
 
 def _surroundings(
-    settings: Settings, config: Config, where: Places, secrets: Sequence[str], strict: bool
+    settings: UnitSettings, config: Config, where: Places, secrets: Sequence[str], strict: bool
 ) -> str:
     lines = [f"WorkingDirectory={config.project}", "UMask=0077", "Nice=5"]
     if settings.user:

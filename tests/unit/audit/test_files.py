@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.audit import files
-from ansible.module_utils.audit.model import Check
+from ansible.module_utils.audit.model import Judgement
 from ansible.module_utils.project import managed
 from ansible.module_utils.project.root import Directory
 
@@ -33,7 +33,7 @@ def root(tmp_path: Path) -> Path:
     return folder
 
 
-def failures(checks: list[Check]) -> dict[str, str]:
+def failures(checks: list[Judgement]) -> dict[str, str]:
     assert checks
     return {check.name: check.found for check in checks if check.verdict != "pass"}
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.audit import health
-from ansible.module_utils.audit.model import Check
+from ansible.module_utils.audit.model import Judgement
 
 HEALTHY: dict[str, Any] = {
     "healthy": True,
@@ -20,7 +20,7 @@ HEALTHY: dict[str, Any] = {
 }
 
 
-def found(**changed: Any) -> dict[str, Check]:
+def found(**changed: Any) -> dict[str, Judgement]:
     checks = health.checks({**HEALTHY, **changed}, ["market_data", "assets"])
     return {check.name: check for check in checks}
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 from ansible.module_utils.audit import model
-from ansible.module_utils.audit.model import FAIL, PASS, WAIVED, WARN, Check, judged
+from ansible.module_utils.audit.model import FAIL, PASS, WAIVED, WARN, Judgement, judged
 
 
-def check(verdict: str) -> Check:
-    return Check(f"a {verdict}", "Root", "gone", "there", verdict, "Move it.", "waived: why")
+def check(verdict: str) -> Judgement:
+    return Judgement(f"a {verdict}", "Root", "gone", "there", verdict, "Move it.", "waived: why")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.audit import runs
-from ansible.module_utils.audit.model import Check
+from ansible.module_utils.audit.model import Judgement
 from ansible.module_utils.project import lock
 from ansible.module_utils.project.quarantine import BUILD, Manifest, Quarantine
 from ansible.module_utils.project.root import Directory
@@ -36,7 +36,7 @@ def estate(tmp_path: Path) -> Estate:
     return Estate(tmp_path)
 
 
-def found(quarantine: Quarantine | None) -> dict[str, Check]:
+def found(quarantine: Quarantine | None) -> dict[str, Judgement]:
     return {check.name: check for check in runs.checks(quarantine)}
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.audit import waivers
-from ansible.module_utils.audit.model import FAIL, PASS, WAIVED, WARN, Check
+from ansible.module_utils.audit.model import FAIL, PASS, WAIVED, WARN, Judgement
 from ansible.module_utils.reporting import Problem
 
 TODAY = date(2026, 11, 23)
@@ -17,10 +17,10 @@ def waiver(**more: Any) -> dict[str, Any]:
     return {"check": "artifact lib", "reason": "moves next week", "expires": "2026-11-23", **more}
 
 
-def verdicts(found: str, *entries: dict[str, Any]) -> dict[str, Check]:
+def verdicts(found: str, *entries: dict[str, Any]) -> dict[str, Judgement]:
     checks = [
-        Check("artifact lib", "Root", "gone", "file", found),
-        Check("artifact bin", "Root", "gone", "gone", PASS),
+        Judgement("artifact lib", "Root", "gone", "file", found),
+        Judgement("artifact bin", "Root", "gone", "gone", PASS),
     ]
     return {check.name: check for check in waivers.applied(checks, waivers.parse(entries), "hub", TODAY)}
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.project.quarantine import Manifest
-from ansible.module_utils.project.settings import Settings
+from ansible.module_utils.project.settings import Dotenv
 from ansible.module_utils.reporting import Problem
 
 from tests.unit.project.conftest import picture, take
@@ -65,7 +65,7 @@ def full(*_: object) -> Manifest:
 def test_what_was_moved_is_told_though_a_later_stage_fails(
     asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Settings, "apply", full)
+    monkeypatch.setattr(Dotenv, "apply", full)
     with pytest.raises(Problem, match="disk is full") as caught:
         take(asked, *WHOLE)
     told = caught.value.details
@@ -94,7 +94,7 @@ def test_reset_that_failed_is_finished_by_the_next_one_as_one_run(
 ) -> None:
     before = picture(polluted)
     with monkeypatch.context() as hurt:
-        hurt.setattr(Settings, "apply", full)
+        hurt.setattr(Dotenv, "apply", full)
         with pytest.raises(Problem) as caught:
             take(asked, *WHOLE)
     assert take(asked, *WHOLE)["closed"] == [caught.value.details["run"]]

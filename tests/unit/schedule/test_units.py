@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ansible.module_utils.schedule import jobs, units
 
-SETTINGS = units.Settings(
+SETTINGS = units.UnitSettings(
     "md", "/p/.venv/bin/python", "trader", 300, writable=["/data"], secrets=["webhook", "vault.default"]
 )
 JOBS = jobs.parse(
@@ -16,7 +16,7 @@ SYSTEM = units.places("md", None, 0)
 USER = units.places("md", Path("/home/trader"), 1000)
 
 
-def file(name: str, settings: units.Settings = SETTINGS, where: units.Places = SYSTEM) -> list[str]:
+def file(name: str, settings: units.UnitSettings = SETTINGS, where: units.Places = SYSTEM) -> list[str]:
     return units.render(settings, CONFIG, where)[where.units / name].splitlines()
 
 
