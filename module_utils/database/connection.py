@@ -146,6 +146,8 @@ def connect(
     settings = {
         # A daily bar stands at midnight UTC of its date, whatever the server's zone.
         "timezone": "UTC",
+        # It compiles each chunk's part of a statement, which lasts longer than the statement.
+        "jit": "off",
         "default_transaction_read_only": "on" if read_only else None,
         "statement_timeout": _milliseconds(statement_timeout),
         "lock_timeout": _milliseconds(lock_timeout),

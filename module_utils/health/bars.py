@@ -1,4 +1,4 @@
-"""What all checks of the bars share, and two short ones: bars set aside, and columns that would round.
+"""What all checks of the bars share, and the short ones of them.
 
 All questions together have ``health_query_timeout``.
 """
@@ -15,6 +15,7 @@ from typing import Any, Callable
 from ansible.module_utils.database.connection import driver
 from ansible.module_utils.database.errors import explain
 from ansible.module_utils.database.tables import PRICES
+from ansible.module_utils.eodhd.store import chunks
 from ansible.module_utils.health.model import (
     BACKFILL,
     LOCK_TIMEOUT,
@@ -175,6 +176,17 @@ def check_set_aside(host: Host) -> Iterator[Finding]:
         f" whose resolved is null, fix the cause, and load them again with `{load(examples, first, last)}"
         " -e backfill_force=true`.",
     )
+
+
+def check_locks(host: Host) -> Iterator[Finding]:
+    """The server has locks enough for the chunks or partitions that one transaction touches."""
+    table = readable(host, "market_data")
+    if table is None:
+        return
+    if ask(host, table, chunks.look) is None:
+        yield too_slow(host, "locks", "Whether PostgreSQL has locks enough for the backfill")
+    else:
+        yield Finding("locks", "ok", "PostgreSQL has locks enough for the backfill")
 
 
 _TYPES = """

@@ -31,6 +31,7 @@ CHECKS: tuple[Check, ...] = (
     Check("gaps", coverage.check_gaps, "no session missing inside the range of a symbol", True),
     Check("set_aside", bars.check_set_aside, "no bar set aside by the backfill and unresolved", True),
     Check("basis", bars.check_basis, "no bar on a basis from before a restatement", True),
+    Check("locks", bars.check_locks, "locks enough on the server for the chunks of market_data", True),
     Check("precision", bars.check_precision, "columns that hold every digit of the provider", True),
     Check("token", services.check_token, "EODHD accepts the token, and calls are left today"),
     Check("redis", services.check_redis, "the Redis that .env names answers"),

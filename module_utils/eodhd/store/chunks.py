@@ -106,7 +106,7 @@ def look(cursor: Any) -> Chunks:
         raise Problem(
             f"PostgreSQL's lock table is too small for market_data: max_locks_per_transaction is {setting}, and a"
             f" transaction that touches two of its chunks needs {-(-2 * locks * SHARE // sessions)}. Set"
-            " max_locks_per_transaction so in postgresql.conf and restart the server. Nothing was asked."
+            " max_locks_per_transaction so in postgresql.conf and restart the server."
         )
     return Chunks(stored, days, most)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from ansible.module_utils.eodhd.ledger.migrations import MIGRATIONS
+from ansible.module_utils.eodhd.store import chunks
 from ansible.module_utils.health import bars, coverage
 
 from tests import engines
@@ -224,6 +225,22 @@ def test_a_table_that_is_not_the_applications(host: Host) -> None:
         "market_data does not have the columns of the application. `ansible-playbook playbooks/reset.yml"
         " --tags database` names what does not fit."
     }
+
+
+# --- locks -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(engines.LAYOUT.engine == "citus", reason="the layout has no chunks")
+def test_a_lock_table_that_is_too_small_for_the_backfill(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not engines.LAYOUT.statements:
+        host.run(*engines.PARTITIONED)
+        host.load("AAPL.US", host.sessions())
+    assert host.finding("locks") == ("ok", "PostgreSQL has locks enough for the backfill")
+    monkeypatch.setattr(chunks, "SHARE", 64 * 100)
+    level, message = host.finding("locks")
+    assert level == "fail"
+    assert "max_locks_per_transaction is 64" in message
+    assert "restart the server" in message
 
 
 # --- set aside, precision ----------------------------------------------------------------------------------

@@ -54,7 +54,7 @@ def test_every_job_works_on_many_chunks(chunked: Any) -> None:
     found = data.look(chunked.server, datetime.now(timezone.utc), timedelta(hours=6), 400, 40, 5, 120)
     assert found["notes"] == []
     assert found["coverage"] is not None
-    with closing(chunked.server.connect()) as session:
+    with closing(connection.connect(chunked.server, 10)) as session:
         moved = move.run(session, layout.Layout("plain"), check=False)
     assert moved["rows"] == chunked.query("SELECT count(*) FROM market_data")[0][0] > 6 * 6000
 
