@@ -1,4 +1,4 @@
-"""What every module says of its option ``connection``; its specification is ``module_utils/database/options.py``."""
+"""What every module says of its option ``connection``."""
 
 from __future__ import annotations
 
@@ -44,3 +44,9 @@ options:
           - Without it, libpq looks at C(~/.postgresql/root.crt).
         type: path
 """
+
+
+# For a module that does without a database, too.
+ModuleDocFragment.OPTIONAL = ModuleDocFragment.DOCUMENTATION.replace(
+    "required: true\n    suboptions", "suboptions"
+)

@@ -82,7 +82,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils import reporting
+from ansible.module_utils import arguments, reporting
 from ansible.module_utils.audit import evidence, history, model
 from ansible.module_utils.basic import AnsibleModule
 
@@ -119,12 +119,7 @@ def work(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
 def main() -> None:
     """Glue."""
     module = AnsibleModule(
-        argument_spec={
-            "folder": {"type": "path", "required": True},
-            "templates": {"type": "path", "required": True},
-            "hosts": {"type": "dict", "required": True},
-            "history": {"type": "list", "elements": "path", "default": []},
-        },
+        argument_spec=arguments.AUDIT_EVIDENCE,
         supports_check_mode=True,
     )
     reporting.run(module, lambda: work(module.params, module.check_mode))

@@ -271,12 +271,10 @@ import importlib.util
 from datetime import date
 from typing import Any
 
-from ansible.module_utils import reporting
+from ansible.module_utils import arguments, reporting
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.database.connection import Server
-from ansible.module_utils.database.options import CONNECTION
 from ansible.module_utils.eodhd import backfill
-from ansible.module_utils.eodhd.model import ACCEPTABLE
 from ansible.module_utils.eodhd.run.request import Request
 from ansible.module_utils.project import interpreter
 
@@ -292,33 +290,7 @@ def day(text: str | None, variable: str) -> date | None:
 def main() -> None:
     """Glue."""
     module = AnsibleModule(
-        argument_spec={
-            "connection": {**CONNECTION, "required": True},
-            "api_token": {"type": "str", "required": True, "no_log": True},
-            "base_url": {"type": "str", "default": "https://eodhd.com/api"},
-            "mode": {"type": "str", "choices": list(backfill.MODES), "default": "history"},
-            "symbols": {"type": "list", "elements": "str", "default": []},
-            "top": {"type": "int"},
-            "exchanges": {"type": "list", "elements": "str", "default": ["US"]},
-            "days": {"type": "int", "default": 30},
-            "first": {"type": "str"},
-            "last": {"type": "str"},
-            "sample": {"type": "int", "default": 10},
-            "snapshot": {"type": "str"},
-            "fresh_hours": {"type": "float", "default": 12},
-            "overlap_days": {"type": "int", "default": 10},
-            "force": {"type": "bool", "default": False},
-            "partial": {"type": "bool", "default": False},
-            "accept": {"type": "list", "elements": "str", "choices": list(ACCEPTABLE), "default": []},
-            "settle_calls": {"type": "int", "default": 2000},
-            "delisted": {"type": "bool", "default": False},
-            "concurrency": {"type": "int", "default": 24},
-            "shard": {"type": "int", "default": 0},
-            "shards": {"type": "int", "default": 1},
-            "interpreter": {"type": "path"},
-            "progress_path": {"type": "path"},
-            "spool": {"type": "path"},
-        },
+        argument_spec=arguments.EODHD_BACKFILL,
         supports_check_mode=True,
     )
     options = module.params

@@ -286,7 +286,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils import reporting
+from ansible.module_utils import arguments, reporting
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.health.limits import Limits
 from ansible.module_utils.project import interpreter
@@ -295,27 +295,7 @@ from ansible.module_utils.project import interpreter
 def main() -> None:
     """Glue."""
     module = AnsibleModule(
-        argument_spec={
-            "root": {"type": "path", "required": True},
-            "interpreter": {"type": "path"},
-            "tables": {"type": "list", "elements": "raw", "default": ["market_data", "assets"]},
-            "server": {
-                "type": "dict",
-                "options": {
-                    "host": {"type": "str", "required": True},
-                    "port": {"type": "int", "required": True},
-                },
-            },
-            "timeout": {"type": "float", "default": 3},
-            "query_timeout": {"type": "float", "default": 10},
-            "count": {"type": "str", "choices": ["exact", "estimate", "auto"], "default": "auto"},
-            "limits": {"type": "dict", "default": {}, "options": Limits.options()},
-            "token": {"type": "bool", "default": True, "no_log": False},
-            "token_known": {"type": "dict", "no_log": False},
-            "base_url": {"type": "str", "default": "https://eodhd.com/api"},
-            "redis": {"type": "bool", "default": True},
-            "metrics_path": {"type": "path"},
-        },
+        argument_spec=arguments.HEALTH_CHECK,
         supports_check_mode=True,
     )
     options = module.params

@@ -67,24 +67,17 @@ rows:
 import contextlib
 from typing import Any
 
-from ansible.module_utils import reporting
+from ansible.module_utils import arguments, reporting
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.database import connection, errors, move
-from ansible.module_utils.database.layout import LAYOUTS, Layout
-from ansible.module_utils.database.options import CONNECTION
+from ansible.module_utils.database.layout import Layout
 from ansible.module_utils.project import interpreter
 
 
 def main() -> None:
     """Glue."""
     module = AnsibleModule(
-        argument_spec={
-            "connection": {**CONNECTION, "required": True},
-            "timeout": {"type": "float", "default": 3},
-            "layout": {"type": "str", "choices": list(LAYOUTS), "required": True},
-            "compress_after": {"type": "int", "default": 30},
-            "interpreter": {"type": "path"},
-        },
+        argument_spec=arguments.POSTGRES_LAYOUT,
         supports_check_mode=True,
     )
     options = module.params

@@ -129,28 +129,17 @@ skipped_because:
 import importlib.util
 from typing import Any
 
-from ansible.module_utils import reporting
+from ansible.module_utils import arguments, reporting
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.database import connection, schema
-from ansible.module_utils.database.layout import LAYOUTS, Layout
-from ansible.module_utils.database.options import CONNECTION
+from ansible.module_utils.database.layout import Layout
 from ansible.module_utils.project import interpreter
 
 
 def main() -> None:
     """Glue."""
     module = AnsibleModule(
-        argument_spec={
-            "connection": {**CONNECTION, "required": True},
-            "timeout": {"type": "float", "default": 3},
-            "layout": {"type": "str", "choices": list(LAYOUTS), "default": "plain"},
-            "compress_after": {"type": "int", "default": 30},
-            "citus_workers": {"type": "list", "elements": "str", "default": []},
-            "widen": {"type": "bool", "default": False},
-            "admin_user": {"type": "str"},
-            "admin_password": {"type": "str", "no_log": True},
-            "interpreter": {"type": "path"},
-        },
+        argument_spec=arguments.POSTGRES_SCHEMA,
         required_together=[("admin_user", "admin_password")],
         supports_check_mode=True,
     )

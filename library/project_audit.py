@@ -178,11 +178,10 @@ import os
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from ansible.module_utils import reporting
+from ansible.module_utils import arguments, reporting
 from ansible.module_utils.audit import health, host, model, snapshots, waivers
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.database.connection import Server
-from ansible.module_utils.database.options import CONNECTION
 from ansible.module_utils.health.model import wanted
 from ansible.module_utils.project import interpreter
 
@@ -230,29 +229,8 @@ def database(options: dict[str, Any]) -> dict[str, Any] | None:
 
 def main() -> None:
     """Glue."""
-    names = {"type": "list", "elements": "str", "required": True}
-    text = {"type": "str", "required": True}
     module = AnsibleModule(
-        argument_spec={
-            "host": text,
-            "root": text,
-            "protected": names,
-            "artifacts": names,
-            "packages": names,
-            "python_minimum": {"type": "str", "default": "3.9"},
-            "connection": {**CONNECTION, "required": True},
-            "api_keys": {"type": "dict", "no_log": True},
-            "flags": {"type": "dict", "default": {}, "no_log": False},
-            "extra": {"type": "dict", "no_log": True},
-            "health": {"type": "dict", "required": True},
-            "tables": {"type": "list", "elements": "raw", "required": True},
-            "waivers": {"type": "list", "elements": "dict", "default": []},
-            "publish_hours": {"type": "float", "default": 6},
-            "months": {"type": "int", "default": 24},
-            "symbols": {"type": "int", "default": 40},
-            "timeout": {"type": "float", "default": 3},
-            "query_timeout": {"type": "float", "default": 30},
-        },
+        argument_spec=arguments.PROJECT_AUDIT,
         supports_check_mode=True,
     )
     options = module.params

@@ -12,6 +12,7 @@ description:
     proves what they promise. Check mode is the plan.
   - Holds a lock on O(root) as long as it works. A second run stops at once; a run that was killed blocks nobody.
   - What leaves its place is kept in the private folder C(.reset) of the root, and O(stages=restore) brings it back.
+extends_documentation_fragment: [connection.optional]
 options:
   stages:
     description:
@@ -95,38 +96,6 @@ options:
     description: Move and replace also what processes run out of; they are then warned of.
     type: bool
     default: false
-  connection:
-    description: The database, for C(DB_URL) and the C(POSTGRES_*) keys; for V(dotenv).
-    type: dict
-    suboptions:
-      host:
-        description: Name or address of the server, or the folder of its Unix socket.
-        type: str
-        required: true
-      port:
-        description: Port of the server.
-        type: int
-        default: 5432
-      user:
-        description: Name of the role.
-        type: str
-        required: true
-      password:
-        description: Password of the role, one line.
-        type: str
-        required: true
-      database:
-        description: Name of the database.
-        type: str
-        required: true
-      sslmode:
-        description: TLS of the connection, as libpq's C(sslmode); C(DB_URL) names it unless it is V(prefer).
-        type: str
-        choices: [disable, allow, prefer, require, verify-ca, verify-full]
-        default: prefer
-      sslrootcert:
-        description: File on the target with the certificates that V(verify-ca) and V(verify-full) trust.
-        type: path
   api_keys:
     description: Keys of the services, by their names in C(.env), for V(dotenv).
     type: dict
@@ -309,44 +278,15 @@ report:
   returned: always
 """
 
-from ansible.module_utils import reporting
+from ansible.module_utils import arguments, reporting
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.database.options import CONNECTION
 from ansible.module_utils.project import stages
 
 
 def main() -> None:
     """Glue."""
-    names = {"type": "list", "elements": "str"}
-    text = {"type": "str", "required": True}
     module = AnsibleModule(
-        argument_spec={
-            "stages": {
-                **names,
-                "required": True,
-                "choices": ["preflight", "clean", "venv", "dotenv", "close", "restore"],
-            },
-            "root": text,
-            "protected": {**names, "required": True},
-            "artifacts": {**names, "default": []},
-            "python": {"type": "str", "default": "python3"},
-            "python_minimum": {"type": "str", "default": "3.9"},
-            "packages": names,
-            # Its URLs may hold credentials.
-            "index_urls": {**names, "no_log": True},
-            "wheels": {"type": "str", "choices": ["never", "auto", "always"], "default": "never"},
-            "kit": {"type": "path"},
-            "rebuild": {"type": "bool", "default": False},
-            "space_mb": {"type": "int", "default": 1024},
-            "allow_in_use": {"type": "bool", "default": False},
-            "connection": CONNECTION,
-            "api_keys": {"type": "dict", "no_log": True},
-            "flags": {"type": "dict", "default": {}, "no_log": False},
-            "extra": {"type": "dict", "no_log": True},
-            "keep": {"type": "int", "default": 5},
-            "keep_days": {"type": "int", "default": 90},
-            "run": {"type": "str", "default": ""},
-        },
+        argument_spec=arguments.PROJECT_RESET,
         supports_check_mode=True,
     )
     reporting.run(module, lambda: stages.take(module.params, module.check_mode, module.warn))

@@ -112,7 +112,7 @@ log:
 
 from pathlib import Path
 
-from ansible.module_utils import reporting
+from ansible.module_utils import arguments, reporting
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.sandbox import postgres, service
 
@@ -120,14 +120,7 @@ from ansible.module_utils.sandbox import postgres, service
 def main() -> None:
     """Glue."""
     module = AnsibleModule(
-        argument_spec={
-            "state": {"type": "str", "choices": ["started", "stopped", "absent"], "default": "started"},
-            "folder": {"type": "path", "required": True},
-            "port": {"type": "int"},
-            "user": {"type": "str", "default": "postgres"},
-            "password": {"type": "str", "no_log": True},
-            "settings": {"type": "dict", "default": {}},
-        },
+        argument_spec=arguments.SANDBOX_POSTGRES,
         required_if=[("state", "started", ("port", "password"))],
         supports_check_mode=True,
     )

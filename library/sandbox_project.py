@@ -81,7 +81,7 @@ root:
 
 from pathlib import Path
 
-from ansible.module_utils import reporting
+from ansible.module_utils import arguments, reporting
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.sandbox import project
 
@@ -89,12 +89,7 @@ from ansible.module_utils.sandbox import project
 def main() -> None:
     """Glue."""
     module = AnsibleModule(
-        argument_spec={
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-            "folder": {"type": "path", "required": True},
-            "root": {"type": "path", "required": True},
-            "pollute_again": {"type": "bool", "default": False},
-        },
+        argument_spec=arguments.SANDBOX_PROJECT,
         supports_check_mode=True,
     )
     options = module.params

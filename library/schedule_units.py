@@ -124,7 +124,7 @@ import pwd
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils import reporting
+from ansible.module_utils import arguments, reporting
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.reporting import Problem
 from ansible.module_utils.schedule import due, install, jobs, units
@@ -133,27 +133,7 @@ from ansible.module_utils.schedule import due, install, jobs, units
 def main() -> None:
     """Glue."""
     module = AnsibleModule(
-        argument_spec={
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-            "name": {"type": "str", "default": "market-data"},
-            "project": {"type": "path", "required": True},
-            "inventory": {"type": "list", "elements": "str", "default": []},
-            "jobs": {"type": "dict", "default": {}},
-            "exchanges": {"type": "list", "elements": "str", "default": []},
-            "user": {"type": "str", "default": ""},
-            "delay": {"type": "int", "default": 300},
-            "retries": {"type": "list", "elements": "int", "default": [60, 300, 600]},
-            "days": {"type": "int", "default": 400},
-            "sudo": {"type": "bool", "default": False},
-            "writable": {"type": "list", "elements": "path", "default": []},
-            "metrics_path": {"type": "str", "default": ""},
-            "mail": {"type": "list", "elements": "str", "default": []},
-            "sendmail": {"type": "path", "default": "/usr/sbin/sendmail"},
-            "command": {"type": "list", "elements": "str", "default": []},
-            "title": {"type": "str", "default": "market data"},
-            "evidence": {"type": "str", "default": ""},
-            "secrets": {"type": "dict", "default": {}, "no_log": True},
-        },
+        argument_spec=arguments.SCHEDULE_UNITS,
         supports_check_mode=True,
     )
     reporting.run(module, lambda: work(module.params, module.check_mode))

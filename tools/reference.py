@@ -2,7 +2,8 @@
 
 Settings: ``roles/settings/meta/argument_specs.yml`` has each with its type, default and meaning. The defaults of that
 role and the argument specifications of the roles that take settings as they are follow from it.
-Modules: their documentation, as ansible-doc reads it. ``docs/reference.md`` shows both.
+Modules: their documentation, as ansible-doc reads it. The specifications of their arguments follow from it.
+``docs/reference.md`` shows both.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,28 @@ this page is not what they say.
 
 """
 Option = Mapping[str, Any]
+# Ansible keeps their values out of the target's system log. The whole connection: the log gets a dictionary as its
+# repr, where a quote in a password is escaped and the masker does not know it again.
+SECRET = {
+    "admin_password",
+    "api_keys",
+    "api_token",
+    "connection",
+    "extra",
+    "index_urls",
+    "password",
+    "secrets",
+}
+# Their names look like secrets to Ansible.
+PUBLIC = {"token", "token_known"}
+ARGUMENTS = '''"""The modules' arguments, written by `make reference` out of the documentation of library/."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# fmt: off
+'''
 
 
 class Plain(yaml.SafeDumper):  # type: ignore[misc]
@@ -68,6 +92,7 @@ def files(root: Path = ROOT) -> dict[Path, str]:
         # A role with inputs of its own describes them itself.
         if role.name != "settings" and not (role / "defaults").exists():
             found[path] = specifications(role, root)
+    found[root / "module_utils/arguments.py"] = arguments(documentation(root))
     return found | {root / "docs/reference.md": document(root)}
 
 
@@ -170,12 +195,55 @@ def prose(text: str) -> str:
     return re.sub(r"\b[CVOIBPM]\(([^)]*)\)|\bRV\(([^)]*)\)", lambda found: f"`{found[1] or found[2]}`", text)
 
 
-def modules(root: Path = ROOT) -> str:
-    """A section for each module of ``library/``."""
+@lru_cache
+def documentation(root: Path) -> Mapping[str, Any]:
+    """What ansible-doc reads of each module of ``library/``."""
     names = sorted(path.stem for path in (root / "library").glob("*.py"))
     command = ["ansible-doc", "-t", "module", "-M", str(root / "library"), "-j", *names]
     found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True, cwd=root).stdout)
-    return "\n".join(module(name, found[name]) for name in names)
+    return {name: found[name] for name in names}
+
+
+def arguments(modules: Mapping[str, Any]) -> str:
+    """A constant for each module with the specification of its arguments."""
+    text = ARGUMENTS
+    for name, documented in modules.items():
+        text += f"{name.upper()}: dict[str, Any] = {python(specification(documented['doc']['options']))}\n"
+    return text
+
+
+def python(value: Any, margin: str = "") -> str:
+    """A value as Python writes it, a line for each key of a long dictionary."""
+    if len(repr(value)) < 90 or not isinstance(value, Mapping):
+        return repr(value)
+    inner = margin + "    "
+    lines = "".join(f"{inner}{key!r}: {python(below, inner)},\n" for key, below in value.items())
+    return f"{{\n{lines}{margin}}}"
+
+
+def specification(options: Mapping[str, Option]) -> dict[str, Any]:
+    """The options of a module, or of a dictionary, as Ansible's ``argument_spec``.
+
+    Raises:
+        Undocumented: nobody said whether an option is secret.
+    """
+    found = {}
+    for name, option in options.items():
+        found[name] = {key: option[key] for key in ("type", "elements", "choices") if key in option}
+        found[name] |= {"required": True} if option.get("required") else {}
+        found[name] |= {"default": option["default"]} if option.get("default") is not None else {}
+        if name in SECRET | PUBLIC:
+            found[name]["no_log"] = name in SECRET
+        elif re.search("pass|secret|token|key", name):
+            raise Undocumented(f"say in tools/reference.py whether the option {name} is SECRET or PUBLIC")
+        if "suboptions" in option:
+            found[name]["options"] = specification(option["suboptions"])
+    return found
+
+
+def modules(root: Path = ROOT) -> str:
+    """A section for each module of ``library/``."""
+    return "\n".join(module(name, documented) for name, documented in documentation(root).items())
 
 
 def module(name: str, documented: Mapping[str, Any]) -> str:

@@ -20,7 +20,6 @@ T = TypeVar("T")
 
 # What libpq does without being told; an address says only what differs.
 PREFER = "prefer"
-SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class Server:
 
     Attributes:
         host: a name, an address, or the folder of a Unix socket.
-        sslmode: one of ``SSL_MODES``, as libpq understands it.
+        sslmode: as libpq understands it.
         sslrootcert: path of the certificates that ``verify-ca`` and ``verify-full`` trust; without one,
             ``~/.postgresql/root.crt``.
     """

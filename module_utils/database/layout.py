@@ -12,7 +12,6 @@ from typing import Any
 
 from ansible.module_utils.reporting import Problem
 
-LAYOUTS = ("plain", "partitioned", "timescaledb", "citus")
 TABLE = "market_data"
 # What it is called while it grows beside the old one; see ``move``.
 NEXT = f"{TABLE}_next"
@@ -28,7 +27,7 @@ class Layout:
     """A layout as it is asked for.
 
     Attributes:
-        kind: one of ``LAYOUTS``.
+        kind: ``plain``, ``partitioned``, ``timescaledb`` or ``citus``.
         compress_after: days after which a chunk of TimescaleDB is compressed; 0 for never.
         workers: of Citus, ``host`` or ``host:port`` each, as the coordinator reaches them.
     """

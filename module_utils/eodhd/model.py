@@ -24,12 +24,10 @@ class Consequence:
     Attributes:
         advice: what to do about it.
         answered: the provider would say it again; not asked again while the ledger's entry is fresh.
-        acceptable: a user may declare it to be good enough.
     """
 
     advice: str = ""
     answered: bool = False
-    acceptable: bool = False
 
 
 # In the order in which they are reported.
@@ -40,28 +38,20 @@ CONSEQUENCES: dict[Outcome, Consequence] = {
     "empty": Consequence(
         'check the dates, or accept it with -e \'{"backfill_accept": ["empty"]}\'',
         answered=True,
-        acceptable=True,
     ),
     # The provider has not published the session yet, though it is due.
     "late": Consequence("run the same command again later; what came is stored"),
     # Loaded, but for rows that stand in backfill_set_aside.
-    "set_aside": Consequence(
-        "look at backfill_set_aside, or accept it in backfill_accept", answered=True, acceptable=True
-    ),
+    "set_aside": Consequence("look at backfill_set_aside, or accept it in backfill_accept", answered=True),
     # The provider says that it cut the history.
     "truncated": Consequence(
         "the free plan has one year; ask for less (backfill_days), or accept it",
         answered=True,
-        acceptable=True,
     ),
     # No such symbol.
-    "unknown": Consequence(
-        "correct or remove the symbol in backfill_symbols", answered=True, acceptable=True
-    ),
+    "unknown": Consequence("correct or remove the symbol in backfill_symbols", answered=True),
     # Outside of the account's plan.
-    "forbidden": Consequence(
-        "the plan of eodhd_api_token does not include it", answered=True, acceptable=True
-    ),
+    "forbidden": Consequence("the plan of eodhd_api_token does not include it", answered=True),
     # The provider calls the request malformed.
     "rejected": Consequence("check the symbol and the dates"),
     # No usable answer within the retries.
@@ -74,9 +64,6 @@ ANSWERED: frozenset[str] = frozenset(
 )
 # Answers that do not hold the whole past, so that one found restated stays marked.
 PASTLESS: frozenset[str] = ANSWERED - {"loaded", "set_aside"}
-ACCEPTABLE: tuple[str, ...] = tuple(
-    name for name, consequence in CONSEQUENCES.items() if consequence.acceptable
-)
 
 
 def account(token: str) -> str:

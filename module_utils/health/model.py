@@ -14,7 +14,7 @@ from ansible.module_utils.coverage.judge import Lack
 from ansible.module_utils.coverage.survey import Survey
 from ansible.module_utils.database.connection import Server, driver, within
 from ansible.module_utils.database.errors import TimedOut, Unreachable
-from ansible.module_utils.health.limits import Limits
+from ansible.module_utils.health.limits import USUAL, Limits
 from ansible.module_utils.reporting import Problem
 from ansible.module_utils.text import plural
 
@@ -97,7 +97,7 @@ class Host:
     query_timeout: float
     count: str
     open_connection: Callable[..., Any]
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits = USUAL
     now: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
     account: Callable[[str], tuple[int, bytes, str]] | None = None
     token: Mapping[str, str] | None = None

@@ -1,0 +1,41 @@
+"""The choices that the documentation of a module names are those that exist, and the settings name the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible.module_utils import arguments
+from ansible.module_utils.eodhd import backfill, model
+
+SETTINGS = yaml.safe_load(Path("roles/settings/meta/argument_specs.yml").read_text())["argument_specs"]
+BACKFILL = arguments.EODHD_BACKFILL
+
+
+def setting(name: str) -> Any:
+    return next(group["options"][name] for group in SETTINGS.values() if name in group["options"])
+
+
+def test_each_mode_has_its_function() -> None:
+    assert BACKFILL["mode"]["choices"] == list(backfill.MODES)
+
+
+def test_what_can_be_accepted_is_an_outcome() -> None:
+    assert set(BACKFILL["accept"]["choices"]) < set(model.CONSEQUENCES)
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("backfill_mode", BACKFILL["mode"]),
+        ("backfill_accept", BACKFILL["accept"]),
+        ("postgres_layout", arguments.POSTGRES_SCHEMA["layout"]),
+        ("postgres_sslmode", BACKFILL["connection"]["options"]["sslmode"]),
+        ("health_count", arguments.HEALTH_CHECK["count"]),
+        ("project_wheels", arguments.PROJECT_RESET["wheels"]),
+    ],
+)
+def test_a_setting_has_the_choices_of_its_module(name: str, option: dict[str, Any]) -> None:
+    assert setting(name)["choices"] == option["choices"]
