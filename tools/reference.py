@@ -1,6 +1,6 @@
 """Writes what follows from the sources of truth: ``make reference``.
 
-Settings: ``roles/settings/meta/argument_specs.yml`` has each with its type, default and meaning. The defaults of that
+Settings: ``roles/settings/settings.yml`` has each with its type, default and meaning. The defaults of that
 role and the argument specifications of the roles that take settings as they are follow from it.
 Modules: their documentation, as ansible-doc reads it. The specifications of their arguments follow from it.
 ``docs/reference.md`` shows both.
@@ -21,7 +21,7 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
-SETTINGS = "roles/settings/meta/argument_specs.yml"
+SETTINGS = "roles/settings/settings.yml"
 WRITTEN = f"---\n# Written by `make reference` out of {SETTINGS}; edit that.\n"
 HEAD = f"""# Reference
 
@@ -77,7 +77,7 @@ def load(path: Path) -> Any:
 
 def sections(root: Path) -> list[Mapping[str, Any]]:
     """The groups of settings, each with ``short_description`` and ``options``."""
-    return list(load(root / SETTINGS)["argument_specs"].values())
+    return list(load(root / SETTINGS).values())
 
 
 def files(root: Path = ROOT) -> dict[Path, str]:
@@ -90,7 +90,7 @@ def files(root: Path = ROOT) -> dict[Path, str]:
     for path in sorted(root.glob("roles/*/meta/argument_specs.yml")):
         role = path.parent.parent
         # A role with inputs of its own describes them itself.
-        if role.name != "settings" and not (role / "defaults").exists():
+        if not (role / "defaults").exists():
             found[path] = specifications(role, root)
     found[root / "module_utils/arguments.py"] = arguments(documentation(root))
     return found | {root / "docs/reference.md": document(root)}

@@ -10,7 +10,7 @@ import yaml
 from ansible.module_utils import arguments
 from ansible.module_utils.eodhd import backfill, model
 
-SETTINGS = yaml.safe_load(Path("roles/settings/meta/argument_specs.yml").read_text())["argument_specs"]
+SETTINGS = yaml.safe_load(Path("roles/settings/settings.yml").read_text())
 BACKFILL = arguments.EODHD_BACKFILL
 
 

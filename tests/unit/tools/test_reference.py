@@ -26,14 +26,13 @@ def test_the_file_is_what_its_sources_say(path: Path) -> None:
 def tree(tmp_path: Path) -> Path:
     """A project with two settings, and a role with two entry points."""
     write(
-        tmp_path / "roles/settings/meta/argument_specs.yml",
+        tmp_path / "roles/settings/settings.yml",
         """
-        argument_specs:
-          project:
-            short_description: The project
-            options:
-              project_root: {description: The root., type: path, default: /opt/x}
-              project_port: {description: The port., type: int, default: 1}
+        project:
+          short_description: The project
+          options:
+            project_root: {description: The root., type: path, default: /opt/x}
+            project_port: {description: The port., type: int, default: 1}
         """,
     )
     write(tmp_path / "roles/settings/vars/main.yml", '__place: "{{ project_root }}:{{ project_port }}"')
