@@ -23,7 +23,8 @@ HEAD = '''"""Sessions of the exchanges. Written by `make calendars`; do not edit
 
 A text holds days by year, as in ``2026: 0101 1225``; a value of a day follows ``=``. A value of ``ZONES`` (the distance
 from UTC) and of ``close`` (by the clock of the market) holds from its day on. ``special`` are other closing times,
-``closed`` and ``extra`` are days that are otherwise than ``week`` says, which begins on Monday.
+``closed`` and ``extra`` are days that are otherwise than ``week`` says, which begins on Monday. What a market does not
+say is as ``USUAL`` has it.
 """
 
 from __future__ import annotations
@@ -38,21 +39,33 @@ def content(last: int) -> str:
         last: the year that it reaches to.
     """
     markets = {name: found for name in _names().CALENDARS if (found := market(name, date(last, 12, 31)))}
-    zones = {
-        entry["zone"]: days(offsets(found, last))
-        for found, entry in sorted(markets.values(), key=lambda pair: pair[1]["zone"])
-    }
+    zones: dict[str, set[str]] = {}  # many have the same distances
+    for found, entry in markets.values():
+        zones.setdefault(days(offsets(found, last)), set()).add(entry["zone"])
+    usual = {
+        "week": "1111100", "first": f"{FIRST}", "last": f"{last}-12-31", "special": "", "closed": "", "extra": ""
+    }  # fmt: skip
     lines = [
         f'VERSION = "{exchange_calendars.__version__}"',
         f'FIRST = "{FIRST}"',
         f'LAST = "{last}-12-31"',
         "",
+        "# Each text by the names of the zones that it is for.",
+        "ZONES = {",
+        *(line for text, some in zones.items() for line in item(" ".join(sorted(some)), text, 4)),
+        "}",
+        "",
+        "USUAL = {",
+        *(line for key, text in usual.items() for line in item(key, text, 4)),
+        "}",
+        "",
+        "MARKETS = {",
     ]
-    lines += ["ZONES = {", *(line for zone, text in zones.items() for line in item(zone, text, 4)), "}", ""]
-    lines.append("MARKETS = {")
     for name, (_, entry) in markets.items():
         lines.append(f'    "{name}": {{')
-        lines += [line for key, text in entry.items() for line in item(key, text, 8)]
+        lines += [
+            line for key, text in entry.items() if text != usual.get(key) for line in item(key, text, 8)
+        ]
         lines.append("    },")
     return "\n".join([HEAD + lines[0], *lines[1:], "}", ""])
 
@@ -62,8 +75,9 @@ def item(key: str, text: str, indent: int) -> list[str]:
     pad = " " * indent
     if len(text) + len(key) + indent < 100:
         return [f'{pad}"{key}": "{text}",']
-    lines = textwrap.wrap(text, 110, initial_indent=f'{pad}"{key}": """', subsequent_indent=f"{pad}  ")
-    return [*lines[:-1], f'{lines[-1]}""",']
+    quotes = '"' if len(key) < 80 else '"""'
+    entry = f'{quotes}{key}{quotes}: """{text}""",'
+    return textwrap.wrap(entry, 110, initial_indent=pad, subsequent_indent=f"{pad}  ")
 
 
 def market(name: str, last: date) -> tuple[Any, dict[str, str]] | None:

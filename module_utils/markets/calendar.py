@@ -74,13 +74,6 @@ class Calendar:
         usual = self.close[max(0, bisect_right(self.close, (day, timedelta.max)) - 1)][1]
         return self.clock.utc(day, self.special.get(day, usual))
 
-    def last_finished(self, now: datetime) -> date:
-        """Return the newest session that has ended by ``now``, a time with its zone."""
-        day = now.astimezone(timezone.utc).date() + _DAY
-        while not (self.is_session(day) and self.closing(day) <= now):
-            day -= _DAY
-        return day
-
 
 @dataclass(frozen=True)
 class _Currencies(Calendar):
@@ -103,14 +96,14 @@ def of(symbol: str) -> Calendar | None:
 @cache
 def clock(zone: str) -> Clock:
     """Return the clock of a zone that a market of ``sessions`` has, such as ``America/New_York``."""
-    changes = list(_days(sessions.ZONES[zone]))
+    changes = [*_days(next(text for zones, text in sessions.ZONES.items() if zone in zones.split()))]
     offsets = [_duration(value[1:]) * (-1 if value[0] == "-" else 1) for _, value in changes]
     return Clock(tuple(day for day, _ in changes), tuple(offsets))
 
 
 @cache
 def _exchange(name: str) -> Calendar:
-    data = sessions.MARKETS[name]
+    data = {**sessions.USUAL, **sessions.MARKETS[name]}
     return Calendar(
         data["week"],
         date.fromisoformat(data["first"]),

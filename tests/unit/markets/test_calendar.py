@@ -44,28 +44,21 @@ def test_a_day_of_mourning_that_no_rule_foretells() -> None:
 
 
 @pytest.mark.parametrize(
-    ("day", "end"),
-    [("2026-11-25", "21:00"), ("2026-11-27", "18:00"), ("2026-07-01", "20:00"), ("2026-11-30", "21:00")],
-)
-def test_a_session_ends_by_the_clock_of_its_market_and_early_on_some_days(day: str, end: str) -> None:
-    assert of("AAPL.US").closing(date.fromisoformat(day)) == at(f"{day}T{end}")
-
-
-@pytest.mark.parametrize(
-    ("symbol", "now", "last"),
+    ("symbol", "day", "end"),
     [
-        ("AAPL.US", "2026-11-27T17:59", "2026-11-25"),
-        ("AAPL.US", "2026-11-27T18:00", "2026-11-27"),
-        ("AAPL.US", "2026-11-29T12:00", "2026-11-27"),
-        ("BHP.AU", "2026-11-24T06:00", "2026-11-24"),
-        ("EURUSD.FOREX", "2026-11-22T12:00", "2026-11-20"),
-        ("EURUSD.FOREX", "2026-11-23T00:00", "2026-11-22"),
-        ("BTC-USD.CC", "2026-11-22T23:59", "2026-11-21"),
-        ("BTC-USD.CC", "2026-11-23T00:00", "2026-11-22"),
+        ("AAPL.US", "2026-11-25", "2026-11-25T21:00"),
+        ("AAPL.US", "2026-11-27", "2026-11-27T18:00"),
+        ("AAPL.US", "2026-07-01", "2026-07-01T20:00"),
+        ("AAPL.US", "2026-11-30", "2026-11-30T21:00"),
+        ("BHP.AU", "2026-11-24", "2026-11-24T05:00"),
+        ("EURUSD.FOREX", "2026-11-22", "2026-11-23T00:00"),
+        ("BTC-USD.CC", "2026-11-21", "2026-11-22T00:00"),
     ],
 )
-def test_the_last_finished_session(symbol: str, now: str, last: str) -> None:
-    assert of(symbol).last_finished(at(now)) == date.fromisoformat(last)
+def test_a_session_ends_by_the_clock_of_its_market_and_early_on_some_days(
+    symbol: str, day: str, end: str
+) -> None:
+    assert of(symbol).closing(date.fromisoformat(day)) == at(end)
 
 
 def test_currencies_have_sundays_and_no_saturdays() -> None:
@@ -81,8 +74,7 @@ def test_crypto_has_all_days() -> None:
 
 def test_outside_the_years_of_the_data_weekdays_are_known() -> None:
     market = of("AAPL.US")
-    day = market.last + timedelta(days=10)
-    assert market.last_finished(at(f"{day + timedelta(days=7)}T23:59")) > market.last
+    assert len(market.sessions(market.last + timedelta(days=1), market.last + timedelta(days=7))) == 5
 
 
 @pytest.mark.parametrize("symbol", ["AAPL.US", "AAPL", "US", "AAPL.NYSE", "NASDAQ", "AISI.OTC", "PINK"])
