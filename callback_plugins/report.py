@@ -39,7 +39,7 @@ class Host:
         healthy: what the health check said, None if it has not been asked.
         changed: whether any task changed something.
         run: the run that keeps what was moved, to undo it by; empty if nothing was moved.
-        files, bytes: what that run keeps.
+        moved: what that run keeps, for people.
         seconds: time that its tasks took, without the waiting for others.
         begun: whether a module of the project has looked at it.
         refused: whether an assertion stopped it before that.
@@ -52,8 +52,7 @@ class Host:
     healthy: bool | None = None
     changed: bool = False
     run: str = ""
-    files: int = 0
-    bytes: int = 0
+    moved: str = ""
     seconds: float = 0.0
     begun: bool = False
     refused: bool = False
@@ -68,8 +67,7 @@ class Host:
         self.healthy = result.get("healthy", self.healthy)
         run = result.get("run") or result.get("undo")
         if run:
-            kept = result.get("kept", {})
-            self.run, self.files, self.bytes = run, kept.get("files", 0), kept.get("bytes", 0)
+            self.run, self.moved = run, result.get("kept", {}).get("text", "")
 
     def verdict(self, plan: bool) -> str:
         """One phrase, with the pictograph that the reports use."""
@@ -93,9 +91,8 @@ def summary(hosts: dict[str, Host], plan: bool) -> str:
         line = f"   {name:{width}}  {host.verdict(plan)}"
         if host.seconds:
             line += f", {host.seconds:.1f} s"
-        if host.run:
-            moved = f"{host.files} {'file' if host.files == 1 else 'files'}, {_size(host.bytes)}"
-            line += f"; moved {moved}; undo: --limit {name} -e restore_run={host.run}"
+        line += f"; moved {host.moved}" if host.moved else ""
+        line += f"; undo: --limit {name} -e restore_run={host.run}" if host.run else ""
         lines.append(line)
         if host.failure:
             lines.append(f"   {'':{width}}     {host.failure}")
@@ -107,14 +104,6 @@ def summary(hosts: dict[str, Host], plan: bool) -> str:
     if again:
         lines.append(f"   Fix these and run the same again with --limit {','.join(again)}")
     return "\n".join(lines)
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "KiB", "MiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} GiB"
 
 
 class CallbackModule(CallbackBase):  # type: ignore[misc]

@@ -169,7 +169,8 @@ kept:
   contains:
     files: {description: Regular files., type: int}
     bytes: {description: Their sizes summed., type: int}
-  sample: {files: 9, bytes: 642}
+    text: {description: Both for people., type: str}
+  sample: {files: 9, bytes: 642, text: "9 files, 642 B"}
 stage:
   description: The stage that failed.
   type: str

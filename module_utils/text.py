@@ -6,3 +6,12 @@ from __future__ import annotations
 def plural(count: int, noun: str) -> str:
     """Return a count with its noun: ``1 row``, ``2,345 rows``."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def size(count: float) -> str:
+    """Return bytes in powers of 1024: ``642 B``, ``3.4 MiB``."""
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} GiB"

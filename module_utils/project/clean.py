@@ -3,48 +3,30 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, Callable
 
 from ansible.module_utils.project import guards, proofs
 from ansible.module_utils.project.guards import VENV
 from ansible.module_utils.project.opening import OpenRoot
 from ansible.module_utils.project.owner import Owner
-from ansible.module_utils.project.proofs import Proof
-from ansible.module_utils.project.quarantine import Manifest, Quarantine
-from ansible.module_utils.project.root import Directory, described, listed
+from ansible.module_utils.project.root import described, listed
+from ansible.module_utils.project.stages import Stage
 from ansible.module_utils.project.venv import Execute
 
 _GIT_SECONDS = 10.0
 
 
-@dataclass
-class Clean:
-    """The artifacts that are there, to be moved; see ``stages.Stage``."""
-
-    folder: Directory
-    names: list[str]
-    result: dict[str, Any]
-
-    def apply(self, quarantine: Quarantine, run: Manifest) -> Manifest:
-        """Move them, by one rename each."""
-        return quarantine.displace(run, self.names)
-
-    def proofs(self) -> Iterator[Proof]:
-        """That none of them is there any more."""
-        return proofs.gone(self.folder, self.names)
-
-
-def plan(root: OpenRoot, params: dict[str, Any], warn: Callable[[str], None]) -> Clean:
+def plan(root: OpenRoot, params: dict[str, Any], warn: Callable[[str], None]) -> Stage:
     """Pass the guards of what would move, or raise Problem."""
+    folder = root.folder
     # The venv serves until another one is proven: its turn comes with the exchange.
     names = [name for name in params["artifacts"] if name != VENV]
-    found = guards.present(root.folder, names, root.folder.item)
-    guards.check_file_systems(root.folder, list(found), root.facts.mounts)
-    for use in guards.check_in_use(root.folder, list(found), root.facts, params["allow_in_use"]):
+    found = {name: item for name in dict.fromkeys(names) if (item := folder.item(name)) is not None}
+    guards.check_file_systems(folder, list(found), root.facts.mounts)
+    for use in guards.check_in_use(folder, list(found), root.facts, params["allow_in_use"]):
         warn(use)
-    tracked = git_tracks(Owner(root.folder).run, list(found))
+    tracked = git_tracks(Owner(folder).run, list(found))
     lines = [
         f"{name}  {described(item)}{f', {tracked[name]} tracked by git' if name in tracked else ''}\n"
         for name, item in found.items()
@@ -62,7 +44,11 @@ def plan(root: OpenRoot, params: dict[str, Any], warn: Callable[[str], None]) ->
             "after_header": "moved to quarantine",
         },
     }
-    return Clean(root.folder, list(found), result)
+    return Stage(
+        result,
+        apply=lambda quarantine, run: quarantine.displace(run, list(found)),
+        proofs=lambda: proofs.gone(folder, list(found)),
+    )
 
 
 def git_tracks(run: Execute, names: Sequence[str]) -> dict[str, int]:

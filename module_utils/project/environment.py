@@ -15,17 +15,19 @@ from ansible.module_utils.project.owner import Owner, find_uv
 from ansible.module_utils.project.proofs import Proof
 from ansible.module_utils.project.quarantine import BUILD, Manifest, Quarantine
 from ansible.module_utils.project.root import Directory
+from ansible.module_utils.project.stages import Stage
 from ansible.module_utils.project.venv import Requirements
 
 
 @dataclass
 class Environment:
-    """The environment as asked; see ``stages.Stage``.
+    """The environment as asked.
 
     Attributes:
         python: the answer of the interpreter to build with.
         kit: archive of the control node's wheels; empty without them.
         warn: is told of each index that was passed over.
+        result: of the stage, completed by a build.
     """
 
     folder: Directory
@@ -77,7 +79,7 @@ class Environment:
         return itertools.chain(proofs.programs(self.folder), [packages])
 
 
-def plan(root: OpenRoot, params: dict[str, Any], warn: Callable[[str], None]) -> Environment:
+def plan(root: OpenRoot, params: dict[str, Any], warn: Callable[[str], None]) -> Stage:
     """Look whether an environment must be built, and pass the guards of that, or raise Problem."""
     required = Requirements(
         params["python"],
@@ -103,7 +105,8 @@ def plan(root: OpenRoot, params: dict[str, Any], warn: Callable[[str], None]) ->
         "platform": python.get("platform") if reasons else None,
         "diff": _diff(folder.path, required, python["version"], reasons),
     }
-    return Environment(folder, required, python, params.get("kit") or "", warn, result)
+    asked = Environment(folder, required, python, params.get("kit") or "", warn, result)
+    return Stage(result, asked.apply, asked.proofs)
 
 
 def _diff(path: str, required: Requirements, version: str, reasons: list[str]) -> dict[str, str]:

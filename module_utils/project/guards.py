@@ -6,9 +6,8 @@ import os
 import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Callable
 
-from ansible.module_utils.project.root import Directory, Item
+from ansible.module_utils.project.root import Directory
 from ansible.module_utils.reporting import Problem
 
 STATE = ".reset"  # the private folder in the root: lock, quarantine, builds
@@ -205,8 +204,3 @@ def check_state(root: Directory) -> None:
             f"{root.path}/{STATE} is not a private folder of this project (a link, another file system or"
             " another owner). Look at it and move it away."
         )
-
-
-def present(root: Directory, names: Sequence[str], describe: Callable[[str], Item | None]) -> dict[str, Item]:
-    """The names that are there, with what they are; a link is an item of its own, dangling or not."""
-    return {name: item for name in dict.fromkeys(names) if (item := describe(name)) is not None}

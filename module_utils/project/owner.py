@@ -37,8 +37,14 @@ class Owner:
         text: str = "",
         seconds: float = 60.0,
     ) -> tuple[int, str, str]:
-        """See ``venv.Execute``. A program that cannot be started has code 127; one that takes longer than
-        ``seconds`` is killed: code 124."""
+        """Run a program to its end: exit code, standard output, standard error.
+
+        Args:
+            argv: the program and its arguments. One that cannot be started has code 127.
+            env: changes of the environment; None takes a name out.
+            text: its standard input.
+            seconds: until it is killed, with code 124.
+        """
         become: dict[str, Any] = {}
         if os.geteuid() == 0 and self.uid != 0:
             become = {"user": self.uid, "group": self.gid, "extra_groups": []}

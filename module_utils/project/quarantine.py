@@ -15,13 +15,14 @@ import json
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Callable
 
 from ansible.module_utils.project.guards import STATE
 from ansible.module_utils.project.lock import me
 from ansible.module_utils.project.root import Directory, Item
 from ansible.module_utils.reporting import Problem
+from ansible.module_utils.text import plural, size
 
 RUNS, KEPT, BUILD = "runs", "kept", "build"
 VERSION = 1  # of the manifests that this code writes, and the newest that it reads
@@ -43,17 +44,6 @@ class Entry:
     before: Item | None
     after: tuple[int, int] | None = None
     source: str | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """As the manifest keeps it."""
-        before = self.before.as_dict() if self.before else None
-        return {"name": self.name, "before": before, "after": self.after, "source": self.source}
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Entry:
-        """The inverse of ``as_dict``."""
-        before = Item.from_dict(data["before"]) if data["before"] else None
-        return cls(data["name"], before, tuple(data["after"]) if data["after"] else None, data["source"])
 
 
 class Newer(Exception):
@@ -86,8 +76,7 @@ class Manifest:
 
     def as_json(self) -> bytes:
         """The manifest file."""
-        data = {**vars(self), "entries": [entry.as_dict() for entry in self.entries], "version": VERSION}
-        return json.dumps(data, indent=1).encode() + b"\n"
+        return json.dumps({**asdict(self), "version": VERSION}, indent=1).encode() + b"\n"
 
     @classmethod
     def from_json(cls, text: bytes) -> Manifest:
@@ -97,13 +86,20 @@ class Manifest:
         version = data.pop("version")
         if version > VERSION:
             raise Newer(version)
-        return cls(**{**data, "entries": [Entry.from_dict(entry) for entry in data["entries"]]})
+        return cls(**{**data, "entries": [_entry(**entry) for entry in data["entries"]]})
 
 
-def totals(runs: Sequence[Manifest]) -> dict[str, int]:
-    """How much these runs keep: regular files and their bytes."""
+def _entry(name: str, before: dict[str, Any] | None, after: list[int] | None, source: str | None) -> Entry:
+    """An entry out of JSON, which knows no tuples."""
+    item = Item(**{**before, "identity": tuple(before["identity"])}) if before else None
+    return Entry(name, item, (after[0], after[1]) if after else None, source)
+
+
+def totals(runs: Sequence[Manifest]) -> dict[str, Any]:
+    """How much these runs keep: regular files, their bytes, and both as text."""
     items = [entry.before for run in runs for entry in run.entries if entry.before]
-    return {"files": sum(item.files for item in items), "bytes": sum(item.bytes for item in items)}
+    files, count = sum(item.files for item in items), sum(item.bytes for item in items)
+    return {"files": files, "bytes": count, "text": f"{plural(files, 'file')}, {size(count)}"}
 
 
 class Quarantine:

@@ -12,8 +12,10 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
+
+from ansible.module_utils.text import plural, size
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NOREPLACE, _EXCHANGE = 1, 2  # flags of renameat2(2)
@@ -38,15 +40,6 @@ class Item:
     files: int = 0
     bytes: int = 0
     target: str | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """As JSON keeps it."""
-        return {**asdict(self), "identity": list(self.identity)}
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Item:
-        """The inverse of ``as_dict``."""
-        return cls(**{**data, "identity": tuple(data["identity"])})
 
 
 class Directory:
@@ -210,14 +203,5 @@ def described(item: Item) -> str:
     if item.kind == "link":
         return f"link to {item.target}"
     if item.kind == "directory":
-        return f"directory, {item.files} {'file' if item.files == 1 else 'files'}, {size(item.bytes)}"
+        return f"directory, {plural(item.files, 'file')}, {size(item.bytes)}"
     return f"{item.kind}, {size(item.bytes)}"
-
-
-def size(count: float) -> str:
-    """Bytes for people, in powers of 1024."""
-    for unit in ("B", "KiB", "MiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} GiB"

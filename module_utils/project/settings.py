@@ -5,8 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 from ansible.module_utils.project import managed, proofs
@@ -14,39 +13,13 @@ from ansible.module_utils.project.guards import DOTENV
 from ansible.module_utils.project.managed import Edit, Section
 from ansible.module_utils.project.opening import OpenRoot
 from ansible.module_utils.project.proofs import DOTENV_MODE as MODE
-from ansible.module_utils.project.proofs import Proof
 from ansible.module_utils.project.quarantine import BUILD, Manifest, Quarantine
 from ansible.module_utils.project.root import Directory
+from ansible.module_utils.project.stages import Stage
 from ansible.module_utils.reporting import Problem
 
 
-@dataclass
-class Dotenv:
-    """What ``.env`` has to hold; see ``stages.Stage``."""
-
-    folder: Directory
-    sections: list[Section]
-    result: dict[str, Any]
-
-    def apply(self, quarantine: Quarantine, run: Manifest) -> Manifest:
-        """Replace the file by one rename; the old one is kept."""
-        # Read again: a stage before this one takes its time, and others write to the file too.
-        content = managed.plan(_read(self.folder), self.sections).content
-        with quarantine.state.enter(BUILD) as build:
-            try:
-                build.write_new(DOTENV, content, MODE)
-                if build.read(DOTENV) != content:
-                    raise OSError(errno.EIO, "what was written reads back differently", DOTENV)
-                return quarantine.displace(run, [DOTENV], put=build)
-            finally:
-                build.remove(DOTENV)  # there only if it did not get into its place
-
-    def proofs(self) -> Iterator[Proof]:
-        """That the file is private and holds each of our keys once."""
-        return proofs.keys(self.folder, [key for section in self.sections for key in section.values])
-
-
-def plan(root: OpenRoot, params: dict[str, Any]) -> Dotenv:
+def plan(root: OpenRoot, params: dict[str, Any]) -> Stage:
     """Look what would change, or raise Problem; see the module's documentation for ``params``."""
     sections = wanted(params)
     old = _read(root.folder)
@@ -58,7 +31,25 @@ def plan(root: OpenRoot, params: dict[str, Any]) -> Dotenv:
         "notes": list(new.notes),
         "diff": _diff(f"{params['root']}/{DOTENV}", new, settled=settled, missing=old is None),
     }
-    return Dotenv(root.folder, sections, result)
+    return Stage(
+        result,
+        apply=lambda quarantine, run: _apply(root.folder, sections, quarantine, run),
+        proofs=lambda: proofs.keys(root.folder, [key for section in sections for key in section.values]),
+    )
+
+
+def _apply(folder: Directory, sections: Sequence[Section], quarantine: Quarantine, run: Manifest) -> Manifest:
+    """Replace the file by one rename; the old one is kept."""
+    # Read again: a stage before this one takes its time, and others write to the file too.
+    content = managed.plan(_read(folder), sections).content
+    with quarantine.state.enter(BUILD) as build:
+        try:
+            build.write_new(DOTENV, content, MODE)
+            if build.read(DOTENV) != content:
+                raise OSError(errno.EIO, "what was written reads back differently", DOTENV)
+            return quarantine.displace(run, [DOTENV], put=build)
+        finally:
+            build.remove(DOTENV)  # there only if it did not get into its place
 
 
 def wanted(params: dict[str, Any]) -> list[Section]:

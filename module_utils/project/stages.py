@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Callable, Protocol
+from dataclasses import dataclass
+from typing import Any, Callable
 
 from ansible.module_utils.project.opening import OpenRoot, opened, reported
 from ansible.module_utils.project.proofs import Proof
@@ -14,20 +15,19 @@ from ansible.module_utils.reporting import Problem
 NEEDED = {"preflight": "packages", "venv": "packages", "dotenv": "connection"}
 
 
-class Stage(Protocol):
+@dataclass
+class Stage:
     """A stage that is planned: every guard has passed, nothing has changed.
 
     Attributes:
         result: what it would do, for the module's result; ``apply`` completes it.
+        apply: does it, recorded under a run; returns the run that goes on from there. Raises Problem or OSError.
+        proofs: what it promises, looked at when all stages have been applied.
     """
 
     result: dict[str, Any]
-
-    def apply(self, quarantine: Quarantine, run: Manifest) -> Manifest:
-        """Do it, recorded under ``run``; the run that goes on from there. Raises Problem or OSError."""
-
-    def proofs(self) -> Iterator[Proof]:
-        """What it promises, looked at when all stages have been applied."""
+    apply: Callable[[Quarantine, Manifest], Manifest] = lambda _, run: run
+    proofs: Callable[[], Iterator[Proof]] = lambda: iter(())
 
 
 def take(params: dict[str, Any], check_mode: bool, warn: Callable[[str], None]) -> dict[str, Any]:
@@ -71,9 +71,11 @@ def _planned(name: str, root: OpenRoot, params: dict[str, Any], warn: Callable[[
     """Plan one stage. The target compiles at each call what is imported, so only what the stage needs."""
     try:
         if name == "preflight":
-            from ansible.module_utils.project import preflight
+            from ansible.module_utils.project import clean, environment
 
-            return preflight.plan(root, params, warn)
+            moved, built = (each.plan(root, params, warn).result for each in (clean, environment))
+            told = {key: built[key] for key in ("python", "platform")}
+            return Stage({"changed": False, "notes": moved["notes"], **told})
         if name == "clean":
             from ansible.module_utils.project import clean
 

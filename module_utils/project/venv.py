@@ -9,7 +9,7 @@ import re
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Callable
 
 from ansible.module_utils.project import probe as program
 from ansible.module_utils.project.root import Directory
@@ -19,21 +19,8 @@ RECORD = ".reset.json"  # in the venv: what was asked when it was built, and wha
 STEP_SECONDS = 900.0  # no single command of a build takes longer on purpose
 
 
-class Execute(Protocol):
-    """Runs a program as the owner of the root: exit code, standard output, standard error.
-
-    ``env`` changes the environment; a name with None is taken out of it. ``seconds`` bounds the run.
-    """
-
-    def __call__(
-        self,
-        argv: Sequence[str],
-        *,
-        env: Mapping[str, str | None] | None = None,
-        text: str = "",
-        seconds: float = 60.0,
-    ) -> tuple[int, str, str]:
-        """Run it to its end."""
+# Runs a program as the owner of the root; see ``owner.Owner.run``.
+Execute = Callable[..., tuple[int, str, str]]
 
 
 @dataclass(frozen=True)

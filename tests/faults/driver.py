@@ -27,7 +27,6 @@ from ansible.module_utils.project import (  # noqa: F401
     clean,
     closing,
     environment,
-    preflight,
     restore,
     settings,
     stages,

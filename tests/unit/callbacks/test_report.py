@@ -12,7 +12,7 @@ sys.path.append(str(Path(__file__).resolve().parents[3] / "callback_plugins"))
 
 from report import Host, summary
 
-RESET = {"changed": True, "run": "20261123T041500Z", "kept": {"files": 9, "bytes": 1842}}
+RESET = {"changed": True, "run": "20261123T041500Z", "kept": {"text": "9 files, 1.8 KiB"}}
 
 
 def host(*results: dict[str, Any], **known: Any) -> Host:
@@ -60,8 +60,8 @@ def test_host_that_failed_half_way_names_its_undo_and_its_reason() -> None:
 
 
 def test_later_stage_that_moved_nothing_keeps_the_run() -> None:
-    made = host(RESET, {"changed": False, "run": None, "kept": {"files": 0, "bytes": 0}})
-    assert (made.run, made.files, made.bytes) == ("20261123T041500Z", 9, 1842)
+    made = host(RESET, {"changed": False, "run": None, "kept": {"text": "0 files, 0 B"}})
+    assert (made.run, made.moved) == ("20261123T041500Z", "9 files, 1.8 KiB")
 
 
 def test_hosts_to_run_again_are_listed() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from ansible.module_utils.project import root as module
-from ansible.module_utils.project.root import Directory, Item
+from ansible.module_utils.project.root import Directory
 
 
 def test_link_is_described_as_a_link_even_when_it_dangles(polluted: Path) -> None:
@@ -24,13 +24,6 @@ def test_folder_is_described_with_all_that_is_in_it(polluted: Path) -> None:
         item = root.item("lib")
     assert item is not None
     assert (item.kind, item.files, item.bytes) == ("directory", 1, 3000)
-
-
-def test_item_survives_its_json(polluted: Path) -> None:
-    with Directory.open(str(polluted)) as root:
-        item = root.item("lib64")
-    assert item is not None
-    assert Item.from_dict(item.as_dict()) == item
 
 
 def test_remove_does_not_follow_links(polluted: Path) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.project.clean import Clean
+from ansible.module_utils.project import clean
 from ansible.module_utils.project.quarantine import Manifest, Quarantine
+from ansible.module_utils.project.stages import Stage
 from ansible.module_utils.reporting import Problem
 
 from tests.unit.project.conftest import take
@@ -53,13 +55,18 @@ def test_old_file_is_kept_as_it_was(asked: dict[str, Any], polluted: Path) -> No
 def test_what_others_write_while_a_stage_before_works_is_kept(
     asked: dict[str, Any], polluted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = Clean.apply
+    real = clean.plan
 
-    def slowly(*arguments: Any) -> Manifest:
-        (polluted / ".env").write_text("OLD=1\nLATER=2\n")
-        return real(*arguments)
+    def planned(*arguments: Any) -> Stage:
+        stage = real(*arguments)
 
-    monkeypatch.setattr(Clean, "apply", slowly)
+        def slowly(quarantine: Quarantine, run: Manifest) -> Manifest:
+            (polluted / ".env").write_text("OLD=1\nLATER=2\n")
+            return stage.apply(quarantine, run)
+
+        return replace(stage, apply=slowly)
+
+    monkeypatch.setattr(clean, "plan", planned)
     take(asked, "clean", "dotenv")
     assert (polluted / ".env").read_text().startswith("OLD=1\nLATER=2\n")
 

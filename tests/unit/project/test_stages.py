@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.module_utils.project import settings
 from ansible.module_utils.project.quarantine import Manifest
-from ansible.module_utils.project.settings import Dotenv
+from ansible.module_utils.project.settings import plan
+from ansible.module_utils.project.stages import Stage
 from ansible.module_utils.reporting import Problem
 
 from tests.unit.project.conftest import picture, take
@@ -34,7 +37,7 @@ def test_a_second_call_changes_nothing_and_proves_nothing(asked: dict[str, Any])
     again = take(asked, *WHOLE)
     assert not again["changed"]
     assert again["proofs"] == []
-    assert (again["run"], again["kept"]) == (None, {"files": 0, "bytes": 0})
+    assert (again["run"], again["kept"]) == (None, {"files": 0, "bytes": 0, "text": "0 files, 0 B"})
 
 
 def test_the_plan_tells_every_difference_and_touches_nothing(asked: dict[str, Any], polluted: Path) -> None:
@@ -58,14 +61,17 @@ def test_calls_before_the_closing_one_are_one_run(asked: dict[str, Any]) -> None
     assert len(runs) == 1
 
 
-def full(*_: object) -> Manifest:
-    raise OSError(errno.ENOSPC, "No space left on device", ".env")
+def planned_on_a_full_disk(*args: Any) -> Stage:
+    def full(*_: object) -> Manifest:
+        raise OSError(errno.ENOSPC, "No space left on device", ".env")
+
+    return replace(plan(*args), apply=full)
 
 
 def test_what_was_moved_is_told_though_a_later_stage_fails(
     asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Dotenv, "apply", full)
+    monkeypatch.setattr(settings, "plan", planned_on_a_full_disk)
     with pytest.raises(Problem, match="disk is full") as caught:
         take(asked, *WHOLE)
     told = caught.value.details
@@ -94,7 +100,7 @@ def test_reset_that_failed_is_finished_by_the_next_one_as_one_run(
 ) -> None:
     before = picture(polluted)
     with monkeypatch.context() as hurt:
-        hurt.setattr(Dotenv, "apply", full)
+        hurt.setattr(settings, "plan", planned_on_a_full_disk)
         with pytest.raises(Problem) as caught:
             take(asked, *WHOLE)
     assert take(asked, *WHOLE)["closed"] == [caught.value.details["run"]]
