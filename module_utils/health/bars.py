@@ -224,13 +224,12 @@ def judge_precision(table: Wanted, types: dict[str, str]) -> Finding:
         return Finding("precision", "ok", f"the columns of {table.name} hold every digit")
     kinds = sorted(set(narrow.values()))
     columns = "; ".join(f"{', '.join(n for n in narrow if narrow[n] == kind)}: {kind}" for kind in kinds)
-    alter = ", ".join(f"ALTER COLUMN {name} TYPE numeric" for name in narrow)
     return Finding(
         "precision",
         "warn",
         f"{table.name} has columns that are too narrow for what the provider sends: {columns}. Bars that do not fit,"
-        " such as those with 8 decimals or a fraction in the volume, are set aside. database_widen: true makes room,"
-        f" and so does: ALTER TABLE {table.name} {alter};",
+        " such as those with 8 decimals or a fraction in the volume, are set aside. Set"
+        " database_widen: true and run `ansible-playbook playbooks/reset.yml --tags database`.",
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import signal
 import time
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -45,6 +46,7 @@ def run(
     symbols: int,
     how: int = signal.SIGKILL,
     courier: bool = False,
+    between: Callable[[], object] = lambda: None,
     **options: Any,
 ) -> Figures:
     """Kill ``kills`` backfills of ``symbols`` symbols, then let one come to its end.
@@ -56,6 +58,7 @@ def run(
         symbols: enough that all kills meet work.
         how: the signal.
         courier: whether the process that asks is killed with the run.
+        between: called after each kill.
         options: of the request.
     """
     names = [f"SYM{number:05d}.US" for number in range(symbols)]
@@ -77,6 +80,7 @@ def run(
         for other in others:
             other.kill()
         process.communicate(timeout=60)
+        between()
         figures.kills += 1
         counts = standin.counts()
         paid = sum(counts["paid"].values()) - len(counts["paid"])

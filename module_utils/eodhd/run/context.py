@@ -153,8 +153,8 @@ class Context:
     def rounding(self, widths: dict[str, parser.Width]) -> list[str]:
         """Return a warning for each price column that is narrower than what the provider may send."""
         return [
-            f"market_data.{name} is {found.name}: rows with more digits are kept in backfill_set_aside."
-            f" ALTER TABLE market_data ALTER COLUMN {name} TYPE numeric; makes room for them."
+            f"market_data.{name} is {found.name}: rows with more digits are kept in backfill_set_aside. Set"
+            " database_widen: true and run `ansible-playbook playbooks/reset.yml --tags database`, which loads them."
             for name, found in widths.items()
             if name in tables.PRICES and found.name != "numeric"
         ]

@@ -117,16 +117,20 @@ class TestRoom:
         assert make_room(database, "2024-05-01", "2024-05-01") == []
 
 
-@pytest.mark.skipif(ENGINE == "timescaledb", reason="see test_widening_of_compressed_chunks")
 def test_narrow_columns_are_widened_when_asked(database: Database) -> None:
-    engines.create_tables(database)
-    database.run(
-        "ALTER TABLE market_data ALTER volume TYPE bigint, ALTER close TYPE numeric(12,4)",
-        "INSERT INTO market_data VALUES ('2024-05-02 00:00+00', 'A.US', 1, 2, 1, 2, 2, 10)",
-    )
+    engines.create_tables(database, narrow="ALTER volume TYPE bigint, ALTER close TYPE numeric(12,4)")
+    database.run("INSERT INTO market_data VALUES ('2024-05-02 00:00+00', 'A.US', 1, 2, 1, 2, 2, 10)")
+    database.run(*engines.LAYOUT.settle)
     notes = ensure(database)["notes"]
     assert [note.split(" is ")[0] for note in notes] == ["market_data.close", "market_data.volume"]
     assert ensure(database, widen=True, check=True)["tables"]["market_data"] == "widened"
+    if engines.LAYOUT.settle:
+        with pytest.raises(Problem, match="decompress_chunk"):
+            ensure(database, widen=True)
+        database.run(
+            "SELECT decompress_chunk(chunk) FROM show_chunks('market_data') AS chunk",
+            "ALTER TABLE market_data SET (timescaledb.compress = false)",
+        )
     assert ensure(database, widen=True)["tables"]["market_data"] == "widened"
     again = ensure(database, widen=True)
     assert (again["changed"], again["notes"]) == (False, [])

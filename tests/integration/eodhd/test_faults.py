@@ -40,6 +40,7 @@ def test_killed_runs_resume_without_asking_for_what_the_ledger_has(
         KILLS,
         symbols=225 * KILLS,
         how=how,
+        between=lambda: market.server.run(*engines.LAYOUT.settle),
         days=30,
         concurrency=8,
         spool=market.spool,

@@ -277,27 +277,22 @@ def test_bars_of_names_that_were_not_traded_are_no_trouble(host: Host) -> None:
     assert host.finding("set_aside") == ("ok", "the backfill has set no bar aside")
 
 
-def test_columns_that_would_round(host: Host) -> None:
+@pytest.mark.parametrize(
+    ("narrow", "told"),
+    [
+        ("ALTER close TYPE numeric(12,4), ALTER open TYPE numeric(20,8)", "sends: close: numeric(12,4)."),
+        ("ALTER volume TYPE bigint", "sends: volume: bigint."),
+    ],
+)
+def test_columns_that_would_round(host: Host, narrow: str, told: str) -> None:
     assert host.finding("precision") == ("ok", "the columns of market_data hold every digit")
-    host.run(
-        "ALTER TABLE market_data ALTER COLUMN close TYPE numeric(12,4), ALTER COLUMN open TYPE numeric(20,8)"
-    )
+    host.run("DROP TABLE market_data", "DROP TABLE assets")
+    engines.create_tables(host.database, narrow=narrow)
+    host.load("AAPL.US", host.sessions())
     level, message = host.finding("precision")
     assert level == "warn"
-    assert "sends: close: numeric(12,4)." in message
-    command = message.partition("and so does: ")[2]
-    assert command == "ALTER TABLE market_data ALTER COLUMN close TYPE numeric;"
-    host.run(command)
-    assert host.finding("precision")[0] == "ok"
-
-
-def test_a_whole_volume_is_too_narrow(host: Host) -> None:
-    host.run("ALTER TABLE market_data ALTER COLUMN volume TYPE bigint")
-    level, message = host.finding("precision")
-    assert level == "warn"
-    assert "sends: volume: bigint." in message
-    host.run(message.partition("and so does: ")[2])
-    assert host.finding("precision")[0] == "ok"
+    assert told in message
+    assert "Set database_widen: true and run" in message
 
 
 # --- one definition of active, market and expected -----------------------------------------------------------
