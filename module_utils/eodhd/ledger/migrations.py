@@ -239,41 +239,49 @@ CREATE TRIGGER backfill_protect BEFORE UPDATE OR DELETE OR TRUNCATE ON backfill_
 CREATE TRIGGER backfill_protect BEFORE UPDATE OR DELETE OR TRUNCATE ON backfill_revision
   FOR EACH STATEMENT EXECUTE FUNCTION backfill_protect();
 """,
-    # What was revised, in ranges like what arrived: reading an old moment then passes by the rows of other symbols. A
-    # revision without one, by code of the version before, counts for its own day.
+    # What was revised, in ranges like what arrived: reading an old moment then passes by the rows of other symbols. The
+    # ranges that count are those that came after it and begin before it, and an index knows them. Ranges of one day are
+    # matched by day, so that those of other days are passed by as well.
     """
 SET LOCAL check_function_bodies = off;
 ALTER TABLE backfill_arrival ADD COLUMN revised boolean NOT NULL DEFAULT false;
-ALTER TABLE backfill_revision ADD COLUMN ranged boolean NOT NULL DEFAULT false;
-CREATE INDEX backfill_revision_single ON backfill_revision (found) WHERE NOT ranged;
+INSERT INTO backfill_arrival (symbols, first_day, last_day, arrived, run, revised)
+SELECT array_agg(DISTINCT symbol), day, day, found, run, true FROM backfill_revision
+WHERE found > (SELECT applied FROM backfill_schema WHERE version = 3) GROUP BY day, found, run;
+DROP INDEX backfill_arrival_arrived;
+CREATE INDEX backfill_arrival_later ON backfill_arrival
+  USING gist (tstzrange(least((first_day - 1)::timestamp AT TIME ZONE 'UTC', arrived), arrived));
 CREATE INDEX backfill_revision_time ON backfill_revision ((day::timestamp AT TIME ZONE 'UTC'), symbol, found);
 CREATE OR REPLACE FUNCTION market_data_asof(moment timestamptz) RETURNS TABLE ("time" timestamptz, symbol text,
   open numeric, high numeric, low numeric, close numeric, adjusted_close numeric, volume numeric)
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
-WITH later AS NOT MATERIALIZED (
-  SELECT k.symbol, range_agg(k.days) AS changed, range_agg(k.days) FILTER (WHERE NOT k.revised) AS absent
+SELECT t.time, t.symbol, t.open, t.high, t.low, t.close, t.adjusted_close, t.volume
+FROM (
+  SELECT m.time, m.symbol::text, m.open::numeric, m.high::numeric, m.low::numeric, m.close::numeric,
+    m.adjusted_close::numeric, m.volume::numeric, true AS still
+  FROM market_data m
+  UNION ALL
+  SELECT r.*, false FROM (
+    SELECT DISTINCT ON (1, v.symbol) v.day::timestamp AT TIME ZONE 'UTC', v.symbol, v.old_open, v.old_high,
+      v.old_low, v.old_close, v.old_adjusted_close, v.old_volume
+    FROM backfill_revision v WHERE v.found > moment ORDER BY 1, v.symbol, v.found
+  ) r
+) t LEFT JOIN (
+  SELECT s.symbol, range_agg(k.days) AS changed, range_agg(k.days) FILTER (WHERE NOT k.revised) AS absent
   FROM (
-    SELECT s.symbol, b.revised, tstzrange(b.first_day::timestamp AT TIME ZONE 'UTC',
+    SELECT b.symbols, b.revised, tstzrange(b.first_day::timestamp AT TIME ZONE 'UTC',
       (b.last_day + 1)::timestamp AT TIME ZONE 'UTC') AS days
-    FROM backfill_arrival b, unnest(b.symbols) AS s (symbol)
-    WHERE b.arrived > moment AND b.first_day <= (moment AT TIME ZONE 'UTC')::date + 1
-    UNION ALL
-    SELECT v.symbol, true, tstzrange(v.day::timestamp AT TIME ZONE 'UTC', (v.day + 1)::timestamp AT TIME ZONE 'UTC')
-    FROM backfill_revision v WHERE v.found > moment AND NOT v.ranged
-  ) k GROUP BY k.symbol
-)
-SELECT m.time, m.symbol::text, m.open::numeric, m.high::numeric, m.low::numeric, m.close::numeric,
-  m.adjusted_close::numeric, m.volume::numeric
-FROM market_data m LEFT JOIN later l ON l.symbol = m.symbol
-WHERE backfill_tells(moment) AND m.time <= (moment AT TIME ZONE 'UTC' + interval '1 day') AT TIME ZONE 'UTC'
-  AND (l.changed IS NULL OR NOT l.changed @> m.time)
-UNION ALL
-SELECT r.* FROM (
-  SELECT DISTINCT ON (1, v.symbol) v.day::timestamp AT TIME ZONE 'UTC' AS at, v.symbol, v.old_open, v.old_high,
-    v.old_low, v.old_close, v.old_adjusted_close, v.old_volume
-  FROM backfill_revision v WHERE v.found > moment ORDER BY 1, v.symbol, v.found
-) r LEFT JOIN later l ON l.symbol = r.symbol
-WHERE backfill_tells(moment) AND (l.absent IS NULL OR NOT l.absent @> r.at)
+    FROM backfill_arrival b
+    WHERE tstzrange(least((b.first_day - 1)::timestamp AT TIME ZONE 'UTC', b.arrived), b.arrived) @> moment
+      AND b.first_day < b.last_day
+  ) k, unnest(k.symbols) AS s (symbol) GROUP BY s.symbol
+) l ON l.symbol = t.symbol
+WHERE backfill_tells(moment) AND t.time <= (moment AT TIME ZONE 'UTC' + interval '1 day') AT TIME ZONE 'UTC'
+  AND (CASE WHEN t.still THEN l.changed ELSE l.absent END @> t.time) IS NOT TRUE
+  AND NOT EXISTS (SELECT FROM backfill_arrival b, unnest(b.symbols) AS s (symbol)
+    WHERE tstzrange(least((b.first_day - 1)::timestamp AT TIME ZONE 'UTC', b.arrived), b.arrived) @> moment
+      AND b.first_day = b.last_day AND (t.still OR NOT b.revised)
+      AND s.symbol = t.symbol AND b.first_day::timestamp AT TIME ZONE 'UTC' = t.time)
 $$;
 """,
 )

@@ -61,8 +61,8 @@ WHERE ({", ".join(f"m.{name}" for name in COLUMNS)})
   IS DISTINCT FROM ({", ".join(f"EXCLUDED.{name}" for name in COLUMNS)})
 """  # noqa: S608 - our own names
 RECORD = f"""
-INSERT INTO backfill_revision (run, symbol, day, {_OLD}, {", ".join(f"new_{name}" for name in COLUMNS)}, found, ranged)
-SELECT %(run)s, symbol, (time AT TIME ZONE 'UTC')::date, {_OLD}, {_VALUES}, %(at)s, true
+INSERT INTO backfill_revision (run, symbol, day, {_OLD}, {", ".join(f"new_{name}" for name in COLUMNS)}, found)
+SELECT %(run)s, symbol, (time AT TIME ZONE 'UTC')::date, {_OLD}, {_VALUES}, %(at)s
 FROM backfill_changed WHERE known
 """  # noqa: S608 - our own names
 # All days that a bar can have.

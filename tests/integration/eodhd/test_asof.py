@@ -84,9 +84,15 @@ def test_days_that_were_revised_among_others_have_their_old_values(market: Any) 
         equal(market, moment, copied)
 
 
-def test_what_code_of_an_earlier_version_revised_counts_as_well(market: Any) -> None:
+def test_what_was_revised_before_there_were_ranges_of_it_counts_as_well(market: Any) -> None:
     copies = corrected(market)
-    market.query("DELETE FROM backfill_arrival WHERE revised; UPDATE backfill_revision SET ranged = false")
+    market.query(
+        "DELETE FROM backfill_arrival WHERE revised; ALTER TABLE backfill_arrival DROP COLUMN revised;"
+        " DROP INDEX backfill_arrival_later, backfill_revision_time;"
+        " CREATE INDEX backfill_arrival_arrived ON backfill_arrival (arrived);"
+        " DELETE FROM backfill_schema WHERE version = 4"
+    )  # as the version before left it
+    market.load()
     for moment, copied in copies:
         equal(market, moment, copied)
 
