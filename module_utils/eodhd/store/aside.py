@@ -10,7 +10,7 @@ from typing import Any
 from ansible.module_utils.eodhd.ledger import migrations
 from ansible.module_utils.eodhd.model import Range
 from ansible.module_utils.eodhd.store import bars, store
-from ansible.module_utils.eodhd.store.parser import TOO_NARROW, Number, Parser, Width
+from ansible.module_utils.eodhd.store.parser import TOO_NARROW, UNTRADED, Number, Parser, Width
 
 
 def load_again(cursor: Any, widths: Mapping[str, Width]) -> int:
@@ -51,5 +51,11 @@ def load_again(cursor: Any, widths: Mapping[str, Width]) -> int:
             "UPDATE backfill_set_aside a SET resolved = now() FROM unnest(%s::text[], %s::date[]) AS k (symbol, day)"
             " WHERE a.symbol = k.symbol AND a.day = k.day AND a.resolved IS NULL AND a.reason LIKE %s",
             ([symbol for symbol, _ in lines], [day for _, day in lines], f"%{TOO_NARROW}%"),
+        )
+        cursor.execute(
+            "UPDATE backfill_coverage SET outcome = 'loaded', message = ''"
+            " WHERE symbol = ANY (%s) AND outcome = 'set_aside' AND symbol NOT IN"
+            " (SELECT symbol FROM backfill_set_aside WHERE resolved IS NULL AND reason NOT LIKE %s)",
+            (symbols, f"{UNTRADED}%"),
         )
     return len(lines)
