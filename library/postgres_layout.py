@@ -47,7 +47,7 @@ author: [The maintainers (@ansible-reset)]
 """
 
 EXAMPLES = r"""
-- name: Move the bars into chunks of a year
+- name: Move the bars into chunks of TimescaleDB
   postgres_layout:
     connection: "{{ database }}"
     layout: timescaledb

@@ -23,7 +23,7 @@ options:
     default: 3
   layout:
     description:
-      - How C(market_data) is created - in one table, by year, as a hypertable of TimescaleDB with chunks of a year,
+      - How C(market_data) is created - in one table, by year, as a hypertable of TimescaleDB with chunks of four years,
         or distributed by symbol over the workers of Citus, with C(assets) on all of them.
       - An existing table stays as it is, whatever its layout; a note says if it is another one.
     type: str

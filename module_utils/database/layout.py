@@ -15,8 +15,8 @@ from ansible.module_utils.reporting import Problem
 TABLE = "market_data"
 # What it is called while it grows beside the old one; see ``move``.
 NEXT = f"{TABLE}_next"
-# A daily bar takes 100 bytes: a chunk of a week would be smaller than what a chunk costs.
-CHUNK_DAYS = 365
+# Four years have 1,000 sessions, as many rows of a symbol as TimescaleDB compresses at once.
+CHUNK_DAYS = 1461
 COMPRESS_AFTER = 30
 # Any number will do that nobody else uses: two sessions make partitions one after the other.
 _LOCK = 0x706172746974696F

@@ -5,6 +5,7 @@ BENCH_SYMBOLS is how many whole histories are loaded, BENCH_LAYOUTS which layout
 
 from __future__ import annotations
 
+import itertools
 import os
 import statistics
 import sys
@@ -12,13 +13,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.audit import data
-from ansible.module_utils.database import connection
+from ansible.module_utils.database import connection, layout, tables
 from ansible.module_utils.database.estimates import estimate
 from ansible.module_utils.health import bars, counts, coverage
 from ansible.module_utils.health.limits import USUAL
@@ -31,7 +32,16 @@ from tests.bench import backfill
 from tests.engines import Database
 
 SYMBOLS = int(os.environ.get("BENCH_SYMBOLS", "400"))
-LAYOUTS = os.environ.get("BENCH_LAYOUTS", "year year-compressed week week-compressed citus citus4").split()
+# As ``postgres_layout`` makes it; ``citus4`` is Citus with four workers.
+OURS = "timescaledb"
+LAYOUTS = {
+    **engines.LAYOUTS,
+    OURS: engines.Layout("timescaledb", settle=(engines.COMPRESS,)),
+    "citus4": engines.LAYOUTS["citus"],
+}
+WANTED = os.environ.get(
+    "BENCH_LAYOUTS", "timescaledb year year-compressed week week-compressed citus citus4"
+).split()
 WORKERS = {"citus4": 4}
 ROUNDS = 3
 RESTATED = 20
@@ -45,9 +55,11 @@ SIZES = {
     " $$SELECT pg_total_relation_size('%s')$$)",
 }
 # What people ask.
-HISTORY = "SELECT * FROM market_data WHERE symbol = 'SYM00007.US' ORDER BY time"
-DAY = "SELECT * FROM market_data WHERE time = '2015-06-10 00:00+00'"
-ASOF = "SELECT count(*) FROM market_data_asof(now() - interval '1 second') WHERE symbol = 'SYM00007.US'"
+QUESTIONS = {
+    "history": "SELECT * FROM market_data WHERE symbol = 'SYM00007.US' ORDER BY time",
+    "day": "SELECT * FROM market_data WHERE time = '2015-06-10 00:00+00'",
+    "as-of": "SELECT count(*) FROM market_data_asof(now() - interval '1 second') WHERE symbol = 'SYM00007.US'",
+}
 LIMITS = {
     "load": "1.25, Citus 1.54",
     "top-up": "2, Citus 4",
@@ -60,18 +72,6 @@ LIMITS = {
 }
 
 
-def median(work: Callable[[], Any], rounds: int = ROUNDS) -> float:
-    """Median seconds."""
-    return statistics.median(timed(work) for _ in range(rounds))
-
-
-def timed(work: Callable[[], Any]) -> float:
-    """Seconds."""
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
-
-
 def fetched(server: Database, statement: str) -> list[Any]:
     """All rows of an answer."""
     with closing(server.connect()) as session, session.cursor() as cursor:
@@ -79,37 +79,71 @@ def fetched(server: Database, statement: str) -> list[Any]:
         return list(cursor.fetchall())
 
 
-def measure(server: Database, layout: engines.Layout, standin: StandIn) -> dict[str, float]:
-    """Seconds of the jobs and of questions; bytes; the estimate's error.
+def measure(sides: list[Side], standin: StandIn) -> list[dict[str, float]]:
+    """Seconds of the jobs and of questions, bytes, and the estimate's error of each side.
 
-    ``top-up`` finds nothing new, ``daily`` is a session of all symbols, ``restated`` loads the whole histories of 20
-    split symbols again, ``health`` looks for gaps in all that is stored, ``audit`` draws five years.
+    The sides take turns, so that a slow minute of the machine meets all of them. ``top-up`` finds nothing new,
+    ``daily`` is a session of all symbols, ``restated`` loads the whole histories of 20 split symbols again, ``health``
+    looks for gaps in all that is stored, ``audit`` draws five years.
     """
-    engines.create_tables(server, layout)
     standin.control(splits={}, universe=SYMBOLS)
     symbols = backfill.names(SYMBOLS)
-    found = {"load": load(server, standin, symbols=symbols)}
-    server.run("ANALYZE market_data", *layout.settle)
-    found["bytes"] = float(
-        fetched(server, SIZES.get(layout.engine, "SELECT pg_total_relation_size('market_data')"))[0][0]
-    )
-    found["top-up"] = statistics.median(
-        load(server, standin, symbols=symbols, fresh_hours=0) for _ in range(ROUNDS)
-    )
-    found["daily"] = statistics.median(daily(server, standin) for _ in range(ROUNDS))
+    found: list[dict[str, float]] = [{} for _ in sides]
+
+    def turns(name: str, work: Callable[[Database], float], rounds: int = ROUNDS) -> None:
+        seconds = [[work(side.server) for side in sides] for _ in range(rounds)]
+        for values, mine in zip(found, zip(*seconds)):
+            values[name] = statistics.median(mine)
+
+    turns("load", lambda server: load(server, standin, symbols=symbols), 1)
+    for side, values in zip(sides, found):
+        side.settle()
+        values["bytes"] = side.bytes()
+    turns("top-up", lambda server: load(server, standin, symbols=symbols, fresh_hours=0))
+    turns("daily", lambda server: daily(server, standin))
     standin.control(splits={symbol: [SPLIT, 2] for symbol in symbols[:RESTATED]})
-    found["restated"] = load(server, standin, symbols=symbols[:RESTATED], fresh_hours=0)
-    server.run("ANALYZE market_data", *layout.settle)
-    found["health"] = median(lambda: health(server))
-    found["audit"] = median(lambda: data.look(server, NOW, timedelta(hours=6), 60, 40, 5, 120))
-    for name, statement in (("history", HISTORY), ("day", DAY), ("as-of", ASOF)):
-        found[name] = median(lambda statement=statement: fetched(server, statement))  # type: ignore[misc]
-    rows = fetched(server, "SELECT count(*) FROM market_data")[0][0]
-    with closing(server.connect()) as session, session.cursor() as cursor:
-        cursor.execute("SELECT 'market_data'::regclass::oid")
-        about = estimate(cursor, (cursor.fetchone() or [0])[0]) or 0
-    found["estimate"] = abs(about - rows) / rows
+    turns("restated", lambda server: load(server, standin, symbols=symbols[:RESTATED], fresh_hours=0), 1)
+    for side in sides:
+        side.settle()
+    turns("health", lambda server: timed(lambda: health(server)))
+    turns("audit", lambda server: timed(lambda: data.look(server, NOW, timedelta(hours=6), 60, 40, 5, 120)))
+    for name, statement in QUESTIONS.items():
+        turns(name, lambda server, asked=statement: timed(lambda: fetched(server, asked)))  # type: ignore[misc]
+    for side, values in zip(sides, found):
+        values["estimate"] = side.misjudged()
     return found
+
+
+@dataclass(frozen=True)
+class Side:
+    """A database in a layout."""
+
+    server: Database
+    layout: engines.Layout
+
+    def settle(self) -> None:
+        """Do what a database does from time to time."""
+        self.server.run("ANALYZE market_data", *self.layout.settle)
+
+    def bytes(self) -> float:
+        """Bytes of ``market_data`` and its indexes."""
+        statement = SIZES.get(self.layout.engine, "SELECT pg_total_relation_size('market_data')")
+        return float(fetched(self.server, statement)[0][0])
+
+    def misjudged(self) -> float:
+        """Share by which the estimate of the rows is off."""
+        ((rows, oid),) = fetched(
+            self.server, "SELECT count(*), 'market_data'::regclass::oid FROM market_data"
+        )
+        with closing(self.server.connect()) as session, session.cursor() as cursor:
+            return float(abs((estimate(cursor, oid) or 0) - rows) / rows)
+
+
+def create_tables(server: Database) -> None:
+    """Create the tables of our own hypertable as the role does it."""
+    with closing(server.connect()) as session, session, session.cursor() as cursor:
+        for table in tables.TABLES:
+            layout.create(cursor, table.statement(), layout.Layout(OURS), table.name)
 
 
 def load(server: Database, standin: StandIn, **options: Any) -> float:
@@ -152,48 +186,71 @@ def health(server: Database) -> None:
         raise SystemExit("health had not time enough")
 
 
+def timed(work: Callable[[], Any]) -> float:
+    """Seconds."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
 @contextmanager
-def serving(name: str) -> Iterator[tuple[Database, engines.Layout]]:
-    """A database in a layout; ``citus4`` is Citus with four workers."""
-    layout = engines.LAYOUTS[name.rstrip("4")]
+def serving(name: str) -> Iterator[Callable[[], Side]]:
+    """What makes databases with empty tables in a layout."""
+    wanted = LAYOUTS[name]
+    made = itertools.count()
+
+    def side() -> Side:
+        server = engines.create_database(started, f"bench{next(made)}", wanted.engine)
+        if name == OURS:
+            create_tables(server)
+        else:
+            engines.create_tables(server, wanted)
+        return Side(server, wanted)
+
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         Path(folder).chmod(0o755)
-        with engines.serving(Path(folder), layout.engine, WORKERS.get(name, engines.WORKERS)) as server:
-            yield engines.create_database(server, "bench", layout.engine), layout
+        with engines.serving(Path(folder), wanted.engine, WORKERS.get(name, engines.WORKERS)) as started:
+            yield side
 
 
 def main() -> str:
     """Measure, and return the section for docs/benchmarks.md."""
     if not os.environ.get("ENGINES"):
         return "## Engines\n\nNot measured: give ENGINES=DIR."
-    found: dict[str, dict[str, float]] = {}
-    with StandIn("--latency", "0.01") as standin:
-        for name in ("plain15", *LAYOUTS):
-            with serving(name) as (database, layout):
-                found[name] = measure(database, layout, standin)
-            print(name, found[name], file=sys.stderr, flush=True)
+    found: dict[str, list[dict[str, float]]] = {}
+    with StandIn("--latency", "0.01") as standin, serving("plain15") as plain:
+        # So that the stand-in has all bars ready.
+        load(plain().server, standin, symbols=backfill.names(SYMBOLS))
+        for name in WANTED:
+            with serving(name) as other:
+                found[name] = measure([plain(), other()], standin)
+            print(name, *found[name], os.getloadavg(), file=sys.stderr, flush=True)
     return section(found)
 
 
-def section(found: dict[str, dict[str, float]]) -> str:
+def section(found: dict[str, list[dict[str, float]]]) -> str:
     """The table of what was measured: plain PostgreSQL in its units, the others times that."""
-    plain = found["plain15"]
+    plains = [plain for plain, _ in found.values()]
+    units = {key: statistics.median(plain[key] for plain in plains) for key in plains[0]}
     lines = [
         "## Engines\n",
-        f"{SYMBOLS} symbols, whole histories, servers with their defaults but without fsync. `plain15` in seconds and"
-        " megabytes, the others times that.\n",
-        "| | " + " | ".join(plain) + " |",
-        "|---|" + "---|" * len(plain),
+        f"{SYMBOLS} symbols, whole histories, servers with their defaults but without fsync, load average"
+        f" {os.getloadavg()[2]:.0f}. `plain` in seconds and megabytes, the others times that, measured in turn.\n",
+        "| | " + " | ".join(units) + " |",
+        "|---|" + "---|" * len(units),
+        "| plain | " + " | ".join(_unit(key, value) for key, value in units.items()) + " |",
     ]
-    for name, values in found.items():
+    for name, (plain, values) in found.items():
         cells = [
-            f"{values[k]:.2%}" if k == "estimate"
-            else f"{values[k] / plain[k]:.2f}" if name != "plain15"
-            else f"{values[k] / 1e6:.0f} MB" if k == "bytes" else f"{values[k]:.2f} s"
-            for k in plain
-        ]  # fmt: skip
+            f"{value:.2%}" if key == "estimate" else f"{value / plain[key]:.2f}"
+            for key, value in values.items()
+        ]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join([*lines, "| at most | " + " | ".join(LIMITS.get(k, "") for k in plain) + " |"])
+    return "\n".join([*lines, "| at most | " + " | ".join(LIMITS.get(key, "") for key in units) + " |"])
+
+
+def _unit(key: str, value: float) -> str:
+    return {"bytes": f"{value / 1e6:.0f} MB", "estimate": f"{value:.2%}"}.get(key, f"{value:.2f} s")
 
 
 if __name__ == "__main__":

@@ -135,8 +135,9 @@ class Market:
     def bars(self, symbol: str, first: date, last: date) -> str:
         """Return the JSON rows of ``symbol`` in [first, last], joined by commas."""
         special = self.now or self.delisted or self.renames or symbol in self.dividends
-        if not special and symbol not in self.splits and symbol not in self.rows and symbol not in self.extra:
-            return plain_bars(variant(symbol), kind(symbol), first, min(last, self.today))
+        if not special and symbol not in self.rows and symbol not in self.extra:
+            split = self.splits.get(symbol)
+            return plain_bars(variant(symbol), kind(symbol), split, first, min(last, self.today))
         days = sessions(kind(symbol), first, min(last, self.today if self.now is None else last))
         rows = [self._row(symbol, day) for day in days if self.trades(symbol, day)]
         return ",".join([row for row in rows if row] + self.extra.get(symbol, []))
@@ -161,11 +162,7 @@ class Market:
             values["adjusted_close"] = self._adjusted(symbol, day, values["close"])
             return values
         split = self.splits.get(symbol)
-        if split and day < split.day and self._over(symbol, split.day):
-            adjusted = scaled(values["adjusted_close"]) // split.ratio
-            values["adjusted_close"] = decimal(adjusted, 4)
-            values["volume"] = str(int(values["volume"]) * split.ratio)
-        return values
+        return adjusted(values, split, day) if split and self._over(symbol, split.day) else values
 
     def _adjusted(self, symbol: str, day: date, close: str) -> str:
         """Return the close by the documented factors: 1 ÷ ratio, and (close before − dividend) ÷ close before."""
@@ -361,6 +358,17 @@ def scaled(text: str) -> int:
 
 
 @lru_cache(maxsize=512)
-def plain_bars(series: int, exchange: str, first: date, last: date) -> str:
+def plain_bars(series: int, exchange: str, split: Split | None, first: date, last: date) -> str:
     """Return the rows of a series that nobody tampered with; kept, so that serving costs nothing."""
-    return ",".join(ROW.format(**bar(series, exchange, day)) for day in sessions(exchange, first, last))
+    return ",".join(
+        ROW.format(**adjusted(bar(series, exchange, day), split, day))
+        for day in sessions(exchange, first, last)
+    )
+
+
+def adjusted(values: dict[str, str], split: Split | None, day: date) -> dict[str, str]:
+    """Return a bar as a split changes it that has happened since."""
+    if split and day < split.day:
+        values["adjusted_close"] = decimal(scaled(values["adjusted_close"]) // split.ratio, 4)
+        values["volume"] = str(int(values["volume"]) * split.ratio)
+    return values
