@@ -312,9 +312,11 @@ def main() -> None:
         if module.check_mode and options["server"] and missing:
             return planned()
         if options["metrics_path"] and not module.check_mode:
+            from ansible.module_utils import prometheus
             from ansible.module_utils.health import metrics
 
-            metrics.write(options["metrics_path"], metrics.render(result, time.time()))
+            text = metrics.render(result, time.time())
+            prometheus.write(options["metrics_path"], text, "health_metrics_path")
         return result
 
     def examined(root: Path, obstacle: str | None) -> dict[str, Any]:

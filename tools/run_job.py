@@ -16,7 +16,7 @@ import ansible.module_utils
 
 ansible.module_utils.__path__.append(str(Path(__file__).resolve().parent.parent / "module_utils"))
 
-from ansible.module_utils.health.metrics import write
+from ansible.module_utils import prometheus
 from ansible.module_utils.reporting import Problem
 from ansible.module_utils.schedule import metrics, play, tell
 from ansible.module_utils.schedule.jobs import AGAIN, Config, load
@@ -46,13 +46,10 @@ def runner(config: Config) -> Runner:
     def export() -> None:
         if config.metrics:
             try:
-                write(
-                    config.metrics, metrics.render(config.jobs, state.runs(), state.problems(), world.now())
-                )
+                text = metrics.render(config.jobs, state.runs(), state.problems(), world.now())
+                prometheus.write(config.metrics, text, "schedule_metrics_path")
             except Problem as problem:
-                raise tell.Untold(
-                    str(problem).replace("health_metrics_path", "schedule_metrics_path")
-                ) from None
+                raise tell.Untold(str(problem)) from None
 
     world = World(
         play=lambda job, log: play.play(config, job, credentials, log),

@@ -8,13 +8,13 @@ import pwd
 import re
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils.prometheus import replace
 from ansible.module_utils.reporting import Problem
 from ansible.module_utils.schedule.units import MARK, Places
 
@@ -161,7 +161,7 @@ def apply(systemd: Systemd, where: Places, changes: Changes, encrypted: bool) ->
             path.unlink(missing_ok=True)
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
-            _replace(path, text.encode(), 0o644)
+            replace(path, text.encode(), 0o644)
     for path, secret in changes.secrets.items():
         if secret is None:
             path.unlink(missing_ok=True)
@@ -170,7 +170,7 @@ def apply(systemd: Systemd, where: Places, changes: Changes, encrypted: bool) ->
         content = secret.encode()
         if encrypted:
             content = systemd("systemd-creds", "encrypt", f"--name={path.name}", "-", "-", given=content)
-        _replace(path, content, 0o600)
+        replace(path, content, 0o600)
     if changes.files or changes.gone:
         systemd.control("daemon-reload")
     if changes.timers:
@@ -256,11 +256,3 @@ def _secret(systemd: Systemd, path: Path, encrypted: bool) -> str | None:
             "systemd-creds", "decrypt", f"--name={path.name}", str(path), "-", check=False
         ).decode()
     return _read(path)
-
-
-def _replace(path: Path, content: bytes, mode: int) -> None:
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
-        os.fchmod(file.fileno(), mode)
-    os.replace(temporary, path)

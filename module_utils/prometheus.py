@@ -1,0 +1,59 @@
+"""Numbers for Prometheus: a text file that node_exporter's textfile collector picks up."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.reporting import Problem
+
+# A metric: its name, what it says, and its values, each with its labels.
+Metric = tuple[str, str, Iterable[tuple[Mapping[str, str], Any]]]
+
+
+def text(prefix: str, metrics: Iterable[Metric]) -> str:
+    """Return the file; ``prefix`` begins the name of each metric."""
+    lines = []
+    for name, meaning, values in metrics:
+        lines += [f"# HELP {prefix}{name} {meaning}", f"# TYPE {prefix}{name} gauge"]
+        for labels, value in values:
+            shown = ",".join(f'{label}="{_escaped(word)}"' for label, word in labels.items())
+            lines.append(f"{prefix}{name}{{{shown}}} {value}" if shown else f"{prefix}{name} {value}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _escaped(word: str) -> str:
+    return word.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def write(path: str, content: str, setting: str) -> None:
+    """Replace the file as a whole, mode 0644: the collector never reads half of it.
+
+    Raises:
+        Problem: the folder is missing, or may not be written to; it names the ``setting``.
+    """
+    try:
+        replace(Path(path).absolute(), content.encode(), 0o644)
+    except OSError as error:
+        raise Problem(
+            f"{setting} {path} cannot be written ({error.strerror}). Create its folder, and let the"
+            " connecting user write there, or choose another path."
+        ) from None
+
+
+def replace(path: Path, content: bytes, mode: int) -> None:
+    """Put a file in its place at once, by way of another one beside it; OSError if that cannot be."""
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            os.fchmod(file.fileno(), mode)
+        os.replace(temporary, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
