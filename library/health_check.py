@@ -16,6 +16,7 @@ description:
     problem with what to do about it; the module itself succeeds, and RV(healthy) says how it stands.
   - In check mode, a host that was never reset gets no verdict but a plan. See O(server).
   - It continues in the Python of the project's venv, which proves that the venv works.
+extends_documentation_fragment: [reading]
 options:
   root:
     description: Absolute path of the project.
@@ -161,12 +162,6 @@ requirements:
 attributes:
   check_mode:
     description: It does the same in check mode, but for O(metrics_path), which is not written.
-    support: full
-  diff_mode:
-    description: There is nothing to compare.
-    support: none
-  idempotent:
-    description: It never changes anything.
     support: full
 author: [The maintainers (@ansible-reset)]
 """

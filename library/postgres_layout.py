@@ -13,12 +13,8 @@ description:
   - Others read at any time, and write until the names are exchanged; they wait for that.
   - A move that was killed is begun again by the same call; years that are there already are only compared.
   - The role has to own the table, for TimescaleDB and Citus see M(postgres_schema).
-extends_documentation_fragment: [connection]
+extends_documentation_fragment: [connection, interpreter]
 options:
-  timeout:
-    description: Seconds for a connection, all addresses of the host together.
-    type: float
-    default: 3
   layout:
     description: The layout that C(market_data) gets.
     type: str
@@ -28,11 +24,6 @@ options:
     description: Days after which TimescaleDB compresses a chunk; V(0) for never.
     type: int
     default: 30
-  interpreter:
-    description: A Python that has psycopg2, usually C(bin/python) of the project's venv. The module continues in it.
-    type: path
-requirements:
-  - psycopg2
 attributes:
   check_mode:
     description: Says from where to where, and how many rows, bytes and seconds about.

@@ -15,12 +15,8 @@ description:
     expected; nothing is changed then.
   - The role needs CREATEDB if the database is missing; it is created from C(postgres) or C(template1).
   - Several hosts may do this at once.
-extends_documentation_fragment: [connection]
+extends_documentation_fragment: [connection, interpreter]
 options:
-  timeout:
-    description: Seconds for a connection, all addresses of the host together.
-    type: float
-    default: 3
   layout:
     description:
       - How C(market_data) is created - in one table, by year, as a hypertable of TimescaleDB with chunks of four years,
@@ -53,13 +49,6 @@ options:
   admin_password:
     description: Password of O(admin_user).
     type: str
-  interpreter:
-    description:
-      - A Python that has psycopg2, usually C(bin/python) of the project's venv. The module continues in it.
-      - If it is missing, the Python that Ansible uses has to have psycopg2.
-    type: path
-requirements:
-  - psycopg2
 attributes:
   check_mode:
     description:

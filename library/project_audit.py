@@ -13,20 +13,11 @@ description:
     host without an environment too, and says so.
   - It continues in the Python of the project's venv, if there is one, and reads from the database what the
     audit's page shows.
-extends_documentation_fragment: [connection]
+extends_documentation_fragment: [connection, project, reading]
 options:
   host:
     description: Name of the host, for the waivers.
     type: str
-    required: true
-  root:
-    description: Absolute path of the project root.
-    type: str
-    required: true
-  protected:
-    description: Paths inside O(root) that must be there.
-    type: list
-    elements: str
     required: true
   artifacts:
     description: Names in O(root) that must be gone, C(venv) aside.
@@ -38,20 +29,6 @@ options:
     type: list
     elements: str
     required: true
-  python_minimum:
-    description: Least version of the environment's Python.
-    type: str
-    default: "3.9"
-  api_keys:
-    description: Keys of the services, by their names in C(.env).
-    type: dict
-  flags:
-    description: Flags of the environment, by their names in C(.env).
-    type: dict
-    default: {}
-  extra:
-    description: Further keys that the reset owns.
-    type: dict
   health:
     description: The result of the module M(health_check) on this host.
     type: dict
@@ -91,16 +68,6 @@ options:
     default: 30
 requirements:
   - psycopg2, for what the page shows of the database
-attributes:
-  check_mode:
-    description: It never changes anything, and does the same in check mode.
-    support: full
-  diff_mode:
-    description: There is nothing to compare.
-    support: none
-  idempotent:
-    description: It never changes anything.
-    support: full
 author: [The maintainers (@ansible-reset)]
 """
 

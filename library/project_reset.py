@@ -12,7 +12,7 @@ description:
     proves what they promise. Check mode is the plan.
   - Holds a lock on O(root) as long as it works. A second run stops at once; a run that was killed blocks nobody.
   - What leaves its place is kept in the private folder C(.reset) of the root, and O(stages=restore) brings it back.
-extends_documentation_fragment: [connection.optional]
+extends_documentation_fragment: [connection.optional, project]
 options:
   stages:
     description:
@@ -40,15 +40,6 @@ options:
     elements: str
     required: true
     choices: [preflight, clean, venv, dotenv, close, restore]
-  root:
-    description: Absolute path of the project root; not a link, not a home or system directory.
-    type: str
-    required: true
-  protected:
-    description: Paths inside O(root) that must exist, and that are never touched.
-    type: list
-    elements: str
-    required: true
   artifacts:
     description: Exact names in O(root), for V(preflight) and V(clean).
     type: list
@@ -58,10 +49,6 @@ options:
     description: Interpreter to build with, by name or path, for V(preflight) and V(venv).
     type: str
     default: python3
-  python_minimum:
-    description: The oldest version of it that will do.
-    type: str
-    default: "3.9"
   packages:
     description: Requirements, each beginning with a package's name, for V(preflight) and V(venv).
     type: list
@@ -96,16 +83,6 @@ options:
     description: Move and replace also what processes run out of; they are then warned of.
     type: bool
     default: false
-  api_keys:
-    description: Keys of the services, by their names in C(.env), for V(dotenv).
-    type: dict
-  flags:
-    description: Flags of the environment, by their names in C(.env); booleans become V(true) and V(false).
-    type: dict
-    default: {}
-  extra:
-    description: Further keys by name; they follow the flags.
-    type: dict
   keep:
     description: How many runs V(close) keeps at the most; 0 deletes at once what a reset moved.
     type: int

@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
@@ -45,13 +46,17 @@ def renamed(text: str) -> str:
     utils = "|".join(sorted({path.stem for path in (ROOT / "module_utils").iterdir()}))
     modules = "|".join(sorted(path.stem for path in (ROOT / "library").glob("*.py")))
     ours = "ansible_collections.local.market.plugins.module_utils"
-    for pattern, instead in (
+    changes: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
         (rf"\bansible\.module_utils\.({utils})\b", rf"{ours}.\1"),
         (rf"\bfrom ansible\.module_utils import ({utils})\b", rf"from {ours} import \1"),
-        (r"(?m)^(extends_documentation_fragment: \[)", r"\1local.market."),
+        (
+            r"(?m)^extends_documentation_fragment: \[.*\]$",
+            lambda found: re.sub(r"([\[ ])(?=\w)", r"\1local.market.", found[0]),
+        ),
         (rf"\bM\(({modules})\)", r"M(local.market.\1)"),
         (r"\bP\((\w+#)", r"P(local.market.\1"),
-    ):
+    ]
+    for pattern, instead in changes:
         text = re.sub(pattern, instead, text)
     return text
 

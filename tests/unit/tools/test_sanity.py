@@ -23,6 +23,7 @@ OURS = "ansible_collections.local.market.plugins.module_utils"
         ("from ansible.module_utils import reporting", f"from {OURS} import reporting"),
         ("from ansible.module_utils.basic import Ansi", "from ansible.module_utils.basic import Ansi"),
         ("extends_documentation_fragment: [connection]", "extends_documentation_fragment: [local.market.connection]"),
+        ("extends_documentation_fragment: [a, b]", "extends_documentation_fragment: [local.market.a, local.market.b]"),
         ("the module M(health_check)", "the module M(local.market.health_check)"),
         ("the lookup P(x#lookup)", "the lookup P(local.market.x#lookup)"),
     ],
