@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import psycopg2
-from ansible.module_utils.database import settings, tables
+from ansible.module_utils.database import connection, schema, settings, tables
 from ansible.module_utils.database.connection import Server
+from ansible.module_utils.database.schema import Asked
 from ansible.module_utils.sandbox import postgres
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -217,3 +218,21 @@ def create_tables(database: Database, layout: Layout = LAYOUT, narrow: str = "")
     """
     alter = [f"ALTER TABLE market_data {narrow}"] if narrow else []
     database.run(*(table.statement() for table in tables.TABLES), *alter, *layout.statements)
+
+
+@contextmanager
+def application(server: Database) -> Iterator[Database]:
+    """The application's role of a database, made and dropped by the superuser."""
+    role = replace(server, user=f"{server.database}_app", password="its/own %word")
+    admin = Asked(admin=(server.user, server.password))
+    schema.ensure(role, 5, check=False, open_connection=connection.connect, asked=admin)
+    try:
+        yield role
+    finally:
+        drop_roles(server, role)
+
+
+def drop_roles(server: Database, application: Database) -> None:
+    """Drop the application's role and the owner, with what they have."""
+    names = f'"{application.user}", "{application.database}_owner"'
+    replace(server, database=application.database).run(f"DROP OWNED BY {names} CASCADE", f"DROP ROLE {names}")

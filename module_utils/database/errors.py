@@ -160,7 +160,8 @@ def explain(error: Exception, server: Server) -> str:
         " Find it in pg_locks and pg_stat_activity, and wait for it or end it.",
         "busy": f"PostgreSQL at {at} cannot copy its template database while others use it. Try again.",
         "rights": f"User {user} lacks a right in database {database} at {at}: {{said}}."
-        " Let an administrator GRANT it, or use another postgres_user.",
+        " Let an administrator GRANT it, or set postgres_admin_user and run"
+        " `ansible-playbook playbooks/reset.yml --tags database`.",
         "read_only": f"PostgreSQL at {at} takes no changes: it is a standby, or the database is read-only."
         " Set postgres_host to the primary server.",
         "disk": f"The disk of PostgreSQL at {at} is full. Make room on the server.",

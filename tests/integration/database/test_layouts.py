@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -10,7 +11,7 @@ from typing import Any
 
 import psycopg2
 import pytest
-from ansible.module_utils.database import connection, layout, schema
+from ansible.module_utils.database import connection, errors, layout, move, schema
 from ansible.module_utils.database.layout import Layout
 from ansible.module_utils.database.schema import Asked
 from ansible.module_utils.reporting import Problem
@@ -175,6 +176,16 @@ class TestRights:
     def test_it_may_do_no_more(self, application: Database, statement: str) -> None:
         with pytest.raises(psycopg2.errors.InsufficientPrivilege):
             query(application, statement)
+
+    def test_a_database_that_it_may_not_create_is_named(self, application: Database) -> None:
+        with pytest.raises(Problem, match="may not create it. Let an administrator run: CREATE DATABASE"):
+            ensure(replace(application, database=f"{application.database} more"))
+
+    def test_a_move_that_it_may_not_make_names_the_right(self, application: Database) -> None:
+        with closing(application.connect()) as session, pytest.raises(psycopg2.Error) as refused:
+            move.run(session, Layout("plain"), check=False)
+        said = errors.explain(refused.value, application)
+        assert re.search("permission denied.*Let an administrator GRANT it, or set postgres_admin_user", said)
 
     def test_its_password_is_kept_as_a_scram_verifier(self, application: Database, missing: Database) -> None:
         kept = query(missing, "SELECT rolpassword FROM pg_authid WHERE rolname = %s", application.user)

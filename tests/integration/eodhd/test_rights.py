@@ -1,4 +1,4 @@
-"""The backfill and the health check as a role that has no right beyond its own."""
+"""The backfill as a role that has no right beyond its own."""
 
 from __future__ import annotations
 
@@ -7,24 +7,18 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible.module_utils.database import connection, schema
-from ansible.module_utils.database.schema import Asked
 from ansible.module_utils.eodhd import backfill
 from ansible.module_utils.reporting import Problem
 
+from tests import engines
 from tests.engines import Database
 
 
 @pytest.fixture
 def application(market: Any) -> Iterator[Database]:
     """The application's role of the market's database, made by its administrator."""
-    server = market.server
-    made = replace(server, user=f"{server.database}_app", password="application")
-    admin = Asked(admin=(server.user, server.password))
-    schema.ensure(made, 5, check=False, open_connection=connection.connect, asked=admin)
-    yield made
-    roles = f'"{made.user}", "{server.database}_owner"'
-    server.run(f"DROP OWNED BY {roles} CASCADE", f"DROP ROLE {roles}")
+    with engines.application(market.server) as made:
+        yield made
 
 
 @pytest.mark.parametrize("mode", ["history", "daily", "register", "actions", "verify", "snapshot"])
