@@ -12,6 +12,7 @@ from datetime import date, timedelta
 from typing import Any, Callable, NamedTuple
 
 from ansible.module_utils.coverage.expected import Markets, Window
+from ansible.module_utils.database.tables import NAMED
 from ansible.module_utils.markets import names
 
 # Calls its argument with a cursor and returns what that returns; None if the time is over.
@@ -42,8 +43,6 @@ _LAST = """
 SELECT symbol, (max(time) AT TIME ZONE 'UTC')::date FROM {}
 WHERE time < %(before)s::timestamptz AND {} GROUP BY symbol
 """
-# More symbols than that are not named: TimescaleDB plans each of them for each compressed chunk.
-NAMED = 50
 _DAYS = """
 SELECT symbol, array_agg(DISTINCT (time AT TIME ZONE 'UTC')::date) FROM {}
 WHERE symbol = ANY (%s) AND time >= %s::timestamptz AND time < %s::timestamptz GROUP BY symbol

@@ -18,6 +18,8 @@ _AMOUNT = ("numeric", "bigint", "double precision", "integer")
 # A bar, in the order of the service's answers.
 PRICES = ("open", "high", "low", "close", "adjusted_close")
 FIGURES = (*PRICES, "volume")
+# A question about more symbols than that does not name them: TimescaleDB plans each for each compressed chunk.
+NAMED = 50
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from ansible.module_utils.eodhd.plan.daily import Ask, Asks, SessionEntry
 from ansible.module_utils.eodhd.run import report
 from ansible.module_utils.eodhd.run.context import Context, Executed, in_one_transaction
 from ansible.module_utils.eodhd.service.client import Answer
-from ansible.module_utils.eodhd.store import bars, store
+from ansible.module_utils.eodhd.store import assets, bars, store
 from ansible.module_utils.eodhd.store.parser import Parsed, Parser, Width
 from ansible.module_utils.eodhd.store.store import Fetched, Written
 from ansible.module_utils.markets import publishing
@@ -250,7 +250,7 @@ def _write(cursor: Any, run: int, ask: Ask, item: Fetched) -> Written:
         result.inserted += inserted
         result.updated += updated
         result.unchanged += len(some) - inserted - updated
-        result.registered += len(store.register(cursor, symbols, item.fetched))
+        result.registered += len(assets.register(cursor, symbols, item.fetched))
         restated += [symbol for symbol, change in changes.items() if change.restated]
     aside = item.parsed.aside if item.parsed else []
     store.keep_aside(cursor, run, aside)

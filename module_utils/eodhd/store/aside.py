@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible.module_utils.eodhd.ledger import migrations
 from ansible.module_utils.eodhd.model import Range
-from ansible.module_utils.eodhd.store import bars, store
+from ansible.module_utils.eodhd.store import assets, bars
 from ansible.module_utils.eodhd.store.parser import TOO_NARROW, UNTRADED, Number, Parser, Width
 
 
@@ -46,7 +46,7 @@ def load_again(cursor: Any, widths: Mapping[str, Width]) -> int:
         symbols = sorted({symbol for symbol, _ in lines})
         run = max(run for _, _, _, _, run in kept)
         bars.merge(cursor, run, list(lines.values()), dict.fromkeys(symbols, date.min))
-        store.register(cursor, symbols, datetime.now(timezone.utc))
+        assets.register(cursor, symbols, datetime.now(timezone.utc))
         cursor.execute(
             "UPDATE backfill_set_aside a SET resolved = now() FROM unnest(%s::text[], %s::date[]) AS k (symbol, day)"
             " WHERE a.symbol = k.symbol AND a.day = k.day AND a.resolved IS NULL AND a.reason LIKE %s",

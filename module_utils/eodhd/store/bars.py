@@ -9,8 +9,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from ansible.module_utils.coverage import survey
-from ansible.module_utils.database import layout
+from ansible.module_utils.database import layout, tables
 from ansible.module_utils.eodhd.model import Range, midnight
 from ansible.module_utils.eodhd.store import arrivals
 from ansible.module_utils.eodhd.store.chunks import Chunks, each
@@ -242,7 +241,7 @@ def _by_range(wanted: Sequence[tuple[str, Range, Range]], ranges: Sequence[Range
     values.update({f"last{n}": midnight(days.last) for n, days in enumerate(ranges)})
     values["symbols"] = [symbol for symbol, _, _ in wanted]
     statement = f"SELECT symbol, {columns} FROM market_data WHERE time BETWEEN %(first)s AND %(last)s"  # noqa: S608
-    if len(wanted) <= survey.NAMED:
+    if len(wanted) <= tables.NAMED:
         statement += " AND symbol = ANY (%(symbols)s)"
     places = {days: n for n, days in enumerate(ranges)}
     return (

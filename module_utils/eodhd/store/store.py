@@ -8,23 +8,14 @@ from datetime import date, datetime, timedelta, timezone
 from functools import partial
 from typing import Any
 
-from ansible.module_utils.eodhd.model import Job, Range, asset_type
+from ansible.module_utils.eodhd.model import Job, Range
 from ansible.module_utils.eodhd.service.client import Answer
-from ansible.module_utils.eodhd.store import arrivals, bars, basis
+from ansible.module_utils.eodhd.store import arrivals, assets, bars, basis
 from ansible.module_utils.eodhd.store.chunks import Chunks
 from ansible.module_utils.eodhd.store.database import Database
 from ansible.module_utils.eodhd.store.parser import Parsed
 from ansible.module_utils.text import plural
 
-ASSETS = """
-INSERT INTO assets AS a (symbol, exchange, asset_type, is_active, last_synced)
-SELECT symbol, exchange, asset_type, true, %(at)s
-FROM unnest(%(symbols)s::text[], %(exchanges)s::text[], %(types)s::text[]) AS k (symbol, exchange, asset_type)
-ORDER BY symbol
-ON CONFLICT (symbol) DO UPDATE SET last_synced = EXCLUDED.last_synced,
-  exchange = coalesce(a.exchange, EXCLUDED.exchange), asset_type = coalesce(a.asset_type, EXCLUDED.asset_type)
-RETURNING symbol, xmax = 0
-"""
 # A price that changes within these days after its session is a correction, not a restated past.
 SETTLE_DAYS = 3
 
@@ -264,15 +255,7 @@ def _lines(items: Sequence[Fetched], days: Range | None) -> list[str]:
 def _register(cursor: Any, items: Sequence[Fetched]) -> set[str]:
     """Keep ``assets`` and ``last_synced``; return the symbols that are new there."""
     symbols = [item.job.symbol for item in items]
-    return register(cursor, symbols, max(item.fetched for item in items))
-
-
-def register(cursor: Any, symbols: Sequence[str], at: datetime) -> set[str]:
-    """Enter symbols in ``assets`` as synchronised at a time; return the new ones."""
-    exchanges = [symbol.rpartition(".")[2] for symbol in symbols]
-    types = [asset_type(symbol) for symbol in symbols]
-    cursor.execute(ASSETS, {"symbols": list(symbols), "exchanges": exchanges, "types": types, "at": at})
-    return {symbol for symbol, new in cursor.fetchall() if new}
+    return assets.register(cursor, symbols, max(item.fetched for item in items))
 
 
 def _keep_aside(cursor: Any, run: int, items: Sequence[Fetched]) -> None:
