@@ -111,7 +111,7 @@ RETURN = r"""
 timers:
   description: The timers, each with its time.
   type: dict
-  returned: with O(state=present)
+  returned: success
   sample: {market-data-health.timer: "*-*-* 05:30:00"}
 report:
   description: What people read.
@@ -146,23 +146,25 @@ def work(options: dict[str, Any], check: bool) -> dict[str, Any]:
     where = units.places(options["name"], None if system else Path(me.pw_dir), me.pw_uid)
     systemd = install.Systemd(system)
     systemd.require()
-    if options["state"] == "absent":
+    present = options["state"] == "present"
+    timers: dict[str, str] = {}
+    if present:
+        config, settings = wanted(options, system, where, systemd)
+        files = units.render(settings, config, where)
+        encrypted = settings.encrypted
+        changes = install.compare(systemd, where, settings.name, files, options["secrets"], encrypted)
+        timers = {f"{settings.name}-{job.name}.timer": job.at for job in config.jobs.values()}
+        lines = [f"🗓️  Runs by itself, as {settings.user or me.pw_name}:"]
+        lines += [f"   {name}: {at}" for name, at in timers.items()]
+    else:
+        encrypted, lines = False, ["🗓️  Nothing runs by itself now"]
         changes = install.removal(where, options["name"], options["metrics_path"])
-        lingers = install.linger(systemd, where, wanted=False, check=check)
-        return ended(systemd, where, changes, check, False, lingers, "🗓️  Nothing runs by itself now")
-    config, settings = wanted(options, system, where, systemd)
-    files = units.render(settings, config, where)
-    changes = install.compare(systemd, where, settings.name, files, options["secrets"], settings.encrypted)
-    lingers = install.linger(systemd, where, wanted=True, check=check)
-    timers = {f"{settings.name}-{job.name}.timer": job.at for job in config.jobs.values()}
-    report = "\n".join(
-        [
-            f"🗓️  Runs by itself, as {settings.user or me.pw_name}:",
-            *(f"   {name}: {at}" for name, at in timers.items()),
-        ]
-    )
-    result = ended(systemd, where, changes, check, settings.encrypted, lingers, report)
-    return {**result, "timers": timers}
+    lingers = install.linger(systemd, where, wanted=present, check=check)
+    shown = install.diff(changes)
+    if not check:
+        install.apply(systemd, where, changes, encrypted)
+    changed = bool(changes) or lingers
+    return {"changed": changed, "diff": shown, "report": "\n".join(lines), "timers": timers}
 
 
 def wanted(
@@ -207,22 +209,6 @@ def wanted(
         encrypted=systemd.has_creds(),
     )
     return config, settings
-
-
-def ended(
-    systemd: install.Systemd,
-    where: units.Places,
-    changes: install.Changes,
-    check: bool,
-    encrypted: bool,
-    lingers: bool,
-    report: str,
-) -> dict[str, Any]:
-    """Apply the changes but in check mode; the result."""
-    shown = install.diff(changes)
-    if not check:
-        install.apply(systemd, where, changes, encrypted)
-    return {"changed": bool(changes) or lingers, "diff": shown, "report": report}
 
 
 if __name__ == "__main__":

@@ -46,7 +46,8 @@ class Calendar:
         week: seven characters, Monday first; ``1`` if the market is open.
         first, last: the days that ``closed`` and ``extra`` are known for; outside, weekdays are all that is known.
         closed, extra: days that are otherwise than ``week`` says.
-        clock: of the market.
+        zone: of the market.
+        clock: of that zone.
         close: the usual closing times, each with the day it holds from, as times after midnight.
         special: other closing times by day.
     """
@@ -56,6 +57,7 @@ class Calendar:
     last: date = date.max
     closed: frozenset[date] = frozenset()
     extra: frozenset[date] = frozenset()
+    zone: str = "UTC"
     clock: Clock = UTC
     close: tuple[tuple[date, timedelta], ...] = ((date.min, _DAY),)
     special: Mapping[date, timedelta] = field(default_factory=dict)
@@ -110,6 +112,7 @@ def _exchange(name: str) -> Calendar:
         date.fromisoformat(data["last"]),
         frozenset(day for day, _ in _days(data["closed"])),
         frozenset(day for day, _ in _days(data["extra"])),
+        data["zone"],
         clock(data["zone"]),
         tuple((day, _duration(value)) for day, value in _days(data["close"])),
         {day: _duration(value) for day, value in _days(data["special"])},

@@ -6,7 +6,7 @@ from collections import Counter
 from datetime import date, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
-from ansible.module_utils.markets import calendar, names, publishing, sessions
+from ansible.module_utils.markets import calendar, names, publishing
 from ansible.module_utils.reporting import Problem
 from ansible.module_utils.schedule.jobs import Job
 
@@ -43,24 +43,14 @@ def moment(job: Job) -> str:
             f"schedule_jobs: {job.name} is to run when {job.exchange or 'no exchange'} has published, and the"
             " calendars do not know that market. Give the job a time: at: '*-*-* 22:00:00 UTC'."
         )
-    zone = zone_of(job.exchange)
     today = datetime.now(timezone.utc).date()
     moments: Counter[tuple[int, int, int]] = Counter()
     for day in market.sessions(today - timedelta(days=LOOK_AT), today):
         due = publishing.due_at(job.exchange, day)
         assert due is not None
-        local = (due + MARGIN).astimezone(ZoneInfo(zone))
+        local = (due + MARGIN).astimezone(ZoneInfo(market.zone))
         moments[(local.date() - day).days, local.hour, local.minute] += 1
     later, hour, minute = moments.most_common(1)[0][0]
     # Not on the same time every day of the year if the zone of the market is another than that of the provider's rule.
     days = [DAYS[(number + later) % 7] for number in range(7) if market.week[number] == "1"]
-    return f"{','.join(days)} *-*-* {hour:02}:{minute:02}:00 {zone}"
-
-
-def zone_of(exchange: str) -> str:
-    """Return the zone of a market; UTC for those that have none of their own."""
-    market = names.market(exchange)
-    for name, suffixes in names.CALENDARS.items():
-        if market in suffixes:
-            return str(sessions.MARKETS[name]["zone"])
-    return "UTC"
+    return f"{','.join(days)} *-*-* {hour:02}:{minute:02}:00 {market.zone}"

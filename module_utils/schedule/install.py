@@ -32,6 +32,7 @@ class Changes:
         secrets: new value by path; None to remove.
         timers: that are to run.
         gone: timers that are to go.
+        folders: to remove with all that is in them.
     """
 
     files: dict[Path, str | None] = field(default_factory=dict)
@@ -116,13 +117,8 @@ def compare(
     encrypted: bool,
 ) -> Changes:
     """Return what has to change so that exactly these files, secrets and timers are there."""
-    changes = Changes()
-    for path, text in files.items():
-        if _read(path) != text:
-            changes.files[path] = text
-    for path in _ours(where, name):
-        if path not in files:
-            changes.files[path] = None
+    changes = Changes({path: text for path, text in files.items() if _read(path) != text})
+    changes.files.update(dict.fromkeys(path for path in _ours(where, name) if path not in files))
     wanted = {where.credentials / key: value for key, value in secrets.items()}
     for path, value in wanted.items():
         if _secret(systemd, path, encrypted) != value:
@@ -130,24 +126,21 @@ def compare(
     for path in where.credentials.iterdir() if where.credentials.is_dir() else ():
         if path not in wanted:
             changes.secrets[path] = None
-    timers = [path.name for path in files if path.suffix == ".timer"]
-    changes.timers = [timer for timer in timers if not systemd.running(timer)]
-    changes.gone = [
-        path.name for path, text in changes.files.items() if text is None and path.suffix == ".timer"
-    ]
+    changes.timers = [timer for timer in _timers(files) if not systemd.running(timer)]
+    changes.gone = _timers(path for path, text in changes.files.items() if text is None)
     return changes
 
 
 def removal(where: Places, name: str, metrics: str) -> Changes:
     """Return what has to go so that nothing of a schedule is left."""
-    changes = Changes()
     units = _ours(where, name)
-    changes.files = dict.fromkeys(units)
-    changes.gone = [path.name for path in units if path.suffix == ".timer"]
-    changes.folders = [path for path in (where.settings, where.state, where.spare) if path.exists()]
-    if metrics and Path(metrics).exists():
-        changes.files[Path(metrics)] = None
-    return changes
+    exported = [Path(metrics)] if metrics and Path(metrics).exists() else []
+    folders = [path for path in (where.settings, where.state, where.spare) if path.exists()]
+    return Changes(dict.fromkeys([*units, *exported]), gone=_timers(units), folders=folders)
+
+
+def _timers(units: Iterable[Path]) -> list[str]:
+    return [path.name for path in units if path.suffix == ".timer"]
 
 
 def apply(systemd: Systemd, where: Places, changes: Changes, encrypted: bool) -> None:
@@ -156,30 +149,22 @@ def apply(systemd: Systemd, where: Places, changes: Changes, encrypted: bool) ->
         systemd.control("disable", "--now", timer, check=False)
         systemd.control("stop", timer.replace(".timer", ".service"), check=False)
         (where.stamps / f"stamp-{timer}").unlink(missing_ok=True)
-    for path, text in changes.files.items():
+    for path, text in [*changes.files.items(), *changes.secrets.items()]:
         if text is None:
             path.unlink(missing_ok=True)
-        else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            replace(path, text.encode(), 0o644)
-    for path, secret in changes.secrets.items():
-        if secret is None:
-            path.unlink(missing_ok=True)
             continue
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        content = secret.encode()
-        if encrypted:
+        secret, content = path in changes.secrets, text.encode()
+        if secret and encrypted:
             content = systemd("systemd-creds", "encrypt", f"--name={path.name}", "-", "-", given=content)
-        replace(path, content, 0o600)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700 if secret else 0o777)
+        replace(path, content, 0o600 if secret else 0o644)
     if changes.files or changes.gone:
         systemd.control("daemon-reload")
     if changes.timers:
         systemd.control("enable", "--now", *changes.timers)
     # A timer that runs takes its new time from its file, but has to be told.
-    moved = [
-        path.name for path, text in changes.files.items() if text is not None and path.suffix == ".timer"
-    ]
-    moved = [timer for timer in moved if timer not in changes.timers]
+    written = _timers(path for path, text in changes.files.items() if text is not None)
+    moved = [timer for timer in written if timer not in changes.timers]
     if moved:
         systemd.control("restart", *moved)
     for folder in changes.folders:
@@ -210,34 +195,21 @@ def linger(systemd: Systemd, where: Places, wanted: bool, check: bool) -> bool:
 
 def diff(changes: Changes) -> list[dict[str, Any]]:
     """Return the changes as Ansible shows them; of secrets their names alone."""
-    shown: list[dict[str, Any]] = []
-    for path, text in sorted(changes.files.items()):
-        shown.append(
-            {
-                "before_header": str(path),
-                "after_header": str(path),
-                "before": _read(path) or "",
-                "after": text or "",
-            }
-        )
-    for path, secret in sorted(changes.secrets.items()):
-        after = "" if secret is None else "a secret\n"
-        shown.append(
-            {"before_header": str(path), "after_header": str(path), "after": after,
-             "before": "another secret\n" if path.exists() else ""}
-        )  # fmt: skip
-    for folder in changes.folders:
-        shown.append(
-            {"before_header": str(folder), "after_header": str(folder), "before": "a folder\n", "after": ""}
-        )
-    return shown
+    shown = [(path, _read(path) or "", text or "") for path, text in sorted(changes.files.items())]
+    shown += [
+        (path, "another secret\n" if path.exists() else "", "" if secret is None else "a secret\n")
+        for path, secret in sorted(changes.secrets.items())
+    ]
+    shown += [(folder, "a folder\n", "") for folder in changes.folders]
+    return [
+        {"before_header": str(path), "after_header": str(path), "before": before, "after": after}
+        for path, before, after in shown
+    ]
 
 
 def _ours(where: Places, name: str) -> list[Path]:
     """Return the units that a schedule of this name has written."""
-    found: Iterable[Path] = (
-        path for kind in ("service", "timer") for path in where.units.glob(f"{name}-*.{kind}")
-    )
+    found = [*where.units.glob(f"{name}-*.service"), *where.units.glob(f"{name}-*.timer")]
     return sorted(path for path in found if (_read(path) or "").startswith(MARK))
 
 
