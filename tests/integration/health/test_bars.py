@@ -320,8 +320,8 @@ def test_a_symbol_without_a_suffix_is_one_of_the_united_states(host: Host) -> No
 
 
 def test_a_bar_long_before_the_days_that_are_looked_at_is_known(host: Host) -> None:
-    host.load("OLD.US", [date(1999, 3, 1)])
-    assert "OLD.US (last bar 1999-03-01, " in host.check()["report"]
+    host.load("OLD.US", [date(2014, 3, 3)])
+    assert "OLD.US (last bar 2014-03-03, " in host.check()["report"]
     assert [f["level"] for f in host.check()["checks"] if f["check"] == "coverage"] == ["ok"]
 
 
