@@ -19,16 +19,16 @@ from ansible.module_utils.markets import names
 Ask = Callable[[Callable[[Any], Any]], Any]
 
 _ASSETS = "SELECT symbol, is_active IS NOT FALSE, exchange, asset_type FROM {}"
-# The days come along, each with the suffixes that have a session, so that a bar on another day hides no gap.
-_BARS = """
-WITH day AS (
-  SELECT time, array_agg(suffix) AS suffixes
-  FROM unnest(%(times)s::timestamptz[], %(suffixes)s::text[]) AS session (time, suffix) GROUP BY time
+# The sessions of a market come along, a bit for each day from the first on, so that a bar on another day hides no gap.
+_DAY = "(bar.time AT TIME ZONE 'UTC')::date - %(first)s::date"
+_BARS = f"""
+WITH market AS (
+  SELECT suffix, sessions FROM unnest(%(suffixes)s::text[], %(sessions)s::bytea[]) AS m (suffix, sessions)
 ),
 cell AS (
-  SELECT bar.symbol, {month} AS month, min(bar.time) AS first, max(bar.time) AS last, count(*) AS bars,
-    count(*) FILTER (WHERE split_part(bar.symbol, '.', 2) = ANY (day.suffixes)) AS held
-  FROM {bars} AS bar LEFT JOIN day ON day.time = bar.time
+  SELECT bar.symbol, {{month}} AS month, min(bar.time) AS first, max(bar.time) AS last, count(*) AS bars,
+    count(*) FILTER (WHERE CASE WHEN {_DAY} < 8 * length(sessions) THEN get_bit(sessions, {_DAY}) = 1 END) AS held
+  FROM {{bars}} AS bar LEFT JOIN market ON market.suffix = split_part(bar.symbol, '.', 2)
   WHERE bar.time >= %(first)s::timestamptz AND bar.time < %(end)s::timestamptz
   GROUP BY 1, 2
 )
@@ -38,7 +38,7 @@ FROM cell GROUP BY symbol
 UNION ALL
 SELECT NULL, month::date, sum(bars)::bigint, sum(held)::bigint, count(*), NULL, NULL
 FROM cell WHERE month IS NOT NULL GROUP BY month
-"""
+"""  # noqa: S608 - our own words
 _LAST = """
 SELECT symbol, (max(time) AT TIME ZONE 'UTC')::date FROM {}
 WHERE time < %(before)s::timestamptz AND {} GROUP BY symbol
@@ -182,26 +182,31 @@ def _bars(
 ) -> list[tuple[Any, ...]]:
     from psycopg2 import sql
 
-    sessions = [
-        (_utc(day), written)
+    sessions = {
+        suffix: _bits([day for day in market.days if first <= day and (end is None or day < end)], first)
         for suffix in suffixes
         if (market := markets.named(suffix))
-        for day in market.days
-        if first <= day and (end is None or day < end)
-        for written in ((suffix, "") if suffix == names.DEFAULT else (suffix,))
-    ]
+    }
+    if names.DEFAULT in sessions:
+        sessions[""] = sessions[names.DEFAULT]
     month = "date_trunc('month', bar.time AT TIME ZONE 'UTC')" if by_month else "NULL::timestamp"
     cursor.execute(
         sql.SQL(_BARS).format(bars=sql.Identifier(*table), month=sql.SQL(month)),
         {
-            "times": [time for time, _ in sessions],
-            "suffixes": [suffix for _, suffix in sessions],
+            "suffixes": list(sessions),
+            "sessions": list(sessions.values()),
             "first": _utc(first),
             "end": _utc(end) if end else "infinity",
         },
     )
     rows: list[tuple[Any, ...]] = cursor.fetchall()
     return rows
+
+
+def _bits(days: Sequence[date], first: date) -> bytes:
+    """Return days as the bits that PostgreSQL's ``get_bit`` finds at their distance from the first."""
+    bits = sum(1 << (day - first).days for day in days)
+    return bits.to_bytes(bits.bit_length() // 8 + 1, "little")
 
 
 def _add(survey: Survey, rows: Iterable[tuple[Any, ...]]) -> None:

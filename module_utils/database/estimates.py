@@ -6,6 +6,7 @@ TimescaleDB counted when it compressed them; of Citus what its workers know of t
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 # Of market_data, as measured: about 100 bytes a row.
@@ -49,14 +50,19 @@ JOIN pg_namespace n ON n.nspname = p.schema_name
 JOIN pg_class part ON part.relname = p.table_name AND part.relnamespace = n.oid
 WHERE format('%%I.%%I', h.schema_name, h.table_name)::regclass = %(oid)s
 """
+# Each node is asked once, of the shards that no other node of a lower number has too.
 _SHARDS = f"""
 {_TREE}
 SELECT success, result FROM tree JOIN pg_dist_partition d ON d.logicalrelid = tree.oid
-CROSS JOIN LATERAL run_command_on_shards(d.logicalrelid, $$
-  SELECT CASE WHEN pg_relation_size(oid) = 0 THEN 0 WHEN relpages > 0
-    THEN reltuples / relpages * (pg_relation_size(oid) / {_BLOCK}) END
-  FROM pg_class WHERE oid = '%%s'::regclass
-$$)
+CROSS JOIN LATERAL run_command_on_all_nodes(format($$
+  SELECT json_build_array(count(*), count(rows), coalesce(sum(rows), 0)) FROM (
+    SELECT CASE WHEN pg_relation_size(c.oid) = 0 THEN 0 WHEN relpages > 0
+      THEN reltuples / relpages * (pg_relation_size(c.oid) / {_BLOCK}) END AS rows
+    FROM pg_dist_shard s JOIN pg_class c ON c.oid = to_regclass(shard_name(s.logicalrelid, s.shardid))
+    WHERE s.logicalrelid = %%L::regclass AND (SELECT groupid FROM pg_dist_local_group)
+      = (SELECT min(groupid) FROM pg_dist_placement p WHERE p.shardid = s.shardid)
+  ) AS shard
+$$, d.logicalrelid))
 """  # noqa: S608 - our own words
 
 
@@ -72,13 +78,12 @@ def estimate(cursor: Any, oid: int) -> int | None:
     chunks, citus = cursor.fetchone()
     if citus:
         cursor.execute(_SHARDS, asked)
-        shards = cursor.fetchall()
-        if shards:
-            known = [float(rows) for success, rows in shards if success and rows]
-            unknown = len(shards) - len(known)
-            return (
-                round(sum(known) * len(shards) / len(known)) if unknown <= len(shards) * TOLERATED else None
-            )
+        nodes = cursor.fetchall()
+        if nodes:
+            if not all(success for success, _ in nodes):
+                return None
+            shards, known, rows = map(sum, zip(*(json.loads(result) for _, result in nodes)))
+            return round(rows * shards / known) if known > shards * (1 - TOLERATED) else None
     compressed = 0
     if chunks:
         cursor.execute(_COMPRESSED, asked)

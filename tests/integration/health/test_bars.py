@@ -156,6 +156,11 @@ def test_a_bar_on_a_holiday_hides_no_gap(host: Host) -> None:
     assert host.finding("gaps")[1].startswith(f"1 session missing in 1 symbol: AAPL.US ({days[10]})")
 
 
+def test_a_bar_after_all_sessions_that_are_known_is_no_trouble(host: Host) -> None:
+    host.load("AAPL.US", [date(2040, 1, 3)])
+    assert host.finding("gaps")[0] == "ok"
+
+
 def test_currencies_miss_a_sunday_and_crypto_a_saturday(host: Host) -> None:
     for suffix, weekday in (("FOREX", 6), ("CC", 5)):
         days = host.sessions(suffix)
