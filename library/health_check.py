@@ -315,7 +315,6 @@ def main() -> None:
         return result
 
     def examined(root: Path, obstacle: str | None) -> dict[str, Any]:
-        from ansible.module_utils.database import connection
         from ansible.module_utils.health import checks, model, services
 
         if obstacle:
@@ -329,7 +328,6 @@ def main() -> None:
                 timeout=timeout,
                 query_timeout=options["query_timeout"],
                 count=options["count"],
-                open_connection=connection.connect,
                 limits=Limits(**options["limits"]),
                 account=services.ask_account(options["base_url"], timeout) if options["token"] else None,
                 token=options["token_known"],

@@ -142,6 +142,7 @@ report:
 """
 
 import os
+from dataclasses import asdict
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -166,7 +167,7 @@ def examine(options: dict[str, Any]) -> dict[str, Any]:
     return {
         "changed": False,
         "verdict": model.verdict(checks),
-        "checks": [check.as_dict() for check in checks],
+        "checks": [asdict(check) for check in checks],
         "failures": [check.name for check in checks if check.verdict == model.FAIL],
         "counts": model.counts(checks),
         "last_reset": found.last_reset,

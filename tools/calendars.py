@@ -33,11 +33,7 @@ from __future__ import annotations
 
 
 def content(last: int) -> str:
-    """Return the text of the file.
-
-    Args:
-        last: the year that it reaches to.
-    """
+    """Return the text of the file, up to the end of the year ``last``."""
     markets = {name: found for name in _names().CALENDARS if (found := market(name, date(last, 12, 31)))}
     zones: dict[str, set[str]] = {}  # many have the same distances
     for found, entry in markets.values():

@@ -60,11 +60,7 @@ class Map:
 
 
 def by_month(coverage: dict[str, Any]) -> Map:
-    """Return the map of symbols by months.
-
-    Args:
-        coverage: as ``audit.json`` has it.
-    """
+    """Return the map of symbols by months; ``coverage`` is as ``audit.json`` has it."""
     years = [month[:4] for month in coverage["months"]]
     short = [MONTHS[int(month[5:]) - 1] for month in coverage["months"]]
     names = [f"{month} {year}" for month, year in zip(short, years)]

@@ -25,14 +25,7 @@ def picture(
     days: Callable[[Sequence[str]], Mapping[str, Sequence[date]]],
     limit: int,
 ) -> dict[str, Any]:
-    """Return the whole map.
-
-    Args:
-        survey: of all symbols, by month.
-        markets: of the symbols, in the window that is drawn.
-        days: gives the days with a bar of some symbols.
-        limit: how many symbols are drawn one by one.
-    """
+    """Return the map; ``days`` gives the days with a bar of the ``limit`` symbols that are drawn one by one."""
     window = markets.window
     every = sorted(lacks(survey, markets), key=lambda lack: (-lack.missing - lack.behind, lack.symbol))
     worst = every[:limit]
@@ -55,13 +48,7 @@ def picture(
 
 
 def drawn(lack: Lack, survey: Survey, days: Iterable[date], markets: Markets) -> dict[str, Any]:
-    """Return the line of one symbol.
-
-    Args:
-        lack: what it lacks.
-        survey: of all symbols.
-        days: its bars in the window.
-        markets: of the symbols.
+    """Return the line of one symbol, which has bars on ``days`` of the window.
 
     In ``months``, each has ``bars``, ``missing`` (sessions inside the symbol's range) and ``behind`` (sessions
     after its last bar). ``recent`` has one letter a day: ``b`` a bar, ``m`` missing, ``l`` later than the last

@@ -36,11 +36,7 @@ def protected(root: Directory, names: Sequence[str]) -> Iterator[Judgement]:
 def environment(root: Directory, packages: Sequence[str], minimum: str, run: Execute) -> Iterator[Judgement]:
     """The environment's programs work, and every package imports; asked of the environment itself.
 
-    Args:
-        root: held open.
-        packages: requirements, as ``project_packages`` holds them.
-        minimum: least version of Python, ``3.9``.
-        run: runs a program; nothing that it starts may write.
+    Nothing that ``run`` starts may write.
     """
     build = f"Build it with `{_RESET} --tags venv`."
     path = os.path.join(root.path, VENV)
@@ -77,13 +73,7 @@ def _numbers(version: str) -> list[int]:
 
 
 def settings(root: Directory, sections: Sequence[Section], masked_url: str) -> Iterator[Judgement]:
-    """``.env`` holds the keys that a reset owns, with the values asked for, which are never shown.
-
-    Args:
-        root: held open.
-        sections: what is asked.
-        masked_url: the database, for people.
-    """
+    """``.env`` holds the keys that a reset owns, with the values asked for, which are never shown."""
     write = f"Write it with `{_RESET} --tags dotenv`."
     wanted = {key: value for section in sections for key, value in section.values.items()}
     for proof in proofs.keys(root, list(wanted)):
@@ -107,14 +97,7 @@ def settings(root: Directory, sections: Sequence[Section], masked_url: str) -> I
 
 
 def foreign(root: Directory, before: bytes, path: str, ours: Sequence[str]) -> Iterator[Judgement]:
-    """Every key that was in ``.env`` before the last reset, and is not ours, is there still.
-
-    Args:
-        root: held open.
-        before: the ``.env`` of that time.
-        path: where it is kept, for people.
-        ours: the keys that a reset owns.
-    """
+    """Every key of ``before``, the ``.env`` of before the last reset, is there still, but for ``ours``."""
     text = (root.read(DOTENV) or b"").decode("utf-8", "surrogateescape")
     old = {
         key: value

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 PASS, WARN, FAIL, WAIVED = "pass", "warn", "fail", "waived"
 VERDICTS = (PASS, WARN, FAIL, WAIVED)
@@ -33,10 +32,6 @@ class Judgement:
     verdict: str
     advice: str = ""
     waiver: str = ""
-
-    def as_dict(self) -> dict[str, Any]:
-        """As JSON keeps it."""
-        return asdict(self)
 
 
 def judged(

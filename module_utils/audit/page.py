@@ -23,12 +23,7 @@ IN_FULL = 50
 
 
 def text(document: Mapping[str, Any], templates: Path) -> str:
-    """Return the page.
-
-    Args:
-        document: as ``audit.json`` holds it.
-        templates: the folder of ``page.html.j2`` and ``page.css``.
-    """
+    """Return the page of a document; ``templates`` is the folder of ``page.html.j2`` and ``page.css``."""
     # Only the controller has them; what merely imports this must not need them.
     import jinja2
     from markupsafe import Markup

@@ -17,11 +17,7 @@ _runs = partial(judged, "Runs")
 
 
 def checks(quarantine: Quarantine | None) -> Iterator[Judgement]:
-    """No run was cut off, and nobody holds the root.
-
-    Args:
-        quarantine: None if nothing was ever moved.
-    """
+    """No run was cut off, and nobody holds the root; without a quarantine nothing was ever moved."""
     runs = quarantine.runs() if quarantine else []
     unfinished = ", ".join(run.name for run in runs if run.state == "open")
     advice = "Run `ansible-playbook playbooks/reset.yml` again: it continues what was cut off."

@@ -158,11 +158,7 @@ def _missing(coverage: Coverage, symbol: str, held: list[date]) -> list[date]:
 def judge_gaps(worst: list[Lack], missing: dict[str, list[date]], host: Host, found: Survey) -> Finding:
     """Decide what missing sessions mean.
 
-    Args:
-        worst: the active symbols that miss some, the worst first.
-        missing: the days of the first ones, as far as they are known.
-        host: with the thresholds.
-        found: says how far back was looked.
+    ``worst`` are the active symbols that miss some, the worst first; ``missing`` the days of the first, if known.
     """
     count = sum(lack.missing for lack in worst)
     level = host.limits.level("gap", count)

@@ -12,7 +12,7 @@ from typing import Any, Callable
 from ansible.module_utils.coverage.expected import Markets
 from ansible.module_utils.coverage.judge import Lack
 from ansible.module_utils.coverage.survey import Survey
-from ansible.module_utils.database.connection import Server, driver, within
+from ansible.module_utils.database.connection import Server, connect, driver, within
 from ansible.module_utils.database.errors import TimedOut, Unreachable
 from ansible.module_utils.health.limits import USUAL, Limits
 from ansible.module_utils.reporting import Problem
@@ -77,7 +77,7 @@ class Host:
         timeout: seconds for the connection, and for each of the other services.
         query_timeout: seconds for all counts together, and again for all questions about the bars.
         count: ``exact``, ``estimate`` or ``auto``.
-        open_connection: ``connection.connect``.
+        open_connection: opens the session.
         limits: the thresholds.
         now: the present, in UTC.
         account: asks EODHD about a token; None if that is switched off.
@@ -96,7 +96,7 @@ class Host:
     timeout: float
     query_timeout: float
     count: str
-    open_connection: Callable[..., Any]
+    open_connection: Callable[..., Any] = connect
     limits: Limits = USUAL
     now: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
     account: Callable[[str], tuple[int, bytes, str]] | None = None

@@ -54,14 +54,9 @@ class Built:
 def build(
     folder: Directory, final: str, required: Requirements, python: Mapping[str, Any], means: Means
 ) -> Built:
-    """Build and prove an environment as ``folder``/venv, ready to stand at ``final``; raises Problem.
+    """Build and prove an environment as ``folder``/venv, ready to be called at ``final``; raises Problem.
 
-    Args:
-        folder: an empty folder that belongs to the build.
-        final: the path at which its scripts will be called.
-        required: what it must be.
-        python: the answer of ``venv.interpreter``.
-        means: what to build it with.
+    ``folder`` is empty and belongs to the build; ``python`` is the answer of ``venv.interpreter``.
     """
     built = _filled(folder, required, python, means)
     answer = _proven(os.path.join(folder.path, "venv", "bin", "python"), required, means.run)

@@ -13,12 +13,7 @@ from ansible.module_utils.reporting import Problem
 
 
 def proven(path: str, proofs: Iterable[Proof]) -> list[dict[str, Any]]:
-    """The proofs for a result; raises Problem if one fails.
-
-    Args:
-        path: the root, for the message.
-        proofs: what a stage promises.
-    """
+    """The proofs of a stage of the root at ``path``, for a result; raises Problem if one fails."""
     looked = list(proofs)
     failed = [
         f"{proof.name}: expected {proof.expected}, found {proof.found}" for proof in looked if not proof.ok
@@ -66,13 +61,7 @@ def unfinished(path: str, quarantine: Quarantine) -> dict[str, Any]:
 
 
 def report(path: str, runs: Sequence[Manifest], gone: Sequence[str]) -> str:
-    """What runs have moved and how to undo them, for people.
-
-    Args:
-        path: the root.
-        runs: those to tell of; one that is open could not be finished.
-        gone: names of runs that were deleted at once.
-    """
+    """What runs have moved and how to undo them, for people; those whose names are ``gone`` were deleted at once."""
     lines = []
     for run in runs:
         unfinished = ", not finished: the next reset goes on from here" if run.state == "open" else ""

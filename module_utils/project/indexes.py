@@ -147,9 +147,7 @@ def system_trust(settings: Mapping[str, str], environ: Mapping[str, str]) -> dic
 def pip_settings(files: list[str], environ: Mapping[str, str]) -> dict[str, str]:
     """What pip is configured with on this host, by pip's option names.
 
-    Args:
-        files: texts of pip's configuration files, weakest first.
-        environ: environment variables; ``PIP_…`` are stronger than the files.
+    ``files`` are the texts of its configuration files, the weakest first; ``PIP_…`` in ``environ`` are stronger.
     """
     settings: dict[str, str] = {}
     for text in files:

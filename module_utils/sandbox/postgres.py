@@ -52,10 +52,6 @@ def ways(euid: int, egid: int, nobody: tuple[int, int]) -> list[Way]:
     PostgreSQL refuses to run as root. Root therefore becomes ``nobody``; if that user may not enter the
     folders above, root appears as an ordinary user in a namespace of its own; and if containers forbid
     those, ``nobody`` keeps the one capability that opens the folders.
-
-    Args:
-        euid, egid: the user and group that we run as.
-        nobody: user and group id of the user without rights.
     """
     if euid != 0:
         return [Way((), euid, egid)]

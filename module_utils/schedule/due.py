@@ -18,12 +18,9 @@ DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
 def newest(job: Job, done: date | None, now: datetime) -> date | None:
-    """Return the session that a job has to load, None on a day off; what lies before it comes with it.
+    """Return the session that a job has to load after the one that is ``done``, None on a day off.
 
-    Args:
-        job: one with an exchange.
-        done: the newest session that it has loaded, None at the beginning.
-        now: with its zone.
+    What lies before it comes with it.
     """
     # A market without a calendar has a session every day.
     known = publishing.due(job.exchange, now) if job.exchange in names.KNOWN else None

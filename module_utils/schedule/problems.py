@@ -80,13 +80,7 @@ def judge(
 
 
 def text(problem: Lasting, title: str, node: str) -> str:
-    """Return the message about a problem that begins, or is over.
-
-    Args:
-        problem: what about.
-        title: of the schedule.
-        node: the machine that has the evidence.
-    """
+    """Return the message about a problem that begins or is over; ``node`` is the machine with the evidence."""
     what = troubles.title(problem.cause)
     hosts = f"Hosts: {', '.join(problem.hosts)}" if problem.hosts else ""
     since = f"Since: {_moment(problem.since)}"

@@ -62,14 +62,7 @@ class World:
 
 
 class Runner:
-    """Runs jobs of a configuration.
-
-    Args:
-        config: of the schedule.
-        state: its memory.
-        spare: folder in memory, for the locks.
-        world: what it acts on.
-    """
+    """Runs jobs of a configuration; ``spare`` is a folder in memory, for the locks."""
 
     def __init__(self, config: Config, state: State, spare: Path, world: World) -> None:
         self.config, self.state, self.spare, self.world = config, state, spare, world

@@ -66,12 +66,7 @@ def title(cause: str) -> str:
 
 
 def of(job: Job, records: Iterable[Mapping[str, Any]]) -> tuple[list[Trouble], set[str]]:
-    """Return the troubles of a run, and the causes that it proves to be none.
-
-    Args:
-        job: what ran.
-        records: results of its tasks, as ``callback_plugins/results.py`` writes them.
-    """
+    """Return the troubles of a run by the results of its tasks, and the causes that it proves to be none."""
     found: dict[tuple[str, str], Trouble] = {}
     well: set[str] = set()
 
