@@ -10,7 +10,16 @@ from ansible.module_utils.database import layout, roles
 from ansible.module_utils.database.connection import Server, driver
 from ansible.module_utils.database.errors import Unreachable, cause, explain, said
 from ansible.module_utils.database.layout import Layout
-from ansible.module_utils.database.tables import TABLES, Found, Table, limits, look_up, misfits, widening
+from ansible.module_utils.database.tables import (
+    FIGURES,
+    TABLES,
+    Found,
+    Table,
+    limits,
+    look_up,
+    misfits,
+    widening,
+)
 from ansible.module_utils.eodhd.ledger import migrations
 from ansible.module_utils.reporting import Problem
 from ansible.module_utils.text import plural
@@ -228,7 +237,7 @@ class _Schema:
         table = next(table for table in TABLES if table.name == layout.TABLE)
         found = look_up(cursor, table)
         assert found is not None
-        widths = {name: parser.width(found.types[name]) for name in parser.COLUMNS}
+        widths = {name: parser.width(found.types[name]) for name in FIGURES}
         loaded = aside.load_again(cursor, widths)
         if loaded:
             self.notes.append(f"{plural(loaded, 'bar')} that had been set aside went into {table.name}.")

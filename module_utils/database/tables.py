@@ -15,9 +15,16 @@ _INSTANT = ("timestamp with time zone",)
 _MOMENT = ("timestamp with time zone", "timestamp without time zone")
 _PRICE = ("numeric", "double precision")
 _AMOUNT = ("numeric", "bigint", "double precision", "integer")
-# A bar, in the order of the service's answers.
-PRICES = ("open", "high", "low", "close", "adjusted_close")
-FIGURES = (*PRICES, "volume")
+# What a bar holds, in the order of the service's answers, with the types that an existing column may have.
+FIGURES = {
+    "open": _PRICE,
+    "high": _PRICE,
+    "low": _PRICE,
+    "close": _PRICE,
+    "adjusted_close": _PRICE,
+    "volume": _AMOUNT,
+}
+PRICES = [name for name, fitting in FIGURES.items() if fitting is _PRICE]
 # A question about more symbols than that does not name them: TimescaleDB plans each for each compressed chunk.
 NAMED = 50
 
@@ -68,7 +75,7 @@ TABLES = (
             # Without a time zone, midnight UTC would mean another day in each session's own zone.
             Column("time", "timestamptz", _INSTANT),
             Column("symbol", "text", _TEXT),
-            *(Column(name, "numeric", _PRICE if name in PRICES else _AMOUNT) for name in FIGURES),
+            *(Column(name, "numeric", fitting) for name, fitting in FIGURES.items()),
         ),
         ("time", "symbol"),
     ),

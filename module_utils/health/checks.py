@@ -1,7 +1,7 @@
 """Can one work with this host now: the list of checks, and what comes of them.
 
-A check looks at one thing and returns findings. ``fail`` makes the host unhealthy, ``warn`` does not. To add
-a check, write a function of the ``Host`` and put it into ``CHECKS``.
+A check looks at one thing and returns findings. ``fail`` makes the host unhealthy, ``warn`` does not. CONTRIBUTING
+says how to add one.
 """
 
 from __future__ import annotations

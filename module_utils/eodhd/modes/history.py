@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from ansible.module_utils.coverage import expected
+from ansible.module_utils.database.tables import FIGURES
 from ansible.module_utils.eodhd.model import Job, Range, normalise
 from ansible.module_utils.eodhd.plan import plan as planning
 from ansible.module_utils.eodhd.plan.daily import suffix
@@ -17,7 +18,7 @@ from ansible.module_utils.eodhd.run.context import Context, Executed
 from ansible.module_utils.eodhd.run.totals import Totals
 from ansible.module_utils.eodhd.service.client import Answer
 from ansible.module_utils.eodhd.store import bars, store
-from ansible.module_utils.eodhd.store.parser import COLUMNS, Parsed, Parser, Width
+from ansible.module_utils.eodhd.store.parser import Parsed, Parser, Width
 from ansible.module_utils.reporting import Problem
 from ansible.module_utils.text import plural
 
@@ -169,7 +170,7 @@ def ranking(parsed: Parsed) -> list[str]:
     turnover = {}
     for line in parsed.lines:
         _day, symbol, *values = line.rstrip("\n").split("\t")
-        bar = dict(zip(COLUMNS, map(Decimal, values)))
+        bar = dict(zip(FIGURES, map(Decimal, values)))
         turnover[symbol] = bar["close"] * bar["volume"]
     return sorted(turnover, key=lambda symbol: (-turnover[symbol], symbol))
 

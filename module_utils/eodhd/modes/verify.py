@@ -10,13 +10,14 @@ from functools import partial
 from typing import Any
 
 from ansible.module_utils.coverage import expected
+from ansible.module_utils.database.tables import FIGURES
 from ansible.module_utils.eodhd.adjusting import Difference, adjusted, difference
 from ansible.module_utils.eodhd.model import Range
 from ansible.module_utils.eodhd.modes.history import eod_query
 from ansible.module_utils.eodhd.plan import plan as planning
 from ansible.module_utils.eodhd.run.context import Context
 from ansible.module_utils.eodhd.store import bars, basis, known
-from ansible.module_utils.eodhd.store.parser import COLUMNS, Parser
+from ansible.module_utils.eodhd.store.parser import Parser
 from ansible.module_utils.eodhd.store.store import SETTLE_DAYS
 from ansible.module_utils.reporting import Problem
 from ansible.module_utils.text import plural
@@ -58,7 +59,7 @@ def compare(
             continue
         found += [
             Mismatch(symbol, day, name, str(ours[name]), str(theirs[name]))
-            for name in COLUMNS
+            for name in FIGURES
             if ours[name] != theirs[name] and not (name == "volume" and day >= settled.isoformat())
         ]
     return found
@@ -208,13 +209,13 @@ def _sample(cursor: Any, asked: Range, size: int) -> list[tuple[str, Range]]:
 
 
 def _stored(context: Context, symbol: str, days: Range) -> dict[str, Row]:
-    found = bars.read(context.database, symbol, days, COLUMNS, context.chunks)
-    return {day.isoformat(): dict(zip(COLUMNS, values)) for day, values in found.items()}
+    found = bars.read(context.database, symbol, days, list(FIGURES), context.chunks)
+    return {day.isoformat(): dict(zip(FIGURES, values)) for day, values in found.items()}
 
 
 def _values(line: str) -> tuple[str, Row]:
     day, _symbol, *values = line.rstrip("\n").split("\t")
-    return day, dict(zip(COLUMNS, map(Decimal, values)))
+    return day, dict(zip(FIGURES, map(Decimal, values)))
 
 
 def _text(

@@ -144,7 +144,7 @@ class Context:
             if table.name == "market_data":
                 types = dict(found.types)
         self.chunks = self.database.run(chunks.look)
-        return {name: parser.width(types[name]) for name in parser.COLUMNS}
+        return {name: parser.width(types[name]) for name in tables.FIGURES}
 
     def known(self, names: list[str]) -> dict[str, SymbolEntry]:
         """Return what the ledger has of symbols or exchanges; nothing before there is a database."""

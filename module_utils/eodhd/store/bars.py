@@ -10,17 +10,17 @@ from decimal import Decimal
 from typing import Any
 
 from ansible.module_utils.database import layout, tables
+from ansible.module_utils.database.tables import FIGURES
 from ansible.module_utils.eodhd.model import Range, midnight
 from ansible.module_utils.eodhd.store import arrivals
 from ansible.module_utils.eodhd.store.chunks import Chunks, each
 from ansible.module_utils.eodhd.store.database import Database
-from ansible.module_utils.eodhd.store.parser import COLUMNS
 
-_VALUES = ", ".join(COLUMNS)
+_VALUES = ", ".join(FIGURES)
 COPY = f"COPY {{}} (time, symbol, {_VALUES}) FROM STDIN"
 
-_OLD = ", ".join(f"old_{name}" for name in COLUMNS)
-_NUMBERS = ", ".join(f"{name} numeric" for name in COLUMNS)
+_OLD = ", ".join(f"old_{name}" for name in FIGURES)
+_NUMBERS = ", ".join(f"{name} numeric" for name in FIGURES)
 
 STAGE = (
     f"CREATE TEMPORARY TABLE IF NOT EXISTS backfill_stage (time timestamptz, symbol text, {_NUMBERS})"
@@ -28,17 +28,17 @@ STAGE = (
 )
 CHANGED = (
     f"CREATE TEMPORARY TABLE IF NOT EXISTS backfill_changed (time timestamptz, symbol text, {_NUMBERS},"
-    f" known boolean, {', '.join(f'old_{name} numeric' for name in COLUMNS)}) ON COMMIT DELETE ROWS"
+    f" known boolean, {', '.join(f'old_{name} numeric' for name in FIGURES)}) ON COMMIT DELETE ROWS"
 )
 # Bounds and symbols are named, so that TimescaleDB plans the chunks concerned only, and Citus asks its workers.
 COMPARE = f"""
 INSERT INTO backfill_changed (time, symbol, {_VALUES}, known, {_OLD})
-SELECT s.time, s.symbol, {", ".join(f"s.{name}" for name in COLUMNS)}, m.time IS NOT NULL,
-  {", ".join(f"m.{name}" for name in COLUMNS)}
+SELECT s.time, s.symbol, {", ".join(f"s.{name}" for name in FIGURES)}, m.time IS NOT NULL,
+  {", ".join(f"m.{name}" for name in FIGURES)}
 FROM backfill_stage s LEFT JOIN market_data m ON m.time = s.time AND m.symbol = s.symbol
   AND m.time BETWEEN %(first)s AND %(last)s AND m.symbol = ANY (%(symbols)s)
-WHERE m.time IS NULL OR ({", ".join(f"m.{name}" for name in COLUMNS)})
-  IS DISTINCT FROM ({", ".join(f"s.{name}" for name in COLUMNS)})
+WHERE m.time IS NULL OR ({", ".join(f"m.{name}" for name in FIGURES)})
+  IS DISTINCT FROM ({", ".join(f"s.{name}" for name in FIGURES)})
 """  # noqa: S608 - our own names
 # The past was restated if the factor from close to adjusted close is another. Beside a corrected close the factor may
 # differ by what four decimals round.
@@ -55,12 +55,12 @@ GROUP BY c.symbol
 WRITE = f"""
 INSERT INTO market_data AS m (time, symbol, {_VALUES})
 SELECT time, symbol, {_VALUES} FROM backfill_changed ORDER BY time, symbol
-ON CONFLICT (time, symbol) DO UPDATE SET {", ".join(f"{name} = EXCLUDED.{name}" for name in COLUMNS)}
-WHERE ({", ".join(f"m.{name}" for name in COLUMNS)})
-  IS DISTINCT FROM ({", ".join(f"EXCLUDED.{name}" for name in COLUMNS)})
+ON CONFLICT (time, symbol) DO UPDATE SET {", ".join(f"{name} = EXCLUDED.{name}" for name in FIGURES)}
+WHERE ({", ".join(f"m.{name}" for name in FIGURES)})
+  IS DISTINCT FROM ({", ".join(f"EXCLUDED.{name}" for name in FIGURES)})
 """  # noqa: S608 - our own names
 RECORD = f"""
-INSERT INTO backfill_revision (run, symbol, day, {_OLD}, {", ".join(f"new_{name}" for name in COLUMNS)}, found)
+INSERT INTO backfill_revision (run, symbol, day, {_OLD}, {", ".join(f"new_{name}" for name in FIGURES)}, found)
 SELECT %(run)s, symbol, (time AT TIME ZONE 'UTC')::date, {_OLD}, {_VALUES}, %(at)s
 FROM backfill_changed WHERE known
 """  # noqa: S608 - our own names

@@ -17,7 +17,6 @@ from typing import Any
 from ansible.module_utils.database.tables import FIGURES
 from ansible.module_utils.eodhd.model import Range, symbol_of
 
-COLUMNS = FIGURES
 # What a name that nobody traded lacks.
 TRADED = ("open", "high", "low", "close")
 # How the reason of a row without any price begins.
@@ -94,7 +93,7 @@ class Parsed:
     """One answer in rows.
 
     Attributes:
-        lines: of COPY's text format: day, symbol, the prices, volume; with a line break each.
+        lines: of COPY's text format: day, symbol and the figures; with a line break each.
         aside: rows that are not loaded.
         truncated: the provider's free plan cut the history.
         outside: rows beside the range that was asked for, not taken.
@@ -128,7 +127,7 @@ class Parser:
     """
 
     def __init__(self, widths: Mapping[str, Width]) -> None:
-        self._widths = {name: widths.get(name, width("numeric")) for name in COLUMNS}
+        self._widths = {name: widths.get(name, width("numeric")) for name in FIGURES}
         numbers = _clean_numbers(self._widths)
         self._clean = re.compile(_clean_row(numbers), re.ASCII)
         self._values = re.compile(
@@ -194,14 +193,14 @@ class Parser:
         # A list that equals its sorted set rises strictly: no date twice.
         if sorted(set(days)) != days:
             return None
-        line = "\t".join(["%s", symbol.replace("%", "%%"), *["%s"] * len(COLUMNS)]) + "\n"
+        line = "\t".join(["%s", symbol.replace("%", "%%"), *["%s"] * len(FIGURES)]) + "\n"
         lines = [
             line % row
             for row in rows
             # Rounding keeps the order: floats that differ say which one is larger, for half the time.
             if float(row[_HIGH]) > float(row[_LOW]) or Decimal(row[_HIGH]) >= Decimal(row[_LOW])
         ]
-        between = len(symbol) + len("\t") * (len(COLUMNS) + 1) + len("\n")
+        between = len(symbol) + len("\t") * (len(FIGURES) + 1) + len("\n")
         read = sum(map(len, lines)) + len(lines) * (_FRAME - between)
         return Parsed(lines) if len(lines) == len(rows) and read + len("[") == len(text) else None
 
@@ -248,8 +247,8 @@ class Parser:
         day = str(row.get("date"))
         if not is_day(day):
             return None, [], "no date"
-        texts = [text for name in COLUMNS if isinstance(text := row.get(name), str)]
-        if len(texts) == len(COLUMNS):
+        texts = [text for name in FIGURES if isinstance(text := row.get(name), str)]
+        if len(texts) == len(FIGURES):
             # Most rows of an answer with one odd row are clean; the reasons below cost five times as much.
             clean = self._values.fullmatch("\t".join(texts))
             if clean and Decimal(clean["high"]) >= Decimal(clean["low"]):
@@ -257,7 +256,7 @@ class Parser:
         if all(_no_price(row.get(name)) for name in TRADED):
             return day, [], f"{UNTRADED}: no prices"
         values: dict[str, Decimal] = {}
-        for name in COLUMNS:
+        for name in FIGURES:
             value = row.get(name)
             if value is None or value == "":
                 return day, [], f"{name} is null"
@@ -274,7 +273,7 @@ class Parser:
             values[name] = number
         if values["high"] < values["low"]:
             return day, [], "high is less than low"
-        return day, [_plain(values[name], str(row[name]), name) for name in COLUMNS], None
+        return day, [_plain(values[name], str(row[name]), name) for name in FIGURES], None
 
 
 def _no_price(value: Any) -> bool:
@@ -295,7 +294,7 @@ def _plain(value: Decimal, text: str, name: str) -> str:
 def _clean_numbers(widths: Mapping[str, Width]) -> dict[str, str]:
     """Return by column the pattern of numbers that fit without a closer look."""
     patterns = {}
-    for name in COLUMNS:
+    for name in FIGURES:
         limit = widths[name]
         whole, fraction = limit.whole or 20, 15 if limit.fraction is None else limit.fraction
         if limit.significant:
@@ -313,9 +312,9 @@ def _clean_row(numbers: Mapping[str, str]) -> str:
 
 
 # Where a clean row, which begins with its day, has them.
-_HIGH, _LOW = (1 + COLUMNS.index(name) for name in ("high", "low"))
+_HIGH, _LOW = (1 + list(FIGURES).index(name) for name in ("high", "low"))
 # What a clean row has around its values: names, quotes, colons, braces, and the comma or bracket behind it.
-_FRAME = len('{"date":"",' + ",".join(f'"{name}":' for name in COLUMNS) + "},")
+_FRAME = len('{"date":"",' + ",".join(f'"{name}":' for name in FIGURES) + "},")
 
 
 def json_rows(body: bytes) -> list[Any]:

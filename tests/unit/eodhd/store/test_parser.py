@@ -8,9 +8,9 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from ansible.module_utils.database.tables import PRICES
+from ansible.module_utils.database.tables import FIGURES, PRICES
 from ansible.module_utils.eodhd.model import Range
-from ansible.module_utils.eodhd.store.parser import COLUMNS, Malformed, Parser, width
+from ansible.module_utils.eodhd.store.parser import Malformed, Parser, width
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -123,7 +123,7 @@ BARS = st.lists(
 def test_every_row_is_taken_as_sent_or_kept_aside(bars: list[dict[str, str]]) -> None:
     days = [(date(2024, 1, 1) + timedelta(days=number)).isoformat() for number in range(len(bars))]
     rows = [
-        f'{{"date":"{day}",' + ",".join(f'"{name}":{bar[name]}' for name in COLUMNS) + "}"
+        f'{{"date":"{day}",' + ",".join(f'"{name}":{bar[name]}' for name in FIGURES) + "}"
         for day, bar in zip(days, bars)
     ]
     body = f"[{','.join(rows)}]"
@@ -134,14 +134,14 @@ def test_every_row_is_taken_as_sent_or_kept_aside(bars: list[dict[str, str]]) ->
         sound = Decimal(bar["high"]) >= Decimal(bar["low"]) and any(Decimal(bar[name]) for name in PRICES[:4])
         assert (day in by_day) == sound
         if sound:
-            assert by_day[day] == [bar[name] for name in COLUMNS]
+            assert by_day[day] == [bar[name] for name in FIGURES]
     # Spaces lead every answer the careful way; both have to say the same.
     careful = parse(body.replace(",", " ,"))
     assert (careful.lines, careful.aside) == (parsed.lines, parsed.aside)
 
 
 ODD = st.none() | st.booleans() | st.text(max_size=4) | st.integers() | st.floats() | st.just("2024-01-02")
-NAMES = st.sampled_from(["date", *COLUMNS, "warning"])
+NAMES = st.sampled_from(["date", *FIGURES, "warning"])
 
 
 @given(st.lists(st.dictionaries(NAMES, ODD, max_size=9), max_size=5))
