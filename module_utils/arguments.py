@@ -242,19 +242,16 @@ PROJECT_RESET: dict[str, Any] = {
     },
     'wheels': {'type': 'str', 'choices': ['never', 'auto', 'always'], 'default': 'never'},
 }
-SANDBOX_POSTGRES: dict[str, Any] = {
+SANDBOX: dict[str, Any] = {
     'folder': {'type': 'path', 'required': True},
+    'host': {'type': 'str', 'default': 'localhost'},
     'password': {'type': 'str', 'no_log': True},
-    'port': {'type': 'int'},
-    'settings': {'type': 'dict', 'default': {}},
-    'state': {'type': 'str', 'choices': ['started', 'stopped', 'absent'], 'default': 'started'},
-    'user': {'type': 'str', 'default': 'postgres'},
-}
-SANDBOX_PROJECT: dict[str, Any] = {
-    'folder': {'type': 'path', 'required': True},
     'pollute_again': {'type': 'bool', 'default': False},
+    'port': {'type': 'int'},
     'root': {'type': 'path', 'required': True},
+    'settings': {'type': 'dict', 'default': {}},
     'state': {'type': 'str', 'choices': ['present', 'absent'], 'default': 'present'},
+    'user': {'type': 'str', 'default': 'postgres'},
 }
 SCHEDULE_UNITS: dict[str, Any] = {
     'command': {'type': 'list', 'elements': 'str', 'default': []},

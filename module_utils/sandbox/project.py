@@ -10,7 +10,6 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from ansible.module_utils.reporting import Problem
 from ansible.module_utils.sandbox.legacy import MESS, SOURCES, File, Link
@@ -44,15 +43,12 @@ def plan(state: str, marker: str | None, root_exists: bool, pollute_again: bool)
     return "mess" if pollute_again else "nothing"
 
 
-def ensure(folder: Path, root: Path, state: str, *, pollute_again: bool, check: bool) -> dict[str, Any]:
-    """Bring the project into ``state``; with ``check``, only say what would be done.
+def ensure(folder: Path, root: Path, state: str, *, pollute_again: bool, check: bool) -> str:
+    """Bring the project into ``state``; with ``check``, only say what would be done: see ``plan``.
 
     Args:
         folder: the sandbox's folder; ``absent`` removes it with everything in it.
         root: the project's root, below ``folder``.
-
-    Returns:
-        dict: the result of the module ``sandbox_project``.
 
     Raises:
         Problem: ``root`` is not below ``folder``, or ``folder`` is not a sandbox but somebody's data.
@@ -81,7 +77,7 @@ def ensure(folder: Path, root: Path, state: str, *, pollute_again: bool, check: 
                 if path != marker_file:
                     _remove(path)
             shutil.rmtree(folder)
-    return {"changed": step != "nothing", "step": step, "root": str(root)}
+    return step
 
 
 def _pollute(root: Path) -> None:

@@ -1,4 +1,4 @@
-"""What has to be done to the sandbox's PostgreSQL to bring it into a state, and doing it."""
+"""What has to be done to bring the sandbox into a state, its project and its PostgreSQL, and doing it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.reporting import Problem
-from ansible.module_utils.sandbox import postgres
+from ansible.module_utils.sandbox import postgres, project
 
 ATTEMPTS = 5  # at starting on a free port that another server may take first
 
@@ -24,59 +25,93 @@ class Status:
     configured: bool
 
 
-def plan(state: str, status: Status) -> list[str]:
-    """Return the steps to ``state`` (started, stopped or absent), in order; none if it holds already."""
-    if state == "started":
-        if status.running and status.configured:
-            return []
-        steps = [] if status.initialised else ["initialise"]
-        return [*steps, *(["stop"] if status.running else []), "start"]
-    steps = ["stop"] if status.running else []
-    return [*steps, "remove"] if state == "absent" and status.present else steps
-
-
 def ensure(
+    *, state: str, folder: Path, root: Path, pollute_again: bool, host: str, check: bool, **database: Any
+) -> dict[str, Any]:
+    """Bring the sandbox into ``state``; with ``check``, only say by which steps.
+
+    Args:
+        folder, root, pollute_again: see ``project.ensure``.
+        host: of the database, as the project is told it.
+        database: ``port``, ``user``, ``password`` and ``settings``, see ``run``.
+
+    Returns:
+        dict: the result of the module ``sandbox``.
+
+    Raises:
+        Problem: the database is to be on another machine, and what the two raise.
+    """
+    if host not in ("localhost", "127.0.0.1", "::1"):
+        raise Problem(
+            f"The sandbox's PostgreSQL listens on loopback only, but postgres_host is {host}. Leave postgres_host at"
+            " localhost for the sandbox; real hosts belong in an inventory of their own."
+        )
+    cluster = postgres.Cluster(folder / "postgres")
+    if state == "absent":
+        steps, process = run(cluster, state, check=check, **database)
+        step = project.ensure(folder, root, state, pollute_again=False, check=check)
+        report = f"🧪 {folder} is gone, and nothing of it is running"
+    else:
+        step = project.ensure(folder, root, state, pollute_again=pollute_again, check=check)
+        steps, process = run(cluster, state, check=check, **database)
+        place = f"{host}:{process.port} (log: {cluster.log})" if process else "not started"
+        report = (
+            f"🧪 Project:    {root}\n   PostgreSQL: {place}\n"
+            "   Mess again: ansible-playbook playbooks/sandbox.yml -e sandbox_repollute=true\n"
+            f"   Stop:       make sandbox-stop (removes {folder})"
+        )
+    done = [*([] if step == "nothing" else [step]), *steps]
+    return {"changed": bool(done), "steps": done, "port": process.port if process else None, "report": report}
+
+
+def plan(state: str, status: Status) -> list[str]:
+    """Return the steps of PostgreSQL to ``state`` (present or absent), in order; none if it holds already."""
+    if state == "absent":
+        return [*(["stop"] if status.running else []), *(["remove"] if status.present else [])]
+    if status.running and status.configured:
+        return []
+    steps = [] if status.initialised else ["initialise"]
+    return [*steps, *(["stop"] if status.running else []), "start"]
+
+
+def run(
     cluster: postgres.Cluster,
     state: str,
     *,
-    port: int,
+    port: int | None,
     user: str,
-    password: str,
-    settings: Mapping[str, str],
+    password: str | None,
+    settings: Mapping[str, object],
     check: bool,
-) -> dict[str, Any]:
-    """Bring the cluster into ``state``; with ``check``, only say by which steps.
+) -> tuple[list[str], postgres.Process | None]:
+    """Bring PostgreSQL into ``state``: the steps, and the server that runs then.
 
-    Args:
-        port: 0 takes a free one at the first start and keeps it as long as it can be had.
-
-    Returns:
-        dict: the result of the module ``sandbox_postgres``.
+    A port of 0 takes a free one at the first start, and keeps it as long as it can be had.
 
     Raises:
         Problem: the port is taken, the password is another one, or PostgreSQL failed.
     """
     with _reported(cluster):
         process = cluster.process()
-        choose = port == 0
-        if choose:
-            port = _own_port(cluster, process)
+        choose = not port
+        number = port or _own_port(cluster, process)
+        wanted = {name: str(value) for name, value in settings.items()}
         steps = plan(
             state,
             Status(
                 present=cluster.folder.exists(),
                 initialised=cluster.initialised,
                 running=process is not None,
-                configured=state == "started" and cluster.configured(port, settings),
+                configured=state == "present" and cluster.configured(number, wanted),
             ),
         )
-        if "start" in steps and not choose and (process is None or process.port != port):
+        if "start" in steps and not choose and (process is None or process.port != number):
             # Before anything is built, and in a plan too.
-            postgres.require_free_port(port, postgres.loopback_addresses())
+            postgres.require_free_port(number, postgres.loopback_addresses())
         if not check:
             apply: dict[str, Callable[[], object]] = {
-                "initialise": lambda: cluster.initialise(user, password),
-                "start": lambda: _start(cluster, port, settings, choose),
+                "initialise": lambda: cluster.initialise(user, password or ""),
+                "start": lambda: _start(cluster, number, wanted, choose),
                 "stop": cluster.stop,
                 "remove": cluster.remove,
             }
@@ -85,17 +120,9 @@ def ensure(
             process = cluster.process()
             if process is not None:
                 cluster.keep_port(process.port)
-        if state == "started" and process is not None and (choose or process.port == port):
-            _require_login(process.port, user, password)
-        return {
-            "changed": bool(steps),
-            "steps": steps,
-            "running": process is not None,
-            "pid": process.pid if process else None,
-            "port": process.port if process else None,
-            "folder": str(cluster.folder),
-            "log": str(cluster.log),
-        }
+        if state == "present" and process is not None and (choose or process.port == number):
+            _require_login(process.port, user, password or "")
+        return steps, process
 
 
 def _own_port(cluster: postgres.Cluster, process: postgres.Process | None) -> int:

@@ -13,9 +13,8 @@ from ansible.module_utils.sandbox.legacy import MESS, SOURCES
 
 
 def ensure(folder: Path, state: str = "present", pollute_again: bool = False, check: bool = False) -> str:
-    result = project.ensure(folder, folder / "project", state, pollute_again=pollute_again, check=check)
-    assert result["changed"] == (result["step"] != "nothing")
-    return str(result["step"])
+    step: str = project.ensure(folder, folder / "project", state, pollute_again=pollute_again, check=check)
+    return step
 
 
 def git(root: Path, *arguments: str) -> list[str]:
