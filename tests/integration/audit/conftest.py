@@ -45,6 +45,7 @@ class Estate:
     folder: Path
     server: Database
     values: dict[str, Any] = field(default_factory=dict)
+    reset_said: str = ""
 
     def root(self, host: str) -> Path:
         return self.folder / host
@@ -118,8 +119,9 @@ def estate(tmp_path_factory: pytest.TempPathFactory, postgres_server: Database) 
         "health_disk_warn": 0,
         "health_disk_fail": 0,
     }
-    done = found.play("reset", "--limit", "hub,gpu")
+    done = found.play("reset", "--limit", "hub,gpu", audit_evidence_dir=str(folder / "none"))
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
+    found.reset_said = done.stdout
     bars(found)
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from datetime import date, timedelta
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 from standin.process import StandIn
 
 from tests.integration.audit.conftest import TOKEN, Audited, Estate
+
+EXPIRED = date.today() - timedelta(days=2)
 
 
 def not_passed(host: dict[str, Any]) -> dict[str, str]:
@@ -121,27 +124,41 @@ def test_check_mode_judges_without_writing(estate: Estate, tmp_path: Path) -> No
     assert not (tmp_path / "none").exists()
 
 
-def test_expired_waiver_is_named_and_counts_no_more(estate: Estate, tmp_path: Path) -> None:
-    yesterday = str(date.today() - timedelta(days=2))
-    waiver = {"check": "artifact bin", "reason": "long ago", "expires": yesterday}
+@pytest.fixture(scope="module")
+def waived(estate: Estate, tmp_path_factory: pytest.TempPathFactory) -> tuple[int, str, dict[str, Any]]:
+    """An audit of the hub with a waiver that has expired, and of gpu with one that has no reason."""
+    waivers = {
+        "hub": {"check": "artifact bin", "reason": "long ago", "expires": str(EXPIRED)},
+        "gpu": {"check": "lock", "expires": "2099-01-01"},
+    }
+    own, folder = estate.folder / "inventory/host_vars", tmp_path_factory.mktemp("waived")
+    own.mkdir()
+    for host, waiver in waivers.items():
+        (own / f"{host}.yml").write_text(json.dumps({"audit_waivers": [waiver]}))
     (estate.root("hub") / "bin").mkdir()
     try:
-        code, _, document = clean(estate, tmp_path, audit_waivers=[waiver])
+        done = estate.play("audit", "--limit", "hub,gpu", audit_evidence_dir=str(folder))
     finally:
         (estate.root("hub") / "bin").rmdir()
-    found = {check["name"]: check for check in document["hosts"][0]["checks"]}
+        shutil.rmtree(own)
+    document = json.loads((folder / "audit.json").read_text())
+    return done.returncode, done.stdout + done.stderr, {host["name"]: host for host in document["hosts"]}
+
+
+def test_expired_waiver_is_named_and_counts_no_more(waived: tuple[int, str, dict[str, Any]]) -> None:
+    code, _, hosts = waived
+    found = {check["name"]: check for check in hosts["hub"]["checks"]}
     assert code != 0
     assert found["artifact bin"]["verdict"] == "fail"
-    assert found["waivers"]["found"] == f"artifact bin expired on {yesterday} (long ago)"
+    assert found["waivers"]["found"] == f"artifact bin expired on {EXPIRED} (long ago)"
 
 
 def test_waiver_without_a_reason_is_refused_and_the_host_stands_there_as_failed(
-    estate: Estate, tmp_path: Path
+    waived: tuple[int, str, dict[str, Any]],
 ) -> None:
-    code, said, document = clean(estate, tmp_path, audit_waivers=[{"check": "lock", "expires": "2099-01-01"}])
-    assert code != 0
-    assert document["hosts"][0]["verdict"] == "failed"
-    assert "Waiver 1 (lock) has no reason" in document["hosts"][0]["message"]
+    _, said, hosts = waived
+    assert hosts["gpu"]["verdict"] == "failed"
+    assert "Waiver 1 (lock) has no reason" in hosts["gpu"]["message"]
     assert "Waiver 1 (lock) has no reason" in " ".join(said.split())
 
 
@@ -165,10 +182,9 @@ def test_many_hosts_cost_one_question_about_their_token(estate: Estate) -> None:
         assert standin.counts()["requests"] == 1
 
 
-def test_plain_reset_leaves_the_audit_out(estate: Estate, tmp_path: Path) -> None:
-    done = estate.play("reset", "--limit", "hub", "--check", audit_evidence_dir=str(tmp_path / "none"))
-    assert done.returncode == 0, done.stdout[-3000:]
-    assert "audit :" not in done.stdout
+def test_plain_reset_leaves_the_audit_out(estate: Estate) -> None:
+    assert "audit :" not in estate.reset_said
+    assert not (estate.folder / "none").exists()
 
 
 def test_evidence_that_cannot_be_written_is_an_error_with_the_variable(

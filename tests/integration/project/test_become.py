@@ -51,8 +51,9 @@ class Machine:
         (folder / "sudoers").write_text("root ALL=(ALL) ALL\nordinary ALL=(ALL:ALL) NOPASSWD: ALL\n")
         (folder / "sudoers").chmod(0o440)
         for user, uid in accounts.items():
-            (folder / user).mkdir()
-            os.chown(folder / user, uid, uid)
+            (folder / user / ".local/bin").mkdir(parents=True)
+            (folder / user / ".local/bin/uv").symlink_to(Path(sys.executable).parent / "uv")
+            subprocess.run(["chown", "-hR", f"{uid}:{uid}", folder / user], check=True)
 
     def _python(self) -> tuple[str, str]:
         """An interpreter that the login may run with Ansible, and where that one finds Ansible."""

@@ -82,33 +82,41 @@ def test_up_twice_and_down_twice(play: Play) -> None:
     assert play.changes(sandbox_state="absent") == 0
 
 
-def test_another_port_moves_the_server(play: Play) -> None:
-    play.changes()
-    play.port = postgres.free_port()
-    assert play.changes() == 1
-    process = postgres.Cluster(play.folder / "postgres").process()
-    assert process
-    assert process.port == play.port
-
-
-def test_two_sandboxes_at_once_choose_ports_and_keep_them(tmp_path: Path) -> None:
-    plays = [Play(tmp_path / name, tmp_path) for name in ("one", "two")]
-    ports = [tmp_path / name / "postgres/port" for name in ("one", "two")]
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Play]]:
+    """Two sandboxes that came up at once and chose their ports."""
+    home = tmp_path_factory.mktemp("pair")
+    plays = [Play(home / name, home) for name in ("one", "other")]
+    for play in plays:
+        play.port = 0
     try:
         with ThreadPoolExecutor() as pool:
-            list(pool.map(lambda play: play.changes(sandbox_port=0), plays))
-        chosen = [path.read_text() for path in ports]
-        assert chosen[0] != chosen[1]
-        assert plays[0].changes(sandbox_port=0) == 0
-        assert ports[0].read_text() == chosen[0]
+            list(pool.map(lambda play: play.changes(), plays))
+        yield plays
     finally:
         for play in plays:
             postgres.Cluster(play.folder / "postgres").remove()
 
 
-def test_a_changed_password_is_explained_and_not_shown(play: Play) -> None:
-    play.changes()
-    done = play("-vvv", postgres_password="n3w-one")
+def test_two_sandboxes_at_once_choose_ports_and_keep_them(pair: list[Play]) -> None:
+    ports = [play.folder / "postgres/port" for play in pair]
+    chosen = [path.read_text() for path in ports]
+    assert chosen[0] != chosen[1]
+    assert pair[0].changes() == 0
+    assert ports[0].read_text() == chosen[0]
+
+
+def test_another_port_moves_the_server(pair: list[Play]) -> None:
+    play = pair[1]
+    port = postgres.free_port()
+    assert play.changes(sandbox_port=port) == 1
+    process = postgres.Cluster(play.folder / "postgres").process()
+    assert process
+    assert process.port == port
+
+
+def test_a_changed_password_is_explained_and_not_shown(pair: list[Play]) -> None:
+    done = pair[0]("-vvv", postgres_password="n3w-one")
     assert done.returncode != 0
     assert "make sandbox-stop" in done.stdout
     assert "n3w-one" not in done.stdout + done.stderr

@@ -8,7 +8,6 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from standin.process import StandIn
@@ -43,31 +42,32 @@ def equipped(place: Place, postgres_server: Database) -> Iterator[Place]:
 
 @pytest.mark.timeout(300)
 def test_every_playbook_runs_from_an_inventory_elsewhere(equipped: Place) -> None:
-    for playbook, arguments, said in (
-        ("reset", (), "✅ System Healthy"),
-        ("reset", ("--tags", "health"), "✅ System Healthy"),
-        ("backfill", (), "🎉 SUCCESS: Database populated"),
-        ("audit", (), "hub"),
-        ("restore", (), "bin"),
+    """An executable one is as good as a file: each takes its turns."""
+    for playbook, arguments, form, said in (
+        ("reset", (), "executable", "✅ System Healthy"),
+        ("reset", ("--tags", "health"), "static", "✅ System Healthy"),
+        ("backfill", (), "executable", "🎉 SUCCESS: Database populated"),
+        ("audit", (), "static", "hub"),
+        ("restore", (), "executable", "bin"),
     ):
-        done = equipped.play(playbook, *arguments)
+        done = equipped.play(playbook, *arguments, form=form)
         assert done.returncode == 0, f"{playbook} {arguments}\n{done.stdout[-3000:]}\n{done.stderr[-2000:]}"
         assert said in done.stdout
     assert (equipped.folder / "project/bin").is_dir()
     assert json.loads((equipped.folder / "audit/audit.json").read_text())["hosts"][0]["name"] == "hub"
 
 
-def test_an_executable_inventory_is_as_good(equipped: Place) -> None:
-    done = equipped.play("reset", form="executable")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "✅ System Healthy" in done.stdout
-
-
 def told(place: Place, *arguments: str | Path) -> str:
-    """What a reset says that finds no root: the name of the root that it was given."""
-    done = place.play("reset", "--tags", "preflight", *arguments)
+    """What a restore says that finds no root: the name of the root that it was given."""
+    done = place.play("restore", *arguments)
     assert done.returncode == 2, done.stdout + done.stderr
     return done.stdout
+
+
+def roots(output: str) -> dict[str, str]:
+    """The root that each host was given, as its failure names it."""
+    failures = re.split(r"\[(\w+)\]: FAILED", output)[1:]
+    return {host: re.findall(r"/no/\w+", said)[0] for host, said in zip(failures[::2], failures[1::2])}
 
 
 def test_the_default_is_the_weakest(place: Place) -> None:
@@ -78,25 +78,22 @@ def test_the_default_is_the_weakest(place: Place) -> None:
 
 
 def test_a_setting_wins_by_its_level(place: Place) -> None:
-    """From the weakest to the strongest, each added to those before."""
-    vault = {**SECRETS, "ansible_remote_tmp": str(place.folder / "tmp")}
-    everybody = {"vars": {**vault, "project_root": "/no/all"}}
-    group: dict[str, Any] = {"hosts": {"hub": dict(LOCAL)}}
-    place.inventory = {"all": {**everybody, "children": {"trading": group}}}
-    assert "/no/all" in told(place)
-
-    group["vars"] = {"project_root": "/no/group"}
-    assert "/no/group" in told(place)
-
+    """From the weakest to the strongest: each host has what the one before has, and more."""
+    group = {"project_root": "/no/group"}
+    place.inventory = {"all": {
+        "vars": {**SECRETS, "ansible_remote_tmp": str(place.folder / "tmp"), "project_root": "/no/all"},
+        "hosts": {"plain": LOCAL},
+        "children": {
+            "first": {"hosts": {"grouped": LOCAL}, "vars": group},
+            "second": {"hosts": {"filed": LOCAL, "named": {**LOCAL, "project_root": "/no/host"}}, "vars": group},
+        },
+    }}  # fmt: skip
     (place.folder / "group_vars").mkdir()
-    (place.folder / "group_vars/trading.yml").write_text("project_root: /no/folder\n")
-    assert "/no/folder" in told(place)
-
-    group["hosts"]["hub"]["project_root"] = "/no/host"
-    assert "/no/host" in told(place)
-
+    (place.folder / "group_vars/second.yml").write_text("project_root: /no/folder\n")
+    levels = {"plain": "/no/all", "grouped": "/no/group", "filed": "/no/folder", "named": "/no/host"}
+    assert roots(told(place)) == levels
     given = json.dumps({"project_root": "/no/extra", "project_protected": ["src"], "project_packages": []})
-    assert "/no/extra" in told(place, "-e", given)
+    assert roots(told(place, "-e", given)) == dict.fromkeys(levels, "/no/extra")
 
 
 def fleet(place: Place, *away: str, **settings: object) -> str:
