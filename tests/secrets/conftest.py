@@ -86,7 +86,10 @@ class Searched:
         if password is None:
             password = list(HOSTILE)[self._next % len(HOSTILE)]
             self._next += 1
-        outcome = self.host.play(playbook, *arguments, **self.values(password, **more))
+        return self.search(self.host.play(playbook, *arguments, **self.values(password, **more)))
+
+    def search(self, outcome: Outcome) -> Outcome:
+        """Fail on a leak."""
         # uv and pip take an index's address from their environment, which only its owner and root can read.
         assert FIGURES.leaks(outcome, self.secrets, frozenset({"index"})) == []
         return outcome
@@ -115,7 +118,7 @@ def play(host: Host, secrets: dict[str, str], role: Callable[[str], dict[str, An
     return Searched(host, secrets, role)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def reset(play: Searched) -> Searched:
     """The runs on a host that has its environment."""
     if not (play.host.root / "venv").exists():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -34,6 +35,12 @@ class Outcome:
         """What the user reads, unfolded."""
         return " ".join((self.channels["stdout"] + self.channels["stderr"]).split())
 
+    @property
+    def failures(self) -> dict[str, str]:
+        """What is said from the failure of each host on to the next one."""
+        parts = re.split(r"\[(\w+)\]: FAILED", self.said)[1:]
+        return dict(zip(parts[::2], parts[1::2]))
+
 
 class Host:
     """A project root of this machine, with a home and a folder for temporary files of its own."""
@@ -42,6 +49,7 @@ class Host:
         self.folder = folder
         self._traces = traces(secrets)
         self.root = folder / "project"
+        self.roots = [self.root]  # and those of further hosts
         self.home = folder / "home"
         self.temporary = folder / "tmp"
         self.evidence = folder / "evidence"
@@ -56,8 +64,12 @@ class Host:
         """One run of ``playbooks/<playbook>.yml`` with everything switched on that talks."""
         self.variables.touch(mode=0o600)
         self.variables.write_text(json.dumps(self.values(**variables)))
-        command = [str(Path(sys.executable).parent / "ansible-playbook"), f"playbooks/{playbook}.yml"]
-        return self.run([*command, "-vvv", "-e", f"@{self.variables}", *arguments])
+        return self.playbook(playbook, "-e", f"@{self.variables}", *arguments)
+
+    def playbook(self, name: str, *arguments: str) -> Outcome:
+        """One run of a playbook."""
+        command = [str(Path(sys.executable).parent / "ansible-playbook"), f"playbooks/{name}.yml"]
+        return self.run([*command, "-vvv", *arguments])
 
     def values(self, **variables: Any) -> dict[str, Any]:
         """Return the settings of the host with further ones."""
@@ -84,7 +96,7 @@ class Host:
                 capture_output=True, text=True, timeout=100, check=False,
             )  # fmt: skip
         new = [path for folder in SHARED for path in folder.iterdir() if path not in before]
-        made = dict(self._made([self.home, self.temporary, self.root, *new], begun))
+        made = dict(self._made([self.home, self.temporary, *self.roots, *new], begun))
         return Outcome(
             done.returncode,
             {
@@ -103,8 +115,8 @@ class Host:
 
     def may_hold(self, path: Path) -> bool:
         """The places for secrets: ``.env`` for its owner alone, and the old ones that are kept."""
-        return path == self.root / ".env" or (
-            path.name == ".env" and path.is_relative_to(self.root / ".reset/runs")
+        return path.name == ".env" and any(
+            path.parent == root or path.is_relative_to(root / ".reset/runs") for root in self.roots
         )
 
     def _environment(self) -> dict[str, str]:
@@ -116,7 +128,6 @@ class Host:
             "TMPDIR": str(self.temporary),
             "LC_ALL": "C.UTF-8",
             "PYTHONPATH": str(Path(__file__).with_name("recorder")),
-            "PYTHONDONTWRITEBYTECODE": "1",
             **({"ANSIBLE_NO_TARGET_SYSLOG": "False"} if self.system_log else {}),
             "SECRETS_SYSLOG": str(self.evidence / "syslog"),
             "ANSIBLE_LOG_PATH": str(self.evidence / "ansible.log"),

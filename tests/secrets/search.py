@@ -51,6 +51,7 @@ def _base64(secret: bytes) -> set[str]:
 
 def hits(channels: Mapping[str, str], secrets: Mapping[str, str]) -> list[str]:
     """Each find as ``channel: secret (form)``; the secret itself is not repeated."""
+    words = [trace.decode() for trace in traces(secrets)]
     needles = [
         (f"{name} ({form})", {text, " ".join(text.split())})
         for name, secret in secrets.items()
@@ -59,6 +60,8 @@ def hits(channels: Mapping[str, str], secrets: Mapping[str, str]) -> list[str]:
     ]
     found = set()
     for channel, text in channels.items():
+        if not any(word in text for word in words):
+            continue
         # YAML and terminals fold lines; JUnit is XML.
         seen = {text, " ".join(text.split()), html.unescape(text)}
         found |= {f"{channel}: {label}" for label, texts in needles for t in texts for s in seen if t in s}

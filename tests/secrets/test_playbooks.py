@@ -6,10 +6,13 @@ The runs follow each other on one host, each with another password; the first on
 from __future__ import annotations
 
 import fcntl
+import itertools
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -19,8 +22,8 @@ from ansible.module_utils.sandbox import postgres
 
 from tests.engines import Database
 from tests.faults.wheels import Index
-from tests.secrets.conftest import Searched, full
-from tests.secrets.play import FIGURES, REPOSITORY, Host
+from tests.secrets.conftest import HOSTILE, Searched, full
+from tests.secrets.play import FIGURES, REPOSITORY, Host, Outcome
 from tests.standin.process import StandIn
 
 COVERED = {"audit", "backfill", "layout", "reset", "restore", "sandbox", "schedule"}
@@ -55,12 +58,76 @@ def test_first_reset_past_indexes_that_fail(play: Searched, secrets: dict[str, s
     assert play("reset", "--tags", "health", password="variable").code == 0
 
 
-def test_what_holds_secrets_is_private(reset: Searched) -> None:
-    done = reset("reset", *SETTINGS)
-    held = {name: mode for name, mode in done.modes.items() if name.endswith(".env")}
+@dataclass
+class Wrong:
+    """What is wrong with a host: its settings, its ``.env``, and what its failure says."""
+
+    settings: Callable[[dict[str, str]], dict[str, Any]]
+    said: tuple[str, ...]
+    dotenv: str = ""
+
+
+WRONG = {
+    "password": Wrong(
+        lambda secrets: {"postgres_password": secrets["old"]}, ("refuses the password of user trader",)
+    ),
+    "port": Wrong(lambda _: {"postgres_port": postgres.free_port()}, ("refuses connections",)),
+    "dotenv": Wrong(lambda _: {}, ("a quote that is not closed",), "AI_KEY='{key}\n"),
+    "protected": Wrong(lambda _: {"project_protected": ["src", "gone"]}, ("gone",)),
+    "lines": Wrong(
+        lambda secrets: {"postgres_password": f"{secrets['old']}\n{secrets['key']}"},
+        ("POSTGRES_PASSWORD holds a line break", "Set postgres_password"),
+    ),
+    "locked": Wrong(lambda _: {}, (f"ops, pid {os.getpid()}",)),
+    "password_type": Wrong(lambda secrets: {"postgres_password": {"value": secrets["index"]}}, ("password",)),
+    "token_type": Wrong(lambda secrets: {"eodhd_api_token": [secrets["index"]]}, ("eodhd_api_token",)),
+    "env_type": Wrong(lambda secrets: {"project_env": f"OWN {secrets['index']}"}, ("project_env",)),
+}
+
+
+@pytest.fixture(scope="module")
+def fleet(reset: Searched, secrets: dict[str, str]) -> Outcome:
+    """One reset of hosts each of which fails in its own way, behind one that succeeds."""
+    host = reset.host
+    here = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    hosts: dict[str, dict[str, Any]] = {"hub": here}
+    for (name, wrong), password in zip(WRONG.items(), itertools.cycle(HOSTILE)):
+        root = host.folder / "others" / name
+        (root / "src").mkdir(parents=True)
+        (root / ".reset").mkdir(mode=0o700)
+        (root / ".env").write_text(wrong.dotenv.format(**secrets))
+        host.roots.append(root)
+        own = {"project_root": str(root), "project_interpreter": sys.executable}
+        hosts[name] = {**here, **own, "postgres_password": secrets[password], **wrong.settings(secrets)}
+    inventory = host.folder / "fleet.json"
+    inventory.touch(mode=0o600)
+    unasked = {"health_token": False, "health_redis": False, "health_disk_warn": 0, "health_disk_fail": 0}
+    everybody = host.values(**reset.values("spaces"), **unasked)
+    inventory.write_text(json.dumps({"all": {"hosts": hosts, "vars": everybody}}))
+    with (host.folder / "others/locked/.reset/lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.write(json.dumps({"user": "ops", "pid": os.getpid(), "since": "2026-11-26T05:00:00Z"}))
+        lock.flush()
+        return reset.search(host.playbook("reset", "-i", str(inventory), *SETTINGS, "--diff"))
+
+
+def test_a_host_among_failing_ones_is_reset(fleet: Outcome) -> None:
+    assert fleet.code != 0
+    assert set(fleet.failures) == set(WRONG)
+    assert "System Healthy" in fleet.said
+
+
+def test_what_holds_secrets_is_private(fleet: Outcome, host: Host) -> None:
+    held = {name: mode for name, mode in fleet.modes.items() if name.endswith(".env")}
     assert held["project/.env"] == 0o600
-    assert len(held) == 2
-    assert (reset.host.root / ".reset").stat().st_mode & 0o777 == 0o700
+    assert sum(name.startswith("project/") for name in held) == 2
+    assert (host.root / ".reset").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_failure_is_explained(fleet: Outcome, name: str) -> None:
+    for text in WRONG[name].said:
+        assert text in fleet.failures[name]
 
 
 def test_the_plan_of_a_whole_reset(reset: Searched) -> None:
@@ -99,23 +166,11 @@ def test_incompatible_table(reset: Searched, database: Database) -> None:
     assert "tables that do not fit" in done.said
 
 
-def test_wrong_password(reset: Searched, secrets: dict[str, str]) -> None:
-    done = reset("reset", *SETTINGS, postgres_password=secrets["old"])
-    assert done.code != 0
-    assert "refuses the password of user trader" in done.said
-
-
 @full
 def test_wrong_password_in_the_health_check(reset: Searched, secrets: dict[str, str]) -> None:
     done = reset("reset", "--tags", "dotenv,health", postgres_password=secrets["old"], database_manage=False)
     assert done.code != 0
     assert "refuses the password of user trader" in done.said
-
-
-def test_refused_connection(reset: Searched) -> None:
-    done = reset("reset", *SETTINGS, postgres_port=postgres.free_port())
-    assert done.code != 0
-    assert "refuses connections" in done.said
 
 
 @pytest.fixture(scope="module")
@@ -178,13 +233,6 @@ def dotenv(host: Host, text: str) -> Iterator[None]:
         path.write_bytes(old)
 
 
-def test_dotenv_that_cannot_be_completed(reset: Searched, secrets: dict[str, str]) -> None:
-    with dotenv(reset.host, f"AI_KEY='{secrets['key']}\n"):
-        done = reset("reset", *SETTINGS, "--diff")
-    assert done.code != 0
-    assert "a quote that is not closed" in done.said
-
-
 @full
 def test_database_url_that_libpq_does_not_take(reset: Searched, secrets: dict[str, str]) -> None:
     url = f"postgresql://trader:{secrets['percent']}@127.0.0.1/market"
@@ -229,50 +277,12 @@ def test_no_index_serves(reset: Searched, secrets: dict[str, str], wheels: Index
     assert "could not be built" in done.said
 
 
-def test_missing_protected_path(reset: Searched) -> None:
-    done = reset("reset", *SETTINGS, project_protected=["src", "gone"])
+@full
+def test_index_urls_of_a_wrong_type(reset: Searched, secrets: dict[str, str]) -> None:
+    urls = [{"value": f"http://u:{secrets['index']}@127.0.0.1:9/"}]
+    done = reset("reset", "--tags", "venv", project_rebuild=True, project_index_urls=urls)
     assert done.code != 0
-    assert "gone" in done.said
-
-
-def test_line_break_in_the_password(reset: Searched, secrets: dict[str, str]) -> None:
-    done = reset("reset", *SETTINGS, postgres_password=f"{secrets['old']}\n{secrets['key']}")
-    assert done.code != 0
-    assert "POSTGRES_PASSWORD holds a line break" in done.said
-    assert "Set postgres_password" in done.said
-
-
-@pytest.mark.parametrize(
-    ("variable", "wrong", "named"),
-    [
-        ("postgres_password", lambda secret: {"value": secret}, "password"),
-        pytest.param("eodhd_api_token", lambda secret: [secret], "eodhd_api_token", marks=full),
-        pytest.param("project_env", lambda secret: f"OWN {secret}", "project_env", marks=full),
-        pytest.param(
-            "project_index_urls",
-            lambda secret: [{"value": f"http://u:{secret}@127.0.0.1:9/"}],
-            "index_urls",
-            marks=full,
-        ),
-    ],
-)
-def test_wrong_type(
-    reset: Searched, secrets: dict[str, str], variable: str, wrong: Callable[[str], Any], named: str
-) -> None:
-    tags = ("--tags", "venv") if variable == "project_index_urls" else SETTINGS
-    done = reset("reset", *tags, project_rebuild=True, **{variable: wrong(secrets["index"])})
-    assert done.code != 0
-    assert named in done.said
-
-
-def test_locked_root(reset: Searched) -> None:
-    with (reset.host.root / ".reset/lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        lock.write(json.dumps({"user": "ops", "pid": os.getpid(), "since": "2026-11-26T05:00:00Z"}))
-        lock.flush()
-        done = reset("reset", *SETTINGS)
-    assert done.code != 0
-    assert f"ops, pid {os.getpid()}" in done.said
+    assert "index_urls" in done.said
 
 
 def test_audit_of_a_host_as_promised(reset: Searched) -> None:

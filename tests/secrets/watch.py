@@ -18,6 +18,8 @@ class Watch:
         self.environments: set[str] = set()
         self._pause = pause
         self._known = _pids()
+        # The command line that each had when its environment was read: both change when it executes a program.
+        self._seen: dict[int, str] = {}
         self._ours = {os.getpid()}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
@@ -39,11 +41,15 @@ class Watch:
                     continue  # ended meanwhile, or another user's
 
     def _look(self, pid: int) -> None:
-        self.commands.add(_text(PROC / str(pid) / "cmdline"))
+        command = _text(PROC / str(pid) / "cmdline")
+        if self._seen.get(pid) == command:
+            return
+        self.commands.add(command)
         parent = int(_text(PROC / str(pid) / "stat").rpartition(")")[2].split()[1])
         if parent in self._ours or pid in self._ours:
             self._ours.add(pid)
             self.environments.add(_text(PROC / str(pid) / "environ"))
+        self._seen[pid] = command
 
 
 def _pids() -> set[int]:
