@@ -182,7 +182,7 @@ def create_database(server: Database, name: str, engine: str = LAYOUT.engine) ->
     fresh = replace(server, database=name)
     nodes = [server, *WORKER_SERVERS] if engine == "citus" else [server]
     for node in nodes:
-        node.run(f'CREATE DATABASE "{name}"')
+        node.run(f'CREATE DATABASE "{name}" STRATEGY file_copy')  # half the work of the default
         if engine in ("timescaledb", "citus"):
             replace(node, database=name).run(f"CREATE EXTENSION {engine}")
     if engine == "citus":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -69,9 +70,7 @@ def run(
     paid_before = 0
     while figures.kills < kills:
         process = worker.start(server, **request)
-        done = stored(server)
-        while stored(server) == done and process.poll() is None:
-            time.sleep(0.01)
+        _await_more(server, process)
         time.sleep(chance.random() * 0.3)
         if process.poll() is not None:
             raise RuntimeError("the run ended before it could be killed; take more symbols")
@@ -95,22 +94,20 @@ def run(
     return figures
 
 
-def _query(server: Any, statement: str) -> list[tuple[Any, ...]]:
-    with (
-        closing(
-            psycopg2.connect(
-                host=server.host,
-                port=server.port,
-                user=server.user,
-                password=server.password,
-                dbname=server.database,
-            )
-        ) as connection,
-        connection,
-        connection.cursor() as cursor,
-    ):
+def _connect(server: Any) -> Any:
+    names = ("host", "port", "user", "password")
+    return psycopg2.connect(dbname=server.database, **{name: getattr(server, name) for name in names})
+
+
+def _ask(connection: Any, statement: str) -> list[tuple[Any, ...]]:
+    with connection, connection.cursor() as cursor:
         cursor.execute(statement)
         return list(cursor.fetchall())
+
+
+def _query(server: Any, statement: str) -> list[tuple[Any, ...]]:
+    with closing(_connect(server)) as connection:
+        return _ask(connection, statement)
 
 
 def _covered(server: Any) -> list[str]:
@@ -119,9 +116,22 @@ def _covered(server: Any) -> list[str]:
 
 def stored(server: Any) -> int:
     """Return how many symbols the ledger has."""
-    if _query(server, "SELECT to_regclass('backfill_coverage')") == [(None,)]:
+    with closing(_connect(server)) as connection:
+        return _stored(connection)
+
+
+def _await_more(server: Any, process: subprocess.Popen[str]) -> None:
+    """Wait until the ledger has more symbols than now, or the process has ended."""
+    with closing(_connect(server)) as connection:
+        done = _stored(connection)
+        while _stored(connection) == done and process.poll() is None:
+            time.sleep(0.01)
+
+
+def _stored(connection: Any) -> int:
+    if _ask(connection, "SELECT to_regclass('backfill_coverage')") == [(None,)]:
         return 0
-    return int(_query(server, "SELECT count(*) FROM backfill_coverage")[0][0])
+    return int(_ask(connection, "SELECT count(*) FROM backfill_coverage")[0][0])
 
 
 def compare_rows(server: Any, market: Any, first: Any, last: Any, figures: Figures) -> Figures:
