@@ -42,8 +42,9 @@ class Outcome:
 class Estate:
     """A project root with artifacts, protected paths and foreign settings."""
 
-    def __init__(self, root: Path, index: Index) -> None:
+    def __init__(self, root: Path, index: Index, home: Path | None = None) -> None:
         self.root, self.index = root, index
+        self.home = home or root.parent  # uv keeps there what it knows of an interpreter
         self.params: dict[str, Any] = {
             "root": str(root), "protected": ["src", "docs"], "artifacts": ARTIFACTS, "allow_in_use": False,
             "python": sys.executable, "python_minimum": "3.9", "packages": ["sound"], "index_urls": [index.url()],
@@ -73,7 +74,7 @@ class Estate:
         prefix = job.pop("prefix", [])
         params = {**self.params, "stages": stages, **overrides}
         text = json.dumps({"params": params, "kill_at": kill_at, **job})
-        environ = environment(self.root.parent)
+        environ = environment(self.home)
         if python != sys.executable:
             environ["PYTHONPATH"] = os.pathsep.join(sys.path)  # for Ansible's own files
         done = subprocess.run(

@@ -111,7 +111,7 @@ def try_all(
     """Each point on an estate of its own, two at a time."""
 
     def one(point: int) -> tuple[int, list[str]]:
-        estate = Estate(folder / f"point{point}" / "project", wheels)
+        estate = Estate(folder / f"point{point}" / "project", wheels, folder)
         try:
             return point, case(estate, point)
         finally:
@@ -128,7 +128,7 @@ def try_all(
 def test_killed_reset_loses_nothing_without_an_old_environment(
     tmp_path: Path, wheels: Index, estate: Estate
 ) -> None:
-    points = spread(estate.run(RESET), 24)
+    points = spread(estate.run(RESET), 6)
 
     def case(hurt: Estate, point: int) -> list[str]:
         without_environment(hurt)
@@ -142,7 +142,7 @@ def test_killed_reset_loses_nothing_with_an_old_environment(
     tmp_path: Path, wheels: Index, estate: Estate
 ) -> None:
     with_old_environment(estate)
-    points = spread(estate.run(RESET), 24)
+    points = spread(estate.run(RESET), 6)
 
     def case(hurt: Estate, point: int) -> list[str]:
         with_old_environment(hurt)
@@ -159,13 +159,13 @@ def test_reset_killed_while_it_builds_loses_nothing(tmp_path: Path, wheels: Inde
         with_old_environment(hurt)
         return problems_of_reset(hurt, True, None, kill_after=0.15 + 0.02 * point)
 
-    assert try_all(tmp_path, wheels, range(40 if FULL else 10), case) == {}
+    assert try_all(tmp_path, wheels, range(0, 40, 1 if FULL else 8), case) == {}
 
 
 @pytest.mark.timeout(3000)
 def test_killed_restore_loses_nothing(tmp_path: Path, wheels: Index, estate: Estate) -> None:
     reset_done(estate)
-    points = spread(estate.run(["restore"]), 16)
+    points = spread(estate.run(["restore"]), 6)
 
     def case(hurt: Estate, point: int) -> list[str]:
         with_old_environment(hurt)
