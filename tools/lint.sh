@@ -17,9 +17,8 @@ check mypy --no-error-summary --cache-dir .cache/mypy -p ansible.module_utils
 check mypy --no-error-summary --cache-dir .cache/mypy library callback_plugins action_plugins tests tools
 check yamllint --strict .
 check ansible-lint --offline -q
-for module in library/*.py; do
-  check ansible-doc -t module -M library "$(basename "$module" .py)" >/dev/null
-done
+# shellcheck disable=SC2046 # names of modules are words
+check ansible-doc -t module -M library $(basename -s .py library/*.py) >/dev/null
 if wanted sanity; then
   echo "lint: ansible-test sanity"
   wait "$sanity" || status=1
