@@ -33,9 +33,9 @@ sandbox-stop: ## stop the sandbox's PostgreSQL and remove .sandbox/
 
 .PHONY: test lint unit integration engines recorded safety faults molecule fleet timers fresh clones docs
 test: override ARGS =
-test: lint unit ## everything; ends in one summary
-	@$(MAKE) --no-print-directory ARGS= --jobs=2 --output-sync=target safety integration fleet molecule docs
-	@echo "make test: lint, unit, integration, safety, molecule and docs passed; fleet $$(cat .cache/fleet.txt)"
+test: setup-test ## lint, unit, integration, safety and molecule, beside each other; ends in one summary
+	@$(MAKE) --no-print-directory ARGS= --jobs=3 --output-sync=target integration safety lint unit molecule
+	@echo "make test: lint, unit, integration, safety and molecule passed"
 lint: setup-test ## ansible-lint (production), ansible-test sanity, yamllint, ruff, mypy, module documentation
 	@tools/lint.sh $(ARGS)
 unit: setup-test ## the pure logic, in seconds
