@@ -7,16 +7,20 @@ compares both.
 from __future__ import annotations
 
 import argparse
+import sys
 import textwrap
 from collections.abc import Iterable, Iterator
 from datetime import date, timedelta
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
 import exchange_calendars
 
 CLONE = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(CLONE / "module_utils"))
+
+from markets import names
+
 TARGET = CLONE / "module_utils/markets/sessions.py"
 FIRST = date(2015, 1, 1)
 HEAD = '''"""Sessions of the exchanges. Written by `make calendars`; do not edit.
@@ -34,7 +38,7 @@ from __future__ import annotations
 
 def content(last: int) -> str:
     """Return the text of the file, up to the end of the year ``last``."""
-    markets = {name: found for name in _names().CALENDARS if (found := market(name, date(last, 12, 31)))}
+    markets = {name: found for name in names.CALENDARS if (found := market(name, date(last, 12, 31)))}
     zones: dict[str, set[str]] = {}  # many have the same distances
     for found, entry in markets.values():
         zones.setdefault(days(offsets(found, last)), set()).add(entry["zone"])
@@ -139,16 +143,6 @@ def days(values: Iterable[tuple[date, str]]) -> str:
     for day, value in values:
         years.setdefault(day.year, []).append(f"{day:%m%d}" + (f"={value}" if value else ""))
     return " ".join(f"{year}: {' '.join(each)}" for year, each in years.items())
-
-
-def _names() -> Any:
-    """Return the project's table of markets."""
-    spec = spec_from_file_location("names", CLONE / "module_utils/markets/names.py")
-    assert spec
-    assert spec.loader
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def main() -> None:

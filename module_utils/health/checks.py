@@ -14,7 +14,6 @@ from ansible.module_utils.database.errors import Unreachable, explain
 from ansible.module_utils.health import bars, basics, counts, coverage, services
 from ansible.module_utils.health.limits import LEVELS
 from ansible.module_utils.health.model import Check, Finding, Host
-from ansible.module_utils.health.report import report
 from ansible.module_utils.reporting import Problem
 
 CHECKS: tuple[Check, ...] = (
@@ -89,3 +88,18 @@ def result(findings: Sequence[Finding], host: Host | None = None) -> dict[str, A
         "problems": [finding.message for finding in findings if finding.level == "fail"],
         "report": report(findings, host, healthy),
     }
+
+
+def report(findings: Sequence[Finding], host: Host, healthy: bool) -> str:
+    """Return the text that people read."""
+    lines = ["📊 Infrastructure Health Check"]
+    if host.server:
+        lines.append(f"Database: {host.server.masked_url()}")
+    if host.server_version:
+        lines.append("✅ Connection successful")
+    if host.counts:
+        lines.append("📈 Table Statistics:")
+        lines += [f"   {name}: {count.text()}" for name, count in host.counts.items()]
+    lines += [f"⚠️  {finding.message}" for finding in findings if finding.level == "warn"]
+    lines += [f"❌ {finding.message}" for finding in findings if finding.level == "fail"]
+    return "\n".join([*lines, "✅ System Healthy" if healthy else "❌ System Unhealthy"])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from ansible.module_utils.database.connection import Server
-from ansible.module_utils.health import checks, counts, model, report
+from ansible.module_utils.health import checks, counts, model
 from ansible.module_utils.health.model import Check, Count, Finding, Host, Wanted
 from ansible.module_utils.reporting import Problem
 
@@ -22,7 +22,7 @@ def context() -> Host:
 
 
 def test_the_report_reads_as_the_contract_says(context: Host) -> None:
-    assert report.report([Finding("tables", "ok", "x")], context, healthy=True) == (
+    assert checks.report([Finding("tables", "ok", "x")], context, healthy=True) == (
         "📊 Infrastructure Health Check\n"
         "Database: postgresql://postgres:***@localhost:5432/data_nexus\n"
         "✅ Connection successful\n"
