@@ -85,6 +85,8 @@ def _runs(audit: Audit, root: Directory, params: dict[str, Any]) -> Iterator[Jud
     quarantine = Quarantine.find(root)
     with quarantine or contextlib.nullcontext():
         yield from runs.checks(quarantine)
+        if quarantine is None:
+            return
         audit.last_reset = runs.last_reset(quarantine)
         before = runs.dotenv_before(quarantine)
         if before is not None:

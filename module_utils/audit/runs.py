@@ -10,7 +10,7 @@ from typing import Any
 from ansible.module_utils.audit.model import Judgement, judged
 from ansible.module_utils.project import lock
 from ansible.module_utils.project.guards import DOTENV
-from ansible.module_utils.project.quarantine import KEPT, RUNS, Entry, Manifest, Quarantine
+from ansible.module_utils.project.quarantine import Entry, Quarantine
 from ansible.module_utils.project.root import described
 
 _runs = partial(judged, "Runs")
@@ -28,10 +28,10 @@ def checks(quarantine: Quarantine | None) -> Iterator[Judgement]:
     )
 
 
-def last_reset(quarantine: Quarantine | None) -> dict[str, Any] | None:
+def last_reset(quarantine: Quarantine) -> dict[str, Any] | None:
     """Return what the last reset moved and how to undo it; None if none is kept."""
-    runs = [run for run in (quarantine.runs() if quarantine else []) if run.kind == "reset" and run.entries]
-    if quarantine is None or not runs:
+    runs = [run for run in quarantine.runs() if run.kind == "reset" and run.entries]
+    if not runs:
         return None
     run = runs[-1]
     back = quarantine.kept(run)
@@ -51,19 +51,13 @@ def _entry(entry: Entry) -> dict[str, str]:
     return {"name": entry.name, "what": what, "kept": described(entry.before)}
 
 
-def dotenv_before(quarantine: Quarantine | None) -> tuple[bytes, str] | None:
+def dotenv_before(quarantine: Quarantine) -> tuple[bytes, str] | None:
     """Return the ``.env`` that the last reset which replaced it has kept, and its path; None without one."""
-    for run in reversed(quarantine.runs() if quarantine else []):
-        content = _kept(quarantine, run) if run.kind == "reset" else None
-        if quarantine and content is not None:
-            return content, f"{quarantine.path(run)}/{KEPT}/{DOTENV}"
+    for run in reversed(quarantine.runs()):
+        entry = run.entry(DOTENV) if run.kind == "reset" else None
+        if entry and entry.before and entry.before.kind == "file":
+            with quarantine.keeping(run.name) as kept:
+                content = kept.read(DOTENV)
+            if content is not None:
+                return content, f"{kept.path}/{DOTENV}"
     return None
-
-
-def _kept(quarantine: Quarantine | None, run: Manifest) -> bytes | None:
-    entry = run.entry(DOTENV)
-    if quarantine is None or entry is None or entry.before is None or entry.before.kind != "file":
-        return None
-    with quarantine.state.enter(RUNS) as runs, runs.enter(run.name) as folder, folder.enter(KEPT) as kept:
-        content: bytes | None = kept.read(DOTENV)
-        return content

@@ -168,7 +168,7 @@ class Quarantine:
 
     def kept(self, run: Manifest) -> list[Entry]:
         """The entries that a restore of ``run`` would still bring back."""
-        with self._folder(run) as folder, folder.enter(KEPT) as kept:
+        with self.keeping(run.name) as kept:
             return [
                 entry
                 for entry in run.entries
@@ -183,13 +183,14 @@ class Quarantine:
         """Whether what the run put where nothing was is still there, or has been replaced since."""
         return self.root.stat(entry.name) is not None
 
-    def path(self, run: Manifest) -> str:
-        """The run's folder, for people."""
-        return os.path.join(self.state.path, RUNS, run.name)
+    def keeping(self, run: str) -> Directory:
+        """Open the folder with what a run keeps, by the run's name."""
+        with self._folder(run) as folder:
+            return folder.enter(KEPT)
 
-    def _folder(self, run: Manifest) -> Directory:
+    def _folder(self, run: str) -> Directory:
         with self.state.enter(RUNS) as runs:
-            return runs.enter(run.name)
+            return runs.enter(run)
 
     # Changing; the caller holds the lock
 
@@ -221,7 +222,7 @@ class Quarantine:
         return run
 
     def _save(self, run: Manifest) -> None:
-        with self._folder(run) as folder:
+        with self._folder(run.name) as folder:
             folder.write(_MANIFEST, run.as_json())
 
     def displace(
@@ -244,7 +245,7 @@ class Quarantine:
             run.entries.append(Entry(name, self.root.item(name), after, source.name if source else None))
         self._save(run)
         try:
-            with self._folder(run) as folder, folder.enter(KEPT) as kept:
+            with self.keeping(run.name) as kept:
                 for entry in run.entries[-len(names) :]:
                     if put is not None and entry.after is not None:
                         put.move(entry.name, kept)
@@ -270,7 +271,7 @@ class Quarantine:
 
     def settle(self, run: Manifest) -> None:
         """Bring a run that was cut off to the last displacement that happened."""
-        with self._folder(run) as folder, folder.enter(KEPT) as kept:
+        with self.keeping(run.name) as kept:
             done = [entry for entry in run.entries if self._settled(entry, kept)]
         if len(done) != len(run.entries):
             run.entries = done
@@ -295,7 +296,7 @@ class Quarantine:
         if entry.source is None:
             kept.remove(entry.name)  # built by the run that was cut off, and in nobody's use
             return
-        with self.state.enter(RUNS) as runs, runs.enter(entry.source) as folder, folder.enter(KEPT) as home:
+        with self.keeping(entry.source) as home:
             kept.move(entry.name, home)
 
     def close(self, run: Manifest) -> None:

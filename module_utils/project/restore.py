@@ -6,7 +6,7 @@ from typing import Any
 
 from ansible.module_utils.project import guards
 from ansible.module_utils.project.opening import opened
-from ansible.module_utils.project.quarantine import KEPT, RUNS, Entry, Manifest, Quarantine, choose
+from ansible.module_utils.project.quarantine import Entry, Manifest, Quarantine, choose
 from ansible.module_utils.project.root import described, listed
 
 
@@ -62,7 +62,7 @@ def _apply(quarantine: Quarantine, name: str) -> str | None:
     mine = quarantine.begin("restore")
     run, entries = _plan(quarantine, name)
     if run is not None and entries:
-        with quarantine.state.enter(RUNS) as runs, runs.enter(run.name) as folder, folder.enter(KEPT) as kept:
+        with quarantine.keeping(run.name) as kept:
             mine = quarantine.displace(mine, [entry.name for entry in entries], put=kept, source=run)
     quarantine.close(mine)
     return mine.name if mine.entries else None

@@ -42,8 +42,6 @@ def found(quarantine: Quarantine | None) -> dict[str, Judgement]:
 
 def test_a_root_that_was_never_reset_has_neither_runs_nor_a_lock() -> None:
     assert {check.verdict for check in found(None).values()} == {"pass"}
-    assert runs.last_reset(None) is None
-    assert runs.dotenv_before(None) is None
 
 
 def test_run_that_was_cut_off(estate: Estate) -> None:

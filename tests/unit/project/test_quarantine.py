@@ -51,7 +51,7 @@ def test_private_folder_is_private_and_unseen_by_git(quarantine: Quarantine, pol
 
 def test_displaced_things_are_kept_under_their_names(quarantine: Quarantine, polluted: Path) -> None:
     run = reset(quarantine, polluted)
-    kept = Path(quarantine.path(run), "kept")
+    kept = Path(quarantine.state.path, "runs", run.name, "kept")
     assert sorted(path.name for path in kept.iterdir()) == ["bin", "include", "venv"]
     assert (kept / "include").is_symlink()
     assert (polluted / "venv/new").exists()
@@ -176,7 +176,7 @@ def test_failed_move_is_settled_at_once(
 
 def test_damaged_manifest_is_named(quarantine: Quarantine, polluted: Path) -> None:
     run = reset(quarantine, polluted)
-    Path(quarantine.path(run), "manifest.json").write_text("{")
+    Path(quarantine.state.path, "runs", run.name, "manifest.json").write_text("{")
     with pytest.raises(Problem, match="is damaged"):
         quarantine.runs()
 
