@@ -69,7 +69,7 @@ docs: setup-test ## every command of every document, typed as written in a copy 
 .PHONY: bench reference calendars picture lock clean
 bench: setup-bench ## measure against the rivals, or the sections of ARGS; writes docs/benchmarks.md
 	@python tests/bench/run.py $(ARGS)
-reference: setup ## write docs/reference.md out of argument specifications and module documentation
+reference: setup ## write what follows from the settings and the documentation of the modules
 	@python tools/reference.py $(ARGS)
 calendars: setup-test ## write module_utils/markets/sessions.py out of the calendar library
 	@python tools/calendars.py $(ARGS)
