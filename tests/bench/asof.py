@@ -13,7 +13,6 @@ REPOSITORY = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests")]
 
 import psycopg2
-from ansible.module_utils.database.connection import Server
 
 from tests.bench import timing
 from tests.bench.backfill import clean, cluster, names, ours
@@ -61,14 +60,14 @@ def main() -> str:
         f"{rows:,} bars; {SYMBOLS // 20} of {SYMBOLS} symbols restated and 10 more loaded after the first moment;"
         f" then {EXCHANGE:,} symbols by {len(EVENINGS)} evenings of `daily`. Rows come to the client. Medians of"
         f" {ROUNDS}, the two reads in turn. Counting reads no bar now, only an index; then each bar has to be matched"
-        " with what came later.\n\n"
+        " with what came later. A corrected bar is read twice: as it is and as it was.\n\n"
         "| Read | As of | `market_data` | `market_data_asof` | Ratio | At most |\n|---|---|---|---|---|---|\n"
         + "\n".join(lines)
         + "\n"
     )
 
 
-def exchange(server: Server, standin: StandIn, cursor: Any) -> list[str]:
+def exchange(server: Any, standin: StandIn, cursor: Any) -> list[str]:
     """Live through some evenings of `daily`, and read sessions as they were on one of the first."""
     clean(server)
     standin.control(splits={}, universe=EXCHANGE)

@@ -189,11 +189,11 @@ def test_the_adjusted_close_follows_from_the_steps_of_a_recorded_history(replay:
 def steady(
     closes: dict[date, Decimal], provider: dict[date, Decimal]
 ) -> Iterator[tuple[list[date], Decimal]]:
-    """Yield the periods without a step of more than a thousandth: their days, and adjusted close ÷ close."""
+    """Yield the periods without a step of more than rounding makes: their days, and adjusted close ÷ close."""
     period: list[date] = []
     for day in [*sorted(closes), None]:
         factors = [provider[each] / closes[each] for each in (*period[-1:], *([day] if day else []))]
-        if period and (day is None or abs(factors[-1] / factors[0] - 1) > Decimal("0.001")):
+        if period and (day is None or abs(factors[-1] / factors[0] - 1) > Decimal("0.0004")):
             # What all days of it allow, of which the provider rounds each to four decimals.
             least = max((provider[each] - TOLERANCE) / closes[each] for each in period)
             most = min((provider[each] + TOLERANCE) / closes[each] for each in period)

@@ -5,9 +5,11 @@ Takes the request as JSON on its input, prints the result as JSON with peak memo
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -46,6 +48,30 @@ def finish(process: subprocess.Popen[str], timeout: float = 120) -> dict[str, An
     return result
 
 
+def kill_after(points: int) -> None:
+    """Let this process kill itself before the change of the database that follows so many; its courier lives on."""
+    import psycopg2
+    import psycopg2.extensions
+
+    run, passed, connect = os.getpid(), itertools.count(), psycopg2.connect
+
+    def passing() -> None:
+        if os.getpid() == run and next(passed) == points:
+            os.kill(run, signal.SIGKILL)
+
+    class Cursor(psycopg2.extensions.cursor):
+        def execute(self, statement: Any, *given: Any) -> None:
+            if not str(statement).lstrip().startswith(("SELECT", "SET")):
+                passing()
+            super().execute(statement, *given)
+
+        def copy_expert(self, *given: Any, **more: Any) -> None:
+            passing()
+            super().copy_expert(*given, **more)
+
+    psycopg2.connect = lambda *given, **more: connect(*given, **{**more, "cursor_factory": Cursor})
+
+
 def main() -> None:
     import ansible.module_utils
 
@@ -59,6 +85,8 @@ def main() -> None:
     from ansible.module_utils.reporting import Problem
 
     options = json.load(sys.stdin)
+    if (points := options.pop("points", None)) is not None:
+        kill_after(points)
     options["server"] = Server(**options["server"])
     for name in ("first", "last"):
         options[name] = date.fromisoformat(options[name]) if options.get(name) else None

@@ -170,7 +170,7 @@ class Adjustment:
         return (
             f"The adjusted close of {plural(len(self.differences), 'symbol')} does not follow from the known splits and"
             " dividends. Ask for them again with backfill_mode=actions and -e backfill_force=true; what then still"
-            " differs may be a spin-off."
+            " differs may be a spin-off, or closes that EODHD rounded."
         )
 
     def lines(self) -> list[str]:
