@@ -21,13 +21,14 @@ FULL = os.environ.get("FAULTS") == "full"
 
 
 def spread(whole: Outcome, wanted: int) -> list[int]:
-    """The points before and after each move, and ``wanted`` others, evenly; all of them in full."""
+    """The points before and after the first, the middle and the last move, and ``wanted`` others; in full, all."""
     assert whole.problem is None
     assert whole.points > 30
     if FULL:
         return list(range(whole.points))
     others = {round(index * (whole.points - 1) / (wanted - 1)) for index in range(wanted)}
-    return sorted(others | set(whole.moves) | {move + 1 for move in whole.moves if move + 1 < whole.points})
+    moves = [whole.moves[number] for number in (0, len(whole.moves) // 2, -1)]
+    return sorted(others | set(moves) | {move + 1 for move in moves if move + 1 < whole.points})
 
 
 def with_old_environment(estate: Estate) -> None:
