@@ -139,15 +139,17 @@ def narrow(table: Table, found: Found) -> dict[str, str]:
 
 
 def limits(table: Table, found: Found) -> list[str]:
-    """Return where an existing table that fits would round a value or refuse a large one."""
-    notes = []
+    """Return a note of where an existing table that fits would round a value or refuse a large one."""
+    narrower = []
     for name, have in narrow(table, found).items():
         what = (
             "digits that do not fit are rounded or refused" if have.startswith("numeric(")
             else "fractions are rounded" if have in ("bigint", "integer") else "very long values do not fit"
         )  # fmt: skip
-        notes.append(f"{table.name}.{name} is {have}: {what}; database_widen: true widens it")
-    return notes
+        narrower.append(f"{name} is {have} ({what})")
+    if not narrower:
+        return []
+    return [f"{table.name}: {', '.join(narrower)}. database_widen: true runs {widening(table, found)}"]
 
 
 def widening(table: Table, found: Found) -> str | None:

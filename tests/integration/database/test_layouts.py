@@ -122,8 +122,10 @@ def test_narrow_columns_are_widened_when_asked(database: Database) -> None:
     engines.create_tables(database, narrow="ALTER volume TYPE bigint, ALTER close TYPE numeric(12,4)")
     database.run("INSERT INTO market_data VALUES ('2024-05-02 00:00+00', 'A.US', 1, 2, 1, 2, 2, 10)")
     database.run(*engines.LAYOUT.settle)
-    notes = ensure(database)["notes"]
-    assert [note.split(" is ")[0] for note in notes] == ["market_data.close", "market_data.volume"]
+    (note,) = ensure(database)["notes"]
+    assert note.endswith(
+        "ALTER TABLE market_data ALTER COLUMN close TYPE numeric, ALTER COLUMN volume TYPE numeric"
+    )
     assert ensure(database, widen=True, check=True)["tables"]["market_data"] == "widened"
     if engines.LAYOUT.settle:
         with pytest.raises(Problem, match="decompress_chunk"):

@@ -155,9 +155,9 @@ def test_an_existing_table_that_does_not_fit_is_named_and_nothing_is_changed(
 def test_columns_that_round_are_noted(database: Database) -> None:
     database.run(MARKET_DATA.replace("open numeric", "open numeric(12,4)"))
     assert ensure(database)["notes"] == [
-        "market_data.open is numeric(12,4): digits that do not fit are rounded or refused;"
-        " database_widen: true widens it",
-        "market_data.volume is bigint: fractions are rounded; database_widen: true widens it",
+        "market_data: open is numeric(12,4) (digits that do not fit are rounded or refused), volume is bigint"
+        " (fractions are rounded). database_widen: true runs"
+        " ALTER TABLE market_data ALTER COLUMN open TYPE numeric, ALTER COLUMN volume TYPE numeric"
     ]
 
 
