@@ -64,12 +64,12 @@ COMPRESSED = (
 )
 # As TimescaleDB itself proposes it: without segments.
 UNSEGMENTED = "ALTER TABLE market_data SET (timescaledb.compress, timescaledb.compress_segmentby = '')"
-# As the policy does it: each chunk in a transaction of its own.
+# As the policy does it: each chunk in a transaction of its own, also those with rows that came since.
 COMPRESS = """DO $$
 DECLARE chunk regclass;
 BEGIN
   FOR chunk IN SELECT format('%I.%I', chunk_schema, chunk_name)::regclass FROM timescaledb_information.chunks
-    WHERE hypertable_name = 'market_data' AND NOT is_compressed
+    WHERE hypertable_name = 'market_data'
   LOOP
     PERFORM compress_chunk(chunk);
     COMMIT;

@@ -123,7 +123,7 @@ class Side:
 
     def settle(self) -> None:
         """Do what a database does from time to time."""
-        self.server.run("ANALYZE market_data", *self.layout.settle)
+        self.server.run("VACUUM ANALYZE market_data", *self.layout.settle)
 
     def bytes(self) -> float:
         """Bytes of ``market_data`` and its indexes."""
