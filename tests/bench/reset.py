@@ -26,7 +26,7 @@ def run(argv: list[str], home: Path, folder: Path = REPOSITORY) -> None:
     """Run a command to its end with a home of its own; nothing is cached there at first."""
     environment = {**os.environ, "HOME": str(home), "XDG_CACHE_HOME": str(home / ".cache")}
     # Neither a user's settings nor the arguments of `make bench` are for them.
-    for name in ("ANSIBLE_CONFIG", "ARGS", "MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS"):
+    for name in ("ANSIBLE_CONFIG", "ARGS", "MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "PYTHONDONTWRITEBYTECODE"):
         environment.pop(name, None)
     done = subprocess.run(
         argv, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=600

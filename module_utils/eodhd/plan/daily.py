@@ -127,12 +127,6 @@ def suffix(exchange: str) -> str:
     return names.DEFAULT if exchange in names.US_LISTS else exchange
 
 
-def settled_at(exchange: str, day: date) -> datetime | None:
-    """Return when a session is final, in UTC; None without a calendar."""
-    due = publishing.due_at(exchange, day)
-    return due + SETTLES[-1] if due else None
-
-
 def unsettled(exchange: str, day: date, asked: datetime, now: datetime) -> bool:
     """Whether a moment at which a session's files are asked for has passed since they were last asked for.
 

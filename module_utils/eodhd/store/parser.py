@@ -96,13 +96,11 @@ class Parsed:
         lines: of COPY's text format: day, symbol and the figures; with a line break each.
         aside: rows that are not loaded.
         truncated: the provider's free plan cut the history.
-        outside: rows beside the range that was asked for, not taken.
     """
 
     lines: list[str] = field(default_factory=list)
     aside: list[SetAside] = field(default_factory=list)
     truncated: bool = False
-    outside: int = 0
 
     @property
     def days(self) -> Counter[date]:
@@ -223,7 +221,6 @@ class Parser:
             day, values, reason = self._row(row)
             if reason is None and day is not None:
                 if not asked.first.isoformat() <= day <= asked.last.isoformat():
-                    parsed.outside += 1
                     continue
                 line = "\t".join((day, symbol, *values)) + "\n"
                 if day not in taken:
