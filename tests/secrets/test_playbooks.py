@@ -81,7 +81,7 @@ WRONG = {
     "locked": Wrong(lambda _: {}, (f"ops, pid {os.getpid()}",)),
     "password_type": Wrong(lambda secrets: {"postgres_password": {"value": secrets["index"]}}, ("password",)),
     "token_type": Wrong(lambda secrets: {"eodhd_api_token": [secrets["index"]]}, ("eodhd_api_token",)),
-    "env_type": Wrong(lambda secrets: {"project_env": f"OWN {secrets['index']}"}, ("convert to dict",)),
+    "env_type": Wrong(lambda secrets: {"project_env": f"OWN {secrets['index']}"}, ("project_env",)),
 }
 
 

@@ -101,5 +101,5 @@ def test_a_run_says_the_same_whatever_the_secret(
 def test_a_failed_run_says_the_same_whatever_the_secret(said: Callable[..., list[str]]) -> None:
     """Refused before the module's own work begins, where Ansible's masker is still on."""
     failed = said("5", "demo", postgres_port="54x2")
-    assert "cannot be converted to an int" in "".join(failed)
+    assert "54x2" in "".join(failed)
     assert difference(failed, said("Zw9-word", "Zw9-token", postgres_port="54x2")) == []
