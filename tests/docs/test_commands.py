@@ -83,6 +83,8 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target, follow_symlinks=False)
+    for command in (["init", "--quiet"], ["add", "."]):
+        subprocess.run(["git", *command], cwd=folder, check=True)
     (folder / ".venv").symlink_to(Path(sys.executable).parent.parent)
     editor = folder.parent / "editor"
     editor.write_text(f"#!/bin/sh\necho 'vault_postgres_password: {SECRET}' > \"$1\"\n")
