@@ -37,3 +37,11 @@ def test_right_that_is_missing_is_named(market: Any, application: Database) -> N
     market.server.run(f'REVOKE INSERT ON market_data FROM "{application.user}"')
     with pytest.raises(Problem, match="permission denied for .*market_data.*Let an administrator GRANT it"):
         backfill.run(replace(market.request(), server=application))
+
+
+def test_ledger_that_only_its_owner_may_bring_up_to_date_says_how(market: Any, application: Database) -> None:
+    market.server.run(
+        "DELETE FROM backfill_schema WHERE version = (SELECT max(version) FROM backfill_schema)"
+    )
+    with pytest.raises(Problem, match="must be owner of .*set postgres_admin_user and run .*--tags database"):
+        backfill.run(replace(market.request(), server=application))
