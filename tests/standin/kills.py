@@ -87,7 +87,7 @@ def run(
         paid_before = paid
         for symbol in _covered(server):
             known.setdefault(symbol, counts["asked"].get(symbol, 0))
-    figures.result = worker.finish(worker.start(server, **request))
+    figures.result = worker.finish(worker.start(server, **request), timeout=600)  # the test has its own
     counts = standin.counts()
     figures.known_asked_again = sum(counts["asked"][symbol] > asked for symbol, asked in known.items())
     figures.paid_again = sum(counts["paid"].values()) - len(counts["paid"]) - counts["paid"].get("user", 0)
