@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
 
+import psycopg2
 import pytest
-from ansible.module_utils.database import connection
 from ansible.module_utils.project import managed
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def test_a_server_that_falls_silent_after_the_connection(
 ) -> None:
     with _relay(database) as (port, hush):
         write_env(tmp_path, replace(database, port=port))
-        opened = connection.connect
+        opened = psycopg2.connect
 
         def then_hush(*arguments: Any, **options: Any) -> Any:
             session = opened(*arguments, **options)
@@ -130,7 +130,7 @@ def test_a_server_that_falls_silent_after_the_connection(
             return session
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(connection, "connect", then_hush)
+            patch.setattr(psycopg2, "connect", then_hush)
             started = time.monotonic()
             assert "does not answer in time" in only_problem(check(timeout=1))
             assert time.monotonic() - started < 5
