@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 from ansible.module_utils.coverage import expected
-from ansible.module_utils.eodhd.model import ANSWERED, PASTLESS, Job, Range, SymbolEntry
+from ansible.module_utils.eodhd.model import ANSWERED, NOTHING, PASTLESS, Job, Range, SymbolEntry
 from ansible.module_utils.reporting import Problem
 
 HISTORY_CALLS = 1
@@ -231,7 +231,8 @@ def of_history(
         if job is None:
             plan.fresh[symbol] = known[symbol]
         else:
-            plan.jobs.append(job)
+            seen = None if rules.forced_since else known.get(symbol, NOTHING)
+            plan.jobs.append(replace(job, seen=seen))
             plan.rows += expected.bars(symbol, job.range.first, job.range.last)
     plan.calls = HISTORY_CALLS * len(plan.jobs)
     return plan

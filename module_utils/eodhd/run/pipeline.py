@@ -286,9 +286,12 @@ class Pipeline:
 
 
 def finished_since(known: SymbolEntry, job: Job, planned: datetime) -> bool:
-    """Whether another run has answered for a job since this one was planned."""
+    """Whether another run has answered for a job since this one was planned.
+
+    An answer that came before the plan may have been stored after it, so that the entry which the plan knew decides.
+    """
     return (
-        known.fetched > planned
+        (known.fetched > planned or job.seen not in (None, known))
         and known.outcome in ANSWERED
         and not known.restated
         and known.range.covers(job.range)
