@@ -229,9 +229,8 @@ def specification(options: Mapping[str, Option]) -> dict[str, Any]:
     """
     found = {}
     for name, option in options.items():
-        found[name] = {key: option[key] for key in ("type", "elements", "choices") if key in option}
-        found[name] |= {"required": True} if option.get("required") else {}
-        found[name] |= {"default": option["default"]} if option.get("default") is not None else {}
+        known = ("type", "elements", "choices", "required", "default")
+        found[name] = {key: option[key] for key in known if option.get(key) is not None}
         if name in SECRET | PUBLIC:
             found[name]["no_log"] = name in SECRET
         elif re.search("pass|secret|token|key", name):

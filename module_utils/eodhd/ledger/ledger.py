@@ -23,7 +23,7 @@ class Ledger:
     """Reads and writes the ledger; used by the coordinating thread, leases also by the fetching ones.
 
     Args:
-        database: of the database; its connection holds the run.
+        database: its connection holds the run.
         account: tells accounts apart without telling the token.
 
     Attributes:

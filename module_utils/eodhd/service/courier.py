@@ -38,7 +38,7 @@ class Courier:
     Args:
         transport: sends one request.
         spool: where each answer is kept before the run gets it.
-        database: of the database, for the courier alone.
+        database: asked by the courier alone.
         places: how many may be under way at once.
         policy: the transport's.
     """

@@ -201,7 +201,7 @@ def count_stored(
     """Count the stored rows of symbols in two ranges each, in one pass over the table.
 
     Args:
-        database: of any use.
+        database: any connection will do.
         wanted: symbol, and the two ranges.
         chunks: how the table is cut.
 

@@ -35,7 +35,7 @@ def read(database: Database, symbol: str, days: Range, chunks: Chunks) -> Known 
     """Return what is stored of a symbol; None if the ledger has no answer for its splits and dividends.
 
     Args:
-        database: of any use.
+        database: any connection will do.
         symbol: whose.
         days: of the closes; actions from the first one on.
         chunks: how the table is cut.

@@ -101,7 +101,7 @@ def write(
     slice by itself and with the mark of a restated past, and the entries with the last slice.
 
     Args:
-        database: of one storing thread.
+        database: asked by one storing thread.
         run: the run's number.
         items: the answers.
         chunks: how the table is cut.
