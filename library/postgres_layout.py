@@ -12,6 +12,8 @@ description:
     by a sum over all values, and exchanges their names in one transaction. The old table is dropped last.
   - Others read at any time, and write until the names are exchanged; they wait for that.
   - A move that was killed is begun again by the same call; years that are there already are only compared.
+  - It refuses while views, triggers, foreign keys or the like belong to the table, for they would go on with the old
+    one, and tells which indexes the new table does not have.
   - The role has to own the table, for TimescaleDB and Citus see M(postgres_schema).
 extends_documentation_fragment: [connection, interpreter]
 options:

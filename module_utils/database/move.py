@@ -7,6 +7,7 @@ has to be kept of a move: one that was killed begins again and finds the years t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
@@ -35,9 +36,32 @@ _DIGEST = ", ".join(
     ["extract(epoch FROM time)", "symbol", *(f"coalesce({name}::numeric::text, '')" for name in _VALUES)]
 )
 _CHANGED = ", ".join(f"{name} = EXCLUDED.{name}" for name in _VALUES)
-_SHARDS = (
-    "(SELECT sum(result::bigint) FROM run_command_on_shards(%s, $$SELECT pg_total_relation_size('%%s')$$))"
-)
+_SIZES = {
+    "plain": "pg_total_relation_size(%s)",
+    "partitioned": "(SELECT sum(pg_total_relation_size(relid)) FROM pg_partition_tree(%s))",
+    "timescaledb": "hypertable_size(%s)",
+    "citus": "(SELECT sum(result::bigint) FROM run_command_on_shards(%s, $$SELECT pg_total_relation_size('%%s')$$))",
+}
+# What names the table itself and so would stay with the old one, but its key and what an extension added.
+_ATTACHED = """
+SELECT DISTINCT replace(pg_describe_object(d.classid, d.objid, 0), 'rule _RETURN on ', '')
+FROM pg_depend d
+LEFT JOIN pg_constraint c ON d.classid = 'pg_constraint'::regclass AND c.oid = d.objid
+LEFT JOIN pg_trigger t ON d.classid = 'pg_trigger'::regclass AND t.oid = d.objid
+WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = to_regclass(%s) AND d.deptype IN ('n', 'a')
+  AND d.classid NOT IN ('pg_class'::regclass, 'pg_attrdef'::regclass, 'pg_statistic_ext'::regclass)
+  AND (c.oid IS NULL OR c.contype IN ('c', 'f'))
+  AND (t.oid IS NULL OR NOT t.tgisinternal AND NOT EXISTS (SELECT FROM pg_depend e
+    WHERE e.classid = 'pg_proc'::regclass AND e.objid = t.tgfoid AND e.deptype = 'e'))
+ORDER BY 1
+"""
+_AGGREGATES = """
+SELECT view_name FROM timescaledb_information.continuous_aggregates
+WHERE format('%%I.%%I', hypertable_schema, hypertable_name)::regclass = to_regclass(%s) ORDER BY 1
+"""
+_INDEXES = """
+SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = to_regclass(%s) AND NOT indisprimary ORDER BY 1
+"""
 _BRING = f"""
 INSERT INTO {NEXT} AS n ({", ".join(_COLUMNS)}) SELECT {", ".join(_COLUMNS)} FROM {TABLE} WHERE {_YEAR}
 ON CONFLICT (time, symbol) DO UPDATE SET {_CHANGED}
@@ -74,18 +98,22 @@ def run(session: Any, wanted: Layout, *, check: bool) -> dict[str, Any]:
         lines.append("   as much room again until the old table is dropped; others read and write meanwhile")
         if found["begun"]:
             lines.append(f"   {NEXT} was begun before: the move goes on where it is")
+        lines += _left_behind(found["indexes"])
         return {"changed": True, "rows": found["rows"], "report": "\n".join(lines)}
     moved = move(session, wanted)
     finish(session)
-    return {
-        "changed": True,
-        "rows": moved,
-        "report": f"{lines[0]}: {moved:,} rows moved, every year compared",
-    }
+    lines[0] += f": {moved:,} rows moved, every year compared"
+    lines += _left_behind(found["indexes"])
+    return {"changed": True, "rows": moved, "report": "\n".join(lines)}
+
+
+def _left_behind(indexes: Sequence[str]) -> list[str]:
+    """Return a line for each index that the new table does not have."""
+    return [f"   not in the new table; create it again if you need it: {index}" for index in indexes]
 
 
 def plan(cursor: Any, wanted: Layout) -> dict[str, Any]:
-    """Return what a move would do: from, to, rows, bytes.
+    """Return what a move would do: from, to, rows, bytes, the indexes that stay behind.
 
     Raises:
         Problem: the table cannot be moved.
@@ -101,21 +129,38 @@ def plan(cursor: Any, wanted: Layout) -> dict[str, Any]:
     existing = layout.recognise(cursor)
     if wanted.kind != existing.kind:
         layout.require_extension(cursor, wanted.kind)
-    size = {"timescaledb": "hypertable_size(%s)", "citus": _SHARDS}.get(
-        existing.kind, "(SELECT sum(pg_total_relation_size(relid)) FROM pg_partition_tree(%s))"
-    )
-    cursor.execute(f"SELECT {size}::bigint", (TABLE,))  # noqa: S608 - our own words
+    cursor.execute(f"SELECT {_SIZES[existing.kind]}::bigint", (TABLE,))  # noqa: S608 - our own words
     (size_now,) = cursor.fetchone()
     cursor.execute("SELECT to_regclass(%s) IS NOT NULL, to_regclass(%s)::oid", (NEXT, TABLE))
     begun, oid = cursor.fetchone()
+    needed = wanted.kind != existing.kind
+    if needed:
+        _refuse_attached(cursor)
+    cursor.execute(_INDEXES, (TABLE,))
+    indexes = [index for (index,) in cursor.fetchall()]
     return {
         "from": existing.text,
         "to": wanted.kind,
         "rows": estimate(cursor, oid),
         "bytes": int(size_now or 0),
         "begun": begun,
-        "needed": wanted.kind != existing.kind,
+        "needed": needed,
+        "indexes": indexes,
     }
+
+
+def _refuse_attached(cursor: Any) -> None:
+    """Raise ``Problem`` if a view, trigger, foreign key or the like would go on with the old table."""
+    cursor.execute(_ATTACHED, (TABLE,))
+    attached = [name for (name,) in cursor.fetchall() if "_timescaledb_internal." not in name]
+    if layout.recognise(cursor).kind == "timescaledb":
+        cursor.execute(_AGGREGATES, (TABLE,))
+        attached += [f"continuous aggregate {name}" for (name,) in cursor.fetchall()]
+    if attached:
+        raise Problem(
+            f"{TABLE} cannot be moved while these belong to the table that it replaces: {', '.join(attached)}."
+            " Save their definitions, drop them, move, and create them again. Nothing was changed."
+        )
 
 
 def move(session: Any, wanted: Layout) -> int:
@@ -232,6 +277,7 @@ def _exchange(cursor: Any, wanted: Layout) -> int:
     """Let writers wait, bring over what they changed, prove both tables equal, and exchange their names."""
     _begin(cursor)
     cursor.execute(f"LOCK TABLE {TABLE} IN EXCLUSIVE MODE")
+    _refuse_attached(cursor)  # somebody may have made one since the plan
     years = _years(cursor)
     rows = sum(_bring(cursor, year) for year in years)
     for year in years:

@@ -224,9 +224,10 @@ class _Schema:
             cursor.execute(statement)
         except (errors.FeatureNotSupported, errors.InvalidTableDefinition) as error:
             raise Problem(
-                f"This server does not widen columns of a table like that: {said(error)}. If its chunks are"
-                " compressed, decompress them (decompress_chunk), set timescaledb.compress to false, run this"
-                " again, and switch compression on again; or move the table with playbooks/layout.yml."
+                f"This server does not widen columns of a table like that: {said(error)}. If a view uses one, save"
+                " its definition, drop it, run this again, and create it again. If the table's chunks are"
+                " compressed, decompress them (decompress_chunk), set timescaledb.compress to false, run this again,"
+                " and switch compression on again; or move the table with playbooks/layout.yml."
             ) from None
 
     def _load_again(self, cursor: Any) -> None:

@@ -118,6 +118,18 @@ class TestRoom:
         assert make_room(database, "2024-05-01", "2024-05-01") == []
 
 
+def test_a_view_of_a_narrow_column_is_told_with_what_to_do(database: Database) -> None:
+    ensure(database)
+    database.run(
+        "ALTER TABLE market_data ALTER volume TYPE bigint",
+        "CREATE VIEW volumes AS SELECT volume FROM market_data",
+    )
+    with pytest.raises(Problem, match=r"used by a view.*If a view uses one, save its definition, drop it"):
+        ensure(database, widen=True)
+    database.run("DROP VIEW volumes")
+    assert ensure(database, widen=True)["tables"]["market_data"] == "widened"
+
+
 def test_narrow_columns_are_widened_when_asked(database: Database) -> None:
     engines.create_tables(database, narrow="ALTER volume TYPE bigint, ALTER close TYPE numeric(12,4)")
     database.run("INSERT INTO market_data VALUES ('2024-05-02 00:00+00', 'A.US', 1, 2, 1, 2, 2, 10)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.database import layout, move
 from ansible.module_utils.database.layout import Layout
+from ansible.module_utils.reporting import Problem
 
 from tests import engines
 from tests.conftest import FULL, ROOT
@@ -85,6 +87,12 @@ def test_move_there_and_back_keeps_every_row(filled: Database) -> None:
     assert query(filled, f"SELECT relname FROM pg_class WHERE relname IN {names}") == []
 
 
+def test_the_plan_tells_the_bytes(filled: Database) -> None:
+    told = re.search(r"([\d,]+) bytes", run(filled, other(filled), check=True)["report"])
+    assert told
+    assert int(told[1].replace(",", "")) > 15_000 * 64  # a row has eight columns
+
+
 def test_owner_and_rights_stay(filled: Database) -> None:
     role = f"{filled.database}_reader"
     filled.run(f'CREATE ROLE "{role}"', f'GRANT SELECT, INSERT ON market_data TO "{role}"')
@@ -95,6 +103,45 @@ def test_owner_and_rights_stay(filled: Database) -> None:
             assert query(filled, asked) == [(kept,)]
     finally:
         filled.run(f'DROP OWNED BY "{role}"', f'DROP ROLE "{role}"')
+
+
+# Triggers are none of Citus.
+ATTACHED = {
+    "view prices": "CREATE VIEW prices AS SELECT time, symbol, close FROM market_data",
+    "materialized view newest": "CREATE MATERIALIZED VIEW newest AS SELECT max(time) FROM market_data",
+    "constraint positive on table market_data": "ALTER TABLE market_data ADD CONSTRAINT positive CHECK (close >= 0)",
+    "policy own on table market_data": "CREATE POLICY own ON market_data USING (true)",
+    "trigger told on table market_data": "CREATE TRIGGER told BEFORE INSERT ON market_data FOR EACH ROW"
+    " EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+}
+
+
+@pytest.mark.parametrize("name", ATTACHED)
+def test_what_would_stay_with_the_old_table_is_named(filled: Database, name: str) -> None:
+    if "trigger" in name and ENGINE == "citus":
+        pytest.skip("Citus has no triggers on distributed tables")
+    filled.run(ATTACHED[name])
+    before, was = query(filled, CONTENT), kind(filled)
+    for check in (True, False):
+        with pytest.raises(Problem, match=f"cannot be moved while these belong to.*: {name}\\."):
+            run(filled, other(filled), check=check)
+    assert (kind(filled), query(filled, CONTENT)) == (was, before)
+
+
+@pytest.mark.skipif(ENGINE != "timescaledb", reason="TimescaleDB's")
+def test_a_continuous_aggregate_is_named(filled: Database) -> None:
+    filled.run(
+        "CREATE MATERIALIZED VIEW weekly WITH (timescaledb.continuous) AS SELECT time_bucket('7 days', time),"
+        " symbol, max(high) FROM market_data GROUP BY 1, 2 WITH NO DATA"
+    )
+    with pytest.raises(Problem, match="continuous aggregate weekly"):
+        run(filled, other(filled))
+
+
+def test_an_index_that_stays_behind_is_told_with_its_statement(filled: Database) -> None:
+    filled.run("CREATE INDEX by_symbol ON market_data (symbol, time)")
+    for check in (True, False):
+        assert "CREATE INDEX by_symbol ON" in run(filled, other(filled), check=check)["report"]
 
 
 def test_what_is_written_meanwhile_is_there_afterwards(filled: Database) -> None:
