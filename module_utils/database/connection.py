@@ -20,6 +20,8 @@ T = TypeVar("T")
 
 # What libpq does without being told; an address says only what differs.
 PREFER = "prefer"
+# UTC, spelt as no server has it: what the server reports then shows that a session's settings reach it.
+_UTC = "UTC0"
 
 
 @dataclass(frozen=True)
@@ -137,14 +139,14 @@ def connect(
         application_name: as the server's ``pg_stat_activity`` shows it.
 
     Raises:
-        Unreachable: for whatever reason; ``errors.explain`` turns it into words.
+        Unreachable: for whatever reason, also if a pooler drops the settings; ``errors.explain`` turns it into words.
         Problem: psycopg2 is missing.
     """
     psycopg2 = driver()
     deadline = time.monotonic() + timeout
     settings = {
         # A daily bar stands at midnight UTC of its date, whatever the server's zone.
-        "timezone": "UTC",
+        "timezone": _UTC,
         # It compiles each chunk's part of a statement, which lasts longer than the statement.
         "jit": "off",
         "default_transaction_read_only": "on" if read_only else None,
@@ -154,7 +156,7 @@ def connect(
 
     def attempt() -> Any:
         address = _answering_address(server.host, server.port, deadline)
-        return psycopg2.connect(
+        session = psycopg2.connect(
             host=server.host,
             port=server.port,
             user=server.user,
@@ -167,6 +169,10 @@ def connect(
             **{"sslmode": PREFER, **server.tls()},
             **({"hostaddr": address} if address else {}),
         )
+        if session.get_parameter_status("TimeZone") != _UTC:
+            session.close()
+            raise Unreachable("pooler", "the session's settings did not reach the server")
+        return session
 
     try:
         return within(timeout, attempt, late=lambda connection: connection.close())

@@ -39,6 +39,7 @@ _MEANINGS = (
     (r"pg_hba\.conf|authentication failed", "access"),
     # Before "no such file", for a certificate may be the file that is missing.
     (r"\bssl\b.*(support|require|error|certificate|verif)|(root|server) certificate", "ssl"),
+    (r"unsupported startup parameter", "pooler"),
     (r"too many clients|too many connections|remaining connection slots", "connections"),
     (r"starting up|shutting down|in recovery mode", "starting"),
     (r"role .* does not exist", "role"),
@@ -152,6 +153,8 @@ def explain(error: Exception, server: Server) -> str:
         " create it with `ansible-playbook playbooks/reset.yml --tags database` and database_manage: true.",
         "ssl": f"PostgreSQL at {at} and this host do not agree on TLS. Check postgres_sslmode and"
         " postgres_sslrootcert, and the server's ssl setting and pg_hba.conf.",
+        "pooler": f"A connection pooler such as PgBouncer answers at {at} and keeps back the time zone, time-outs and"
+        " locks of a session. Set postgres_host and postgres_port to the PostgreSQL server itself.",
         "closed": f"PostgreSQL at {at} closed the connection. Check that postgres_port is"
         " PostgreSQL's own port, and the server's log.",
         "slow": f"PostgreSQL at {at} did not finish the statement in time. Look for load or locks in"

@@ -36,6 +36,7 @@ class Sql(Exception):
         ("server closed the connection unexpectedly", "closed"),
         ("server does not support SSL, but SSL was required", "ssl"),
         ('root certificate file "/nowhere" does not exist', "ssl"),
+        ("FATAL:  unsupported startup parameter: options", "pooler"),
         ("FATAL:  Passwort-Authentifizierung fehlgeschlagen", "unknown"),
     ],
 )
