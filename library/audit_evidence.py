@@ -82,7 +82,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils import arguments, reporting
+from ansible.module_utils import reporting
+from ansible.module_utils.arguments.audit_evidence import ARGUMENTS
 from ansible.module_utils.audit import evidence, history, model
 from ansible.module_utils.basic import AnsibleModule
 
@@ -118,10 +119,7 @@ def work(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
 
 def main() -> None:
     """Glue."""
-    module = AnsibleModule(
-        argument_spec=arguments.AUDIT_EVIDENCE,
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     reporting.run(module, lambda: work(module.params, module.check_mode))
 
 

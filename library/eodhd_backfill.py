@@ -271,7 +271,8 @@ import importlib.util
 from datetime import date
 from typing import Any
 
-from ansible.module_utils import arguments, reporting
+from ansible.module_utils import reporting
+from ansible.module_utils.arguments.eodhd_backfill import ARGUMENTS
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.database.connection import Server
 from ansible.module_utils.eodhd import backfill
@@ -289,10 +290,7 @@ def day(text: str | None, variable: str) -> date | None:
 
 def main() -> None:
     """Glue."""
-    module = AnsibleModule(
-        argument_spec=arguments.EODHD_BACKFILL,
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     options = module.params
 
     def work() -> dict[str, Any]:

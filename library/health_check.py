@@ -281,7 +281,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils import arguments, reporting
+from ansible.module_utils import reporting
+from ansible.module_utils.arguments.health_check import ARGUMENTS
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.health.limits import Limits
 from ansible.module_utils.project import interpreter
@@ -289,10 +290,7 @@ from ansible.module_utils.project import interpreter
 
 def main() -> None:
     """Glue."""
-    module = AnsibleModule(
-        argument_spec=arguments.HEALTH_CHECK,
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     options = module.params
 
     def work() -> dict[str, Any]:

@@ -60,7 +60,8 @@ rows:
 import contextlib
 from typing import Any
 
-from ansible.module_utils import arguments, reporting
+from ansible.module_utils import reporting
+from ansible.module_utils.arguments.postgres_layout import ARGUMENTS
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.database import connection, errors, move
 from ansible.module_utils.database.layout import Layout
@@ -69,10 +70,7 @@ from ansible.module_utils.project import interpreter
 
 def main() -> None:
     """Glue."""
-    module = AnsibleModule(
-        argument_spec=arguments.POSTGRES_LAYOUT,
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     options = module.params
 
     def work() -> dict[str, Any]:

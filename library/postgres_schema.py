@@ -118,7 +118,8 @@ skipped_because:
 import importlib.util
 from typing import Any
 
-from ansible.module_utils import arguments, reporting
+from ansible.module_utils import reporting
+from ansible.module_utils.arguments.postgres_schema import ARGUMENTS
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.database import connection, schema
 from ansible.module_utils.database.layout import Layout
@@ -128,7 +129,7 @@ from ansible.module_utils.project import interpreter
 def main() -> None:
     """Glue."""
     module = AnsibleModule(
-        argument_spec=arguments.POSTGRES_SCHEMA,
+        argument_spec=ARGUMENTS,
         required_together=[("admin_user", "admin_password")],
         supports_check_mode=True,
     )

@@ -146,7 +146,8 @@ from dataclasses import asdict
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from ansible.module_utils import arguments, reporting
+from ansible.module_utils import reporting
+from ansible.module_utils.arguments.project_audit import ARGUMENTS
 from ansible.module_utils.audit import health, host, model, snapshots, waivers
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.database.connection import Server
@@ -197,10 +198,7 @@ def database(options: dict[str, Any]) -> dict[str, Any] | None:
 
 def main() -> None:
     """Glue."""
-    module = AnsibleModule(
-        argument_spec=arguments.PROJECT_AUDIT,
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     options = module.params
 
     def work() -> dict[str, Any]:

@@ -256,17 +256,15 @@ report:
   returned: always
 """
 
-from ansible.module_utils import arguments, reporting
+from ansible.module_utils import reporting
+from ansible.module_utils.arguments.project_reset import ARGUMENTS
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.project import stages
 
 
 def main() -> None:
     """Glue."""
-    module = AnsibleModule(
-        argument_spec=arguments.PROJECT_RESET,
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     reporting.run(module, lambda: stages.take(module.params, module.check_mode, module.warn))
 
 

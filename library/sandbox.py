@@ -116,7 +116,8 @@ report:
 
 from pathlib import Path
 
-from ansible.module_utils import arguments, reporting
+from ansible.module_utils import reporting
+from ansible.module_utils.arguments.sandbox import ARGUMENTS
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.sandbox import service
 
@@ -124,7 +125,7 @@ from ansible.module_utils.sandbox import service
 def main() -> None:
     """Glue."""
     module = AnsibleModule(
-        argument_spec=arguments.SANDBOX,
+        argument_spec=ARGUMENTS,
         required_if=[("state", "present", ("port", "password"))],
         supports_check_mode=True,
     )

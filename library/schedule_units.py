@@ -124,7 +124,8 @@ import pwd
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils import arguments, reporting
+from ansible.module_utils import reporting
+from ansible.module_utils.arguments.schedule_units import ARGUMENTS
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.reporting import Problem
 from ansible.module_utils.schedule import due, install, jobs, units
@@ -132,10 +133,7 @@ from ansible.module_utils.schedule import due, install, jobs, units
 
 def main() -> None:
     """Glue."""
-    module = AnsibleModule(
-        argument_spec=arguments.SCHEDULE_UNITS,
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     reporting.run(module, lambda: work(module.params, module.check_mode))
 
 

@@ -44,13 +44,14 @@ SECRET = {
 }
 # Their names look like secrets to Ansible.
 PUBLIC = {"token", "token_known"}
-ARGUMENTS = '''"""The modules' arguments, written by `make reference` out of the documentation of library/."""
+ARGUMENTS = '''"""The arguments of {name}. Written by `make reference` out of its documentation; edit that."""
 
 from __future__ import annotations
 
 from typing import Any
 
 # fmt: off
+ARGUMENTS: dict[str, Any] = {specification}
 '''
 
 
@@ -92,7 +93,9 @@ def files(root: Path = ROOT) -> dict[Path, str]:
         # A role with inputs of its own describes them itself.
         if not (role / "defaults").exists():
             found[path] = specifications(role, root)
-    found[root / "module_utils/arguments.py"] = arguments(documentation(root))
+    for name, documented in documentation(root).items():
+        text = python(specification(documented["doc"]["options"]))
+        found[root / f"module_utils/arguments/{name}.py"] = ARGUMENTS.format(name=name, specification=text)
     return found | {root / "docs/reference.md": document(root)}
 
 
@@ -202,14 +205,6 @@ def documentation(root: Path) -> Mapping[str, Any]:
     command = ["ansible-doc", "-t", "module", "-M", str(root / "library"), "-j", *names]
     found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True, cwd=root).stdout)
     return {name: found[name] for name in names}
-
-
-def arguments(modules: Mapping[str, Any]) -> str:
-    """A constant for each module with the specification of its arguments."""
-    text = ARGUMENTS
-    for name, documented in modules.items():
-        text += f"{name.upper()}: dict[str, Any] = {python(specification(documented['doc']['options']))}\n"
-    return text
 
 
 def python(value: Any, margin: str = "") -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ansible.module_utils import arguments
+from ansible.module_utils.arguments.health_check import ARGUMENTS
 
 # From the best to the worst; the worst finding decides.
 LEVELS = ("ok", "warn", "fail")
@@ -39,5 +39,5 @@ class Limits:
         return "ok"
 
 
-_OPTIONS = arguments.HEALTH_CHECK["limits"]["options"]
+_OPTIONS = ARGUMENTS["limits"]["options"]
 USUAL = Limits(**{name: option["default"] for name, option in _OPTIONS.items()})

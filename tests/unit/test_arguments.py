@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible.module_utils import arguments
+from ansible.module_utils.arguments import eodhd_backfill, health_check, postgres_schema, project_reset
 from ansible.module_utils.eodhd import backfill, model
 
 SETTINGS = yaml.safe_load(Path("roles/settings/settings.yml").read_text())
-BACKFILL = arguments.EODHD_BACKFILL
+BACKFILL = eodhd_backfill.ARGUMENTS
 
 
 def setting(name: str) -> Any:
@@ -31,10 +31,10 @@ def test_what_can_be_accepted_is_an_outcome() -> None:
     [
         ("backfill_mode", BACKFILL["mode"]),
         ("backfill_accept", BACKFILL["accept"]),
-        ("postgres_layout", arguments.POSTGRES_SCHEMA["layout"]),
+        ("postgres_layout", postgres_schema.ARGUMENTS["layout"]),
         ("postgres_sslmode", BACKFILL["connection"]["options"]["sslmode"]),
-        ("health_count", arguments.HEALTH_CHECK["count"]),
-        ("project_wheels", arguments.PROJECT_RESET["wheels"]),
+        ("health_count", health_check.ARGUMENTS["count"]),
+        ("project_wheels", project_reset.ARGUMENTS["wheels"]),
     ],
 )
 def test_a_setting_has_the_choices_of_its_module(name: str, option: dict[str, Any]) -> None:
