@@ -1,4 +1,4 @@
-"""The words that all parts of the backfill share: outcomes, symbols, ranges, jobs."""
+"""The words that all parts of the backfill share: outcomes, symbols, ranges, tasks."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ NOTHING = SymbolEntry(Range(date.min, date.min), "pending", 0, datetime.min.repl
 
 
 @dataclass(frozen=True)
-class Job:
+class Task:
     """One call to make.
 
     Attributes:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from ansible.module_utils.eodhd.model import Job, Range, normalise, symbol_of
+from ansible.module_utils.eodhd.model import Range, Task, normalise, symbol_of
 from ansible.module_utils.eodhd.modes.history import conclude
 from ansible.module_utils.eodhd.plan import actions as planned
 from ansible.module_utils.eodhd.plan import plan as planning
@@ -52,25 +52,25 @@ def _plan(context: Context, asked: Range) -> planning.Plan:
     else:
         symbols = [] if context.absent else context.database.run(partial(_registered, exchanges=exchanges))
     ways = []
-    for jobs in (
+    for tasks in (
         planned.by_symbol(actions.KINDS, symbols, asked.last),
         planned.by_session(actions.KINDS, exchanges, asked, context.rules.now),
     ):
-        known = context.known([job.symbol for job in jobs])
-        ways.append((jobs, known, planned.waiting(jobs, known, context.rules)))
+        known = context.known([task.symbol for task in tasks])
+        ways.append((tasks, known, planned.waiting(tasks, known, context.rules)))
     chosen = planned.cheaper(ways[0][2], ways[1][2]) if symbols else ways[1][2]
-    jobs, known, waiting = ways[0] if chosen is ways[0][2] else ways[1]
-    if not jobs and not set(exchanges) <= set(planned.WITHOUT):
+    tasks, known, waiting = ways[0] if chosen is ways[0][2] else ways[1]
+    if not tasks and not set(exchanges) <= set(planned.WITHOUT):
         raise Problem(
             f"No session in {', '.join(exchanges)} from {asked.first} to {asked.last} is due, and there is no symbol."
             " Check backfill_symbols, backfill_exchange and the dates."
         )
-    left = {job.symbol for job in waiting}
+    left = {task.symbol for task in waiting}
     costs = [sum(map(planned.cost, way[2])) for way in ways]
     plan = planning.Plan(
         f"actions: {len(symbols):,} symbols" if request.symbols else f"actions: {', '.join(exchanges)}",
         list(waiting),
-        {job.symbol: known[job.symbol] for job in jobs if job.symbol not in left},
+        {task.symbol: known[task.symbol] for task in tasks if task.symbol not in left},
         calls=sum(map(planned.cost, waiting)),
         rows=sum(known[name].rows for name in left if name in known),
     )
@@ -88,8 +88,8 @@ def _registered(cursor: Any, exchanges: Sequence[str]) -> list[str]:
     return [row[0] for row in cursor.fetchall()]
 
 
-def _fetch(context: Context, job: Job) -> tuple[Answer, Parsed | None]:
-    kind, subject, day = actions.named(job.symbol)
+def _fetch(context: Context, task: Task) -> tuple[Answer, Parsed | None]:
+    kind, subject, day = actions.named(task.symbol)
     answer: Answer
     parsed: Parsed | None
     if day:
@@ -103,7 +103,7 @@ def _fetch(context: Context, job: Job) -> tuple[Answer, Parsed | None]:
         answer, parsed = context.client.get(
             f"{kind.path}/{subject}",
             lambda body: actions.parse(body, kind, lambda row: subject),
-            {"from": job.range.first, "to": job.range.last},
+            {"from": task.range.first, "to": task.range.last},
         )
     # Most symbols, and some days, have none; of such a day the service may have no file.
     nothing = parsed is not None and not parsed.lines and len(parsed.aside) == parsed.untraded

@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from ansible.module_utils.eodhd.ledger import sessions
-from ansible.module_utils.eodhd.model import Job, Outcome, Range, SymbolEntry
+from ansible.module_utils.eodhd.model import Outcome, Range, SymbolEntry, Task
 from ansible.module_utils.eodhd.modes import history
 from ansible.module_utils.eodhd.modes.history import conclude
 from ansible.module_utils.eodhd.plan import daily
@@ -43,8 +43,8 @@ def run(context: Context) -> dict[str, Any]:
         return priced
     came: dict[str, list[date]] = {}
 
-    def fetch(job: Job) -> tuple[Answer, Parsed | None]:
-        ask = by_name[job.symbol]
+    def fetch(task: Task) -> tuple[Answer, Parsed | None]:
+        ask = by_name[task.symbol]
         answer, parsed = context.client.get(
             f"eod-bulk-last-day/{ask.exchange}",
             lambda body: parser.bulk(body, ask.exchange),
@@ -60,7 +60,7 @@ def run(context: Context) -> dict[str, Any]:
 
     def write(cursor: Any, run: int, items: list[Fetched]) -> list[Written]:
         present = [replace(item, fetched=item.fetched + ahead) for item in items]
-        return [_write(cursor, run, by_name[item.job.symbol], item) for item in present]
+        return [_write(cursor, run, by_name[item.task.symbol], item) for item in present]
 
     def entries(names: Sequence[str]) -> dict[str, SymbolEntry]:
         context.database.run(context.ledger.notice_left)
@@ -89,9 +89,9 @@ def _refetch(
         return done
     today = Range(context.today, context.today)
     known = context.known(list(symbols))
-    jobs = [Job(symbol, known[symbol].range.hull(today), vacant=False) for symbol in symbols]
-    again = history.load(context, planning.Plan("restated histories", jobs, calls=len(jobs)), widths)
-    again.totals.refetched += len(jobs)
+    tasks = [Task(symbol, known[symbol].range.hull(today), vacant=False) for symbol in symbols]
+    again = history.load(context, planning.Plan("restated histories", tasks, calls=len(tasks)), widths)
+    again.totals.refetched += len(tasks)
     return replace(again, run=done.run, totals=done.totals.plus(again.totals))
 
 
@@ -155,13 +155,13 @@ def _plan(
             f"   settling: {settling:,} calls; {spent:,} spent on it today, of at most"
             f" {context.request.settle_calls:,} (backfill_settle_calls)"
         )
-    jobs = [Job(ask.name, _days(ask, context.today), vacant=False) for ask in asks]
+    tasks = [Task(ask.name, _days(ask, context.today), vacant=False) for ask in asks]
     title = f"daily: {', '.join(found)}"
     pending = len(_restated(context, list(found)))
     if pending:
         remarks.append(f"   restated histories to load again: {pending:,}")
-    calls = planning.BULK_CALLS * len(jobs) + planning.HISTORY_CALLS * pending
-    return planning.Plan(title, jobs, fresh, calls=calls, rows=rows, remarks=remarks)
+    calls = planning.BULK_CALLS * len(tasks) + planning.HISTORY_CALLS * pending
+    return planning.Plan(title, tasks, fresh, calls=calls, rows=rows, remarks=remarks)
 
 
 def _title(found: Mapping[str, Asks], came: Mapping[str, Sequence[date]]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ansible.module_utils.coverage import expected
 from ansible.module_utils.database.tables import FIGURES
-from ansible.module_utils.eodhd.model import Job, Range, normalise
+from ansible.module_utils.eodhd.model import Range, Task, normalise
 from ansible.module_utils.eodhd.plan import plan as planning
 from ansible.module_utils.eodhd.plan.daily import suffix
 from ansible.module_utils.eodhd.run import report
@@ -73,16 +73,16 @@ def run(context: Context) -> dict[str, Any]:
 
 
 def load(context: Context, plan: planning.Plan, widths: Mapping[str, Width]) -> Executed:
-    """Run a plan whose jobs are the histories of symbols."""
+    """Run a plan whose tasks are the histories of symbols."""
     import psycopg2.errors
 
     parser = Parser(widths)
 
-    def fetch(job: Job) -> tuple[Answer, Parsed | None]:
+    def fetch(task: Task) -> tuple[Answer, Parsed | None]:
         answered: tuple[Answer, Parsed | None] = context.client.get(
-            f"eod/{job.symbol}",
-            lambda body: parser.history(body, job.symbol, job.range),
-            eod_query(job.range),
+            f"eod/{task.symbol}",
+            lambda body: parser.history(body, task.symbol, task.range),
+            eod_query(task.range),
         )
         return answered
 

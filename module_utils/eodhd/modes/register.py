@@ -7,7 +7,7 @@ from datetime import date
 from functools import partial
 from typing import Any
 
-from ansible.module_utils.eodhd.model import ANSWERED, Job, Range, symbol_of
+from ansible.module_utils.eodhd.model import ANSWERED, Range, Task, symbol_of
 from ansible.module_utils.eodhd.modes.history import conclude
 from ansible.module_utils.eodhd.plan import plan as planning
 from ansible.module_utils.eodhd.plan.daily import suffix
@@ -84,14 +84,14 @@ def run(context: Context) -> dict[str, Any]:
     """Enter the symbols of each exchange in ``assets``: type, active or delisted, renamed; names in the ledger."""
     context.widths()
 
-    def fetch(job: Job) -> tuple[Answer, Parsed | None]:
-        kind, _, exchange = job.symbol.partition(" ")
-        return _ask_listings(context, exchange) if kind == "register" else _ask_renames(context, job.range)
+    def fetch(task: Task) -> tuple[Answer, Parsed | None]:
+        kind, _, exchange = task.symbol.partition(" ")
+        return _ask_listings(context, exchange) if kind == "register" else _ask_renames(context, task.range)
 
     def write(cursor: Any, run: int, items: list[Fetched]) -> list[Written]:
         results = [
             _write_listing(cursor, run, item)
-            if item.job.symbol.startswith("register ")
+            if item.task.symbol.startswith("register ")
             else _write_renames(cursor, run, item)
             for item in items
         ]
@@ -119,18 +119,18 @@ def _plan(context: Context) -> planning.Plan:
     if any(suffix(exchange) == names.DEFAULT for exchange in exchanges):
         days[RENAMES] = Range(FIRST_RENAME, context.today)
     known = context.known(list(days))
-    jobs = [
-        Job(name, asked, vacant=False)
+    tasks = [
+        Task(name, asked, vacant=False)
         for name, asked in days.items()
         if name not in known
         or known[name].range.last < asked.last
         or not context.rules.fresh(known[name])
         or known[name].outcome not in ANSWERED
     ]
-    waiting = {job.symbol for job in jobs}
+    waiting = {task.symbol for task in tasks}
     return planning.Plan(
         f"register: {', '.join(exchanges)}",
-        jobs,
+        tasks,
         {name: known[name] for name in days if name not in waiting},
         calls=sum(RENAME_CALLS if name == RENAMES else 2 for name in waiting),
         rows=sum(known[name].rows for name in waiting if name in known),
@@ -177,7 +177,7 @@ def _write_listing(cursor: Any, run: int, item: Fetched) -> Written:
     cursor.execute(LISTING)
     bars.copy_into(cursor, COPY_LISTING, lines)
     cursor.execute(KEEP_LISTING, {"run": run})
-    exchange = suffix(item.job.symbol.partition(" ")[2])
+    exchange = suffix(item.task.symbol.partition(" ")[2])
     cursor.execute(REGISTER, {"exchange": exchange, "now": item.fetched})
     new = [row[0] for row in cursor.fetchall()]
     cursor.execute("TRUNCATE backfill_listing_stage")

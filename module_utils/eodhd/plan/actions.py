@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 
-from ansible.module_utils.eodhd.model import ANSWERED, Job, Range, SymbolEntry
+from ansible.module_utils.eodhd.model import ANSWERED, Range, SymbolEntry, Task
 from ansible.module_utils.eodhd.plan import daily
 from ansible.module_utils.eodhd.plan.plan import BULK_CALLS, Rules
 from ansible.module_utils.markets import calendar, names, publishing
@@ -16,47 +16,49 @@ FIRST = date(1962, 1, 1)
 WITHOUT = ("CC", "FOREX")
 
 
-def by_symbol(kinds: Iterable[str], symbols: Sequence[str], last: date) -> list[Job]:
+def by_symbol(kinds: Iterable[str], symbols: Sequence[str], last: date) -> list[Task]:
     """Return a call for each symbol and kind, for the whole past."""
-    return [Job(f"{kind} {symbol}", Range(FIRST, last), vacant=False) for symbol in symbols for kind in kinds]
+    return [
+        Task(f"{kind} {symbol}", Range(FIRST, last), vacant=False) for symbol in symbols for kind in kinds
+    ]
 
 
-def by_session(kinds: Iterable[str], exchanges: Sequence[str], asked: Range, now: datetime) -> list[Job]:
+def by_session(kinds: Iterable[str], exchanges: Sequence[str], asked: Range, now: datetime) -> list[Task]:
     """Return a bulk call for each session and kind that is due; every day is one if there is no calendar."""
-    jobs = []
+    tasks = []
     for exchange in (each for each in exchanges if each not in WITHOUT):
         ending = daily.suffix(exchange)
         market = calendar.of(ending) if ending in names.KNOWN else None
         days = market.sessions(asked.first, asked.last) if market else _all(asked)
         due = publishing.due(exchange, now) if market else asked.last
         days = [day for day in days if due and day <= due]
-        jobs += [Job(f"{kind} {exchange} {day}", Range(day, day), False) for day in days for kind in kinds]
-    return jobs
+        tasks += [Task(f"{kind} {exchange} {day}", Range(day, day), False) for day in days for kind in kinds]
+    return tasks
 
 
-def cost(job: Job) -> int:
-    """Return the calls that a job costs."""
-    return BULK_CALLS if job.symbol.count(" ") == 2 else 1
+def cost(task: Task) -> int:
+    """Return the calls that a task costs."""
+    return BULK_CALLS if task.symbol.count(" ") == 2 else 1
 
 
-def waiting(jobs: Iterable[Job], known: Mapping[str, SymbolEntry], rules: Rules) -> list[Job]:
-    """Return the jobs that the ledger has no good answer for."""
-    return [job for job in jobs if not _answered(job, known.get(job.symbol), rules)]
+def waiting(tasks: Iterable[Task], known: Mapping[str, SymbolEntry], rules: Rules) -> list[Task]:
+    """Return the tasks that the ledger has no good answer for."""
+    return [task for task in tasks if not _answered(task, known.get(task.symbol), rules)]
 
 
-def cheaper(symbols: Sequence[Job], sessions: Sequence[Job]) -> Sequence[Job]:
+def cheaper(symbols: Sequence[Task], sessions: Sequence[Task]) -> Sequence[Task]:
     """Return the cheaper of two ways; by symbol if nothing speaks against it, for that brings the whole past."""
-    return min(symbols, sessions, key=lambda jobs: sum(map(cost, jobs)))
+    return min(symbols, sessions, key=lambda tasks: sum(map(cost, tasks)))
 
 
-def _answered(job: Job, known: SymbolEntry | None, rules: Rules) -> bool:
-    if known is None or known.outcome not in ANSWERED or not known.range.covers(job.range):
+def _answered(task: Task, known: SymbolEntry | None, rules: Rules) -> bool:
+    if known is None or known.outcome not in ANSWERED or not known.range.covers(task.range):
         return False
-    if cost(job) == 1:
+    if cost(task) == 1:
         return rules.fresh(known)
     forced = rules.forced_since is not None and known.fetched < rules.forced_since
-    exchange = job.symbol.split(" ")[1]
-    return not (forced or daily.unsettled(exchange, job.range.last, known.fetched, rules.now))
+    exchange = task.symbol.split(" ")[1]
+    return not (forced or daily.unsettled(exchange, task.range.last, known.fetched, rules.now))
 
 
 def _all(days: Range) -> list[date]:

@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 from ansible.module_utils.coverage import expected
-from ansible.module_utils.eodhd.model import ANSWERED, NOTHING, PASTLESS, Job, Range, SymbolEntry
+from ansible.module_utils.eodhd.model import ANSWERED, NOTHING, PASTLESS, Range, SymbolEntry, Task
 from ansible.module_utils.reporting import Problem
 
 HISTORY_CALLS = 1
@@ -61,9 +61,9 @@ def asked_range(days: int, first: date | None, last: date | None, today: date) -
     return Range(start, end)
 
 
-def job_for(
+def task_for(
     symbol: str, asked: Range, known: SymbolEntry | None, stored: int, vacant: bool, rules: Rules
-) -> Job | None:
+) -> Task | None:
     """Return the call that a symbol needs, or None if the ledger and the table have what is asked.
 
     Args:
@@ -75,20 +75,20 @@ def job_for(
         rules: what counts as good enough.
     """
     if known is not None and known.restated and not (known.outcome in PASTLESS and rules.fresh(known)):
-        return Job(symbol, known.range.hull(asked), False)
+        return Task(symbol, known.range.hull(asked), False)
     if known is None or known.outcome not in ANSWERED or stored < known.rows:
-        return Job(symbol, asked, vacant)
+        return Task(symbol, asked, vacant)
     kept = known if known.range.touches(asked) else None
     if rules.forced_since and known.fetched < rules.forced_since:
-        return Job(symbol, asked, vacant, kept)
+        return Task(symbol, asked, vacant, kept)
     if known.range.covers(asked) and rules.fresh(known):
         return None
     extends = kept is not None and known.range.first <= asked.first
     if not extends or known.outcome not in ("loaded", "set_aside"):
-        return Job(symbol, asked, vacant, kept)
+        return Task(symbol, asked, vacant, kept)
     # One call whatever its length, but a short answer is quickly read and compared.
     overlap = min(known.range.last, asked.last) - timedelta(days=rules.overlap_days - 1)
-    return Job(symbol, Range(max(asked.first, overlap), asked.last), False, kept)
+    return Task(symbol, Range(max(asked.first, overlap), asked.last), False, kept)
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class Plan:
 
     Attributes:
         title: what is loaded, for people.
-        jobs: calls of one symbol each.
+        tasks: calls of one symbol each.
         fresh: symbols that need none, with what the ledger has of them.
         calls: what everything costs.
         rows: expected in the answers, about.
@@ -152,7 +152,7 @@ class Plan:
     """
 
     title: str
-    jobs: list[Job]
+    tasks: list[Task]
     fresh: dict[str, SymbolEntry] = field(default_factory=dict)
     calls: int = 0
     rows: int = 0
@@ -181,8 +181,8 @@ class Plan:
         return {
             "calls": self.calls,
             "rows_expected": self.rows,
-            "symbols": len(self.jobs) + len(self.fresh),
-            "symbols_to_ask": len(self.jobs),
+            "symbols": len(self.tasks) + len(self.fresh),
+            "symbols_to_ask": len(self.tasks),
             "symbols_fresh": len(self.fresh),
             "quota_left": self.quota.left,
             "quota_limit": self.quota.limit,
@@ -193,8 +193,8 @@ class Plan:
         fresh = f"; {len(self.fresh):,} fresh in the ledger, not asked again" if self.fresh else ""
         lines = [
             f"📋 PLAN {self.title}",
-            f"   symbols: {', '.join(job.symbol for job in self.jobs[:10])}"
-            f"{f' … {len(self.jobs):,} in all' if len(self.jobs) > 10 else '' if self.jobs else 'none to ask'}"
+            f"   symbols: {', '.join(task.symbol for task in self.tasks[:10])}"
+            f"{f' … {len(self.tasks):,} in all' if len(self.tasks) > 10 else '' if self.tasks else 'none to ask'}"
             f"{fresh}",
             *self.remarks,
             f"   calls: {self.calls:,}",
@@ -227,14 +227,14 @@ def of_history(
     plan = Plan(title, [])
     for symbol in symbols:
         within, wanted = stored.get(symbol, (0, 0))
-        job = job_for(symbol, asked, known.get(symbol), within, wanted == 0, rules)
-        if job is None:
+        task = task_for(symbol, asked, known.get(symbol), within, wanted == 0, rules)
+        if task is None:
             plan.fresh[symbol] = known[symbol]
         else:
             seen = None if rules.forced_since else known.get(symbol, NOTHING)
-            plan.jobs.append(replace(job, seen=seen))
-            plan.rows += expected.bars(symbol, job.range.first, job.range.last)
-    plan.calls = HISTORY_CALLS * len(plan.jobs)
+            plan.tasks.append(replace(task, seen=seen))
+            plan.rows += expected.bars(symbol, task.range.first, task.range.last)
+    plan.calls = HISTORY_CALLS * len(plan.tasks)
     return plan
 
 

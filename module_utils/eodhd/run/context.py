@@ -15,7 +15,7 @@ from typing import Any, Callable
 from ansible.module_utils.database import tables
 from ansible.module_utils.database.errors import Unreachable
 from ansible.module_utils.eodhd.ledger.ledger import Ledger
-from ansible.module_utils.eodhd.model import Job, SymbolEntry, account
+from ansible.module_utils.eodhd.model import SymbolEntry, Task, account
 from ansible.module_utils.eodhd.plan.plan import Plan, Quota, Rules, quota, today
 from ansible.module_utils.eodhd.run import report
 from ansible.module_utils.eodhd.run.pipeline import Locks, Others, Pipeline
@@ -230,35 +230,35 @@ class Context:
         write: Writing,
         entries: Callable[[Sequence[str]], dict[str, SymbolEntry]] | None = None,
     ) -> Executed:
-        """Run a plan's jobs and keep the ledger; a signal ends it early, and what was received is stored.
+        """Run a plan's tasks and keep the ledger; a signal ends it early, and what was received is stored.
 
         Args:
             plan: what to run.
             fetch: makes one call.
             write: stores a batch.
-            entries: what the ledger has by the names of the jobs, if they are no symbols.
+            entries: what the ledger has by the names of the tasks, if they are no symbols.
         """
         self.ledger.create()
         run = self.ledger.begin(
             self.request.mode, self.request.facts(), f"{socket.gethostname()} {os.getpid()}"
         )
         self.budget.share(self.ledger)
-        totals = Totals(symbols=len(plan.jobs) + len(plan.fresh))
+        totals = Totals(symbols=len(plan.tasks) + len(plan.fresh))
         for symbol, known in plan.fresh.items():
             totals.take_fresh(symbol, known)
         databases = [Database(self.request.server, "backfill store") for _ in range(STORES)]
         progress = Progress(to_file(self.request.progress_path))
         pipeline = Pipeline(
             fetch,
-            min(self.request.concurrency, max(1, len(plan.jobs))),
+            min(self.request.concurrency, max(1, len(plan.tasks))),
             [self._storing(database, run, write) for database in databases],
             Others(self.claims, entries or self.ledger.entries, self.began),
             self.stop,
         )
-        jobs = own_part_first(plan.jobs, self.request.shard, self.request.shards)
+        tasks = own_part_first(plan.tasks, self.request.shard, self.request.shards)
         try:
             with signals(self.stop) as caught:
-                pipeline.run(jobs, totals, progress.tick)
+                pipeline.run(tasks, totals, progress.tick)
         finally:
             for database in databases:
                 database.close()
@@ -298,7 +298,7 @@ class Executed:
     stopped: Stop | None
 
 
-def own_part_first(jobs: list[Job], shard: int, shards: int) -> list[Job]:
-    """Return all jobs, beginning with the part of this run, so that several runs seldom meet."""
-    start = len(jobs) * shard // max(1, shards)
-    return jobs[start:] + jobs[:start]
+def own_part_first(tasks: list[Task], shard: int, shards: int) -> list[Task]:
+    """Return all tasks, beginning with the part of this run, so that several runs seldom meet."""
+    start = len(tasks) * shard // max(1, shards)
+    return tasks[start:] + tasks[:start]

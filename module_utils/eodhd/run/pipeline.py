@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, Callable, Protocol, Union
 
-from ansible.module_utils.eodhd.model import ANSWERED, Job, SymbolEntry
+from ansible.module_utils.eodhd.model import ANSWERED, SymbolEntry, Task
 from ansible.module_utils.eodhd.run.totals import Totals
 from ansible.module_utils.eodhd.service.budget import Stopped
 from ansible.module_utils.eodhd.service.client import Stop
@@ -48,9 +48,9 @@ class _Stored:
 
 @dataclass(frozen=True)
 class _Dropped:
-    """A job without an answer, because the run stops."""
+    """A task without an answer, because the run stops."""
 
-    job: Job
+    task: Task
 
 
 _Event = Union[_Stored, _Dropped, Exception]
@@ -119,7 +119,7 @@ def _rows(item: Fetched) -> int:
 
 
 class Pipeline:
-    """Runs jobs.
+    """Runs tasks.
 
     Args:
         fetch: makes one call: the answer and its rows; raises ``Stop`` or ``Stopped``.
@@ -131,7 +131,7 @@ class Pipeline:
 
     def __init__(
         self,
-        fetch: Callable[[Job], tuple[Any, Parsed | None]],
+        fetch: Callable[[Task], tuple[Any, Parsed | None]],
         workers: int,
         stores: Sequence[Callable[[list[Fetched]], list[Written]]],
         others: Others,
@@ -142,16 +142,16 @@ class Pipeline:
         self._stores = stores
         self._others = others
         self._stop = stop
-        self._tasks: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
         self._answers = Answers()
         self._events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
         self.stopped_by: Stop | None = None
 
-    def run(self, jobs: Iterable[Job], totals: Totals, tick: Callable[[Totals], None]) -> None:
-        """Run all jobs and count into ``totals``; what was not reached is ``pending`` there.
+    def run(self, tasks: Iterable[Task], totals: Totals, tick: Callable[[Totals], None]) -> None:
+        """Run all tasks and count into ``totals``; what was not reached is ``pending`` there.
 
         Args:
-            jobs: each of another symbol.
+            tasks: each of another symbol.
             totals: counted into.
             tick: told of them about every second.
 
@@ -165,7 +165,7 @@ class Pipeline:
         for thread in (*threads, *storing):
             thread.start()
         try:
-            self._coordinate(deque(jobs), totals, tick)
+            self._coordinate(deque(tasks), totals, tick)
         finally:
             self._stop.set()
             for _ in threads:
@@ -176,13 +176,13 @@ class Pipeline:
             for thread in storing:
                 thread.join()
 
-    def _coordinate(self, waiting: deque[Job], totals: Totals, tick: Callable[[Totals], None]) -> None:
-        active: dict[str, Job] = {}
+    def _coordinate(self, waiting: deque[Task], totals: Totals, tick: Callable[[Totals], None]) -> None:
+        active: dict[str, Task] = {}
         retry_at = 0.0
         while waiting or active:
             if self._stop.is_set():
-                for job in waiting:
-                    totals.settle(job.symbol, "pending", "not asked: the run ended before")
+                for task in waiting:
+                    totals.settle(task.symbol, "pending", "not asked: the run ended before")
                 waiting.clear()
             while waiting and len(active) < self._workers + CLAIM and time.monotonic() >= retry_at:
                 if not self._hand_out(waiting, active, totals):
@@ -196,38 +196,38 @@ class Pipeline:
                 raise event
             self._take(event, active, totals)
 
-    def _hand_out(self, waiting: deque[Job], active: dict[str, Job], totals: Totals) -> int:
-        """Claim the next jobs; those that another run is at go to the end, those that it finished are done."""
+    def _hand_out(self, waiting: deque[Task], active: dict[str, Task], totals: Totals) -> int:
+        """Claim the next tasks; those that another run is at go to the end, those that it finished are done."""
         chunk = [waiting.popleft() for _ in range(min(CLAIM, len(waiting)))]
-        mine = self._others.claims.claim([job.symbol for job in chunk])
+        mine = self._others.claims.claim([task.symbol for task in chunk])
         known = self._others.entries(sorted(mine))
         finished = []
-        for job in chunk:
-            now = known.get(job.symbol)
-            if job.symbol not in mine:
-                waiting.append(job)
-            elif now and finished_since(now, job, self._others.planned):
-                finished.append(job.symbol)
-                totals.take_fresh(job.symbol, now)
+        for task in chunk:
+            now = known.get(task.symbol)
+            if task.symbol not in mine:
+                waiting.append(task)
+            elif now and finished_since(now, task, self._others.planned):
+                finished.append(task.symbol)
+                totals.take_fresh(task.symbol, now)
             else:
                 if now and now.restated:  # found by a run that was killed before it asked for the whole past
-                    job = Job(job.symbol, now.range.hull(job.range), vacant=False)
-                active[job.symbol] = job
-                self._tasks.put(job)
+                    task = Task(task.symbol, now.range.hull(task.range), vacant=False)
+                active[task.symbol] = task
+                self._tasks.put(task)
         if finished:
             self._others.claims.release(finished)
         return len(mine)
 
-    def _take(self, event: _Event, active: dict[str, Job], totals: Totals) -> None:
+    def _take(self, event: _Event, active: dict[str, Task], totals: Totals) -> None:
         if isinstance(event, _Dropped):
-            del active[event.job.symbol]
-            self._others.claims.release([event.job.symbol])
-            totals.settle(event.job.symbol, "pending", "not asked: the run ended before")
+            del active[event.task.symbol]
+            self._others.claims.release([event.task.symbol])
+            totals.settle(event.task.symbol, "pending", "not asked: the run ended before")
             return
         assert isinstance(event, _Stored)  # noqa: S101 - for the type checker
         finished = []
         for item, written in zip(event.items, event.written):
-            symbol = item.job.symbol
+            symbol = item.task.symbol
             totals.add(item, written)
             if written.again is None:
                 del active[symbol]
@@ -235,26 +235,26 @@ class Pipeline:
             else:
                 # Claimed until its whole past is stored, or another run would take it for done.
                 totals.refetched += 1
-                active[symbol] = Job(symbol, written.again, vacant=False, whole=True)
+                active[symbol] = Task(symbol, written.again, vacant=False, whole=True)
                 self._tasks.put(active[symbol])
         self._others.claims.release(finished)
 
     def _fetching(self) -> None:
         while True:
-            job = self._tasks.get()
-            if job is None:
+            task = self._tasks.get()
+            if task is None:
                 return
             if self._stop.is_set():
-                self._events.put(_Dropped(job))
+                self._events.put(_Dropped(task))
                 continue
             started = time.monotonic()
             try:
-                answer, parsed = self._fetch(job)
+                answer, parsed = self._fetch(task)
             except (Stop, Stopped) as error:
                 if isinstance(error, Stop):
                     self.stopped_by = error
                     self._stop.set()
-                self._events.put(_Dropped(job))
+                self._events.put(_Dropped(task))
                 continue
             except Exception as error:  # noqa: BLE001 - raised again by the calling thread
                 self._events.put(error)
@@ -263,7 +263,7 @@ class Pipeline:
             seconds = time.monotonic() - started
             self._answers.put(
                 Fetched(
-                    job,
+                    task,
                     answer.without_body(),
                     parsed,
                     len(answer.body),
@@ -285,14 +285,14 @@ class Pipeline:
                 self._events.put(error)
 
 
-def finished_since(known: SymbolEntry, job: Job, planned: datetime) -> bool:
-    """Whether another run has answered for a job since this one was planned.
+def finished_since(known: SymbolEntry, task: Task, planned: datetime) -> bool:
+    """Whether another run has answered for a task since this one was planned.
 
     An answer that came before the plan may have been stored after it, so that the entry which the plan knew decides.
     """
     return (
-        (known.fetched > planned or job.seen not in (None, known))
+        (known.fetched > planned or task.seen not in (None, known))
         and known.outcome in ANSWERED
         and not known.restated
-        and known.range.covers(job.range)
+        and known.range.covers(task.range)
     )

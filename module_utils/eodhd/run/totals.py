@@ -48,7 +48,7 @@ class Totals:
         self.untraded += untraded
         self.registered += written.registered
         if written.again is None:
-            self.settle(item.job.symbol, item.outcome, item.message)
+            self.settle(item.task.symbol, item.outcome, item.message)
 
     def plus(self, other: Totals) -> Totals:
         """Return what two parts of a run did together."""

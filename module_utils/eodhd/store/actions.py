@@ -130,7 +130,7 @@ def write(cursor: Any, run: int, items: Iterable[Fetched]) -> list[Written]:
 
 
 def _write(cursor: Any, run: int, item: Fetched) -> Written:
-    kind, subject, day = named(item.job.symbol)
+    kind, subject, day = named(item.task.symbol)
     if item.parsed is None:
         return Written()
     rows = [line.rstrip("\n").split("\t") for line in item.parsed.lines]
@@ -150,13 +150,13 @@ def _write(cursor: Any, run: int, item: Fetched) -> Written:
     if day:
         answered: list[tuple[str, Any, Any]] = [(f"{kind.name} {row[1]}", row[0], row[0]) for row in rows]
     else:
-        answered = [(item.job.symbol, item.job.range.first, item.job.range.last)]
+        answered = [(item.task.symbol, item.task.range.first, item.task.range.last)]
         if not item.parsed.truncated:
             kept = [row[0] for row in rows] + [row.day for row in item.parsed.aside if row.day]
             reach = {
                 "subject": subject,
-                "first": item.job.range.first,
-                "last": item.job.range.last,
+                "first": item.task.range.first,
+                "last": item.task.range.last,
                 "kept": kept,
             }
             cursor.execute(_WITHDRAW[kind.name], {**values, **reach})

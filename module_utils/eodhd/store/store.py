@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta, timezone
 from functools import partial
 from typing import Any
 
-from ansible.module_utils.eodhd.model import Job, Range
+from ansible.module_utils.eodhd.model import Range, Task
 from ansible.module_utils.eodhd.service.client import Answer
 from ansible.module_utils.eodhd.store import arrivals, assets, bars, basis
 from ansible.module_utils.eodhd.store.chunks import Chunks
@@ -25,7 +25,7 @@ class Fetched:
     """An answer to store.
 
     Attributes:
-        job: the call.
+        task: the call.
         answer: how it was made; its body is not needed any more.
         parsed: None if there is no data.
         size: bytes of the body.
@@ -34,7 +34,7 @@ class Fetched:
         seconds: from the request to the answer.
     """
 
-    job: Job
+    task: Task
     answer: Answer
     parsed: Parsed | None
     size: int
@@ -55,7 +55,7 @@ class Fetched:
 
     def answers_for(self, days: Range) -> bool:
         """Whether this is the provider's word on all of these days."""
-        return self.outcome in ("loaded", "set_aside") and self.job.range.covers(days)
+        return self.outcome in ("loaded", "set_aside") and self.task.range.covers(days)
 
     @property
     def message(self) -> str:
@@ -111,7 +111,7 @@ def write(
         list: one for each item, in order.
     """
     full = [item for item in items if item.parsed and item.parsed.lines]
-    changes = {item.job.symbol: bars.Change() for item in items}
+    changes = {item.task.symbol: bars.Change() for item in items}
     *before, last = chunks.slices(_days(full)) if full else [bars.ALL]
     for piece in before:
         part = database.run(partial(_write_slice, run=run, items=full, days=piece, errors=errors))
@@ -124,19 +124,19 @@ def write(
 
     def work(cursor: Any) -> list[Written]:
         now = {symbol: replace(change) for symbol, change in changes.items()}
-        symbols = [item.job.symbol for item in full]
+        symbols = [item.task.symbol for item in full]
         restated.update(_restated(cursor, symbols))
         doubtful.update(mark.symbol for mark in basis.marked(cursor, symbols))
         for symbol, change in _write_rows(cursor, run, full, days, errors).items():
             now[symbol].add(change)
         fresh = _register(cursor, full) if full else set()
-        written = [_written(item, now[item.job.symbol], fresh) for item in items]
+        written = [_written(item, now[item.task.symbol], fresh) for item in items]
         _keep_aside(cursor, run, items)
         enter(cursor, run, list(zip(items, written)))
         return written
 
     results = database.run(work)
-    restated.update(item.job.symbol for item, written in zip(items, results) if written.again)
+    restated.update(item.task.symbol for item, written in zip(items, results) if written.again)
     _look_beyond(database, run, list(zip(items, results)), chunks, restated, doubtful)
     return results
 
@@ -147,9 +147,9 @@ def _written(item: Fetched, change: bars.Change, fresh: set[str]) -> Written:
         change.inserted,
         change.updated,
         rows - change.inserted - change.updated,
-        int(item.job.symbol in fresh),
-        # More may be stored than the ledger knows of; if this job was for all of it, nothing is left to ask.
-        item.job.covered() if change.restated and not item.job.whole else None,
+        int(item.task.symbol in fresh),
+        # More may be stored than the ledger knows of; if this task was for all of it, nothing is left to ask.
+        item.task.covered() if change.restated and not item.task.whole else None,
     )
 
 
@@ -173,12 +173,12 @@ def _write_rows(
     cursor: Any, run: int, items: Sequence[Fetched], days: Range | None, errors: Any
 ) -> dict[str, bars.Change]:
     """Store the rows of a batch, or of some days of it; by symbol, what that changed."""
-    straight = {item.job.symbol: _lines([item], days) for item in items if item.job.vacant}
-    compared = [item for item in items if not item.job.vacant]
+    straight = {item.task.symbol: _lines([item], days) for item in items if item.task.vacant}
+    compared = [item for item in items if not item.task.vacant]
     if straight and not _copy_straight(cursor, run, straight, errors):
         straight, compared = {}, list(items)
     changes = {symbol: bars.Change(len(lines)) for symbol, lines in straight.items()}
-    settled = {item.job.symbol: _settled(item) for item in compared}
+    settled = {item.task.symbol: _settled(item) for item in compared}
     return {**changes, **bars.merge(cursor, run, _lines(compared, days), settled)}
 
 
@@ -198,13 +198,13 @@ def _look_beyond(
     symbols = {*restated, *doubtful}
     stored = bars.stored_days(database, list(symbols), chunks) if symbols else {}
     for item, result in done:
-        symbol, days = item.job.symbol, item.job.range
+        symbol, days = item.task.symbol, item.task.range
         if symbol not in symbols or not item.parsed:
             continue
         bars_of = stored.get(symbol)
         past = Range(min(bars_of), max(bars_of)) if bars_of else days
         if symbol in restated:
-            result.again = None if days.covers(past) else past.hull(item.job.covered())
+            result.again = None if days.covers(past) else past.hull(item.task.covered())
         if item.answers_for(past):
             # Days after the last one that was sent the provider does not know yet.
             sent = item.parsed.days
@@ -239,7 +239,7 @@ def _copy_straight(cursor: Any, run: int, rows: Mapping[str, list[str]], errors:
 
 def _settled(item: Fetched) -> date:
     """Return the day before which stored volumes were final when they were fetched."""
-    before = item.job.kept.fetched if item.job.kept else item.fetched
+    before = item.task.kept.fetched if item.task.kept else item.fetched
     return before.astimezone(timezone.utc).date() - timedelta(days=SETTLE_DAYS)
 
 
@@ -254,7 +254,7 @@ def _lines(items: Sequence[Fetched], days: Range | None) -> list[str]:
 
 def _register(cursor: Any, items: Sequence[Fetched]) -> set[str]:
     """Keep ``assets`` and ``last_synced``; return the symbols that are new there."""
-    symbols = [item.job.symbol for item in items]
+    symbols = [item.task.symbol for item in items]
     return assets.register(cursor, symbols, max(item.fetched for item in items))
 
 
@@ -262,8 +262,8 @@ def _keep_aside(cursor: Any, run: int, items: Sequence[Fetched]) -> None:
     """Keep the rows that are not loaded; those of earlier runs that came back clean are marked as resolved."""
     rows = [row for item in items if item.parsed for row in item.parsed.aside]
     keep_aside(cursor, run, rows)
-    jobs = [item.job for item in items if item.parsed]
-    resolve(cursor, run, [(job.symbol, job.range.first, job.range.last) for job in jobs])
+    tasks = [item.task for item in items if item.parsed]
+    resolve(cursor, run, [(task.symbol, task.range.first, task.range.last) for task in tasks])
 
 
 def resolve(cursor: Any, run: int, answered: Sequence[tuple[str, Any, Any]]) -> None:
@@ -320,10 +320,10 @@ def enter_outcomes(cursor: Any, run: int, done: Sequence[tuple[Fetched, Written]
 
     outcomes = []
     for item, result in done:
-        job, rows = item.job, len(item.parsed.lines) if item.parsed else 0
+        task, rows = item.task, len(item.parsed.lines) if item.parsed else 0
         aside = len(item.parsed.aside) if item.parsed else 0
         outcomes.append(
-            (run, job.symbol, job.range.first, job.range.last, item.outcome, rows, result.inserted)
+            (run, task.symbol, task.range.first, task.range.last, item.outcome, rows, result.inserted)
             + (result.updated, aside, item.size, item.answer.calls, item.answer.requests)
             + (round(item.seconds, 3), item.fetched, item.digest, item.message)
         )
@@ -341,14 +341,14 @@ def _enter_coverage(cursor: Any, run: int, done: Sequence[tuple[Fetched, Written
     from psycopg2.extras import execute_values
 
     # Until what is stored beyond the answers was looked at.
-    restated = _restated(cursor, [item.job.symbol for item, _ in done])
+    restated = _restated(cursor, [item.task.symbol for item, _ in done])
     coverage = []
     for item, result in done:
-        job, rows = item.job, len(item.parsed.lines) if item.parsed else 0
-        covered = job.covered()
-        again = result.again is not None or job.symbol in restated
+        task, rows = item.task, len(item.parsed.lines) if item.parsed else 0
+        covered = task.covered()
+        again = result.again is not None or task.symbol in restated
         coverage.append(
-            (job.symbol, covered.first, covered.last, item.outcome, job.rows_after(rows, result.inserted))
+            (task.symbol, covered.first, covered.last, item.outcome, task.rows_after(rows, result.inserted))
             + (item.fetched, again, run, item.message)
         )
     execute_values(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.eodhd.model import Job, Range
+from ansible.module_utils.eodhd.model import Range, Task
 from ansible.module_utils.eodhd.run.context import own_part_first
 from standin import worker
 
@@ -43,8 +43,8 @@ def fleet(market: Any, tmp_path: Path, **options: Any) -> list[subprocess.Popen[
 
 def test_every_worker_begins_in_a_part_of_its_own() -> None:
     days = Range.__new__(Range)
-    jobs = [Job(name, days, vacant=True) for name in "ABCDEFG"]
-    firsts = ["".join(job.symbol for job in own_part_first(jobs, shard, 3)) for shard in range(3)]
+    tasks = [Task(name, days, vacant=True) for name in "ABCDEFG"]
+    firsts = ["".join(task.symbol for task in own_part_first(tasks, shard, 3)) for shard in range(3)]
     assert firsts == ["ABCDEFG", "CDEFGAB", "EFGABCD"]
 
 

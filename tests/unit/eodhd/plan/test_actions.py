@@ -18,9 +18,9 @@ def asked_at(exchange: str, *runs: datetime) -> list[datetime]:
     known: dict[str, SymbolEntry] = {}
     asked = []
     for now in runs:
-        jobs = actions.by_session(KINDS, [exchange], Range(DAY, DAY), now)
-        waiting = actions.waiting(jobs, known, Rules(now, 12, 10))
-        known |= {job.symbol: SymbolEntry(job.range, "loaded", 0, now) for job in waiting}
+        tasks = actions.by_session(KINDS, [exchange], Range(DAY, DAY), now)
+        waiting = actions.waiting(tasks, known, Rules(now, 12, 10))
+        known |= {task.symbol: SymbolEntry(task.range, "loaded", 0, now) for task in waiting}
         asked += [now] if waiting else []
     return asked
 
@@ -41,10 +41,10 @@ def test_a_session_that_is_not_over_is_not_asked_for() -> None:
 
 def test_what_is_final_is_asked_for_again_if_the_user_insists() -> None:
     now = datetime(2026, 11, 26, tzinfo=timezone.utc)
-    job, _ = actions.by_session(KINDS, ["US"], Range(DAY, DAY), now)
-    known = {job.symbol: SymbolEntry(job.range, "loaded", 0, now - timedelta(days=1))}
-    assert actions.waiting([job], known, Rules(now, 12, 10)) == []
-    assert actions.waiting([job], known, Rules(now, 12, 10, forced_since=now)) == [job]
+    task, _ = actions.by_session(KINDS, ["US"], Range(DAY, DAY), now)
+    known = {task.symbol: SymbolEntry(task.range, "loaded", 0, now - timedelta(days=1))}
+    assert actions.waiting([task], known, Rules(now, 12, 10)) == []
+    assert actions.waiting([task], known, Rules(now, 12, 10, forced_since=now)) == [task]
 
 
 def test_currencies_have_none() -> None:

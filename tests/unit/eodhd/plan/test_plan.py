@@ -25,20 +25,20 @@ def rules(**more: Any) -> planning.Rules:
     return planning.Rules(**{"now": NOW, "fresh_hours": 12, "overlap_days": 10, **more})
 
 
-def job(entry: SymbolEntry | None, stored: int = 20, **more: Any) -> Any:
-    return planning.job_for("A.US", ASKED, entry, stored, stored == 0, rules(**more))
+def task(entry: SymbolEntry | None, stored: int = 20, **more: Any) -> Any:
+    return planning.task_for("A.US", ASKED, entry, stored, stored == 0, rules(**more))
 
 
 def test_what_nobody_asked_for_is_asked_in_full() -> None:
-    asked = job(None, 0)
+    asked = task(None, 0)
     assert (asked.range, asked.vacant) == (ASKED, True)
 
 
 def test_a_fresh_answer_costs_nothing_whatever_it_said() -> None:
-    assert job(known()) is None
-    assert job(known(outcome="unknown", rows=0), 0) is None
-    assert job(known(outcome="empty", rows=0), 0) is None
-    assert job(known(first=ASKED.first - timedelta(days=900))) is None
+    assert task(known()) is None
+    assert task(known(outcome="unknown", rows=0), 0) is None
+    assert task(known(outcome="empty", rows=0), 0) is None
+    assert task(known(first=ASKED.first - timedelta(days=900))) is None
 
 
 @pytest.mark.parametrize(
@@ -47,43 +47,45 @@ def test_a_fresh_answer_costs_nothing_whatever_it_said() -> None:
     ids=["failed", "rejected", "pending", "rows are missing"],
 )
 def test_what_is_not_had_is_asked_in_full(entry: SymbolEntry) -> None:
-    assert job(entry).range == ASKED
+    assert task(entry).range == ASKED
 
 
 def test_an_old_answer_is_topped_up_with_an_overlap() -> None:
-    topped = job(known(last=date(2024, 3, 18), hours=40))
+    topped = task(known(last=date(2024, 3, 18), hours=40))
     assert topped.range == Range(date(2024, 3, 9), ASKED.last)
     assert topped.covered() == ASKED
     assert topped.rows_after(accepted=8, inserted=2) == 22
 
 
 def test_an_earlier_first_day_asks_for_the_whole_range() -> None:
-    wider = job(known(first=date(2024, 3, 1)))
+    wider = task(known(first=date(2024, 3, 1)))
     assert wider.range == ASKED
     assert wider.rows_after(accepted=21, inserted=9) == 21
 
 
 def test_a_gap_is_not_called_covered() -> None:
-    apart = job(known(first=date(2020, 1, 1), last=date(2020, 12, 31), hours=40))
+    apart = task(known(first=date(2020, 1, 1), last=date(2020, 12, 31), hours=40))
     assert (apart.range, apart.covered()) == (ASKED, ASKED)
 
 
 def test_force_and_a_restated_past_ask_again() -> None:
-    assert job(known(), forced_since=NOW).range == ASKED
+    assert task(known(), forced_since=NOW).range == ASKED
     long_ago = date(2001, 1, 1)
-    assert job(known(first=long_ago, restated=True)).range == Range(long_ago, ASKED.last)
+    assert task(known(first=long_ago, restated=True)).range == Range(long_ago, ASKED.last)
 
 
 def test_a_restated_past_is_asked_for_however_far_it_is_from_the_days_asked_for() -> None:
     long_ago = Range(date(1990, 1, 1), date(1999, 12, 31))
-    assert job(known(long_ago.first, long_ago.last, restated=True)).range == Range(long_ago.first, ASKED.last)
-    assert job(known(restated=True, outcome="failed")).range == ASKED
+    assert task(known(long_ago.first, long_ago.last, restated=True)).range == Range(
+        long_ago.first, ASKED.last
+    )
+    assert task(known(restated=True, outcome="failed")).range == ASKED
 
 
 def test_a_past_that_the_provider_does_not_give_is_not_asked_for_in_every_run() -> None:
     entry: dict[str, Any] = {"restated": True, "outcome": "truncated"}
-    assert job(known(**entry)) is None
-    assert job(known(hours=13, **entry)).range == ASKED
+    assert task(known(**entry)) is None
+    assert task(known(hours=13, **entry)).range == ASKED
 
 
 def test_ranges() -> None:
