@@ -19,9 +19,6 @@ INTERVAL = 2.0
 class ActionModule(ActionBase):  # type: ignore[misc]
     """Gives the module a file for its progress, on the target, and prints the lines that appear in it."""
 
-    _supports_check_mode = True
-    _supports_async = False
-
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Run the module, and print its progress meanwhile."""
         super().run(tmp, task_vars)

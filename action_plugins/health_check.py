@@ -10,9 +10,6 @@ from ansible.plugins.action import ActionBase
 class ActionModule(ActionBase):  # type: ignore[misc]
     """See the module's documentation, option ``interpreter``."""
 
-    _supports_check_mode = True
-    _supports_async = False
-
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Run the module; if the environment cannot, in the host's own Python, where it says why."""
         super().run(tmp, task_vars)

@@ -18,9 +18,6 @@ ansible.module_utils.__path__.extend(
 class ActionModule(ActionBase):  # type: ignore[misc]
     """See the module's documentation, option ``wheels``."""
 
-    _supports_check_mode = True
-    _supports_async = False
-
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Take the stages; a host that fails for want of wheels says what it is, gets them, and takes them again."""
         super().run(tmp, task_vars)

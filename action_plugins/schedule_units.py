@@ -10,9 +10,6 @@ from ansible.plugins.action import ActionBase
 class ActionModule(ActionBase):  # type: ignore[misc]
     """Adds credentials ``vault.ID`` to the secrets."""
 
-    _supports_check_mode = True
-    _supports_async = False
-
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Run the module."""
         super().run(tmp, task_vars)

@@ -294,38 +294,19 @@ def main() -> None:
     options = module.params
 
     def work() -> dict[str, Any]:
-        obstacle = interpreter.enter(options["interpreter"]) if options["interpreter"] else None
+        python = options.pop("interpreter")
+        obstacle = interpreter.enter(python) if python else None
         if obstacle and not all(map(importlib.util.find_spec, ("psycopg2", "requests"))):
             raise reporting.Problem(obstacle)
-        result: dict[str, Any] = backfill.run(
-            Request(
-                mode=options["mode"],
-                server=Server(**options["connection"]),
-                base_url=options["base_url"],
-                token=options["api_token"],
-                symbols=options["symbols"],
-                exchanges=options["exchanges"],
-                top=options["top"],
-                days=options["days"],
-                first=day(options["first"], "backfill_from"),
-                last=day(options["last"], "backfill_to"),
-                sample=options["sample"],
-                snapshot=options["snapshot"],
-                fresh_hours=options["fresh_hours"],
-                overlap_days=options["overlap_days"],
-                force=options["force"],
-                partial=options["partial"],
-                accept=frozenset(options["accept"]),
-                settle_calls=options["settle_calls"],
-                delisted=options["delisted"],
-                concurrency=options["concurrency"],
-                shard=options["shard"],
-                shards=options["shards"],
-                check=module.check_mode,
-                progress_path=options["progress_path"],
-                spool=options["spool"],
-            )
+        options.update(
+            server=Server(**options.pop("connection")),
+            token=options.pop("api_token"),
+            first=day(options["first"], "backfill_from"),
+            last=day(options["last"], "backfill_to"),
+            accept=frozenset(options["accept"]),
+            check=module.check_mode,
         )
+        result: dict[str, Any] = backfill.run(Request(**options))
         return result
 
     reporting.run(module, work)

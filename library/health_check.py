@@ -313,24 +313,22 @@ def main() -> None:
         return result
 
     def examined(root: Path, obstacle: str | None) -> dict[str, Any]:
-        from ansible.module_utils.health import checks, model, services
+        from ansible.module_utils.health import checks, model
 
         if obstacle:
             unhealthy: dict[str, Any] = checks.result([model.Finding("environment", "fail", obstacle)])
             return unhealthy
-        timeout = options["timeout"]
         found: dict[str, Any] = checks.examine(
             model.Host(
                 env=root / ".env",
                 tables=model.wanted(options["tables"]),
-                timeout=timeout,
+                timeout=options["timeout"],
                 query_timeout=options["query_timeout"],
                 count=options["count"],
                 limits=Limits(**options["limits"]),
-                account=services.ask_account(options["base_url"], timeout) if options["token"] else None,
+                service=options["base_url"] if options["token"] else None,
                 token=options["token_known"],
-                ping=services.ping_redis(timeout) if options["redis"] else None,
-                free=services.free_space,
+                redis=options["redis"],
             )
         )
         return found

@@ -8,6 +8,7 @@ no secret to begin with; therefore the options are left out of ``invocation`` an
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import traceback
@@ -23,6 +24,21 @@ class Problem(Exception):
     def __init__(self, message: str, **details: Any) -> None:
         super().__init__(message)
         self.details = details
+
+
+def package(name: str, listed: str) -> Any:
+    """Return a module of the project's environment; ``listed`` is its package in ``project_packages``.
+
+    Raises:
+        Problem: this Python does not have it.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        raise Problem(
+            f"This Python has no {name}. Keep {listed} in project_packages, and build the environment with"
+            " `ansible-playbook playbooks/reset.yml --tags venv`."
+        ) from None
 
 
 def run(module: Any, work: Callable[[], dict[str, Any]]) -> NoReturn:

@@ -1,6 +1,12 @@
-"""Numbers as people read them."""
+"""Numbers as people read them, and as services write them."""
 
 from __future__ import annotations
+
+
+def whole(value: object) -> int | None:
+    """Return the whole number that a text, or a value of JSON, is; None if it is none."""
+    text = str(value)
+    return int(text) if text.isascii() and text.isdigit() else None
 
 
 def plural(count: int, noun: str) -> str:

@@ -13,6 +13,7 @@ from ansible.module_utils.coverage import survey
 from ansible.module_utils.coverage.expected import Markets, Window
 from ansible.module_utils.database.connection import Server, connect, driver, within
 from ansible.module_utils.database.errors import TimedOut, Unreachable, explain
+from ansible.module_utils.database.tables import there
 
 LOCK_TIMEOUT = 1.0
 # So many months are looked at first; they are shown if the whole window takes too long.
@@ -93,11 +94,6 @@ def _identity(cursor: Any) -> str | None:
     return str(cursor.fetchone()[0])
 
 
-def _there(cursor: Any, table: str) -> bool:
-    cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (table,))
-    return bool(cursor.fetchone()[0])
-
-
 def _map(
     cursor: Any,
     now: datetime,
@@ -106,9 +102,9 @@ def _map(
     limit: int,
     tried: Callable[[str, Callable[[], Any]], Any],
 ) -> dict[str, Any] | None:
-    if not _there(cursor, "market_data"):
+    if not there(cursor, "market_data"):
         return None
-    tables = survey.Tables(["market_data"], ["assets"] if _there(cursor, "assets") else None)
+    tables = survey.Tables(["market_data"], ["assets"] if there(cursor, "assets") else None)
     today = now.astimezone(timezone.utc).date()
     whole = Window.of(months, today)
     recent = Window.of(min(months, SHORT), today)
@@ -128,7 +124,7 @@ def _map(
 
 def ledger(cursor: Any) -> list[dict[str, Any]] | None:
     """Return the last runs of the backfill, the newest first; None if there is no ledger."""
-    if not _there(cursor, "backfill_run"):
+    if not there(cursor, "backfill_run"):
         return None
     cursor.execute(
         "SELECT run, mode, state, to_char(started AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),"

@@ -55,7 +55,7 @@ def environment(root: Directory, packages: Sequence[str], minimum: str, run: Exe
     # As the reset proves it, but without leaving compiled files behind.
     answer = venv.probe(lambda argv, **more: run([argv[0], "-B", *argv[1:]], **more), python, packages)
     version = answer["version"] if answer else None
-    new_enough = version is not None and _numbers(version) >= _numbers(minimum)
+    new_enough = version is not None and venv.numbers(version) >= venv.numbers(minimum)
     found = f"Python {version}" if version else "does not run"
     yield _environment(f"{VENV}/bin/python", f"Python {minimum} or newer", found, new_enough, build)
 
@@ -66,10 +66,6 @@ def environment(root: Directory, packages: Sequence[str], minimum: str, run: Exe
         why = answer["failed"].get(name) if answer else "no python to import it"
         has = answer["installed"].get(venv.normalised(name)) if answer else None
         yield _environment(f"package {name}", f"{package} imports", why or str(has), not why, build)
-
-
-def _numbers(version: str) -> list[int]:
-    return [int(part) for part in version.split(".") if part.isdigit()]
 
 
 def settings(root: Directory, sections: Sequence[Section], masked_url: str) -> Iterator[Judgement]:

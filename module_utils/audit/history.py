@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.audit.cells import MONTHS, Cell, Map, Row
+from ansible.module_utils.schedule.state import CUT, FAILED, FILE, MET
 
-# Outcomes of runs (module_utils/schedule/state.py) that leave something undone.
-BAD = ("failed", "cut")
+# Outcomes that leave something undone.
+BAD = (FAILED, CUT)
 DAYS = 31
 
 
@@ -23,7 +24,7 @@ def read(folders: Iterable[str]) -> list[dict[str, Any]]:
     Each has ``day``, and ``runs`` with job, outcome, hosts, failed, changed, seconds, calls and rows.
     """
     for folder in folders:
-        path = Path(folder) / "schedule.sqlite"
+        path = Path(folder) / FILE
         with contextlib.suppress(OSError, sqlite3.Error):
             if path.exists():
                 return _days(path)
@@ -35,7 +36,8 @@ def _days(path: Path) -> list[dict[str, Any]]:
         connection.row_factory = sqlite3.Row
         rows = connection.execute(
             "SELECT job, outcome, hosts, failed, changed, calls, rows, began, ended - began AS seconds FROM runs"
-            " WHERE ended IS NOT NULL AND outcome <> 'met' ORDER BY began, id"
+            " WHERE ended IS NOT NULL AND outcome <> ? ORDER BY began, id",
+            (MET,),
         ).fetchall()
     days: dict[str, list[dict[str, Any]]] = {}
     for row in rows:

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ansible.module_utils.audit.model import WARN, Judgement, judged
+from ansible.module_utils.database.tables import there
 
 
 def read(cursor: Any) -> list[dict[str, Any]]:
     """Return ``name``, ``rows`` and ``digest`` of each snapshot, and how it reads now; none without a ledger."""
-    cursor.execute("SELECT to_regclass('backfill_snapshot') IS NOT NULL")
-    if not cursor.fetchone()[0]:
+    if not there(cursor, "backfill_snapshot"):
         return []
     cursor.execute(
         "SELECT s.name, s.rows, s.digest, d.rows, d.digest FROM backfill_snapshot s,"

@@ -14,7 +14,7 @@ from typing import Any, Callable, NoReturn, TypeVar
 from urllib.parse import quote
 
 from ansible.module_utils.database.errors import TimedOut, Unreachable
-from ansible.module_utils.reporting import Problem
+from ansible.module_utils.reporting import package
 
 T = TypeVar("T")
 
@@ -109,14 +109,7 @@ def within(seconds: float, work: Callable[[], T], late: Callable[[T], None] = la
 
 def driver() -> Any:
     """Return psycopg2; raises ``Problem`` if this Python does not have it."""
-    try:
-        import psycopg2
-    except ImportError as error:
-        raise Problem(
-            "This Python has no psycopg2. Keep psycopg2-binary in project_packages, and build the environment"
-            " with `ansible-playbook playbooks/reset.yml --tags venv`."
-        ) from error
-    return psycopg2
+    return package("psycopg2", "psycopg2-binary")
 
 
 def connect(

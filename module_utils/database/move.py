@@ -15,7 +15,7 @@ from typing import Any
 from ansible.module_utils.database import layout
 from ansible.module_utils.database.estimates import estimate
 from ansible.module_utils.database.layout import NEXT, TABLE, Layout
-from ansible.module_utils.database.tables import TABLES, look_up, misfits
+from ansible.module_utils.database.tables import TABLES, look_up, misfits, there
 from ansible.module_utils.eodhd.ledger import migrations
 from ansible.module_utils.reporting import Problem
 
@@ -179,8 +179,7 @@ def move(session: Any, wanted: Layout) -> int:
         if not cursor.fetchone()[0]:
             raise Problem("Another move of the layout is under way in this database. Wait for it.")
         _clear_other(cursor, wanted)
-        cursor.execute("SELECT to_regclass(%s) IS NULL", (NEXT,))
-        if cursor.fetchone()[0]:
+        if not there(cursor, NEXT):
             with session:
                 _begin(cursor)
                 layout.create(cursor, replace(_TABLE, name=NEXT).statement(), wanted, NEXT)
@@ -196,8 +195,7 @@ def finish(session: Any) -> None:
     """Drop the table as it was before a move that is complete."""
     session.autocommit = True
     with session.cursor() as cursor:
-        cursor.execute("SELECT to_regclass(%s) IS NOT NULL AND to_regclass(%s) IS NOT NULL", (TABLE, BEFORE))
-        if cursor.fetchone()[0]:
+        if there(cursor, TABLE) and there(cursor, BEFORE):
             _drop(cursor, BEFORE)
 
 
@@ -226,11 +224,9 @@ def _begin(cursor: Any) -> None:
 
 def _clear_other(cursor: Any, wanted: Layout) -> None:
     """Drop what a complete move left, and what was begun of a move to another layout."""
-    cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (NEXT,))
-    if cursor.fetchone()[0] and layout.recognise(cursor, NEXT).kind != wanted.kind:
+    if there(cursor, NEXT) and layout.recognise(cursor, NEXT).kind != wanted.kind:
         _drop(cursor, NEXT)
-    cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (BEFORE,))
-    if cursor.fetchone()[0]:
+    if there(cursor, BEFORE):
         _drop(cursor, BEFORE)
 
 

@@ -9,31 +9,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ansible.module_utils.database.connection import PREFER, Server
-from ansible.module_utils.reporting import Problem
+from ansible.module_utils.reporting import Problem, package
 
-# Names under which the same setting goes; the first is the one that a reset writes.
-NAMES: Mapping[str, tuple[str, ...]] = {
-    "DB_URL": ("DB_URL", "DATABASE_URL"),
-    "POSTGRES_HOST": ("POSTGRES_HOST",),
-    "POSTGRES_PORT": ("POSTGRES_PORT",),
-    "POSTGRES_USER": ("POSTGRES_USER",),
-    "POSTGRES_PASSWORD": ("POSTGRES_PASSWORD",),
-    "POSTGRES_DB": ("POSTGRES_DB",),
-    "EODHD_API_TOKEN": ("EODHD_API_TOKEN", "EODHD_API_KEY"),
-}
-# Those that need not be there.
-OPTIONAL: Mapping[str, tuple[str, ...]] = {
-    name: (name,) for name in ("REDIS_URL", "REDIS_HOST", "REDIS_PORT", "REDIS_PASSWORD", "REDIS_DB")
-}
-# A server that trusts its hosts asks for no password.
-MAY_BE_EMPTY = frozenset({"POSTGRES_PASSWORD"})
+REQUIRED = (
+    "DB_URL", "POSTGRES_HOST", "POSTGRES_PORT", "POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB", "EODHD_API_TOKEN"
+)  # fmt: skip
+OPTIONAL = ("REDIS_URL", "REDIS_HOST", "REDIS_PORT", "REDIS_PASSWORD", "REDIS_DB")
+# Other names under which a setting goes.
+ALIASES = {"DB_URL": "DATABASE_URL", "EODHD_API_TOKEN": "EODHD_API_KEY"}
 
 _REWRITE = "write it again with `ansible-playbook playbooks/reset.yml --tags dotenv`"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The values of ``.env`` by the names of ``NAMES`` and ``OPTIONAL``, and its lines that python-dotenv drops."""
+    """The values of ``.env`` by the names above, and its lines that python-dotenv drops."""
 
     values: Mapping[str, str]
     dropped: tuple[int, ...]
@@ -41,11 +31,7 @@ class Settings:
     @property
     def missing(self) -> tuple[str, ...]:
         """The required names without a value."""
-        return tuple(
-            name
-            for name in NAMES
-            if name not in self.values or not (self.values[name] or name in MAY_BE_EMPTY)
-        )
+        return tuple(name for name in REQUIRED if name not in self.values)
 
 
 def read(content: bytes, path: str) -> Settings:
@@ -58,14 +44,7 @@ def read(content: bytes, path: str) -> Settings:
     Raises:
         Problem: it is not UTF-8, so the application cannot read any of it; or python-dotenv is missing.
     """
-    try:
-        from dotenv import dotenv_values
-        from dotenv.parser import parse_stream
-    except ImportError:
-        raise Problem(
-            "This Python has no python-dotenv. Keep it in project_packages, and build the environment with"
-            " `ansible-playbook playbooks/reset.yml --tags venv`."
-        ) from None
+    dotenv = package("dotenv", "python-dotenv")
     try:
         # As `open` does it for the application: CR and CRLF become LF.
         text = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8").read()
@@ -75,16 +54,16 @@ def read(content: bytes, path: str) -> Settings:
             f"{path} is not UTF-8 (line {line}), so the application cannot read it. Save it as UTF-8."
         ) from None
     logging.getLogger("dotenv").addHandler(logging.NullHandler())  # dropped lines are reported here
-    dropped = tuple(_first_line(found.original) for found in parse_stream(io.StringIO(text)) if found.error)
-    present = {key: value for key, value in dotenv_values(stream=io.StringIO(text)).items() if value}
-    return Settings(
-        {
-            name: present.get(next((key for key in names if key in present), name), "")
-            for name, names in {**NAMES, **OPTIONAL}.items()
-            if name in MAY_BE_EMPTY or any(key in present for key in names)
-        },
-        dropped,
+    dropped = tuple(
+        _first_line(found.original) for found in dotenv.parser.parse_stream(io.StringIO(text)) if found.error
     )
+    present = dotenv.dotenv_values(stream=io.StringIO(text))
+    values = {
+        name: present.get(name) or present.get(ALIASES.get(name, "")) for name in (*REQUIRED, *OPTIONAL)
+    }
+    found = {name: value for name, value in values.items() if value}
+    # A server that trusts its hosts asks for no password.
+    return Settings({"POSTGRES_PASSWORD": "", **found}, dropped)
 
 
 def _first_line(original: object) -> int:

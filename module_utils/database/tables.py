@@ -182,6 +182,12 @@ GROUP BY i.indexrelid
 """
 
 
+def there(cursor: Any, name: str) -> bool:
+    """Whether there is a relation of this name in the search path."""
+    cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (name,))
+    return bool(cursor.fetchone()[0])
+
+
 def look_up(cursor: Any, table: Table) -> Found | None:
     """Return what stands under a table's name in the search path, or None."""
     cursor.execute(_COLUMNS, (table.name,))

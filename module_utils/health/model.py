@@ -80,11 +80,10 @@ class Host:
         open_connection: opens the session.
         limits: the thresholds.
         now: the present, in UTC.
-        account: asks EODHD about a token; None if that is switched off.
+        service: EODHD's address, to ask about the token; None if that is switched off.
         token: what EODHD answered in this run, maybe to another host: ``level`` and ``message`` of the finding, and
             ``account``, whose token it was.
-        ping: asks the Redis of some settings; None if that is switched off.
-        free: MiB free at a path.
+        redis: whether to ping the Redis of the settings.
         settings: the values of ``.env``.
         deadline: of the monotonic clock, for all questions about the bars.
         coverage: what is there of each symbol; None if it could not be read.
@@ -99,10 +98,9 @@ class Host:
     open_connection: Callable[..., Any] = connect
     limits: Limits = USUAL
     now: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
-    account: Callable[[str], tuple[int, bytes, str]] | None = None
+    service: str | None = None
     token: Mapping[str, str] | None = None
-    ping: Callable[[Mapping[str, str]], str] | None = None
-    free: Callable[[Path], float] | None = None
+    redis: bool = False
     settings: Mapping[str, str] = field(default_factory=dict)
     server: Server | None = None
     session: Any = None

@@ -6,12 +6,12 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 from ansible.module_utils.database.connection import within
 from ansible.module_utils.database.errors import TimedOut
 from ansible.module_utils.health.model import Finding, Host
-from ansible.module_utils.reporting import Problem
+from ansible.module_utils.reporting import package
 
 # The token that the provider publishes for trials; it has no account to ask about.
 PUBLIC_TOKEN = "demo"  # noqa: S105 - public
@@ -23,7 +23,7 @@ _REDIS = ("REDIS_URL", "REDIS_HOST")
 def check_token(host: Host) -> Iterator[Finding]:
     """EODHD accepts the token, and the account has calls left today."""
     token = host.settings.get("EODHD_API_TOKEN")
-    if host.account is None or not token:
+    if host.service is None or not token:
         host.token = None
         return
     from ansible.module_utils.eodhd.model import account
@@ -32,7 +32,7 @@ def check_token(host: Host) -> Iterator[Finding]:
     if known and known["account"] == account(token):
         yield Finding("token", known["level"], known["message"])
         return
-    status, body, fault = host.account(token)
+    status, body, fault = ask_account(host.service, token, host.timeout)
     finding = judge_token(status, body, fault, token, host)
     host.token = None
     if status in ANSWERED:
@@ -89,29 +89,25 @@ def judge_token(status: int, body: bytes, fault: str, token: str, host: Host) ->
     return Finding("token", "ok", f"EODHD accepts the token; {left:,} calls are left today")
 
 
-def ask_account(base_url: str, timeout: float) -> Callable[[str], tuple[int, bytes, str]]:
-    """Return what asks EODHD about a token: one request, within ``timeout`` seconds altogether."""
+def ask_account(base_url: str, token: str, timeout: float) -> tuple[int, bytes, str]:
+    """Ask EODHD about a token: one request, within ``timeout`` seconds altogether; see ``judge_token``."""
+    from ansible.module_utils.eodhd.service.transport import Policy, Transport
 
-    def ask(token: str) -> tuple[int, bytes, str]:
-        from ansible.module_utils.eodhd.service.transport import Policy, Transport
-
-        transport = Transport(base_url, token, policy=Policy(connect=timeout, read=timeout, total=timeout))
-        try:
-            # The name resolution has no time-out of its own.
-            reply = within(timeout + 0.5, lambda: transport.send("user", {}))
-        except TimedOut:
-            return 0, b"", f"no answer within {timeout:g} s"
-        return reply.status, reply.body, reply.fault
-
-    return ask
+    transport = Transport(base_url, token, policy=Policy(connect=timeout, read=timeout, total=timeout))
+    try:
+        # The name resolution has no time-out of its own.
+        reply = within(timeout + 0.5, lambda: transport.send("user", {}))
+    except TimedOut:
+        return 0, b"", f"no answer within {timeout:g} s"
+    return reply.status, reply.body, reply.fault
 
 
 def check_redis(host: Host) -> Iterator[Finding]:
     """The Redis that ``.env`` names answers."""
-    if host.ping is None or not any(host.settings.get(name) for name in _REDIS):
+    if not host.redis or not any(host.settings.get(name) for name in _REDIS):
         return
     names = " and ".join(name for name in _REDIS if host.settings.get(name))
-    reason = host.ping(host.settings)
+    reason = ping_redis(host.settings, host.timeout)
     if reason:
         yield Finding(
             "redis",
@@ -123,61 +119,51 @@ def check_redis(host: Host) -> Iterator[Finding]:
         yield Finding("redis", "ok", "Redis answers")
 
 
-def ping_redis(timeout: float) -> Callable[[Mapping[str, str]], str]:
-    """Return what asks the Redis of some settings; it returns "" or what is wrong, without a secret."""
+def ping_redis(settings: Mapping[str, str], timeout: float) -> str:
+    """Return what is wrong with the Redis of some settings, without a secret; empty if it answers."""
+    redis = package("redis", "redis")
+    options: dict[str, Any] = {
+        "socket_timeout": timeout,
+        "socket_connect_timeout": timeout,
+        "retry": None,
+        "protocol": 2,  # the later one is unknown to Redis before 6
+    }
 
-    def ping(settings: Mapping[str, str]) -> str:
-        try:
-            import redis
-        except ImportError:
-            raise Problem(
-                "This Python has no redis. Keep redis in project_packages, and build the environment with"
-                " `ansible-playbook playbooks/reset.yml --tags venv`."
-            ) from None
-        options: dict[str, Any] = {
-            "socket_timeout": timeout,
-            "socket_connect_timeout": timeout,
-            "retry": None,
-            "protocol": 2,  # the later one is unknown to Redis before 6
-        }
+    def answer() -> bool:
+        if settings.get("REDIS_URL"):
+            client = redis.Redis.from_url(settings["REDIS_URL"], **options)
+        else:
+            client = redis.Redis(
+                host=settings["REDIS_HOST"],
+                port=int(settings.get("REDIS_PORT") or 6379),
+                db=int(settings.get("REDIS_DB") or 0),
+                password=settings.get("REDIS_PASSWORD") or None,
+                **options,
+            )
+        with client:
+            return bool(client.ping())
 
-        def answer() -> bool:
-            if settings.get("REDIS_URL"):
-                client = redis.Redis.from_url(settings["REDIS_URL"], **options)
-            else:
-                client = redis.Redis(
-                    host=settings["REDIS_HOST"],
-                    port=int(settings.get("REDIS_PORT") or 6379),
-                    db=int(settings.get("REDIS_DB") or 0),
-                    password=settings.get("REDIS_PASSWORD") or None,
-                    **options,
-                )
-            with client:
-                return bool(client.ping())
-
-        try:
-            return "" if within(timeout, answer) else "does not answer as Redis does"
-        except ValueError:
-            return "has no usable address (REDIS_URL is redis://[:password@]host:port/db; port and db are numbers)"
-        except (redis.TimeoutError, TimedOut):
-            return f"does not answer within {timeout:g} s"
-        except (redis.AuthenticationError, redis.exceptions.NoPermissionError):
-            return "refuses the password"
-        except redis.ConnectionError:
-            return "cannot be reached"
-        except (redis.RedisError, OSError) as error:
-            return f"does not answer as Redis does ({type(error).__name__})"
-
-    return ping
+    try:
+        return "" if within(timeout, answer) else "does not answer as Redis does"
+    except ValueError:
+        return (
+            "has no usable address (REDIS_URL is redis://[:password@]host:port/db; port and db are numbers)"
+        )
+    except (redis.TimeoutError, TimedOut):
+        return f"does not answer within {timeout:g} s"
+    except (redis.AuthenticationError, redis.exceptions.NoPermissionError):
+        return "refuses the password"
+    except redis.ConnectionError:
+        return "cannot be reached"
+    except (redis.RedisError, OSError) as error:
+        return f"does not answer as Redis does ({type(error).__name__})"
 
 
 def check_disk(host: Host) -> Iterator[Finding]:
     """There is room at the root for an environment and what a reset keeps."""
-    if host.free is None:
-        return
     root = host.env.parent
     try:
-        free = host.free(root)
+        free = free_space(root)
     except OSError as error:
         yield Finding("disk", "fail", f"{root} cannot be looked at ({error.strerror}). Check project_root.")
         return

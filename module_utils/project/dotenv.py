@@ -9,8 +9,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-NAME = ".env"
-
 
 @dataclass(frozen=True)
 class Statement:

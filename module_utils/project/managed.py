@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible.module_utils.database.connection import Server
-from ansible.module_utils.project.dotenv import NAME, Statement, decode, encode, parse
+from ansible.module_utils.project.dotenv import Statement, decode, encode, parse
+from ansible.module_utils.project.guards import DOTENV
 from ansible.module_utils.reporting import Problem
 
 # The variables of the flags, whose names differ.
@@ -176,11 +177,11 @@ def _notes(statements: Sequence[Statement]) -> tuple[str, ...]:
     notes = []
     if undecodable:
         notes.append(
-            f"{NAME} is not UTF-8 (line {_list(undecodable)}), so python-dotenv cannot read any of it."
+            f"{DOTENV} is not UTF-8 (line {_list(undecodable)}), so python-dotenv cannot read any of it."
             " Save it as UTF-8."
         )
     if invalid:
-        notes.append(f"{NAME}: python-dotenv ignores line {_list(invalid)}, which is no KEY=value. Fix it.")
+        notes.append(f"{DOTENV}: python-dotenv ignores line {_list(invalid)}, which is no KEY=value. Fix it.")
     return tuple(notes)
 
 
@@ -267,6 +268,6 @@ def _verify(before: Sequence[Statement], after: Sequence[Statement], wanted: Map
         return
     lines = _list([s.line for s in before if not s.valid])
     raise Problem(
-        f"{NAME} cannot be completed: a quote that is not closed would swallow what follows it."
+        f"{DOTENV} cannot be completed: a quote that is not closed would swallow what follows it."
         f" Fix or remove what cannot be read{f' (line {lines})' if lines else ''}, then run again."
     )

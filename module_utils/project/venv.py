@@ -87,7 +87,7 @@ def interpreter(run: Execute, wanted: Requirements) -> dict[str, Any]:
         raise Problem(
             f"project_python {wanted.python!r} does not run on this host. Install it or set project_python."
         )
-    if _numbers(answer["version"]) < _numbers(wanted.minimum):
+    if numbers(answer["version"]) < numbers(wanted.minimum):
         raise Problem(
             f"project_python {wanted.python!r} is Python {answer['version']}, below project_python_minimum"
             f" {wanted.minimum}. Set project_python to a newer one. Nothing was touched."
@@ -95,7 +95,8 @@ def interpreter(run: Execute, wanted: Requirements) -> dict[str, Any]:
     return answer
 
 
-def _numbers(version: str) -> list[int]:
+def numbers(version: str) -> list[int]:
+    """The parts of a version, to be compared; raises Problem if it is none."""
     try:
         return [int(part) for part in version.split(".")]
     except ValueError:

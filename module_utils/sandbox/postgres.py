@@ -363,7 +363,7 @@ class Cluster:
             elif way.uid != owner:
                 continue
             probe = ["sh", "-c", '[ -O "$1" ] && exec "$2" --version', "probe", str(self.folder)]
-            done = _quiet([*way.prefix, *probe, self._program("postgres")], "/", timeout=10)
+            done = quiet([*way.prefix, *probe, self._program("postgres")], "/", timeout=10)
             if done.returncode == 0:
                 return way
             errors.append(done.stdout.strip() or "the folder cannot be entered")
@@ -379,7 +379,7 @@ class Cluster:
     def _run(
         self, way: Way, timeout: float, program: str, *arguments: str
     ) -> subprocess.CompletedProcess[str]:
-        return _quiet([*way.prefix, self._program(program), *arguments], str(self.folder), timeout)
+        return quiet([*way.prefix, self._program(program), *arguments], str(self.folder), timeout)
 
     def _program(self, name: str) -> str:
         return str((self._programs or binaries()) / name)
@@ -391,10 +391,10 @@ class Cluster:
         return " / ".join(lines[-4:])
 
 
-def _quiet(command: list[str], folder: str, timeout: float) -> subprocess.CompletedProcess[str]:
-    """Run without input and without the caller's PG… variables; output and errors come back in ``stdout``."""
+def quiet(command: list[str], folder: str, timeout: float, **more: str) -> subprocess.CompletedProcess[str]:
+    """Run without input and in an environment of its own, with ``more`` in it; all output comes back in ``stdout``."""
     # Told the time zone, initdb does not look through all of them for this machine's.
-    environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
+    environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC", **more}
     try:
         return subprocess.run(
             command,

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
 from ansible.module_utils.reporting import Problem
 from ansible.module_utils.sandbox.legacy import MESS, SOURCES, File, Link
+from ansible.module_utils.sandbox.postgres import quiet
 
 MARKER = ".sandbox"
 BEGUN, DONE = "begun\n", "laid out\n"
@@ -107,7 +107,6 @@ def _remove(path: Path) -> None:
 def _commit(root: Path) -> None:
     """Make the repository with one commit, whatever identity and settings this user's git has, or lacks."""
     environment = {
-        "PATH": os.environ.get("PATH", os.defpath),
         "GIT_CONFIG_GLOBAL": os.devnull,
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_AUTHOR_DATE": "2024-01-02T00:00:00Z",
@@ -116,18 +115,8 @@ def _commit(root: Path) -> None:
     settings = ("user.name=Sandbox", "user.email=sandbox@example.invalid", "init.defaultBranch=main")
     options = [part for setting in settings for part in ("-c", setting)]
     for arguments in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "MT5-CRS"]):
-        try:
-            done = subprocess.run(
-                ["git", *options, *arguments],  # noqa: S607 - the machine's own git
-                cwd=root,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                check=False,
-            )
-        except FileNotFoundError:
-            raise Problem("git is missing; install it (Debian, Ubuntu: apt-get install git).") from None
+        done = quiet(["git", *options, *arguments], str(root), 60, **environment)
+        if done.returncode == 127:
+            raise Problem("git is missing; install it (Debian, Ubuntu: apt-get install git).")
         if done.returncode:
             raise Problem(f"git {arguments[0]} failed in {root}: {done.stdout.strip()}")

@@ -117,8 +117,7 @@ class State:
 
     @contextlib.contextmanager
     def _cursor(self) -> Iterator[sqlite3.Connection]:
-        with self._turn.open("a") as turn:
-            fcntl.flock(turn, fcntl.LOCK_EX)
+        with in_turn(self._turn):
             connection = self._open()
             try:
                 with connection:

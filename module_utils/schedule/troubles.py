@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,18 +105,14 @@ def of(job: Job, records: Iterable[Mapping[str, Any]]) -> tuple[list[Trouble], s
     for host, message in general:
         if host not in explained:
             add(f"failed:{job.name}", host, message)
-    troubles = _without_consequences(list(found.values()), set())
+    troubles = relevant(list(found.values()))
     for trouble in troubles:
         well |= PROVEN.get(trouble.cause, set())
     return troubles, well - {trouble.cause for trouble in found.values()}
 
 
-def relevant(troubles: list[Trouble], others: set[str]) -> list[Trouble]:
-    """Leave out what is a consequence of troubles that last, ``others`` by cause."""
-    return _without_consequences(troubles, others)
-
-
-def _without_consequences(troubles: list[Trouble], others: set[str]) -> list[Trouble]:
+def relevant(troubles: list[Trouble], others: Set[str] = frozenset()) -> list[Trouble]:
+    """Leave out what is a consequence of another of these troubles, or of those that last, ``others`` by cause."""
     causes = {trouble.cause for trouble in troubles} | others
     return [trouble for trouble in troubles if not CONSEQUENCES.get(trouble.cause, set()) & causes]
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from ansible.module_utils.database.tables import there
 from ansible.module_utils.eodhd.ledger import migrations
 from ansible.module_utils.eodhd.ledger.claims import Claims, key
 from ansible.module_utils.eodhd.model import Range, SymbolEntry
@@ -50,8 +51,7 @@ class Ledger:
         """
         if not self._found:
             migrations.version(cursor)
-            cursor.execute("SELECT to_regclass('backfill_coverage') IS NOT NULL")
-            self._found = cursor.fetchone()[0]
+            self._found = there(cursor, "backfill_coverage")
         return self._found
 
     def entries(self, symbols: Sequence[str]) -> dict[str, SymbolEntry]:
@@ -150,8 +150,7 @@ class Ledger:
         """Return the delisted symbols that the register has of a suffix."""
 
         def work(cursor: Any) -> list[str]:
-            cursor.execute("SELECT to_regclass('backfill_listing') IS NOT NULL")
-            if not cursor.fetchone()[0]:
+            if not there(cursor, "backfill_listing"):
                 return []
             cursor.execute(
                 "SELECT symbol FROM backfill_listing WHERE delisted AND symbol LIKE %s ORDER BY symbol",

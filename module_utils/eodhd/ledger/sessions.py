@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
+from ansible.module_utils.database.tables import there
 from ansible.module_utils.eodhd.plan.daily import SessionEntry
 
 
@@ -18,8 +19,7 @@ def read(cursor: Any, exchanges: Sequence[str], since: date) -> dict[str, dict[d
         since: the first day that matters; the newest session of each exchange is returned however old it is.
     """
     found: dict[str, dict[date, SessionEntry]] = {exchange: {} for exchange in exchanges}
-    cursor.execute("SELECT to_regclass('backfill_session') IS NOT NULL")
-    if cursor.fetchone()[0]:
+    if there(cursor, "backfill_session"):
         cursor.execute(
             "SELECT exchange, day, rows, arrived, asked FROM backfill_session s WHERE exchange = ANY (%s)"
             " AND (day >= %s OR day = (SELECT max(day) FROM backfill_session n WHERE n.exchange = s.exchange))",
@@ -32,8 +32,7 @@ def read(cursor: Any, exchanges: Sequence[str], since: date) -> dict[str, dict[d
 
 def settling_calls(cursor: Any, today: date) -> int:
     """Return the calls that the provider's day has cost so far for sessions that had come before it."""
-    cursor.execute("SELECT to_regclass('backfill_session') IS NOT NULL")
-    if not cursor.fetchone()[0]:
+    if not there(cursor, "backfill_session"):
         return 0
     cursor.execute(
         "SELECT coalesce(sum(o.calls), 0) FROM backfill_outcome o JOIN backfill_session s"
@@ -89,8 +88,7 @@ def mark_restated(cursor: Any, run: int, exchange: str, symbols: Sequence[str], 
 
 def restated(cursor: Any, suffixes: Sequence[str]) -> list[str]:
     """Return the symbols of these suffixes whose past is marked as restated; none without a ledger."""
-    cursor.execute("SELECT to_regclass('backfill_coverage') IS NOT NULL")
-    if not cursor.fetchone()[0]:
+    if not there(cursor, "backfill_coverage"):
         return []
     cursor.execute(
         "SELECT symbol FROM backfill_coverage WHERE restated"

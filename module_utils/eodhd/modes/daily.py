@@ -78,7 +78,7 @@ def run(context: Context) -> dict[str, Any]:
     after = context.counts()
     text = report.of_many(_title(found, came), done.totals, before, after, [], request.accept)
     text = context.remarked(text, done.run, restated)
-    return conclude(context, done.run, done.totals, plan, text, [], done.stopped, notes)
+    return conclude(context, done, plan, text, notes)
 
 
 def _refetch(

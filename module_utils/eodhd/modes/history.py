@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -15,7 +15,6 @@ from ansible.module_utils.eodhd.plan import plan as planning
 from ansible.module_utils.eodhd.plan.daily import suffix
 from ansible.module_utils.eodhd.run import report
 from ansible.module_utils.eodhd.run.context import Context, Executed
-from ansible.module_utils.eodhd.run.totals import Totals
 from ansible.module_utils.eodhd.service.client import Answer
 from ansible.module_utils.eodhd.store import bars, store
 from ansible.module_utils.eodhd.store.parser import Parsed, Parser, Width
@@ -56,7 +55,9 @@ def run(context: Context) -> dict[str, Any]:
     done = load(context, plan, widths)
     done.totals.calls += ranking_calls
     if request.delisted:
-        _forgive(context, done.totals)
+        # Of most names that were delisted before about 2014 the provider has no bars: no failure of the run.
+        for symbol in _delisted(context):
+            done.totals.forgive(symbol, ("empty", "unknown"))
     after = context.counts()
     was, now = before["market_data"], after["market_data"]
     # Rows that came and stayed need no second look; if the sum is another, somebody else was at work.
@@ -69,7 +70,7 @@ def run(context: Context) -> dict[str, Any]:
             f"{len(symbols):,} symbols ({span})", done.totals, before, after, lacking, request.accept
         )
     text = context.remarked(text, done.run, symbols)
-    return conclude(context, done.run, done.totals, plan, text, lacking, done.stopped, warnings)
+    return conclude(context, done, plan, text, warnings, lacking)
 
 
 def load(context: Context, plan: planning.Plan, widths: Mapping[str, Width]) -> Executed:
@@ -116,15 +117,6 @@ def _delisted(context: Context) -> list[str]:
             f" backfill_exchange={exchange} first: it asks for the list, which costs 2 calls."
         )
     return found
-
-
-def _forgive(context: Context, totals: Totals) -> None:
-    """Of most names that were delisted before about 2014 the provider has no bars: no failure of the run."""
-    for symbol in _delisted(context):
-        outcome, _ = totals.not_loaded.get(symbol, ("", ""))
-        if outcome in ("empty", "unknown"):
-            del totals.not_loaded[symbol]
-            totals.loaded += 1
 
 
 def _rank(context: Context) -> tuple[list[str], int]:
@@ -203,19 +195,18 @@ def _lacking(context: Context, run: int) -> list[str]:
 
 def conclude(
     context: Context,
-    run: int,
-    totals: Totals,
+    done: Executed,
     plan: planning.Plan,
     text: str,
-    lacking: list[str],
-    stopped: Problem | None,
-    warnings: list[str],
+    notes: list[str],
+    lacking: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return the module's result, or raise it as a ``Problem`` if the run did not get what it asked for."""
+    totals, stopped = done.totals, done.stopped
     bad = report.unaccepted(totals, context.request.accept)
     result = {
         "changed": bool(totals.inserted or totals.updated or totals.registered),
-        "run": run,
+        "run": done.run,
         "plan": plan.facts(),
         "totals": totals.facts(),
         "not_loaded": [
@@ -223,10 +214,10 @@ def conclude(
             for symbol, (outcome, message) in totals.not_loaded.items()
         ],
         "report": text,
-        "notes": warnings,
+        "notes": notes,
     }
     if stopped is not None:
-        raise Problem(str(stopped), cause=getattr(stopped, "kind", ""), **result)
+        raise Problem(str(stopped), cause=stopped.kind, **result)
     if lacking:
         raise Problem(
             f"market_data lacks rows of {len(lacking)} symbols that the ledger says were stored, {lacking[0]}"

@@ -13,7 +13,6 @@ from ansible.module_utils.eodhd.plan import plan as planning
 from ansible.module_utils.eodhd.plan.daily import suffix
 from ansible.module_utils.eodhd.run import report
 from ansible.module_utils.eodhd.run.context import Context, in_one_transaction
-from ansible.module_utils.eodhd.run.totals import Totals
 from ansible.module_utils.eodhd.service.client import Answer
 from ansible.module_utils.eodhd.store import bars, store
 from ansible.module_utils.eodhd.store.parser import Parsed, is_day
@@ -106,9 +105,11 @@ def run(context: Context) -> dict[str, Any]:
     done = context.execute(plan, fetch, in_one_transaction(write))
     after = context.counts()
     title = f"register {', '.join(request.exchanges)}"
-    notes = _forgive(done.totals)
+    # A plan without the renames, or a time without any, is no failure of the register.
+    refused = done.totals.forgive(RENAMES, ("forbidden", "empty")) == "forbidden"
+    notes = ["The account's plan does not tell renamed symbols (403)."] if refused else []
     text = report.of_many(title, done.totals, before, after, [], request.accept)
-    return conclude(context, done.run, done.totals, plan, text, [], done.stopped, notes)
+    return conclude(context, done, plan, text, notes)
 
 
 def _plan(context: Context) -> planning.Plan:
@@ -135,16 +136,6 @@ def _plan(context: Context) -> planning.Plan:
         calls=sum(RENAME_CALLS if name == RENAMES else 2 for name in waiting),
         rows=sum(known[name].rows for name in waiting if name in known),
     )
-
-
-def _forgive(totals: Totals) -> list[str]:
-    """A plan without the renames, or a time without any, is no failure of the register."""
-    outcome, _ = totals.not_loaded.get(RENAMES, ("", ""))
-    if outcome not in ("forbidden", "empty"):
-        return []
-    del totals.not_loaded[RENAMES]
-    totals.loaded += 1
-    return ["The account's plan does not tell renamed symbols (403)."] if outcome == "forbidden" else []
 
 
 def _ask_listings(context: Context, exchange: str) -> tuple[Answer, Parsed | None]:
@@ -217,11 +208,8 @@ def renames(body: bytes) -> Parsed:
     Raises:
         ValueError: the body is no list of changes.
     """
-    rows = json.loads(body)
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise ValueError
     lines = []
-    for row in rows:
+    for row in _objects(body):
         ending = suffix(str(row.get("exchange") or names.DEFAULT))
         old, new, day = row.get("old_symbol"), row.get("new_symbol"), str(row.get("effective"))
         if old and new and is_day(day):
@@ -240,17 +228,21 @@ def listing(body: bytes, exchange: str, delisted: bool) -> Parsed:
     Raises:
         ValueError: the body is no list of symbols.
     """
-    rows = json.loads(body)
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise ValueError
     fields = ("Name", "Exchange", "Country", "Currency", "Type", "Isin")
     lines = []
-    for row in rows:
+    for row in _objects(body):
         symbol = symbol_of(row, exchange)
         if symbol:
             values = [symbol, *(row.get(name) for name in fields), delisted]
             lines.append("\t".join(map(_copied, values)) + "\n")
     return Parsed(lines)
+
+
+def _objects(body: bytes) -> list[dict[str, Any]]:
+    rows = json.loads(body)
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ValueError
+    return rows
 
 
 def _copied(value: object) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from ansible.module_utils.database.tables import there
 from ansible.module_utils.eodhd.run.context import Context
 from ansible.module_utils.eodhd.store import arrivals
 from ansible.module_utils.reporting import Problem
@@ -51,8 +52,7 @@ def run(context: Context) -> dict[str, Any]:
 
 def read(cursor: Any, name: str) -> tuple[datetime, int, str] | None:
     """Return moment, rows and digest of a snapshot; None if there is none."""
-    cursor.execute("SELECT to_regclass('backfill_snapshot') IS NOT NULL")
-    if not cursor.fetchone()[0]:
+    if not there(cursor, "backfill_snapshot"):
         return None
     cursor.execute(
         "SELECT moment AT TIME ZONE 'UTC', rows, digest FROM backfill_snapshot WHERE name = %s", (name,)

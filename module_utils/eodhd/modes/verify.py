@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from ansible.module_utils.coverage import expected
-from ansible.module_utils.database.tables import FIGURES
+from ansible.module_utils.database.tables import FIGURES, there
 from ansible.module_utils.eodhd.adjusting import Difference, adjusted, difference
 from ansible.module_utils.eodhd.model import Range
 from ansible.module_utils.eodhd.modes.history import eod_query
@@ -93,7 +93,7 @@ def run(context: Context) -> dict[str, Any]:
     rows = calls = 0
     names = [symbol for symbol, _ in sample]
     marks = context.database.run(lambda cursor: basis.marked(cursor, names))
-    adjustment = Adjustment(context.today)
+    adjustment = Adjustment()
     for symbol, days in sample:
         answer, parsed = context.client.get(
             f"eod/{symbol}", partial(parser.history, symbol=symbol, asked=days), eod_query(days), anew=True
@@ -145,7 +145,6 @@ def run(context: Context) -> dict[str, Any]:
 class Adjustment:
     """The adjusted close of the sample, computed from closes and actions and held against the provider's."""
 
-    today: date
     days: int = 0
     unknown: int = 0
     differences: list[Difference] = field(default_factory=list)
@@ -155,7 +154,7 @@ class Adjustment:
         if of_symbol is None:
             self.unknown += 1
             return
-        computed = adjusted(of_symbol.closes, of_symbol.until(self.today))
+        computed = adjusted(of_symbol.closes, of_symbol.actions)
         provider = {date.fromisoformat(day): row["adjusted_close"] for day, row in sent.items()}
         self.days += len(computed.keys() & provider.keys())
         found = difference(symbol, computed, provider)
@@ -195,8 +194,7 @@ def _without(rows: Mapping[str, Row], days: Collection[str]) -> dict[str, Row]:
 
 
 def _sample(cursor: Any, asked: Range, size: int) -> list[tuple[str, Range]]:
-    cursor.execute("SELECT to_regclass('backfill_coverage') IS NOT NULL")
-    if not cursor.fetchone()[0]:
+    if not there(cursor, "backfill_coverage"):
         return []
     cursor.execute(
         "SELECT symbol, greatest(first_day, %(first)s), least(last_day, %(last)s) FROM backfill_coverage"

@@ -10,6 +10,7 @@ from typing import Any
 from ansible.module_utils.coverage import expected
 from ansible.module_utils.eodhd.model import ANSWERED, NOTHING, PASTLESS, Range, SymbolEntry, Task
 from ansible.module_utils.reporting import Problem
+from ansible.module_utils.text import whole
 
 HISTORY_CALLS = 1
 BULK_CALLS = 100
@@ -125,16 +126,11 @@ def quota(user: Any, today: date) -> Quota:
     """
     if not isinstance(user, Mapping):
         return Quota(None, None)
-    limit, used = _whole(user.get("dailyRateLimit")), _whole(user.get("apiRequests"))
+    limit, used = whole(user.get("dailyRateLimit")), whole(user.get("apiRequests"))
     if limit is None or used is None:
         return Quota(limit, None)
     spent = used if str(user.get("apiRequestsDate")) == today.isoformat() else 0
-    return Quota(limit, max(0, limit - spent), _whole(user.get("extraLimit")) or 0)
-
-
-def _whole(value: Any) -> int | None:
-    text = str(value)
-    return int(text) if text.isascii() and text.isdigit() else None
+    return Quota(limit, max(0, limit - spent), whole(user.get("extraLimit")) or 0)
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from ansible.module_utils.eodhd.model import SymbolEntry
@@ -62,6 +63,15 @@ class Totals:
             self.loaded += 1
         else:
             self.not_loaded[symbol] = (outcome, message)
+
+    def forgive(self, symbol: str, outcomes: Collection[str]) -> str:
+        """Count a symbol with one of these outcomes as loaded; that outcome, or empty text."""
+        outcome, _ = self.not_loaded.get(symbol, ("", ""))
+        if outcome not in outcomes:
+            return ""
+        del self.not_loaded[symbol]
+        self.loaded += 1
+        return outcome
 
     def take_fresh(self, symbol: str, known: SymbolEntry) -> None:
         """Count a symbol that was not asked for, because the ledger has it."""

@@ -11,6 +11,8 @@ import time
 from collections.abc import Mapping
 from typing import Callable, Protocol
 
+from ansible.module_utils.text import whole
+
 WINDOW = 60.0
 # A lease is used within this time or lapses; the ledger counts it that much longer.
 LEASE_LIFE = 5.0
@@ -106,7 +108,7 @@ class Budget:
 
     def observe(self, headers: Mapping[str, str]) -> None:
         """Learn from an answer's headers; what is no number there is ignored."""
-        limit, left = _number(headers, "X-RateLimit-Limit"), _number(headers, "X-RateLimit-Remaining")
+        limit, left = whole(headers.get("X-RateLimit-Limit")), whole(headers.get("X-RateLimit-Remaining"))
         with self._lock:
             if limit:
                 self.limit = limit
@@ -119,8 +121,3 @@ class Budget:
         with self._lock:
             self._granted = 0
             self._paused_until = max(self._paused_until, self._clock() + seconds)
-
-
-def _number(headers: Mapping[str, str], name: str) -> int | None:
-    text = headers.get(name, "")
-    return int(text) if text.isascii() and text.isdigit() else None

@@ -13,6 +13,7 @@ from ansible.module_utils.eodhd.service.budget import Budget, Stopped
 from ansible.module_utils.eodhd.service.spool import Spool
 from ansible.module_utils.eodhd.service.transport import Policy, Reply, Sender
 from ansible.module_utils.reporting import Problem
+from ansible.module_utils.text import whole
 
 
 class Stop(Problem):
@@ -203,7 +204,9 @@ class Client:
                     self._spool.drop(name)
         if status == 429:
             spent.limited += 1
-            pause = max(_seconds(reply.headers), 1.5**spent.limited * (0.5 + self._jitter()))
+            pause = max(
+                whole(reply.headers.get("Retry-After")) or 0, 1.5**spent.limited * (0.5 + self._jitter())
+            )
             self._budget.pause(min(60.0, pause))
             spent.fault = "the minute limit (429)"
         else:
@@ -220,8 +223,3 @@ class _Spent:
     faults: int = 0
     limited: int = 0
     fault: str = ""
-
-
-def _seconds(headers: Mapping[str, str]) -> float:
-    text = headers.get("Retry-After", "")
-    return float(text) if text.isascii() and text.isdigit() else 0.0

@@ -100,7 +100,8 @@ class Spool:
             if not _wait(fd, stop or threading.Event()):
                 return None
             fresh = self._clock() - os.fstat(fd).st_mtime <= self._seconds
-            reply = _parsed(_all(fd)) if fresh else None
+            with open(fd, "rb", closefd=False) as file:
+                reply = _parsed(file.read()) if fresh else None
         finally:
             os.close(fd)
         if reply is None:
@@ -178,18 +179,8 @@ def _wait(fd: int, stop: threading.Event) -> bool:
 
 def _write(fd: int, reply: Reply) -> None:
     head = {"status": reply.status, "size": len(reply.body), "sha256": hashlib.sha256(reply.body).hexdigest()}
-    content = memoryview(json.dumps(head).encode() + b"\n" + reply.body)
-    while content:
-        content = content[os.write(fd, content) :]
-
-
-def _all(fd: int) -> bytes:
-    pieces: list[bytes] = []
-    while True:
-        piece = os.read(fd, 1 << 20)
-        if not piece:
-            return b"".join(pieces)
-        pieces.append(piece)
+    with open(fd, "wb", closefd=False) as file:
+        file.write(json.dumps(head).encode() + b"\n" + reply.body)
 
 
 def _parsed(content: bytes) -> Reply | None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, Protocol
 from urllib.parse import quote, urlencode
 
-from ansible.module_utils.reporting import Problem
+from ansible.module_utils.reporting import Problem, package
 
 CHUNK = 1 << 18
 # Bodies that are no data are short; anything larger than this is not read to its end.
@@ -90,7 +90,7 @@ class Transport:
         self._token = token
         self._policy = policy
         self._clock = clock
-        self._requests = _requests()
+        self._requests: Any = package("requests", "requests")
         self._http_error: Any = importlib.import_module("urllib3.exceptions").HTTPError
         self._adapter = self._requests.adapters.HTTPAdapter(
             pool_connections=1, pool_maxsize=max(1, connections), max_retries=0
@@ -151,17 +151,6 @@ def _pieces(answer: Any) -> Iterator[bytes]:
         if not piece:
             return
         yield piece
-
-
-def _requests() -> Any:
-    try:
-        import requests
-    except ImportError as error:
-        raise Problem(
-            "This Python has no requests. Keep requests in project_packages, and build the environment with"
-            " `ansible-playbook playbooks/reset.yml --tags venv`."
-        ) from error
-    return requests
 
 
 def _words(error: Exception) -> str:

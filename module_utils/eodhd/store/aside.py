@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import date, datetime, timezone
 from typing import Any
 
+from ansible.module_utils.database.tables import there
 from ansible.module_utils.eodhd.ledger import migrations
 from ansible.module_utils.eodhd.model import Range
 from ansible.module_utils.eodhd.store import assets, bars
@@ -26,8 +27,7 @@ def load_again(cursor: Any, widths: Mapping[str, Width]) -> int:
     Raises:
         Problem: the ledger is newer than this code.
     """
-    cursor.execute("SELECT to_regclass('backfill_set_aside') IS NOT NULL")
-    if not cursor.fetchone()[0]:
+    if not there(cursor, "backfill_set_aside"):
         return 0
     cursor.execute(
         "SELECT symbol, day, raw, reason, run FROM backfill_set_aside"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timezone
 from typing import Any
 
+from ansible.module_utils.database.tables import there
 from ansible.module_utils.eodhd.model import Range
 from ansible.module_utils.text import plural
 
@@ -34,8 +35,7 @@ class OldBasis:
 
 def marked(cursor: Any, symbols: Sequence[str]) -> list[OldBasis]:
     """Return the marks of symbols that are open; none without a ledger that has them."""
-    cursor.execute("SELECT to_regclass('backfill_old_basis') IS NOT NULL")
-    if not cursor.fetchone()[0]:
+    if not there(cursor, "backfill_old_basis"):
         return []
     cursor.execute(
         "SELECT symbol, first_day, last_day, rows FROM backfill_old_basis"

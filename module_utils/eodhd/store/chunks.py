@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, Callable, TypeVar
 
+from ansible.module_utils.database.tables import there
 from ansible.module_utils.eodhd.model import Range
 from ansible.module_utils.eodhd.store.database import Database
 from ansible.module_utils.reporting import Problem
@@ -113,8 +114,7 @@ def look(cursor: Any) -> Chunks:
 
 def _hypertable(cursor: Any) -> tuple[Range, int, int] | None:
     """Return the days stored, the days of a chunk, and the tables that each chunk consists of."""
-    cursor.execute("SELECT to_regclass('timescaledb_information.dimensions') IS NOT NULL")
-    if not cursor.fetchone()[0]:
+    if not there(cursor, "timescaledb_information.dimensions"):
         return None
     cursor.execute(_HYPERTABLE)
     row = cursor.fetchone()

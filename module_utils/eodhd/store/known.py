@@ -22,14 +22,6 @@ class Known:
     closes: Mapping[date, Decimal]
     actions: Actions
 
-    def until(self, today: date) -> Actions:
-        """Return the actions that have taken effect by a day."""
-        splits, dividends = self.actions.splits, self.actions.dividends
-        return Actions(
-            {day: ratio for day, ratio in splits.items() if day <= today},
-            {day: value for day, value in dividends.items() if day <= today},
-        )
-
 
 def read(database: Database, symbol: str, days: Range, chunks: Chunks) -> Known | None:
     """Return what is stored of a symbol; None if the ledger has no answer for its splits and dividends.
@@ -37,33 +29,32 @@ def read(database: Database, symbol: str, days: Range, chunks: Chunks) -> Known 
     Args:
         database: any connection will do.
         symbol: whose.
-        days: of the closes; actions from the first one on.
+        days: of the closes, and of the actions after the first one.
         chunks: how the table is cut.
     """
-
-    actions = database.run(lambda cursor: _actions(cursor, symbol, days.first))
+    actions = database.run(lambda cursor: _actions(cursor, symbol, days))
     if actions is None:
         return None
     closes = bars.read(database, symbol, days, ["close"], chunks)
     return Known({day: close for day, (close,) in closes.items()}, actions)
 
 
-def _actions(cursor: Any, symbol: str, since: date) -> Actions | None:
+def _actions(cursor: Any, symbol: str, days: Range) -> Actions | None:
     cursor.execute(
         "SELECT count(*) FROM backfill_coverage WHERE symbol = ANY (%s) AND first_day <= %s"
         " AND outcome IN ('loaded', 'set_aside')",
-        ([f"splits {symbol}", f"dividends {symbol}"], since),
+        ([f"splits {symbol}", f"dividends {symbol}"], days.first),
     )
     if cursor.fetchone()[0] < 2:
         return None
     cursor.execute(
-        "SELECT day, new_shares / old_shares FROM market_split WHERE symbol = %s AND day > %s",
-        (symbol, since),
+        "SELECT day, new_shares / old_shares FROM market_split WHERE symbol = %s AND day > %s AND day <= %s",
+        (symbol, days.first, days.last),
     )
     splits = dict(cursor.fetchall())
     # As it was paid: closes are as traded, too.
     cursor.execute(
-        "SELECT day, coalesce(unadjusted, value) FROM market_dividend WHERE symbol = %s AND day > %s",
-        (symbol, since),
+        "SELECT day, coalesce(unadjusted, value) FROM market_dividend WHERE symbol = %s AND day > %s AND day <= %s",
+        (symbol, days.first, days.last),
     )
     return Actions(splits, dict(cursor.fetchall()))

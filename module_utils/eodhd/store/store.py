@@ -129,7 +129,7 @@ def write(
         doubtful.update(mark.symbol for mark in basis.marked(cursor, symbols))
         for symbol, change in _write_rows(cursor, run, full, days, errors).items():
             now[symbol].add(change)
-        fresh = _register(cursor, full) if full else set()
+        fresh = assets.register(cursor, symbols, max(item.fetched for item in full)) if full else set()
         written = [_written(item, now[item.task.symbol], fresh) for item in items]
         _keep_aside(cursor, run, items)
         enter(cursor, run, list(zip(items, written)))
@@ -250,12 +250,6 @@ def _lines(items: Sequence[Fetched], days: Range | None) -> list[str]:
         return lines
     first, last = days.first.isoformat(), (days.last + timedelta(days=1)).isoformat()
     return [line for line in lines if first <= line < last]
-
-
-def _register(cursor: Any, items: Sequence[Fetched]) -> set[str]:
-    """Keep ``assets`` and ``last_synced``; return the symbols that are new there."""
-    symbols = [item.task.symbol for item in items]
-    return assets.register(cursor, symbols, max(item.fetched for item in items))
 
 
 def _keep_aside(cursor: Any, run: int, items: Sequence[Fetched]) -> None:
