@@ -306,8 +306,7 @@ def main() -> None:
             accept=frozenset(options["accept"]),
             check=module.check_mode,
         )
-        result: dict[str, Any] = backfill.run(Request(**options))
-        return result
+        return backfill.run(Request(**options))
 
     reporting.run(module, work)
 

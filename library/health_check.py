@@ -316,8 +316,7 @@ def main() -> None:
         from ansible.module_utils.health import checks, model
 
         if obstacle:
-            unhealthy: dict[str, Any] = checks.result([model.Finding("environment", "fail", obstacle)])
-            return unhealthy
+            return checks.result([model.Finding("environment", "fail", obstacle)])
         found: dict[str, Any] = checks.examine(
             model.Host(
                 env=root / ".env",

@@ -121,8 +121,9 @@ from typing import Any
 from ansible.module_utils import reporting
 from ansible.module_utils.arguments.postgres_schema import ARGUMENTS
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.database import connection, schema
+from ansible.module_utils.database.connection import Server
 from ansible.module_utils.database.layout import Layout
+from ansible.module_utils.database.schema import Schema
 from ansible.module_utils.project import interpreter
 
 
@@ -143,18 +144,14 @@ def main() -> None:
             reason = f"{obstacle} Database and tables are looked at once it is there."
             return {"changed": False, "skipped_because": reason, "notes": [reason]}
         admin = options["admin_user"] or None
-        result: dict[str, Any] = schema.ensure(
-            connection.Server(**options["connection"]),
+        return Schema(
+            Server(**options["connection"]),
             options["timeout"],
-            check=module.check_mode,
-            open_connection=connection.connect,
-            asked=schema.Asked(
-                Layout(options["layout"], options["compress_after"], options["citus_workers"]),
-                options["widen"],
-                (admin, options["admin_password"] or "") if admin else None,
-            ),
-        )
-        return result
+            module.check_mode,
+            Layout(options["layout"], options["compress_after"], options["citus_workers"]),
+            options["widen"],
+            (admin, options["admin_password"] or "") if admin else None,
+        ).ensure()
 
     reporting.run(module, work)
 

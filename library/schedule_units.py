@@ -121,6 +121,7 @@ report:
 
 import os
 import pwd
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -180,7 +181,7 @@ def wanted(
     timed = {}
     for name, job in asked.items():
         at = due.moment(job) if job.at == "published" else job.at
-        timed[name] = jobs.Job(**{**vars(job), "at": at, "interval": systemd.interval(at)})
+        timed[name] = replace(job, at=at, interval=systemd.interval(at))
     names = ("retries", "days", "mail", "sendmail", "command", "title", "evidence", "inventory")
     config = jobs.Config(
         project=str(project),

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import psycopg2
-from ansible.module_utils.database import connection, schema, settings, tables
+from ansible.module_utils.database import settings, tables
 from ansible.module_utils.database.connection import Server
-from ansible.module_utils.database.schema import Asked
+from ansible.module_utils.database.schema import Schema
 from ansible.module_utils.sandbox import postgres
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -224,8 +224,7 @@ def create_tables(database: Database, layout: Layout = LAYOUT, narrow: str = "")
 def application(server: Database) -> Iterator[Database]:
     """The application's role of a database, made and dropped by the superuser."""
     role = replace(server, user=f"{server.database}_app", password="its/own %word")
-    admin = Asked(admin=(server.user, server.password))
-    schema.ensure(role, 5, check=False, open_connection=connection.connect, asked=admin)
+    Schema(role, 5, check=False, admin=(server.user, server.password)).ensure()
     try:
         yield role
     finally:

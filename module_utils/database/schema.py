@@ -6,8 +6,8 @@ import contextlib
 from dataclasses import dataclass, field, replace
 from typing import Any, Callable
 
-from ansible.module_utils.database import layout, roles
-from ansible.module_utils.database.connection import Server, driver
+from ansible.module_utils.database import connection, layout, roles
+from ansible.module_utils.database.connection import Server
 from ansible.module_utils.database.errors import Unreachable, cause, explain, said
 from ansible.module_utils.database.layout import Layout
 from ansible.module_utils.database.tables import (
@@ -31,69 +31,46 @@ LOCK_TIMEOUT = 10
 _LOCK_KEY = 0x6D74352D637273
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What ``database`` is asked for.
+@dataclass
+class Schema:
+    """The database, its roles and its tables, created if they are missing.
 
     Attributes:
+        application: the database and the role of the application.
+        timeout: seconds for each connection.
+        check: plan without applying.
         layout: of ``market_data`` when it is created.
         widen: widen narrow columns of an existing table.
         admin: user and password of whoever creates roles, database and tables; without one, the application's own.
     """
 
+    application: Server
+    timeout: float
+    check: bool
     layout: Layout = field(default_factory=Layout)
     widen: bool = False
     admin: tuple[str, str] | None = None
 
-
-def ensure(
-    server: Server,
-    timeout: float,
-    *,
-    check: bool,
-    open_connection: Callable[..., Any],
-    asked: Asked | None = None,
-) -> dict[str, Any]:
-    """Create the database, its roles and its tables if they are missing.
-
-    Args:
-        server: the database and the role of the application.
-        timeout: seconds for each connection.
-        check: plan without applying.
-        open_connection: ``connection.connect``.
-        asked: layout, widening and administrator.
-
-    Returns:
-        dict: ``changed``, ``database`` and ``tables`` (``created``, ``widened`` or ``exists`` each), ``layout``,
-            ``rights``, ``notes``, ``diff``.
-
-    Raises:
-        Problem: a table does not fit, a right is missing, or the server cannot be used; nothing was changed
-            then, but for a database that was created before its tables could not be.
-    """
-    return _Schema(server, timeout, check, open_connection, asked or Asked()).ensure()
-
-
-class _Schema:
-    """One run of ``ensure``; its arguments are those."""
-
-    def __init__(
-        self, server: Server, timeout: float, check: bool, open_connection: Callable[..., Any], asked: Asked
-    ) -> None:
-        self.application = server
-        user, password = asked.admin or (server.user, server.password)
-        self.server = replace(server, user=user, password=password)
-        self.timeout = timeout
-        self.check = check
-        self.open_connection = open_connection
-        self.asked = asked
+    def __post_init__(self) -> None:
+        user, password = self.admin or (self.application.user, self.application.password)
+        self.server = replace(self.application, user=user, password=password)
         self.notes: list[str] = []
         self.states: dict[str, str] = {}
         self.rights: list[str] = []
         self.found = "none"
 
     def ensure(self) -> dict[str, Any]:
-        psycopg2 = driver()
+        """Create what is missing.
+
+        Returns:
+            dict: ``changed``, ``database`` and ``tables`` (``created``, ``widened`` or ``exists`` each), ``layout``,
+                ``rights``, ``notes``, ``diff``.
+
+        Raises:
+            Problem: a table does not fit, a right is missing, or the server cannot be used; nothing was changed
+                then, but for a database that was created before its tables could not be.
+        """
+        psycopg2 = connection.driver()
         try:
             created = False
             try:
@@ -106,14 +83,14 @@ class _Schema:
                 session = self._connect(self.server.database)
             with contextlib.closing(session):
                 self._create_tables(session)
-                if self.asked.admin:
+                if self.admin:
                     self._grant(session)
             return self._result(created)
         except (Unreachable, psycopg2.Error) as error:
             raise Problem(explain(error, self.server), cause=cause(error)) from None
 
     def _connect(self, database: str, **elsewhere: Any) -> Any:
-        return self.open_connection(
+        return connection.connect(
             replace(self.server, database=database, **elsewhere),
             self.timeout,
             statement_timeout=STATEMENT_TIMEOUT,
@@ -166,7 +143,7 @@ class _Schema:
         """Create the missing tables in one transaction, one host after the other."""
         problems: list[str] = []
         widened: list[str] = []
-        wanted = self.asked.layout
+        wanted = self.layout
         with session, session.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK_KEY,))
             for table in TABLES:
@@ -204,13 +181,13 @@ class _Schema:
         if table.name == layout.TABLE:
             existing = layout.recognise(cursor)
             self.found = existing.kind
-            if self.asked.layout.kind not in ("plain", existing.kind):
+            if self.layout.kind not in ("plain", existing.kind):
                 self.notes.append(
-                    f"{table.name} is {existing.text} and stays so; postgres_layout is {self.asked.layout.kind}."
+                    f"{table.name} is {existing.text} and stays so; postgres_layout is {self.layout.kind}."
                     " Move it with `ansible-playbook playbooks/layout.yml`."
                 )
         statement = widening(table, found)
-        if statement and self.asked.widen:
+        if statement and self.widen:
             self.states[table.name] = "widened"
             return [statement]
         self.notes += limits(table, found)
@@ -218,7 +195,7 @@ class _Schema:
 
     def _widen(self, cursor: Any, statement: str) -> None:
         """Widen columns; the table is rewritten, which its lock shows to everybody else."""
-        errors = driver().errors
+        errors = connection.driver().errors
         cursor.execute("SET LOCAL statement_timeout = 0")
         try:
             cursor.execute(statement)
@@ -254,11 +231,11 @@ class _Schema:
 
     def _extend(self, cursor: Any) -> None:
         """Create the extension that the layout needs; of Citus, also the database on each worker."""
-        kind = self.asked.layout.kind
+        kind = self.layout.kind
         cursor.execute("SELECT 1 FROM pg_extension WHERE extname = %s", (kind,))
         if cursor.fetchone():
             return
-        nodes = self.asked.layout.nodes() if kind == "citus" else []
+        nodes = self.layout.nodes() if kind == "citus" else []
         for host, port in nodes:
             self._prepare_worker(host, port)
         # On its own: Citus wants to see its nodes committed before it distributes a table.

@@ -54,10 +54,9 @@ def _apply(folder: Directory, sections: Sequence[Section], quarantine: Quarantin
 
 def wanted(params: dict[str, Any]) -> list[Section]:
     """What ``.env`` has to hold, by a module's parameters."""
-    sections: list[Section] = managed.sections(
+    return managed.sections(
         params["connection"], params["api_keys"] or {}, params["flags"], params["extra"] or {}
     )
-    return sections
 
 
 def _read(root: Directory) -> bytes | None:
@@ -68,8 +67,7 @@ def _read(root: Directory) -> bytes | None:
             f"{root.path}/{DOTENV} is {kind}. A reset writes a file of its own there and follows no link;"
             " put a copy of what it stands for in its place, or move it away."
         )
-    content: bytes | None = root.read(DOTENV)
-    return content
+    return root.read(DOTENV)
 
 
 def _settled(root: Directory) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +12,6 @@ from ansible.module_utils.reporting import Problem
 from ansible.module_utils.sandbox import postgres, project
 
 ATTEMPTS = 5  # at starting on a free port that another server may take first
-
-
-@dataclass(frozen=True)
-class Status:
-    """How things are: the folder, the cluster in it, its server, and whether that runs as it is asked to."""
-
-    present: bool
-    initialised: bool
-    running: bool
-    configured: bool
 
 
 def ensure(
@@ -64,14 +53,22 @@ def ensure(
     return {"changed": bool(done), "steps": done, "port": process.port if process else None, "report": report}
 
 
-def plan(state: str, status: Status) -> list[str]:
-    """Return the steps of PostgreSQL to ``state`` (present or absent), in order; none if it holds already."""
+def plan(state: str, *, present: bool, initialised: bool, running: bool, configured: bool) -> list[str]:
+    """Return the steps of PostgreSQL to ``state``, in order; none if it holds already.
+
+    Args:
+        state: ``present`` or ``absent``.
+        present: whether its folder is there.
+        initialised: whether a cluster is in it.
+        running: whether its server runs.
+        configured: whether that was started as it is asked to run.
+    """
+    stop = ["stop"] if running else []
     if state == "absent":
-        return [*(["stop"] if status.running else []), *(["remove"] if status.present else [])]
-    if status.running and status.configured:
+        return [*stop, *(["remove"] if present else [])]
+    if running and configured:
         return []
-    steps = [] if status.initialised else ["initialise"]
-    return [*steps, *(["stop"] if status.running else []), "start"]
+    return [*([] if initialised else ["initialise"]), *stop, "start"]
 
 
 def run(
@@ -98,12 +95,10 @@ def run(
         wanted = {name: str(value) for name, value in settings.items()}
         steps = plan(
             state,
-            Status(
-                present=cluster.folder.exists(),
-                initialised=cluster.initialised,
-                running=process is not None,
-                configured=state == "present" and cluster.configured(number, wanted),
-            ),
+            present=cluster.folder.exists(),
+            initialised=cluster.initialised,
+            running=process is not None,
+            configured=state == "present" and cluster.configured(number, wanted),
         )
         if "start" in steps and not choose and (process is None or process.port != number):
             # Before anything is built, and in a plan too.

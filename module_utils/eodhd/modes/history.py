@@ -80,12 +80,11 @@ def load(context: Context, plan: planning.Plan, widths: Mapping[str, Width]) -> 
     parser = Parser(widths)
 
     def fetch(task: Task) -> tuple[Answer, Parsed | None]:
-        answered: tuple[Answer, Parsed | None] = context.client.get(
+        return context.client.get(
             f"eod/{task.symbol}",
             lambda body: parser.history(body, task.symbol, task.range),
             eod_query(task.range),
         )
-        return answered
 
     return context.execute(plan, fetch, partial(store.write, chunks=context.chunks, errors=psycopg2.errors))
 

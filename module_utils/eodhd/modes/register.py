@@ -157,10 +157,9 @@ def _ask_listings(context: Context, exchange: str) -> tuple[Answer, Parsed | Non
 
 
 def _ask_renames(context: Context, days: Range) -> tuple[Answer, Parsed | None]:
-    asked: tuple[Answer, Parsed | None] = context.client.get(
+    return context.client.get(
         "symbol-change-history", renames, {"from": days.first, "to": days.last}, RENAME_CALLS
     )
-    return asked
 
 
 def _write_listing(cursor: Any, run: int, item: Fetched) -> Written:

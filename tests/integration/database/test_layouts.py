@@ -11,9 +11,9 @@ from typing import Any
 
 import psycopg2
 import pytest
-from ansible.module_utils.database import connection, errors, layout, move, schema
+from ansible.module_utils.database import errors, layout, move
 from ansible.module_utils.database.layout import Layout
-from ansible.module_utils.database.schema import Asked
+from ansible.module_utils.database.schema import Schema
 from ansible.module_utils.reporting import Problem
 
 from tests import engines
@@ -35,10 +35,7 @@ def missing(postgres_server: Database, database: Database) -> Iterator[Database]
 
 def ensure(server: Database, kind: str = "plain", check: bool = False, **asked: Any) -> dict[str, Any]:
     workers = [f"{worker.host}:{worker.port}" for worker in engines.WORKER_SERVERS]
-    result: dict[str, Any] = schema.ensure(
-        server, 5, check=check, open_connection=connection.connect,
-        asked=Asked(Layout(kind, workers=workers), **asked),
-    )  # fmt: skip
+    result: dict[str, Any] = Schema(server, 5, check, Layout(kind, workers=workers), **asked).ensure()
     return result
 
 

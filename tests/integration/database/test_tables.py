@@ -9,7 +9,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from ansible.module_utils.database import connection, schema, tables
+from ansible.module_utils.database import connection, tables
+from ansible.module_utils.database.schema import Schema
 from ansible.module_utils.reporting import Problem
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ MARKET_DATA = """CREATE TABLE market_data (time timestamptz, symbol text, open n
 
 
 def ensure(database: Database, check: bool = False) -> dict[str, Any]:
-    result: dict[str, Any] = schema.ensure(database, 5, check=check, open_connection=connection.connect)
+    result: dict[str, Any] = Schema(database, 5, check).ensure()
     return result
 
 
@@ -176,16 +177,18 @@ def test_a_wrong_password_names_the_variable(database: Database) -> None:
         ensure(replace(database, password="wrong"))
 
 
-def test_database_that_another_host_creates_meanwhile_is_used(missing: Database) -> None:
+def test_database_that_another_host_creates_meanwhile_is_used(
+    missing: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The other host is quicker between this one's first try and its question to the server."""
-    tries = 0
+    tries, connect = 0, connection.connect
 
     def slow_connect(database: Database, *args: Any, **kwargs: Any) -> Any:
         nonlocal tries
         tries += 1
         if tries == 2:
             ensure(missing)
-        return connection.connect(database, *args, **kwargs)
+        return connect(database, *args, **kwargs)
 
-    result = schema.ensure(missing, 5, check=False, open_connection=slow_connect)
-    assert result["database"] == "exists"
+    monkeypatch.setattr(connection, "connect", slow_connect)
+    assert ensure(missing)["database"] == "exists"

@@ -17,7 +17,7 @@ from typing import Any
 import health_check
 import pytest
 from ansible.module_utils.audit import data
-from ansible.module_utils.database import connection, schema
+from ansible.module_utils.database.schema import Schema
 from ansible.module_utils.eodhd import backfill
 from ansible.module_utils.eodhd.run.request import Request
 from ansible.module_utils.project import managed
@@ -92,7 +92,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
 def test_every_job_verifies_the_server(
     server: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    schema.ensure(server, 5, check=False, open_connection=connection.connect)
+    Schema(server, 5, check=False).ensure()
     with StandIn() as standin:
         request = Request("history", server, standin.url, "token", ["AAPL.US"], spool=str(tmp_path / "spool"))
         assert "SUCCESS" in backfill.run(request)["report"]
@@ -124,4 +124,4 @@ def test_what_does_not_verify_is_told_with_the_setting(
         "plain": {"sslmode": "disable"},
     }
     with pytest.raises(Problem, match=r"postgres_sslmode"):
-        schema.ensure(replace(server, **wrong[changed]), 5, check=False, open_connection=connection.connect)
+        Schema(replace(server, **wrong[changed]), 5, check=False).ensure()

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 import requests
-from ansible.module_utils.database import schema
-from ansible.module_utils.database.connection import connect
+from ansible.module_utils.database.schema import Schema
 from ansible.module_utils.eodhd.service.spool import Spool
 from standin import worker
 
@@ -168,9 +167,7 @@ def test_rows_that_a_narrow_column_refused_are_loaded_once_it_is_wide(market: An
     market.standin.control(odd=True)
     assert daily(market, at(MONDAY, 22))["totals"]["set_aside"] == 1
     asked = market.standin.counts()["requests"]
-    result = schema.ensure(
-        market.server, 5, check=False, open_connection=connect, asked=schema.Asked(widen=True)
-    )
+    result = Schema(market.server, 5, check=False, widen=True).ensure()
     assert result["notes"] == ["1 bar that had been set aside went into market_data."]
     assert market.standin.counts()["requests"] == asked
     assert market.query("SELECT volume::text FROM market_data WHERE symbol = 'FRAC.US'") == [("1765.53",)]

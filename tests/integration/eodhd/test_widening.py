@@ -13,8 +13,7 @@ from datetime import date
 from typing import Any
 
 import pytest
-from ansible.module_utils.database import schema
-from ansible.module_utils.database.connection import connect
+from ansible.module_utils.database.schema import Schema
 
 from tests import engines
 from tests.conftest import FULL, ROOT
@@ -44,12 +43,14 @@ class Cursor(psycopg2.extensions.cursor):
     def copy_expert(self, *given, **more):
         passing()
         super().copy_expert(*given, **more)
+connect = connection.connect
 def opened(*given, **more):
-    made = connection.connect(*given, **more)
+    made = connect(*given, **more)
     made.cursor_factory = Cursor
     return made
 server = connection.Server(**json.load(sys.stdin))
-schema.ensure(server, 5, check=False, open_connection=opened, asked=schema.Asked(widen=True))
+connection.connect = opened
+schema.Schema(server, 5, check=False, widen=True).ensure()
 """
 
 
@@ -150,7 +151,7 @@ def test_a_kill_while_the_server_is_at_it_leaves_all_to_the_next(market: Any) ->
 def test_nobody_is_told_of_rows_that_are_in(market: Any) -> None:
     refused(market)
     assert "set_aside" in load(market)["report"]
-    schema.ensure(market.server, 5, check=False, open_connection=connect, asked=schema.Asked(widen=True))
+    Schema(market.server, 5, check=False, widen=True).ensure()
     again = load(market)
     assert again["totals"]["calls"] == 0
     assert again.get("problem") is None

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from ansible.module_utils.sandbox.service import Status, plan
+from ansible.module_utils.sandbox.service import plan
 
-NOTHING = Status(present=False, initialised=False, running=False, configured=False)
-HALF_BUILT = Status(present=True, initialised=False, running=False, configured=False)
-STOPPED = Status(present=True, initialised=True, running=False, configured=True)
-RUNNING = Status(present=True, initialised=True, running=True, configured=True)
-OTHERWISE = Status(present=True, initialised=True, running=True, configured=False)
+NOTHING = {"present": False, "initialised": False, "running": False, "configured": False}
+HALF_BUILT = {"present": True, "initialised": False, "running": False, "configured": False}
+STOPPED = {"present": True, "initialised": True, "running": False, "configured": True}
+RUNNING = {"present": True, "initialised": True, "running": True, "configured": True}
+OTHERWISE = {"present": True, "initialised": True, "running": True, "configured": False}
 
 
 @pytest.mark.parametrize(
@@ -26,5 +26,5 @@ OTHERWISE = Status(present=True, initialised=True, running=True, configured=Fals
         ("absent", OTHERWISE, ["stop", "remove"]),
     ],
 )
-def test_plan(state: str, status: Status, steps: list[str]) -> None:
-    assert plan(state, status) == steps
+def test_plan(state: str, status: dict[str, bool], steps: list[str]) -> None:
+    assert plan(state, **status) == steps
