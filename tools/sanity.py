@@ -31,11 +31,8 @@ FOLDERS = {
     "callback_plugins": "callback",
     "roles/*/lookup_plugins": "lookup",
 }
-TESTS = ("ignores", "validate-modules", "pep8", "yamllint", "import", "compile")
+TESTS = ("validate-modules", "pep8", "yamllint", "import", "compile")
 OLDEST = "3.9"  # the oldest Python that a host may have
-# Findings that stand: the file in the collection, the test, and after a # the reason.
-WAIVERS = """
-"""
 GALAXY = "namespace: local\nname: market\nversion: 1.0.0\nreadme: README.md\nauthors: [The maintainers]\n"
 # ansible-test would download a script that installs pip; this one uses what Python has.
 GET_PIP = 'import subprocess, sys\nsys.exit(subprocess.call([sys.executable, "-m", "ensurepip"]))\n'
@@ -63,9 +60,7 @@ def renamed(text: str) -> str:
 
 def collection() -> dict[Path, str]:
     """Return the files of the copy, by their paths in it."""
-    core = ".".join(metadata.version("ansible-core").split(".")[:2])
     files = {Path("galaxy.yml"): GALAXY, Path("README.md"): "A copy for ansible-test.\n"}
-    files[Path(f"tests/sanity/ignore-{core}.txt")] = WAIVERS.lstrip()
     for pattern, folder in FOLDERS.items():
         for top in sorted(ROOT.glob(pattern)):
             for path in sorted(top.rglob("*.py")):

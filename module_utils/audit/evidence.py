@@ -40,7 +40,10 @@ def _host(name: str, answer: Mapping[str, Any]) -> dict[str, Any]:
     """One host; an answer without checks is none, whatever it says of itself."""
     known = "verdict" in answer and answer.get("failed") is not True
     checks = list(answer.get("checks") or []) if known else []
-    verdict = answer["verdict"] if checks else model.FAIL if known else _silence(answer)
+    # It is skipped only if the host could not be reached just before.
+    gone = answer.get("unreachable") is True or answer.get("skipped") is True
+    silence = model.UNREACHABLE if gone else model.FAILED
+    verdict = answer["verdict"] if checks else model.FAIL if known else silence
     messages = {
         model.FAIL: "" if checks else "No check was run, which proves nothing.",
         model.UNREACHABLE: "Ansible could not reach it. Check the host, its address and your access to it.",
@@ -56,12 +59,6 @@ def _host(name: str, answer: Mapping[str, Any]) -> dict[str, Any]:
         "last_reset": answer.get("last_reset") if known else None,
         "database": data.get("identity") if known else None,
     }
-
-
-def _silence(answer: Mapping[str, Any]) -> str:
-    # It is skipped only if the host could not be reached just before.
-    gone = answer.get("unreachable") is True or answer.get("skipped") is True
-    return model.UNREACHABLE if gone else model.FAILED
 
 
 def _databases(answers: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:

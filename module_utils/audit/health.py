@@ -24,16 +24,12 @@ def checks(result: Mapping[str, Any], tables: Sequence[str]) -> Iterator[Judgeme
         "healthy" if healthy else "unhealthy" if "healthy" in result else str(result.get("msg", "no answer"))
     )
     yield judged("Health", "health", "healthy", found, healthy, _AGAIN)
-    for name, findings in _by_name(result.get("checks") or []).items():
+    named: dict[str, list[Mapping[str, str]]] = {}
+    for finding in result.get("checks") or []:
+        named.setdefault(finding["check"], []).append(finding)
+    for name, findings in named.items():
         yield _one(name, findings)
     yield from rows(result, tables)
-
-
-def _by_name(findings: Sequence[Mapping[str, str]]) -> dict[str, list[Mapping[str, str]]]:
-    named: dict[str, list[Mapping[str, str]]] = {}
-    for finding in findings:
-        named.setdefault(finding["check"], []).append(finding)
-    return named
 
 
 def _one(name: str, findings: Sequence[Mapping[str, str]]) -> Judgement:

@@ -20,7 +20,9 @@ def text(document: Mapping[str, Any]) -> str:
     as output. A host that gave no answer is a suite of one error, one without any check is one failure.
     """
     suites = [_suite(host, document["generated"]) for host in document["hosts"]]
-    root = ET.Element("testsuites", {"name": "audit", **_sum(suites)})
+    names = ("tests", "failures", "errors", "skipped")
+    totals = {name: str(sum(int(suite.get(name, "0")) for suite in suites)) for name in names}
+    root = ET.Element("testsuites", {"name": "audit", **totals})
     root.extend(suites)
     ET.indent(root, " ")
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
@@ -65,11 +67,6 @@ def _new(host: str, group: str, name: str) -> ET.Element:
     return ET.Element(
         "testcase", {"classname": f"{_plain(host)}.{_plain(group)}", "name": _plain(name), "time": "0"}
     )
-
-
-def _sum(suites: list[ET.Element]) -> dict[str, str]:
-    names = ("tests", "failures", "errors", "skipped")
-    return {name: str(sum(int(suite.get(name, "0")) for suite in suites)) for name in names}
 
 
 def _plain(value: str) -> str:

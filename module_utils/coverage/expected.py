@@ -96,7 +96,7 @@ class Markets:
     def named(self, suffix: str) -> Market | None:
         """Return the market of a suffix; None if there is no calendar."""
         if suffix not in self._known:
-            found = calendar.of(suffix) if suffix in names.KNOWN else None
+            found = calendar.of_market(suffix)
             if found:
                 first, last = max(self.window.first, found.first), min(self.window.last, found.last)
                 self._known[suffix] = Market(suffix, found.sessions(first, last))

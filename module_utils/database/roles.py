@@ -38,11 +38,6 @@ FROM pg_proc p WHERE p.pronamespace = current_schema()::regnamespace AND p.prona
 """
 
 
-def owner_of(database: str) -> str:
-    """Return the name of the role that owns a database's tables."""
-    return f"{database}_owner"
-
-
 def steps(cursor: Any, application: Server, bars: Sequence[str]) -> list[tuple[str, Any]]:
     """Return what is missing between the roles and the tables that are there: in words, and the statement.
 
@@ -54,7 +49,7 @@ def steps(cursor: Any, application: Server, bars: Sequence[str]) -> list[tuple[s
     """
     from psycopg2 import sql
 
-    owner, role = owner_of(application.database), application.user
+    owner, role = f"{application.database}_owner", application.user
     names = {"owner": sql.Identifier(owner), "role": sql.Identifier(role)}
     asked = {"owner": owner, "role": role, "bars": list(bars), "of_bars": BARS, "of_ledger": LEDGER}
     found: list[tuple[str, Any]] = []

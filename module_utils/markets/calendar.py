@@ -95,6 +95,11 @@ def of(symbol: str) -> Calendar | None:
     return OWN.get(market) or (_exchange(_EXCHANGES[market]) if market in _EXCHANGES else None)
 
 
+def of_market(name: str) -> Calendar | None:
+    """Return the calendar of a market or list by its name alone, such as ``F``; None if there is none."""
+    return of(name) if name in names.KNOWN else None
+
+
 @cache
 def clock(zone: str) -> Clock:
     """Return the clock of a zone that a market of ``sessions`` has, such as ``America/New_York``."""

@@ -37,12 +37,8 @@ def obstacle(interpreter: str) -> str | None:
     try:
         done = subprocess.run(
             [interpreter, "-I", "-S", "-c", _PROBE],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            timeout=10,
-            check=False,
-        )
+            stdin=subprocess.DEVNULL, capture_output=True, timeout=10, check=False,
+        )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
         return f"{interpreter} cannot be run; {build}."
     return f"{interpreter} is broken or older than Python 3.9; {build}." if done.returncode else None

@@ -60,7 +60,7 @@ class Manifest:
         started: seconds of the epoch.
         state: ``open`` while it works, ``closed`` when it is done.
         entries: what it displaced, in order.
-        by: who ran it: user and pid; manifests of earlier releases name the controller too.
+        by: who ran it: user and pid.
     """
 
     name: str
@@ -175,13 +175,9 @@ class Quarantine:
                 if (
                     kept.identity(entry.name) == entry.before.identity
                     if entry.before
-                    else self._stands(entry)
+                    else self.root.stat(entry.name) is not None  # still there, or replaced since
                 )
             ]
-
-    def _stands(self, entry: Entry) -> bool:
-        """Whether what the run put where nothing was is still there, or has been replaced since."""
-        return self.root.stat(entry.name) is not None
 
     def keeping(self, run: str) -> Directory:
         """Open the folder with what a run keeps, by the run's name."""

@@ -34,7 +34,7 @@ def moment(job: Job) -> str:
     Raises:
         Problem: nobody knows when this market publishes.
     """
-    market = calendar.of(job.exchange) if job.exchange in names.KNOWN else None
+    market = calendar.of_market(job.exchange)
     if market is None:
         raise Problem(
             f"schedule_jobs: {job.name} is to run when {job.exchange or 'no exchange'} has published, and the"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
@@ -106,14 +106,12 @@ def run(context: Context) -> dict[str, Any]:
         stored = _stored(context, symbol, days)
         rows += len(stored)
         sent = dict(map(_values, parsed.lines))
-        kept = {
-            day
-            for mark in marks
-            if mark.symbol == symbol
-            for day in stored
-            if day not in sent and mark.has(day)
+        # What is marked as left on an old basis is no mismatch.
+        old = [mark for mark in marks if mark.symbol == symbol]
+        ours = {
+            day: row for day, row in stored.items() if day in sent or not any(mark.has(day) for mark in old)
         }
-        mismatches += compare(symbol, _without(stored, kept), sent, settled)
+        mismatches += compare(symbol, ours, sent, settled)
         later = Range(days.first, context.today)
         adjustment.add(symbol, known.read(context.database, symbol, later, context.chunks), sent)
     remarks = [*adjustment.lines(), *(mark.text for mark in marks)]
@@ -187,10 +185,6 @@ class Adjustment:
         if self.unknown:
             lines.append(f"actions are not known of {plural(self.unknown, 'symbol')}: backfill_mode=actions")
         return lines
-
-
-def _without(rows: Mapping[str, Row], days: Collection[str]) -> dict[str, Row]:
-    return {day: row for day, row in rows.items() if day not in days}
 
 
 def _sample(cursor: Any, asked: Range, size: int) -> list[tuple[str, Range]]:

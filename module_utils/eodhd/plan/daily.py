@@ -97,7 +97,7 @@ def asks(
         force: ask also for what is there.
         settles: how many sessions may be asked for again.
     """
-    market = calendar.of(suffix(exchange)) if suffix(exchange) in names.KNOWN else None
+    market = calendar.of_market(suffix(exchange))
     if market is None:
         newest = max((each.asked for each in known.values()), default=None)
         wanted = force or newest is None or now - newest >= fresh
