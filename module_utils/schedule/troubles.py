@@ -10,8 +10,8 @@ from ansible.module_utils.schedule.jobs import Job
 
 # Causes by the checks of the health; a check that is not here is a cause of its own.
 CHECKS = {"connection": "database"}
-# One that fails while another trouble lasts is its consequence.
-CONSEQUENCES = {
+# A trouble is no news while one of these lasts, which explains it.
+EXPLAINED_BY = {
     "freshness": {"service", "token", "quota", "plan", "database", "unreachable"},
     "gaps": {"service", "token", "quota", "plan", "database", "unreachable"},
     "audit": {"service", "token", "quota", "plan", "database", "unreachable", "disk"},
@@ -43,7 +43,6 @@ TITLES = {
     "audit": "the audit found promises that do not hold",
     "control": "the scheduler cannot write its records",
 }
-_STOPS = {"refused": "token", "quota": "quota", "plan": "plan"}
 
 
 @dataclass(frozen=True)
@@ -112,15 +111,15 @@ def of(job: Job, records: Iterable[Mapping[str, Any]]) -> tuple[list[Trouble], s
 
 
 def relevant(troubles: list[Trouble], others: Set[str] = frozenset()) -> list[Trouble]:
-    """Leave out what is a consequence of another of these troubles, or of those that last, ``others`` by cause."""
+    """Leave out what another of these troubles explains, or one of those that last, ``others`` by cause."""
     causes = {trouble.cause for trouble in troubles} | others
-    return [trouble for trouble in troubles if not CONSEQUENCES.get(trouble.cause, set()) & causes]
+    return [trouble for trouble in troubles if not EXPLAINED_BY.get(trouble.cause, set()) & causes]
 
 
 def _cause(record: Mapping[str, Any]) -> str:
     """Return why a task failed; empty if it does not tell."""
     if record.get("cause"):
-        return _STOPS.get(str(record["cause"]), str(record["cause"]))
+        return "token" if record["cause"] == "refused" else str(record["cause"])
     plan = record.get("plan") or {}
     if plan.get("quota_left") is not None and plan.get("calls", 0) > plan["quota_left"]:
         return "quota"
