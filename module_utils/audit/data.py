@@ -33,7 +33,6 @@ def look(
     """Return ``identity``, ``database``, ``coverage``, ``ledger``, ``snapshots``, and ``notes`` on what is missing.
 
     Args:
-        server: what to connect to.
         now: the present, with its zone.
         margin: how long after it is due a bar may be missing.
         months: how many are looked at.

@@ -124,7 +124,6 @@ def connect(
     """Return an open psycopg2 connection, its time zone UTC.
 
     Args:
-        server: what to connect to.
         timeout: seconds for everything together: name resolution, all addresses, the server's answer.
         read_only: let the server refuse every change.
         statement_timeout, lock_timeout: seconds for each statement, and for its wait for a lock; without one

@@ -27,7 +27,6 @@ def run(request: Request, now: datetime | None = None) -> dict[str, Any]:
     """Do what a request asks for; in check mode, plan it.
 
     Args:
-        request: what is asked.
         now: the present, in UTC; the clock's by default.
 
     Returns:

@@ -50,7 +50,6 @@ def enter(
 
     Args:
         cursor: in a transaction that the caller commits.
-        run: the run's number.
         exchange: as the user names it.
         rows: rows of the answer by session.
         corrected: rows that differed from those stored.
@@ -70,7 +69,6 @@ def mark_restated(cursor: Any, run: int, exchange: str, symbols: Sequence[str], 
 
     Args:
         cursor: in a transaction that the caller commits, after ``enter``.
-        run: the run's number.
         exchange: as the user names it; its sessions are what is stored of a symbol without a history.
         symbols: with their suffixes.
         asked: when the answer came.

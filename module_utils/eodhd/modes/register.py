@@ -201,9 +201,6 @@ def _write_renames(cursor: Any, run: int, item: Fetched) -> Written:
 def renames(body: bytes) -> Parsed:
     """Return the rows of ``symbol-change-history`` as lines: old symbol, new symbol, day.
 
-    Args:
-        body: the answer as received.
-
     Raises:
         ValueError: the body is no list of changes.
     """
@@ -220,8 +217,6 @@ def listing(body: bytes, exchange: str, delisted: bool) -> Parsed:
     """Return the rows of a symbol list as lines of COPY's text format.
 
     Args:
-        body: the answer as received.
-        exchange: of the call.
         delisted: which of the two lists this is.
 
     Raises:

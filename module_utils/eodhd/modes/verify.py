@@ -42,7 +42,6 @@ def compare(
     """Return where stored rows and the provider's differ.
 
     Args:
-        symbol: whose rows they are.
         stored, provider: values by column, by ISO day.
         settled: from this day on the provider's volume is not final, and is not compared.
     """

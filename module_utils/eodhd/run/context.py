@@ -47,7 +47,6 @@ class Context:
     """The parts of one run, made from a request.
 
     Args:
-        request: what is asked.
         now: the present, in UTC.
     """
 
@@ -214,7 +213,6 @@ class Context:
 
         Args:
             text: the report.
-            run: the run's number.
             symbols: those whose bars may be on an old basis.
         """
 
@@ -233,7 +231,6 @@ class Context:
         """Run a plan's tasks and keep the ledger; a signal ends it early, and what was received is stored.
 
         Args:
-            plan: what to run.
             fetch: makes one call.
             write: stores a batch.
             entries: what the ledger has by the names of the tasks, if they are no symbols.

@@ -37,7 +37,6 @@ def of_symbol(
     Args:
         symbol: with its exchange.
         span: the days asked for, in words.
-        totals: of the run.
         before, after: rows of both tables.
         lacking: symbols whose rows are not all in the table at the end.
         accept: outcomes that the user declared good enough.

@@ -50,7 +50,6 @@ def parse(body: bytes, kind: Kind, symbol_of: Callable[[Mapping[str, Any]], str]
     """Return the actions of an answer as lines: day, symbol, and the kind's columns, separated by tabs.
 
     Args:
-        body: the answer as received.
         kind: of the call.
         symbol_of: whose a row is; empty if the row does not say.
 

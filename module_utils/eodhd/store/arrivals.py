@@ -51,7 +51,6 @@ def merged(cursor: Any, run: int, moment: datetime, values: Mapping[str, Any]) -
 
     Args:
         cursor: in a transaction that the caller commits.
-        run: the run's number.
         moment: from ``begin``.
         values: the bounds of ``store.COMPARE``.
     """

@@ -117,7 +117,6 @@ def merge(cursor: Any, run: int, lines: Sequence[str], settled: Mapping[str, dat
 
     Args:
         cursor: in a transaction that the caller commits.
-        run: the run's number.
         lines: of COPY's text format.
         settled: by symbol, the day before which a changed volume means a restated past.
 

@@ -50,8 +50,6 @@ def mark(cursor: Any, run: int, symbol: str, left: Sequence[date]) -> None:
 
     Args:
         cursor: in a transaction that the caller commits.
-        run: the run's number.
-        symbol: whose past was restated.
         left: the days of those bars.
     """
     now = datetime.now(timezone.utc)

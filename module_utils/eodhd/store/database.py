@@ -33,7 +33,6 @@ class Database:
         opened: told of each new connection's cursor, in a transaction of its own.
 
     Args:
-        server: what to connect to.
         name: as ``pg_stat_activity`` shows it.
         patience: seconds in which a lost database is waited for.
         sleep: in seconds.

@@ -28,7 +28,6 @@ def read(database: Database, symbol: str, days: Range, chunks: Chunks) -> Known 
 
     Args:
         database: any connection will do.
-        symbol: whose.
         days: of the closes, and of the actions after the first one.
         chunks: how the table is cut.
     """

@@ -137,8 +137,6 @@ class Parser:
         """Parse an answer of ``/eod``.
 
         Args:
-            body: the answer as received.
-            symbol: whose it is.
             asked: rows outside of it are not taken.
 
         Raises:
@@ -148,10 +146,6 @@ class Parser:
 
     def bulk(self, body: bytes, exchange: str) -> Parsed:
         """Parse an answer of ``/eod-bulk-last-day``: one row a symbol, each of its own day.
-
-        Args:
-            body: the answer as received.
-            exchange: of the call.
 
         Raises:
             Malformed: the body is no JSON list.
@@ -207,7 +201,6 @@ class Parser:
 
         Args:
             rows: of JSON, their numbers as ``Number``.
-            symbol: whose they are.
             asked: rows outside of it are not taken.
         """
         parsed = Parsed()

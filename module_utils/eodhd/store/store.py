@@ -102,7 +102,6 @@ def write(
 
     Args:
         database: asked by one storing thread.
-        run: the run's number.
         items: the answers.
         chunks: how the table is cut.
         errors: the module ``psycopg2.errors``.
