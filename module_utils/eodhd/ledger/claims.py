@@ -34,16 +34,11 @@ class Claims:
     def claim(self, names: Iterable[str]) -> set[str]:
         """Claim names for this run and return those that no other run is at."""
         wanted = list(names)
-
-        def work(cursor: Any) -> set[str]:
-            cursor.execute(
-                "SELECT name FROM unnest(%s::text[], %s::bigint[]) AS k (name, key)"
-                " WHERE pg_try_advisory_lock(key)",
-                (wanted, [key(name) for name in wanted]),
-            )
-            return {row[0] for row in cursor.fetchall()}
-
-        locked = self._database.run(work)
+        rows = self._database.execute(
+            "SELECT name FROM unnest(%s::text[], %s::bigint[]) AS k (name, key) WHERE pg_try_advisory_lock(key)",
+            (wanted, [key(name) for name in wanted]),
+        )
+        locked = {name for (name,) in rows}
         self._held.update(map(key, locked))
         return locked
 
@@ -51,11 +46,7 @@ class Claims:
         """Give claims back."""
         keys: Sequence[int] = [key(name) for name in names]
         self._held.difference_update(keys)
-        self._database.run(
-            lambda cursor: cursor.execute(
-                "SELECT pg_advisory_unlock(key) FROM unnest(%s::bigint[]) AS key", (keys,)
-            )
-        )
+        self._database.execute("SELECT pg_advisory_unlock(key) FROM unnest(%s::bigint[]) AS key", (keys,))
 
     def _again(self, cursor: Any) -> None:
         """Take them up on a new connection; one that another run got meanwhile stays with it."""

@@ -107,28 +107,23 @@ class Ledger:
 
     def end(self, run: int, state: str, totals: Mapping[str, Any], message: str) -> None:
         """Close a run."""
-        self._database.run(
-            lambda cursor: cursor.execute(
-                "UPDATE backfill_run SET state = %s, finished = now(), totals = %s, message = %s WHERE run = %s",
-                (state, json.dumps(totals), message, run),
-            )
+        self._database.execute(
+            "UPDATE backfill_run SET state = %s, finished = now(), totals = %s, message = %s WHERE run = %s",
+            (state, json.dumps(totals), message, run),
         )
 
     def take_left(self, name: str) -> tuple[int, bytes, datetime] | None:
         """Return status, body and time of an answer that a killed run left."""
-
-        def work(cursor: Any) -> Any:
-            cursor.execute("SELECT status, body, received FROM backfill_answer WHERE name = %s", (name,))
-            return cursor.fetchone()
-
-        row = self._database.run(work) if self.left else None
-        return (row[0], bytes(row[1]), row[2]) if row else None
+        if not self.left:
+            return None
+        rows = self._database.execute(
+            "SELECT status, body, received FROM backfill_answer WHERE name = %s", (name,)
+        )
+        return next(((status, bytes(body), received) for status, body, received in rows), None)
 
     def forget_left(self, name: str) -> None:
         """Remove an answer that a killed run left."""
-        self._database.run(
-            lambda cursor: cursor.execute("DELETE FROM backfill_answer WHERE name = %s", (name,))
-        )
+        self._database.execute("DELETE FROM backfill_answer WHERE name = %s", (name,))
 
     def ranking(self, exchange: str, days: int) -> list[str] | None:
         """Return the exchange's symbols by turnover, if asked for in the last ``days`` days."""
@@ -162,12 +157,10 @@ class Ledger:
 
     def keep_ranking(self, exchange: str, symbols: Sequence[str], fetched: datetime) -> None:
         """Keep a ranking, so that it is not paid for again."""
-        self._database.run(
-            lambda cursor: cursor.execute(
-                "INSERT INTO backfill_ranking (exchange, fetched, symbols) VALUES (%s, %s, %s)"
-                " ON CONFLICT (exchange) DO UPDATE SET fetched = EXCLUDED.fetched, symbols = EXCLUDED.symbols",
-                (exchange, fetched, list(symbols)),
-            )
+        self._database.execute(
+            "INSERT INTO backfill_ranking (exchange, fetched, symbols) VALUES (%s, %s, %s)"
+            " ON CONFLICT (exchange) DO UPDATE SET fetched = EXCLUDED.fetched, symbols = EXCLUDED.symbols",
+            (exchange, fetched, list(symbols)),
         )
 
     def lease(self, wanted: int, limit: int | None) -> int:

@@ -175,17 +175,13 @@ def _plan(context: Context, symbols: list[str], asked: Range, title: str) -> pla
 
 def _lacking(context: Context, run: int) -> list[str]:
     """Return the symbols of which the table holds fewer rows than this run got; the others were counted before it."""
-
-    def work(cursor: Any) -> list[Any]:
-        # The widest answer of a symbol comes last, and counts.
-        cursor.execute(
-            "SELECT symbol, first_day, last_day, rows FROM backfill_outcome WHERE run = %s AND rows > 0"
-            " ORDER BY first_day DESC",
-            (run,),
-        )
-        return list(cursor.fetchall())
-
-    got = {symbol: (Range(first, last), rows) for symbol, first, last, rows in context.database.run(work)}
+    # The widest answer of a symbol comes last, and counts.
+    found = context.database.execute(
+        "SELECT symbol, first_day, last_day, rows FROM backfill_outcome WHERE run = %s AND rows > 0"
+        " ORDER BY first_day DESC",
+        (run,),
+    )
+    got = {symbol: (Range(first, last), rows) for symbol, first, last, rows in found}
     stored = bars.count_stored(
         context.database, [(name, days, days) for name, (days, _) in got.items()], context.chunks
     )

@@ -39,14 +39,10 @@ def run(context: Context) -> dict[str, Any]:
     context.ledger.create()
     moment = context.database.run(_moment)
     rows, digest = context.database.run(lambda cursor: digested(cursor, moment))
-
-    def keep(cursor: Any) -> None:
-        cursor.execute(
-            "INSERT INTO backfill_snapshot (name, moment, rows, digest) VALUES (%s, %s, %s, %s)",
-            (name, moment, rows, digest),
-        )
-
-    context.database.run(keep)
+    context.database.execute(
+        "INSERT INTO backfill_snapshot (name, moment, rows, digest) VALUES (%s, %s, %s, %s)",
+        (name, moment, rows, digest),
+    )
     return _result(name, moment, rows, digest, changed=True)
 
 

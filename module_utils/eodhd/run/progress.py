@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from typing import Callable
 
 from ansible.module_utils.eodhd.run.totals import Totals
@@ -79,9 +78,3 @@ def to_file(path: str | None) -> Callable[[str], None]:
             file.write(text + "\n")
 
     return write
-
-
-def listed(names: Sequence[str], most: int = 10) -> str:
-    """Return names separated by commas, the first few of many."""
-    shown = ", ".join(names[:most])
-    return f"{shown} and {len(names) - most:,} more" if len(names) > most else shown

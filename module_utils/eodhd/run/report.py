@@ -7,11 +7,12 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Optional
 
 from ansible.module_utils.eodhd.model import CONSEQUENCES
-from ansible.module_utils.eodhd.run.progress import listed
 from ansible.module_utils.eodhd.run.totals import Totals
 from ansible.module_utils.text import plural
 
 Counts = Mapping[str, Optional[int]]
+# Symbols that one line names.
+LISTED = 10
 
 
 def unaccepted(totals: Totals, accept: Collection[str]) -> dict[str, tuple[str, str]]:
@@ -88,7 +89,8 @@ def _ending(
 ) -> list[str]:
     lines = ["", "📊 VERIFICATION", *(_grown(table, before[table], after[table]) for table in after)]
     if lacking:
-        lines.append(f"   ❌ rows are missing in market_data: {listed(lacking)}")
+        more = f" and {len(lacking) - LISTED:,} more" if len(lacking) > LISTED else ""
+        lines.append(f"   ❌ rows are missing in market_data: {', '.join(lacking[:LISTED])}{more}")
     if totals.not_loaded:
         by_outcome = Counter(outcome for outcome, _ in totals.not_loaded.values())
         lines += [

@@ -167,15 +167,11 @@ def _hand_over(spool: Spool, database: Database) -> None:
     """Put what the run did not store into the database; if that is away, it stays in the spool."""
     with contextlib.suppress(Unreachable, driver().Error):
         for name, reply, received in spool.left():
-
-            def work(cursor: Any, row: tuple[Any, ...] = (name, reply.status, reply.body, received)) -> None:
-                cursor.execute(
-                    "INSERT INTO backfill_answer (name, status, body, received)"
-                    " VALUES (%s, %s, %s, to_timestamp(%s)) ON CONFLICT DO NOTHING",
-                    row,
-                )
-
-            database.run(work)
+            database.execute(
+                "INSERT INTO backfill_answer (name, status, body, received)"
+                " VALUES (%s, %s, %s, to_timestamp(%s)) ON CONFLICT DO NOTHING",
+                (name, reply.status, reply.body, received),
+            )
             spool.drop(name)
 
 

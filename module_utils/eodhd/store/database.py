@@ -6,6 +6,7 @@ import contextlib
 import random
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any, Callable, TypeVar
 
 from ansible.module_utils.database.connection import Server, connect, driver
@@ -80,6 +81,15 @@ class Database:
                     if not _lost(error, self._errors) or time.monotonic() > deadline:
                         raise
                     self._sleep(0.3)
+
+    def execute(self, statement: str, values: Sequence[Any]) -> list[Any]:
+        """Return the rows of one statement, in a transaction of its own; none if it returns nothing."""
+
+        def work(cursor: Any) -> list[Any]:
+            cursor.execute(statement, values)
+            return list(cursor.fetchall()) if cursor.description else []
+
+        return self.run(work)
 
     def _once(self, work: Callable[[Any], T]) -> T:
         if self._connection is None:
