@@ -75,8 +75,6 @@ def run(context: Context) -> dict[str, Any]:
 
 def load(context: Context, plan: planning.Plan, widths: Mapping[str, Width]) -> Executed:
     """Run a plan whose tasks are the histories of symbols."""
-    import psycopg2.errors
-
     parser = Parser(widths)
 
     def fetch(task: Task) -> tuple[Answer, Parsed | None]:
@@ -86,7 +84,7 @@ def load(context: Context, plan: planning.Plan, widths: Mapping[str, Width]) -> 
             eod_query(task.range),
         )
 
-    return context.execute(plan, fetch, partial(store.write, chunks=context.chunks, errors=psycopg2.errors))
+    return context.execute(plan, fetch, partial(store.write, chunks=context.chunks))
 
 
 def eod_query(days: Range) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from datetime import date, datetime, timedelta, timezone
 from functools import partial
 from typing import Any
 
+from ansible.module_utils.database.connection import driver
 from ansible.module_utils.eodhd.model import Range, Task
 from ansible.module_utils.eodhd.service.client import Answer
 from ansible.module_utils.eodhd.store import arrivals, assets, bars, basis
@@ -92,9 +93,7 @@ class Written:
     again: Range | None = None
 
 
-def write(
-    database: Database, run: int, items: Sequence[Fetched], chunks: Chunks, errors: Any
-) -> list[Written]:
+def write(database: Database, run: int, items: Sequence[Fetched], chunks: Chunks) -> list[Written]:
     """Store a batch of answers, of different symbols, and their entries in the ledger.
 
     All of it is one transaction, unless that would lock more chunks than it may: then earlier days come first, each
@@ -104,7 +103,6 @@ def write(
         database: asked by one storing thread.
         items: the answers.
         chunks: how the table is cut.
-        errors: the module ``psycopg2.errors``.
 
     Returns:
         list: one for each item, in order.
@@ -113,7 +111,7 @@ def write(
     changes = {item.task.symbol: bars.Change() for item in items}
     *before, last = chunks.slices(_days(full)) if full else [bars.ALL]
     for piece in before:
-        part = database.run(partial(_write_slice, run=run, items=full, days=piece, errors=errors))
+        part = database.run(partial(_write_slice, run=run, items=full, days=piece))
         for symbol, change in part.items():
             changes[symbol].add(change)
     days = last if before else None
@@ -126,7 +124,7 @@ def write(
         symbols = [item.task.symbol for item in full]
         restated.update(_restated(cursor, symbols))
         doubtful.update(mark.symbol for mark in basis.marked(cursor, symbols))
-        for symbol, change in _write_rows(cursor, run, full, days, errors).items():
+        for symbol, change in _write_rows(cursor, run, full, days).items():
             now[symbol].add(change)
         fresh = assets.register(cursor, symbols, max(item.fetched for item in full)) if full else set()
         written = [_written(item, now[item.task.symbol], fresh) for item in items]
@@ -159,22 +157,20 @@ def _days(items: Sequence[Fetched]) -> Range:
     return Range(min(days), max(days))
 
 
-def _write_slice(
-    cursor: Any, run: int, items: Sequence[Fetched], days: Range, errors: Any
-) -> dict[str, bars.Change]:
+def _write_slice(cursor: Any, run: int, items: Sequence[Fetched], days: Range) -> dict[str, bars.Change]:
     """Store some days of a batch. The ledger hears of a restated past at once: a later look would not find it."""
-    changes = _write_rows(cursor, run, items, days, errors)
+    changes = _write_rows(cursor, run, items, days)
     mark_restated(cursor, [symbol for symbol, change in changes.items() if change.restated])
     return changes
 
 
 def _write_rows(
-    cursor: Any, run: int, items: Sequence[Fetched], days: Range | None, errors: Any
+    cursor: Any, run: int, items: Sequence[Fetched], days: Range | None
 ) -> dict[str, bars.Change]:
     """Store the rows of a batch, or of some days of it; by symbol, what that changed."""
     straight = {item.task.symbol: _lines([item], days) for item in items if item.task.vacant}
     compared = [item for item in items if not item.task.vacant]
-    if straight and not _copy_straight(cursor, run, straight, errors):
+    if straight and not _copy_straight(cursor, run, straight):
         straight, compared = {}, list(items)
     changes = {symbol: bars.Change(len(lines)) for symbol, lines in straight.items()}
     settled = {item.task.symbol: _settled(item) for item in compared}
@@ -218,7 +214,7 @@ def _settle(cursor: Any, run: int, symbol: str, left: Sequence[date]) -> None:
     mark_restated(cursor, [symbol], restated=False)
 
 
-def _copy_straight(cursor: Any, run: int, rows: Mapping[str, list[str]], errors: Any) -> bool:
+def _copy_straight(cursor: Any, run: int, rows: Mapping[str, list[str]]) -> bool:
     """COPY rows that the table did not have; False if somebody else inserted one meanwhile."""
     lines = [line for some in rows.values() for line in some]
     if not lines:
@@ -228,7 +224,7 @@ def _copy_straight(cursor: Any, run: int, rows: Mapping[str, list[str]], errors:
     cursor.execute("SAVEPOINT straight")
     try:
         bars.copy(cursor, "market_data", lines)
-    except errors.UniqueViolation:
+    except driver().errors.UniqueViolation:
         cursor.execute("ROLLBACK TO SAVEPOINT straight")
         return False
     cursor.execute("RELEASE SAVEPOINT straight")
