@@ -102,13 +102,13 @@ def totals(runs: Sequence[Manifest]) -> dict[str, Any]:
     return {"files": files, "bytes": count, "text": f"{plural(files, 'file')}, {size(count)}"}
 
 
+@dataclass
 class Quarantine:
     """The private folder of a root, opened."""
 
-    def __init__(self, root: Directory, state: Directory, clock: Callable[[], float] = time.time) -> None:
-        self.root = root
-        self.state = state
-        self.clock = clock
+    root: Directory
+    state: Directory
+    clock: Callable[[], float] = time.time
 
     @classmethod
     def find(cls, root: Directory) -> Quarantine | None:

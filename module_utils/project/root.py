@@ -42,12 +42,12 @@ class Item:
     target: str | None = None
 
 
+@dataclass(frozen=True)
 class Directory:
     """A directory held open by descriptor; use it as a context manager."""
 
-    def __init__(self, fd: int, path: str) -> None:
-        self.fd = fd
-        self.path = path  # for messages and for programs that need a path; never for an operation here
+    fd: int
+    path: str  # for messages and for programs that need a path; never for an operation here
 
     @classmethod
     def open(cls, path: str) -> Directory:

@@ -78,10 +78,11 @@ _OUTCOMES: dict[int, tuple[Outcome, int, str]] = {
 }
 
 
+@dataclass(eq=False)
 class Client:
     """Makes calls; may be used by many threads at once.
 
-    Args:
+    Attributes:
         sender: sends one request.
         budget: says when a request may be sent.
         stop: set when the run ends early.
@@ -92,38 +93,29 @@ class Client:
         jitter: a random number in [0, 1).
     """
 
-    def __init__(
-        self,
-        sender: Sender,
-        budget: Budget,
-        stop: threading.Event,
-        spool: Spool | None = None,
-        left: Callable[[str], Reply | None] = lambda name: None,
-        policy: Policy = Policy(),  # noqa: B008 - frozen
-        anew: bool = False,
-        jitter: Callable[[], float] = random.random,
-    ) -> None:
-        self._sender = sender
-        self._budget = budget
-        self._stop = stop
-        self._spool = spool
-        self._left = left
-        self._policy = policy
-        self._anew = anew
-        self._jitter = jitter
+    sender: Sender
+    budget: Budget
+    stop: threading.Event
+    spool: Spool | None = None
+    left: Callable[[str], Reply | None] = lambda name: None
+    policy: Policy = Policy()
+    anew: bool = False
+    jitter: Callable[[], float] = random.random
+
+    def __post_init__(self) -> None:
         self._reading = threading.Lock()
 
     def close(self) -> None:
         """Close the kept connections."""
-        self._sender.close()
-        if self._spool:
-            self._spool.close()
+        self.sender.close()
+        if self.spool:
+            self.spool.close()
 
     def stored(self, answer: Answer) -> None:
         """Let go of what was kept of an answer: the ledger has it."""
-        if self._spool:
+        if self.spool:
             for name in answer.kept:
-                self._spool.drop(name)
+                self.spool.drop(name)
 
     def get(
         self,
@@ -150,34 +142,34 @@ class Client:
             Stopped: the run was stopped first.
         """
         query = query or {}
-        name = self._spool.name(path, query) if self._spool else None
-        reply = None if anew or self._anew else self._paid(name)
+        name = self.spool.name(path, query) if self.spool else None
+        reply = None if anew or self.anew else self._paid(name)
         spent = _Spent()
         while True:
             reply = reply or self._ask(path, query, name, spent)
             found = self._read(reply, usable, cost, name, spent)
             if found:
                 return found
-            if spent.faults >= self._policy.tries or spent.limited >= self._policy.tries_limited:
+            if spent.faults >= self.policy.tries or spent.limited >= self.policy.tries_limited:
                 message = f"{spent.requests} requests, the last met {spent.fault}"
                 return Answer("failed", b"", spent.calls, spent.requests, message), None
             # After 429 the budget waits, and every thread with it.
-            if reply.status != 429 and self._stop.wait(2**spent.faults * 0.25 * (0.5 + self._jitter())):
+            if reply.status != 429 and self.stop.wait(2**spent.faults * 0.25 * (0.5 + self.jitter())):
                 raise Stopped
             reply = None
 
     def _paid(self, name: str | None) -> Reply | None:
         """What a run paid for that was killed before it could store it."""
-        if not self._spool or not name:
+        if not self.spool or not name:
             return None
-        return self._spool.take(name, self._stop) or self._left(name)
+        return self.spool.take(name, self.stop) or self.left(name)
 
     def _ask(self, path: str, query: Mapping[str, Any], name: str | None, spent: _Spent) -> Reply:
         """Send one request as soon as the budget allows it."""
-        self._budget.acquire()
+        self.budget.acquire()
         spent.requests += 1
-        reply = self._sender.send(path, query, name)
-        self._budget.observe(reply.headers)
+        reply = self.sender.send(path, query, name)
+        self.budget.observe(reply.headers)
         return reply
 
     def _read(
@@ -200,14 +192,14 @@ class Client:
                 return Answer(None, reply.body, spent.calls, spent.requests, kept=kept), made
             except ValueError:
                 spent.fault = "an answer that is not the JSON list asked for"
-                if self._spool and name:
-                    self._spool.drop(name)
+                if self.spool and name:
+                    self.spool.drop(name)
         if status == 429:
             spent.limited += 1
             pause = max(
-                whole(reply.headers.get("Retry-After")) or 0, 1.5**spent.limited * (0.5 + self._jitter())
+                whole(reply.headers.get("Retry-After")) or 0, 1.5**spent.limited * (0.5 + self.jitter())
             )
-            self._budget.pause(min(60.0, pause))
+            self.budget.pause(min(60.0, pause))
             spent.fault = "the minute limit (429)"
         else:
             spent.faults += 1

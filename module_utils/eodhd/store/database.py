@@ -7,6 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Callable, TypeVar
 
 from ansible.module_utils.database.connection import Server, connect, driver
@@ -27,30 +28,25 @@ TRIES = 20
 _LOST = ("08", "57P")
 
 
+@dataclass(eq=False)
 class Database:
     """Runs work in transactions, from any thread, one at a time.
 
     Attributes:
-        opened: told of each new connection's cursor, in a transaction of its own.
-
-    Args:
+        server: what to connect to.
         name: as ``pg_stat_activity`` shows it.
         patience: seconds in which a lost database is waited for.
         sleep: in seconds.
+        opened: told of each new connection's cursor, in a transaction of its own.
     """
 
-    def __init__(
-        self,
-        server: Server,
-        name: str,
-        patience: float = PATIENCE,
-        sleep: Callable[[float], object] = time.sleep,
-    ) -> None:
-        self.server = server
-        self._name = name
-        self._patience = patience
-        self._sleep = sleep
-        self.opened: Callable[[Any], None] = lambda cursor: None
+    server: Server
+    name: str
+    patience: float = PATIENCE
+    sleep: Callable[[float], object] = time.sleep
+    opened: Callable[[Any], None] = lambda cursor: None
+
+    def __post_init__(self) -> None:
         self._lock = threading.Lock()
         self._connection: Any = None
         self._errors = driver()
@@ -75,12 +71,12 @@ class Database:
                     if getattr(error, "pgcode", None) in _AGAIN and collisions < TRIES:
                         collisions += 1
                         # Unlike that of the other one, who would come at the same time again.
-                        self._sleep(random.uniform(0, 0.1 * min(collisions, 10)))  # noqa: S311
+                        self.sleep(random.uniform(0, 0.1 * min(collisions, 10)))  # noqa: S311
                         continue
-                    deadline = deadline or time.monotonic() + self._patience
+                    deadline = deadline or time.monotonic() + self.patience
                     if not _lost(error, self._errors) or time.monotonic() > deadline:
                         raise
-                    self._sleep(0.3)
+                    self.sleep(0.3)
 
     def execute(self, statement: str, values: Sequence[Any]) -> list[Any]:
         """Return the rows of one statement, in a transaction of its own; none if it returns nothing."""
@@ -94,7 +90,7 @@ class Database:
     def _once(self, work: Callable[[Any], T]) -> T:
         if self._connection is None:
             fresh = connect(
-                self.server, CONNECT_TIMEOUT, lock_timeout=LOCK_TIMEOUT, application_name=self._name
+                self.server, CONNECT_TIMEOUT, lock_timeout=LOCK_TIMEOUT, application_name=self.name
             )
             with fresh, fresh.cursor() as cursor:
                 self.opened(cursor)
