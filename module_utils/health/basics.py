@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from ansible.module_utils.database import settings
 from ansible.module_utils.database.connection import driver
+from ansible.module_utils.health import settings
 from ansible.module_utils.health.model import LOCK_TIMEOUT, Finding, Host
 from ansible.module_utils.reporting import Problem
 

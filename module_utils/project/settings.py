@@ -1,4 +1,4 @@
-"""Bring ``.env`` in a root to what is asked; what is decided is in ``dotenv``."""
+"""Bring ``.env`` in a root to what is asked; what is decided is in ``managed``."""
 
 from __future__ import annotations
 

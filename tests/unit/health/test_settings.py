@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from ansible.module_utils.database import settings
 from ansible.module_utils.database.connection import Server
+from ansible.module_utils.health import settings
 from ansible.module_utils.reporting import Problem
 from hypothesis import given
 from hypothesis import strategies as st
