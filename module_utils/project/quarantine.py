@@ -46,10 +46,6 @@ class Entry:
     source: str | None = None
 
 
-class Newer(Exception):
-    """A manifest of a later release; its version is the first argument."""
-
-
 @dataclass
 class Manifest:
     """A manifest.
@@ -77,16 +73,6 @@ class Manifest:
     def as_json(self) -> bytes:
         """The manifest file."""
         return json.dumps({**asdict(self), "version": VERSION}, indent=1).encode() + b"\n"
-
-    @classmethod
-    def from_json(cls, text: bytes) -> Manifest:
-        """The inverse of ``as_json``; Newer for a version that this code does not know, ValueError, KeyError or
-        TypeError for anything else."""
-        data = json.loads(text)
-        version = data.pop("version")
-        if version > VERSION:
-            raise Newer(version)
-        return cls(**{**data, "entries": [_entry(**entry) for entry in data["entries"]]})
 
 
 def _entry(name: str, before: dict[str, Any] | None, after: list[int] | None, source: str | None) -> Entry:
@@ -155,12 +141,14 @@ class Quarantine:
     def _parsed(self, name: str, text: bytes) -> Manifest:
         path = os.path.join(self.state.path, RUNS, name, _MANIFEST)
         try:
-            return Manifest.from_json(text)
-        except Newer as newer:
-            raise Problem(
-                f"{path} is of a newer release of this project: its version is {newer.args[0]}, the newest that this"
-                f" one reads is {VERSION}. Use the newer release for this host. Nothing was touched."
-            ) from None
+            data = json.loads(text)
+            version = data.pop("version")
+            if version > VERSION:
+                raise Problem(
+                    f"{path} is of a newer release of this project: its version is {version}, the newest that this"
+                    f" one reads is {VERSION}. Use the newer release for this host. Nothing was touched."
+                )
+            return Manifest(**{**data, "entries": [_entry(**entry) for entry in data["entries"]]})
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise Problem(
                 f"{path} is damaged: what it lists is in kept/ beside it. Move the folder away."
