@@ -95,6 +95,21 @@ def recognise(cursor: Any, table: str = TABLE) -> Existing:
     return Existing("plain", "one plain table")
 
 
+def mingled(cursor: Any) -> bool:
+    """Whether TimescaleDB compresses rows of several symbols of ``market_data`` together."""
+    cursor.execute("SELECT to_regclass('timescaledb_information.compression_settings') IS NOT NULL")
+    if not cursor.fetchone()[0]:
+        return False
+    cursor.execute(
+        "SELECT h.compression_enabled AND NOT EXISTS (SELECT 1 FROM timescaledb_information.compression_settings s"
+        " WHERE (s.hypertable_schema, s.hypertable_name) = (h.hypertable_schema, h.hypertable_name)"
+        " AND s.attname = 'symbol' AND s.segmentby_column_index IS NOT NULL)"
+        " FROM timescaledb_information.hypertables h"
+        " WHERE format('%I.%I', h.hypertable_schema, h.hypertable_name)::regclass = to_regclass('market_data')"
+    )
+    return bool((cursor.fetchone() or (False,))[0])
+
+
 def require_extension(cursor: Any, kind: str) -> None:
     """Raise ``Problem`` if a layout needs an extension that the server does not have."""
     if kind not in ("timescaledb", "citus"):

@@ -59,6 +59,7 @@ def read(cursor: Any, name: str) -> tuple[datetime, int, str] | None:
 
 def digested(cursor: Any, moment: datetime) -> tuple[int, str]:
     """Return the number and the digest of the rows as they were at a moment, in UTC."""
+    arrivals.hold(cursor)
     cursor.execute("SELECT rows, digest FROM market_data_digest(%s::timestamp AT TIME ZONE 'UTC')", (moment,))
     rows, digest = cursor.fetchone()
     return rows, digest

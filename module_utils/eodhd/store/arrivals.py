@@ -11,7 +11,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-# Any number will do that nobody else uses. Whoever stores holds it shared, a snapshot alone.
+from ansible.module_utils.database import layout
+
+# Any number will do that nobody else uses. Whoever reads or stores holds it shared, a snapshot alone.
 LOCK = 0x736E617073686F74
 # Rows of one sort that follow each other without another row in between are one range. To be run before the rows are
 # written. Most symbols have changes of one day only, and need no look at what is there.
@@ -40,10 +42,28 @@ FROM ranges GROUP BY first_day, last_day, revised
 
 
 def begin(cursor: Any) -> datetime:
-    """Return the moment that counts for what a transaction stores; no snapshot is made until its end."""
-    cursor.execute("SELECT pg_advisory_xact_lock_shared(%s), clock_timestamp()", (LOCK,))
-    moment: datetime = cursor.fetchone()[1]
+    """Return the moment that counts for what a transaction stores; no snapshot is made until its end.
+
+    Where TimescaleDB compresses symbols together, nobody else reads or stores until then: a change decompresses rows of
+    others, and whose statement was planned before it does not see them (TimescaleDB's issue 10487).
+    """
+    _wait(cursor, alone=layout.mingled(cursor))
+    cursor.execute("SELECT clock_timestamp()")
+    moment: datetime = cursor.fetchone()[0]
     return moment
+
+
+def hold(cursor: Any) -> None:
+    """Let no change that would hide rows from the reader be made until the end of a transaction."""
+    _wait(cursor, alone=False)
+
+
+def _wait(cursor: Any, *, alone: bool) -> None:
+    """Take the lock. All others may come before, so that the wait has no bound, unlike that for other locks."""
+    cursor.execute(
+        f"SET LOCAL lock_timeout = 0; SELECT pg_advisory_xact_lock{'' if alone else '_shared'}({LOCK});"
+        " SET LOCAL lock_timeout TO DEFAULT"
+    )
 
 
 def merged(cursor: Any, run: int, moment: datetime, values: Mapping[str, Any]) -> None:

@@ -1,0 +1,46 @@
+"""Rows that TimescaleDB decompresses for one symbol, while another's are read."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import closing
+from datetime import date
+from typing import Any
+
+import engines
+import pytest
+from ansible.module_utils.eodhd.store import bars, chunks
+from ansible.module_utils.eodhd.store.database import Database
+
+
+@pytest.mark.skipif(
+    engines.LAYOUT.engine != "timescaledb", reason="TEST_LAYOUT=week-compressed: TimescaleDB alone"
+)
+def test_rows_are_read_while_a_change_of_another_symbol_moves_them(market: Any) -> None:
+    market.load(symbols=["AAPL.US", "MSFT.US"], days=800)
+    weekly = market.query(
+        "SELECT max(time)::date::text FROM market_data WHERE symbol = 'MSFT.US' GROUP BY date_trunc('week', time)"
+    )
+    done = threading.Event()
+
+    def change() -> None:
+        try:
+            with closing(Database(market.server, "writer")) as writer:
+                writer.opened = bars.prepare
+                for (day,) in weekly:
+                    line = f"{day}\tMSFT.US\t1\t1\t1\t1\t1\t1\n"
+                    writer.run(lambda cursor, line=line: bars.merge(cursor, 1, [line], {"MSFT.US": date.min}))
+        finally:
+            done.set()
+
+    with closing(Database(market.server, "reader")) as reader:
+        cut = reader.run(chunks.look)
+        stored = bars.stored_days(reader, ["AAPL.US"], cut)
+        changing = threading.Thread(target=change)
+        changing.start()
+        found = []
+        while not done.is_set():
+            found.append(bars.stored_days(reader, ["AAPL.US"], cut))
+        changing.join()
+    assert market.query("SELECT count(*) FROM backfill_revision") == [(len(weekly),)]
+    assert [len(stored["AAPL.US"] - some.get("AAPL.US", set())) for some in found] == [0] * len(found)
