@@ -96,10 +96,14 @@ def _estimate(cursor: Any, table: Wanted) -> int | None:
             f"Table {table.name} is missing. Create it with `ansible-playbook playbooks/reset.yml --tags"
             " database`, or take it out of health_tables."
         )
-    # Meets locks and missing rights, and knows an empty table at once.
-    cursor.execute(sql.SQL("SELECT 1 FROM {} LIMIT 1").format(name))
+    # Meets locks and missing rights, but reads no row: to look for one, each of a table's chunks is planned.
+    cursor.execute(sql.SQL("SELECT 1 FROM {} WHERE false").format(name))
+    about = estimate(cursor, oid)
+    if about:
+        return about
     # Of a table that holds a row, 0 is no estimate.
-    return (estimate(cursor, oid) or None) if cursor.fetchone() else 0
+    cursor.execute(sql.SQL("SELECT 1 FROM {} LIMIT 1").format(name))
+    return None if cursor.fetchone() else 0
 
 
 def _count(cursor: Any, table: Wanted, about: int | None, mode: str, deadline: float) -> Count:
