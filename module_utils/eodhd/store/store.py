@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta, timezone
@@ -96,8 +97,8 @@ class Written:
 def write(database: Database, run: int, items: Sequence[Fetched], chunks: Chunks) -> list[Written]:
     """Store a batch of answers, of different symbols, and their entries in the ledger.
 
-    All of it is one transaction, unless that would lock more chunks than it may: then earlier days come first, each
-    slice by itself and with the mark of a restated past, and the entries with the last slice.
+    All of it is one transaction, unless that would lock more chunks than it may: then each slice comes by itself and
+    with the mark of a restated past, and the entries with the last slice.
 
     Args:
         database: asked by one storing thread.
@@ -110,6 +111,8 @@ def write(database: Database, run: int, items: Sequence[Fetched], chunks: Chunks
     full = [item for item in items if item.parsed and item.parsed.lines]
     changes = {item.task.symbol: bars.Change() for item in items}
     *before, last = chunks.slices(_days(full)) if full else [bars.ALL]
+    # In step, one connection would wait in each slice for what the other decompresses there.
+    random.shuffle(before)
     for piece in before:
         part = database.run(partial(_write_slice, run=run, items=full, days=piece))
         for symbol, change in part.items():
@@ -190,11 +193,17 @@ def _look_beyond(
     Bars of these and of the ``doubtful`` symbols that such an answer lacks get another mark, in the transaction that
     clears this one: a run that is killed before leaves both to the next.
     """
-    symbols = {*restated, *doubtful}
+    # What the ledger covers is asked for first; only an answer for all of that is worth a look.
+    looked = {item.task.symbol for item, _ in done if item.task.range.covers(item.task.covered())}
+    symbols = looked & {*restated, *doubtful}
     stored = bars.stored_days(database, list(symbols), chunks) if symbols else {}
     for item, result in done:
         symbol, days = item.task.symbol, item.task.range
-        if symbol not in symbols or not item.parsed:
+        if not item.parsed:
+            continue
+        if symbol in restated and symbol not in looked:
+            result.again = item.task.covered()
+        if symbol not in symbols:
             continue
         bars_of = stored.get(symbol)
         past = Range(min(bars_of), max(bars_of)) if bars_of else days

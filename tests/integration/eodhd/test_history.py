@@ -141,6 +141,21 @@ def test_a_split_refetches_the_whole_history_and_records_old_and_new(market: Any
     assert again["totals"]["calls"] == 0
 
 
+def test_a_split_refetches_what_is_stored_beyond_the_ledger_too(market: Any) -> None:
+    now = datetime.now(timezone.utc)
+    market.load(now - timedelta(days=3), days=400)
+    market.query(
+        "UPDATE backfill_coverage SET first_day = last_day - 20, rows = (SELECT count(*) FROM market_data"
+        " WHERE time >= (last_day - 20)::timestamptz)"
+    )
+    split = (now - timedelta(days=5)).date().isoformat()
+    market.standin.control(splits={"AAPL.US": [split, 4]})
+    result = market.load(now, days=10)
+    old = market.query("SELECT count(*) FROM market_data WHERE time < %s", split)[0][0]
+    assert result["totals"]["updated"] == old > 200
+    assert market.query("SELECT restated FROM backfill_coverage") == [(False,)]
+
+
 @pytest.mark.parametrize("answer", ["unprocessable", "forbidden"])
 def test_a_restated_past_stays_marked_until_it_came(market: Any, answer: str) -> None:
     now = datetime.now(timezone.utc)
