@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -78,7 +77,7 @@ def run(
         process.send_signal(how)
         for other in others:
             other.kill()
-        process.communicate(timeout=60)
+        process.wait(60)
         between()
         figures.kills += 1
         counts = standin.counts()
@@ -120,7 +119,7 @@ def stored(server: Any) -> int:
         return _stored(connection)
 
 
-def _await_more(server: Any, process: subprocess.Popen[str]) -> None:
+def _await_more(server: Any, process: worker.Run) -> None:
     """Wait until the ledger has more symbols than now, or the process has ended."""
     with closing(_connect(server)) as connection:
         done = _stored(connection)

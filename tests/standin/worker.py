@@ -1,51 +1,113 @@
-"""A backfill in a process of its own, to be killed and measured: ``python -m standin.worker``.
+"""A backfill in a process of its own, to be killed and measured: a fork of one that has imported what it needs.
 
-Takes the request as JSON on its input, prints the result as JSON with peak memory and the seconds it took.
+``start`` hands the process that forks, ``python -m standin.worker``, a socket for each run. What comes through it, a
+line of JSON each: the run's process id, its result with peak memory and the seconds it took, and its exit code.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import os
 import resource
+import select
 import signal
+import socket
 import subprocess
 import sys
 import time
+import traceback
 from dataclasses import asdict
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
-def start(server: Any, **options: Any) -> subprocess.Popen[str]:
-    """Start a backfill; its output is one line of JSON."""
-    request = json.dumps({"server": asdict(server), **options}, default=str)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "standin.worker"],
-        env={**os.environ, "PYTHONPATH": str(ROOT / "tests")},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdin
-    with process.stdin:
-        process.stdin.write(request)
-    process.stdin = None
-    return process
+@functools.cache
+def _forker() -> tuple[subprocess.Popen[bytes], socket.socket]:
+    """The process that forks, and the socket that it takes others from; it ends with this process."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "standin.worker", str(theirs.fileno())],
+            env={**os.environ, "PYTHONPATH": str(ROOT / "tests")},
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        )
+    return process, ours
 
 
-def finish(process: subprocess.Popen[str], timeout: float = 120) -> dict[str, Any]:
+class Run:
+    """A backfill that has begun.
+
+    Attributes:
+        pid: of its process.
+        returncode: once it has ended, as ``subprocess`` has it.
+        result: what it returned, unless it was killed before.
+    """
+
+    def __init__(self, request: dict[str, Any]) -> None:
+        self.pid = 0
+        self.returncode: int | None = None
+        self.result: dict[str, Any] | None = None
+        self._rest = b""
+        self._socket, theirs = socket.socketpair()
+        with theirs:
+            socket.send_fds(_forker()[1], [b"-"], [theirs.fileno()])
+        self._socket.sendall(json.dumps(request, default=str).encode() + b"\n")
+        while not self.pid:
+            self._hear(60)
+
+    def poll(self) -> int | None:
+        """The exit code if it has ended."""
+        while self.returncode is None and self._hear(0):
+            pass
+        return self.returncode
+
+    def wait(self, timeout: float) -> int:
+        """Wait for its end; the exit code."""
+        until = time.monotonic() + timeout
+        while self.poll() is None:
+            if not self._hear(max(0.0, until - time.monotonic())):
+                raise TimeoutError(f"the backfill did not end within {timeout} seconds")
+        assert self.returncode is not None
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal, unless it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def _hear(self, seconds: float) -> bool:
+        """Take what it tells, if that comes in time."""
+        if not select.select([self._socket], [], [], seconds)[0]:
+            return False
+        data = self._socket.recv(1 << 20)
+        if not data:
+            raise RuntimeError("the process that forks backfills has ended")
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            vars(self).update(json.loads(line))
+        if self.returncode is not None:
+            self._socket.close()
+        return True
+
+
+def start(server: Any, **options: Any) -> Run:
+    """Start a backfill."""
+    return Run({"server": asdict(server), **options})
+
+
+def finish(run: Run, timeout: float = 120) -> dict[str, Any]:
     """Wait for a backfill and return its result."""
-    out, err = process.communicate(timeout=timeout)
-    if not out:
-        raise RuntimeError(err[-2000:])
-    result: dict[str, Any] = json.loads(out)
-    return result
+    run.wait(timeout)
+    if run.result is None or "trace" in run.result:
+        raise RuntimeError(f"it ended with {run.returncode}: {run.result}")
+    return run.result
 
 
 def kill_after(points: int) -> None:
@@ -72,19 +134,49 @@ def kill_after(points: int) -> None:
     psycopg2.connect = lambda *given, **more: connect(*given, **{**more, "cursor_factory": Cursor})
 
 
-def main() -> None:
+def main(number: int) -> None:
+    """Fork for each socket that comes, until there is nobody to send one."""
     import ansible.module_utils
 
     ansible.module_utils.__path__.append(str(ROOT / "module_utils"))
     # As for the rivals, imports do not count; the backfill imports these two late.
     import psycopg2  # noqa: F401
     import requests  # noqa: F401
+    from ansible.module_utils.eodhd import backfill  # noqa: F401
+
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    with socket.socket(fileno=number) as sockets:
+        while given := socket.recv_fds(sockets, 1, 1)[1]:
+            if not os.fork():
+                sockets.close()
+                with open(given[0], closefd=False) as line, open(given[0], "w") as told:
+                    attend(json.loads(line.readline()), told)
+                os._exit(0)
+            os.close(given[0])
+
+
+def attend(request: dict[str, Any], told: IO[str]) -> None:
+    """Fork a run, and tell how it ends."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    run = os.fork()
+    if not run:
+        try:
+            print(json.dumps({"pid": os.getpid()}), file=told, flush=True)
+            print(json.dumps({"result": perform(request)}), file=told, flush=True)
+        except BaseException:  # noqa: BLE001 - whoever waits is told
+            print(json.dumps({"result": {"trace": traceback.format_exc()}}), file=told, flush=True)
+        os._exit(0)
+    code = os.waitstatus_to_exitcode(os.waitpid(run, 0)[1])
+    print(json.dumps({"returncode": code}), file=told, flush=True)
+
+
+def perform(options: dict[str, Any]) -> dict[str, Any]:
+    """Run a backfill; its result."""
     from ansible.module_utils.database.connection import Server
     from ansible.module_utils.eodhd import backfill
     from ansible.module_utils.eodhd.run.request import Request
     from ansible.module_utils.reporting import Problem
 
-    options = json.load(sys.stdin)
     if (points := options.pop("points", None)) is not None:
         kill_after(points)
     options["server"] = Server(**options["server"])
@@ -93,16 +185,18 @@ def main() -> None:
     now = options.pop("now", None)
     began = time.perf_counter()
     try:
-        result = backfill.run(Request(**options), datetime.fromisoformat(now) if now else None)
+        result: dict[str, Any] = backfill.run(
+            Request(**options), datetime.fromisoformat(now) if now else None
+        )
     except Problem as problem:
         result = {**problem.details, "problem": str(problem)}
     result["seconds"] = time.perf_counter() - began
-    # Of run and courier. Not the run's ru_maxrss: that of its parent survives the exec.
+    # Of run and courier. Not the run's ru_maxrss: that of its parent survives the fork.
     status = Path("/proc/self/status").read_text()
     courier = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     result["peak_mb"] = (int(status.split("VmHWM:")[1].split()[0]) + courier) / 1024
-    print(json.dumps(result))
+    return result
 
 
 if __name__ == "__main__":
-    main()
+    main(int(sys.argv[1]))

@@ -122,7 +122,7 @@ def test_killed_runs_resume_without_asking_for_what_the_ledger_has(market: Any) 
             assert process.poll() is None, worker.finish(process)
             time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
-        process.communicate(timeout=60)
+        process.wait(60)
     asked = market.standin.counts()["asked"]
     had = {name: asked[name] for name in known(market, names)}
     result = worker.finish(worker.start(market.server, **request))

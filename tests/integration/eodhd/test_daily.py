@@ -272,7 +272,7 @@ def test_a_killed_run_resumes_without_paying_a_session_twice(market: Any, how: i
         time.sleep(chance.random() * 0.4)
         killed += process.poll() is None
         process.send_signal(how)
-        process.communicate(timeout=60)
+        process.wait(60)
         worker.finish(worker.start(market.server, **request, last=day, fresh_hours=12))
     assert killed == len(days)
     assert market.standin.counts()["paid"]["US"] == len(days)

@@ -26,7 +26,7 @@ CONTENT = "SELECT symbol, time, open, high, low, close, adjusted_close, volume F
 DIGESTS = "SELECT symbol, digest FROM backfill_outcome WHERE outcome = 'loaded' ORDER BY 1"
 
 
-def fleet(market: Any, tmp_path: Path, **options: Any) -> list[subprocess.Popen[str]]:
+def fleet(market: Any, tmp_path: Path, **options: Any) -> list[worker.Run]:
     """Start the workers, each with a spool of its own, as on hosts of their own."""
     return [
         worker.start(
@@ -70,7 +70,7 @@ def test_a_killed_worker_s_share_goes_to_the_others_and_no_call_is_paid_twice(
     while market.query("SELECT count(*) < 40 FROM backfill_coverage")[0][0]:
         time.sleep(0.02)
     processes[0].send_signal(signal.SIGKILL)
-    processes[0].communicate(timeout=30)
+    processes[0].wait(30)
     for process in processes[1:]:
         assert "SUCCESS" in worker.finish(process)["report"]
     assert market.query("SELECT count(DISTINCT symbol) FROM market_data") == [(240,)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import signal
-import subprocess
 import time
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -98,11 +97,11 @@ class Run:
             self._least += 1  # nobody knows it before
         self._before = self._asked = market.standin.counts()["calls"]
 
-    def start(self, **more: Any) -> subprocess.Popen[str]:
+    def start(self, **more: Any) -> worker.Run:
         market = self._market
         request = {"base_url": market.standin.url, "token": market.request().token, "spool": market.spool}
         request |= {"now": TUESDAY.isoformat(), "concurrency": 4, **self._options, **more}
-        process: subprocess.Popen[str] = worker.start(market.server, **request)
+        process: worker.Run = worker.start(market.server, **request)
         return process
 
     def at_work(self) -> bool:
@@ -115,9 +114,9 @@ class Run:
         )
         return bool(found[0][0])
 
-    def killed(self, process: subprocess.Popen[str]) -> bool:
+    def killed(self, process: worker.Run) -> bool:
         """Wait for a run and return whether it was killed; whenever that was, the ledger tells the truth."""
-        process.communicate(timeout=60)
+        process.wait(60)
         there = self._market.query("SELECT to_regclass('backfill_snapshot') IS NOT NULL")
         if (
             there == [(True,)] and engines.LAYOUT.engine == "embedded"
