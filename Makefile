@@ -33,21 +33,23 @@ sandbox-stop: ## stop the sandbox's PostgreSQL and remove .sandbox/
 
 .PHONY: test lint unit integration engines recorded safety faults molecule fleet timers fresh clones docs
 test: override ARGS =
-test: setup-test ## lint, unit, integration, safety and molecule, beside each other; ends in one summary
-	@$(MAKE) --no-print-directory ARGS= --jobs=3 --output-sync=target integration safety lint unit molecule
-	@echo "make test: lint, unit, integration, safety and molecule passed"
+test: setup-test ## lint, unit, integration and molecule, beside each other; ends in one summary
+	@$(MAKE) --no-print-directory ARGS= --jobs=3 --output-sync=target integration lint molecule unit
+	@echo "make test: lint, unit, integration and molecule passed"
 lint: setup-test ## ansible-lint (production), ansible-test sanity, yamllint, ruff, mypy, module documentation
 	@tools/lint.sh $(ARGS)
 unit: setup-test ## the pure logic, in seconds
 	@pytest tests/unit $(ARGS)
+# One kill of each operation and one run with every secret are in it.
+rooms := tests/integration tests/faults tests/secrets
 integration: setup-test ## modules against a real PostgreSQL, real sockets and real files
-	@pytest tests/integration --numprocesses=2 --dist=loadfile $(ARGS)
+	@pytest $(rooms) -m 'not safety' --numprocesses=2 --dist=loadfile $(ARGS)
 engines: setup-test ## the database's tests on TimescaleDB and Citus: ENGINES=DIR, or TEST_TIMESCALEDB_URL and TEST_CITUS_URL
 	@tools/engines.sh $(ARGS)
 recorded: setup-test ## the backfill against answers that the service really gave: DIR=folder; skipped without one
 	@RECORDED='$(DIR)' pytest tests/recorded $(ARGS)
-safety: setup-test ## kills, failing machines and indexes, secrets on every channel, at a size that fits
-	@pytest tests/faults tests/secrets $(ARGS)
+safety: setup-test ## kills, failing machines and indexes, secrets on every channel
+	@pytest $(rooms) -m safety $(ARGS)
 faults: setup-test ## the same in full: every operation, plays killed as they run, thousands of random examples
 	@FAULTS=full pytest tests/unit tests/integration/eodhd/test_fleet.py tests/faults tests/secrets $(ARGS)
 # Molecule's state by the clone, not by the name of its folder as by default.

@@ -21,6 +21,7 @@ from tests.faults.estate import DRIVER, RESET, Estate, Outcome
 from tests.faults.test_kills import with_old_environment
 from tests.faults.wheels import Index
 
+pytestmark = pytest.mark.safety
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount and to change owners")
 
 

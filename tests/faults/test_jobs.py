@@ -19,7 +19,10 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 CONTAINER = ["unshare", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc"]
 AS_HOST = ["sh", "-c", 'hostname "$0" && exec "$@"']
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for containers")
+pytestmark = [
+    pytest.mark.safety,
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for containers"),
+]
 
 
 def job(estate: Estate, folder: Path, name: str, index_url: str) -> subprocess.Popen[str]:

@@ -1,6 +1,6 @@
 """SIGKILL of the whole process group, at points spread over a reset and over a restore.
 
-``FAULTS=full`` tries every point that there is; otherwise a spread of them that fits into ``make test``.
+``FAULTS=full`` tries every point that there is; ``make safety`` a spread of them, ``make test`` one of each operation.
 """
 
 from __future__ import annotations
@@ -18,16 +18,20 @@ from tests.faults.estate import RESET, Estate, Outcome
 from tests.faults.wheels import Index
 
 FULL = os.environ.get("FAULTS") == "full"
+WANTED = pytest.mark.parametrize("wanted", [1, pytest.param(6, marks=pytest.mark.safety)])
 
 
 def spread(whole: Outcome, wanted: int) -> list[int]:
-    """The points before and after the first, the middle and the last move, and ``wanted`` others; in full, all."""
+    """The point after the middle move; of more, those around the first and the last, and others; in full, all."""
     assert whole.problem is None
     assert whole.points > 30
+    middle = whole.moves[len(whole.moves) // 2]
+    if wanted == 1:
+        return [middle + 1]
     if FULL:
         return list(range(whole.points))
     others = {round(index * (whole.points - 1) / (wanted - 1)) for index in range(wanted)}
-    moves = [whole.moves[number] for number in (0, len(whole.moves) // 2, -1)]
+    moves = [whole.moves[0], middle, whole.moves[-1]]
     return sorted(others | set(moves) | {move + 1 for move in moves if move + 1 < whole.points})
 
 
@@ -125,11 +129,12 @@ def try_all(
     return {point: wrong for point, wrong in results.items() if wrong}
 
 
+@WANTED
 @pytest.mark.timeout(3000)
 def test_killed_reset_loses_nothing_without_an_old_environment(
-    tmp_path: Path, wheels: Index, estate: Estate
+    tmp_path: Path, wheels: Index, estate: Estate, wanted: int
 ) -> None:
-    points = spread(estate.run(RESET), 6)
+    points = spread(estate.run(RESET), wanted)
 
     def case(hurt: Estate, point: int) -> list[str]:
         without_environment(hurt)
@@ -138,12 +143,13 @@ def test_killed_reset_loses_nothing_without_an_old_environment(
     assert try_all(tmp_path, wheels, points, case) == {}
 
 
+@WANTED
 @pytest.mark.timeout(3000)
 def test_killed_reset_loses_nothing_with_an_old_environment(
-    tmp_path: Path, wheels: Index, estate: Estate
+    tmp_path: Path, wheels: Index, estate: Estate, wanted: int
 ) -> None:
     with_old_environment(estate)
-    points = spread(estate.run(RESET), 6)
+    points = spread(estate.run(RESET), wanted)
 
     def case(hurt: Estate, point: int) -> list[str]:
         with_old_environment(hurt)
@@ -152,6 +158,7 @@ def test_killed_reset_loses_nothing_with_an_old_environment(
     assert try_all(tmp_path, wheels, points, case) == {}
 
 
+@pytest.mark.safety
 @pytest.mark.timeout(3000)
 def test_reset_killed_while_it_builds_loses_nothing(tmp_path: Path, wheels: Index) -> None:
     """Between the points: wherever the programs that build happen to be."""
@@ -163,10 +170,11 @@ def test_reset_killed_while_it_builds_loses_nothing(tmp_path: Path, wheels: Inde
     assert try_all(tmp_path, wheels, range(0, 40, 1 if FULL else 8), case) == {}
 
 
+@WANTED
 @pytest.mark.timeout(3000)
-def test_killed_restore_loses_nothing(tmp_path: Path, wheels: Index, estate: Estate) -> None:
+def test_killed_restore_loses_nothing(tmp_path: Path, wheels: Index, estate: Estate, wanted: int) -> None:
     reset_done(estate)
-    points = spread(estate.run(["restore"]), 6)
+    points = spread(estate.run(["restore"]), wanted)
 
     def case(hurt: Estate, point: int) -> list[str]:
         with_old_environment(hurt)

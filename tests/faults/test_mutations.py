@@ -13,6 +13,7 @@ import pytest
 
 from tests.faults.test_kills import FULL
 
+pytestmark = pytest.mark.safety
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
 

@@ -18,7 +18,7 @@ from tests.faults.test_kills import FULL
 from tests.faults.wheels import Index
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
-pytestmark = pytest.mark.skipif(not FULL, reason="FAULTS=full only (make faults)")
+pytestmark = [pytest.mark.safety, pytest.mark.skipif(not FULL, reason="FAULTS=full only (make faults)")]
 
 
 class Plays:

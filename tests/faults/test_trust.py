@@ -18,6 +18,7 @@ from ansible.module_utils.project import probe
 from tests.faults.estate import RESET, Estate, environment
 from tests.faults.wheels import Index, index, make_wheel
 
+pytestmark = pytest.mark.safety
 STORE = "/etc/ssl/certs/ca-certificates.crt"
 # In a mount namespace of its own: the store of this process alone is another one.
 WITH_STORE = ["unshare", "--mount", "sh", "-c", f'mount --bind "$0" {STORE} && exec "$@"']

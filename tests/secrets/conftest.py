@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from psycopg2 import sql
@@ -42,6 +43,10 @@ def secrets() -> dict[str, str]:
         "key": "--~ BEGIN KEY",
     }
     return {name: f"{value}-~".replace("~", uuid.uuid4().hex[:12]) for name, value in values.items()}
+
+
+def credentials(secrets: dict[str, str]) -> str:
+    return f"buyer:{quote(secrets['index'], safe='')}@"
 
 
 @pytest.fixture(scope="session")

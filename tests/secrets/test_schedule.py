@@ -6,12 +6,14 @@ import json
 import sys
 from urllib.parse import quote
 
+import pytest
 from ansible.module_utils.schedule import jobs
 from ansible.module_utils.schedule.jobs import Config
 
 from tests.secrets.conftest import Searched
 from tests.secrets.play import FIGURES, REPOSITORY
 
+pytestmark = pytest.mark.safety
 GIVEN = {"health": {"playbook": "reset", "tags": ["health"], "at": "*-*-* 05:30:00", "heartbeat": True}}
 
 

@@ -12,6 +12,8 @@ from tests.secrets.play import CHANNELS, Host
 from tests.secrets.search import FORMS, forms, hits
 from tests.secrets.watch import Watch
 
+pytestmark = pytest.mark.safety
+
 
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_of_every_secret_is_found_in_every_channel(secrets: dict[str, str], form: str) -> None:

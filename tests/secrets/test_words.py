@@ -19,6 +19,7 @@ from tests.engines import Database
 from tests.secrets.conftest import Searched, full
 from tests.secrets.play import FIGURES, Outcome
 
+pytestmark = pytest.mark.safety
 SAID = ("stdout", "stderr", "log", "junit", "system log")
 # What differs between any two runs.
 VARYING = (

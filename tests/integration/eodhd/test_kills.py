@@ -138,6 +138,7 @@ class Run:
         assert (again["changed"], again.get("problem")) == (False, None)
 
 
+@pytest.mark.safety
 @MODES
 def test_a_killed_run_is_finished_by_the_next(market: Any, prepare: Any) -> None:
     run = Run(market, prepare, 0.15)
