@@ -1,4 +1,4 @@
-"""The commands that users type, as a role that has no right beyond its own."""
+"""The commands that users type, from an inventory elsewhere that stands alone, as a role with no right but its own."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from ansible.module_utils.audit import data
@@ -16,60 +17,69 @@ from standin.process import StandIn
 
 from tests import engines
 from tests.engines import Database
-from tests.integration.audit.conftest import TOKEN, Estate, inventory
+from tests.integration.audit.conftest import TOKEN
+from tests.integration.settings.conftest import LOCAL, Place
 
 KIND = {"timescaledb": "timescaledb", "citus": "citus"}.get(
     engines.LAYOUT.engine, "partitioned" if engines.LAYOUT.statements else "plain"
 )
+ROLE_PASSWORD = "its/own %word"
 
 
 @pytest.fixture
-def hub(postgres_server: Database, tmp_path: Path) -> Iterator[Estate]:
-    """A host that an administrator has made a database and an application's role for."""
-    inventory(tmp_path)
+def hub(postgres_server: Database, tmp_path: Path) -> Iterator[Place]:
+    """A host with a legacy project, and a server that holds nothing of it yet."""
+    root = tmp_path / "project"
+    for name in ("src", "bin"):
+        (root / name).mkdir(parents=True)
     admin = replace(postgres_server, database=f"rights_{uuid.uuid4().hex[:8]}")
-    role = replace(admin, user=f"{admin.database}_app", password="its/own %word")
-    found = Estate(tmp_path, role)
-    found.values = {
-        "ansible_remote_tmp": str(tmp_path / "tmp"),
-        **{f"postgres_{name}": getattr(role, name) for name in ("host", "port", "user", "password")},
-        "postgres_db": role.database,
-        "postgres_layout": KIND,
-        "postgres_citus_workers": [f"{worker.host}:{worker.port}" for worker in engines.WORKER_SERVERS],
-        "eodhd_api_token": TOKEN,
-        "project_protected": ["src"],
-        "project_packages": ["psycopg2-binary", "python-dotenv", "requests"],
-        "project_index_urls": [""],
-        "project_space_mb": 1,
-        "backfill_days": 45,
-        "health_redis": False,
-        "health_disk_warn": 0,
-        "health_disk_fail": 0,
-    }
-    administrator = {"postgres_admin_user": admin.user, "postgres_admin_password": admin.password}
-    done = found.play("reset", "--limit", "hub", "--tags", "venv,dotenv,database", **administrator)
-    assert done.returncode == 0, done.stdout[-3000:]
-    yield found
+    role = replace(admin, user=f"{admin.database}_app", password=ROLE_PASSWORD)
+    found = Place(tmp_path)
+    with StandIn() as standin:
+        standin.control(token=TOKEN)
+        found.inventory = {"all": {"children": {"trading": {"hosts": {"hub": LOCAL}, "vars": {
+            "ansible_remote_tmp": str(tmp_path / "tmp"),
+            "postgres_host": role.host, "postgres_port": role.port, "postgres_user": role.user,
+            "vault_postgres_password": role.password, "vault_eodhd_api_token": TOKEN,
+            "postgres_db": role.database, "postgres_layout": KIND,
+            "postgres_citus_workers": [f"{worker.host}:{worker.port}" for worker in engines.WORKER_SERVERS],
+            "eodhd_base_url": standin.url,
+            "project_root": str(root), "project_protected": ["src"], "project_index_urls": [""],
+            "project_packages": ["psycopg2-binary", "python-dotenv", "requests"], "project_space_mb": 1,
+            "backfill_days": 45, "health_redis": False, "health_disk_warn": 0, "health_disk_fail": 0,
+            "audit_evidence_dir": str(tmp_path / "audit"),
+        }}}}}  # fmt: skip
+        yield found
     engines.drop_roles(admin, role)
     engines.drop_database(postgres_server, admin.database)
 
 
-def test_reset_backfill_health_and_audit_work_with_the_rights_of_the_application(
-    hub: Estate, tmp_path: Path
+@pytest.mark.timeout(300)
+def test_every_playbook_runs_from_an_inventory_elsewhere_with_the_rights_of_the_application(
+    hub: Place, postgres_server: Database
 ) -> None:
-    with StandIn() as standin:
-        standin.control(token=TOKEN)
-        service = {"eodhd_base_url": standin.url}
-        reset = hub.play("reset", "--limit", "hub", "--skip-tags", "health", **service)
-        assert reset.returncode == 0, reset.stdout[-3000:]
-        filled = hub.play("backfill", "--limit", "hub", **service)
-        assert "🎉 SUCCESS" in filled.stdout, filled.stdout[-3000:]
-        health = hub.play("reset", "--limit", "hub", "--tags", "health", **service)
-        assert health.returncode == 0, health.stdout[-3000:]
-        audit = hub.play("audit", "--limit", "hub", audit_evidence_dir=str(tmp_path / "evidence"), **service)
-        assert audit.returncode == 0, audit.stdout[-3000:]
-    document = json.loads((tmp_path / "evidence/audit.json").read_text())
+    """An executable inventory is as good as a file: each takes its turns."""
+    administrator = {
+        "postgres_admin_user": postgres_server.user,
+        "postgres_admin_password": postgres_server.password,
+    }
+    for playbook, arguments, form, said in (
+        ("reset", ("--tags", "venv,dotenv,database", "-e", json.dumps(administrator)), "static", "built"),
+        ("reset", ("--skip-tags", "health"), "executable", "moved away"),
+        ("backfill", (), "executable", "🎉 SUCCESS: Database populated"),
+        ("reset", ("--tags", "health"), "static", "✅ System Healthy"),
+        ("audit", (), "executable", "Audit passed"),
+        ("restore", (), "static", "bin"),
+    ):
+        done = hub.play(playbook, *arguments, form=form)
+        assert done.returncode == 0, f"{playbook} {arguments}\n{done.stdout[-3000:]}\n{done.stderr[-2000:]}"
+        assert said in done.stdout
+        for secret in (TOKEN, quote(TOKEN, safe=""), ROLE_PASSWORD, quote(ROLE_PASSWORD, safe="")):
+            assert secret not in done.stdout + done.stderr
+    assert (hub.folder / "project/bin").is_dir()
+    document = json.loads((hub.folder / "audit/audit.json").read_text())
     (host,), (database,) = document["hosts"], document["databases"]
+    assert host["name"] == "hub"
     assert [check["name"] for check in host["checks"] if check["verdict"] != "pass"] == []
     assert database["notes"] == []
     assert (database["coverage"]["symbols"], database["ledger"][0]["state"]) == (1, "done")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -63,7 +62,7 @@ def play(tmp_path: Path) -> Iterator[Play]:
     postgres.Cluster(made.folder / "postgres").remove()
 
 
-def test_up_twice_and_down_twice(play: Play) -> None:
+def test_up_twice_and_down(play: Play) -> None:
     assert play.changes("--check") == 1
     assert not play.folder.exists()
 
@@ -73,13 +72,10 @@ def test_up_twice_and_down_twice(play: Play) -> None:
     with closing(psycopg2.connect(url)):
         pass
     assert play.changes() == 0
-    assert play.changes("--check") == 0
-    assert play.changes(sandbox_repollute=True) == 1
 
     assert play.changes(sandbox_state="absent") == 1
     assert not play.folder.exists()
     postgres.require_free_port(play.port, postgres.loopback_addresses())
-    assert play.changes(sandbox_state="absent") == 0
 
 
 @pytest.fixture(scope="module")
@@ -122,19 +118,8 @@ def test_a_changed_password_is_explained_and_not_shown(pair: list[Play]) -> None
     assert "n3w-one" not in done.stdout + done.stderr
 
 
-def test_a_taken_port_is_said_in_the_plan_already(play: Play) -> None:
-    with socket.create_server(("127.0.0.1", play.port)):
-        done = play("--check")
+def test_a_root_that_is_not_the_sandboxs_is_refused(play: Play) -> None:
+    done = play(project_root="/opt/mt5-crs")
     assert done.returncode != 0
-    assert f"Port {play.port} on 127.0.0.1 is already taken by" in " ".join(done.stdout.split())
-    assert "sandbox_port" in done.stdout
-
-
-@pytest.mark.parametrize(
-    ("variable", "value"), [("postgres_host", "hub.example.com"), ("project_root", "/opt/mt5-crs")]
-)
-def test_what_is_not_the_sandboxs_is_refused(play: Play, variable: str, value: str) -> None:
-    done = play(**{variable: value})
-    assert done.returncode != 0
-    assert variable in done.stdout
+    assert "project_root" in done.stdout
     assert not play.folder.exists()

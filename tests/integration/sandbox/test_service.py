@@ -1,4 +1,4 @@
-"""A server that chooses its port."""
+"""The steps of a sandbox, and a server that chooses its port."""
 
 from __future__ import annotations
 
@@ -58,3 +58,39 @@ def test_a_port_that_was_asked_for_is_not_exchanged(cluster: postgres.Cluster) -
     with socket.create_server(("127.0.0.1", 0)) as other, pytest.raises(Problem, match="already taken"):
         started(cluster, port=other.getsockname()[1])
     assert cluster.process() is None
+
+
+def ensure(folder: Path, state: str = "present", check: bool = False, **changed: Any) -> list[str]:
+    """The steps of the whole sandbox."""
+    login = {"user": "postgres", "password": "secret", "settings": {}, "port": 0, "host": "localhost"}
+    given = {**login, "pollute_again": False, **changed}
+    found = service.ensure(state=state, folder=folder, root=folder / "project", check=check, **given)
+    assert found["changed"] == bool(found["steps"])
+    return list(found["steps"])
+
+
+def test_a_sandbox_that_is_there_stays_until_it_is_polluted_again_or_taken_down(tmp_path: Path) -> None:
+    folder = tmp_path / "sandbox"
+    try:
+        assert ensure(folder) == ["project", "initialise", "start"]
+        assert ensure(folder, check=True) == []
+        assert ensure(folder, pollute_again=True) == ["mess"]
+        assert ensure(folder, "absent") == ["remove", "stop", "remove"]
+        assert ensure(folder, "absent") == []
+        assert not folder.exists()
+    finally:
+        postgres.Cluster(folder / "postgres").remove()
+
+
+def test_a_taken_port_is_said_in_the_plan_already(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        said = f"Port {port} on 127.0.0.1 is already taken by (.|\n)*sandbox_port"
+        with pytest.raises(Problem, match=said):
+            ensure(tmp_path / "sandbox", check=True, port=port)
+
+
+def test_a_database_on_another_machine_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Problem, match="postgres_host"):
+        ensure(tmp_path / "sandbox", host="hub.example.com")
+    assert not (tmp_path / "sandbox").exists()

@@ -1,60 +1,12 @@
-"""Any inventory, anywhere: every playbook runs from one that stands alone, and its settings win in Ansible's order."""
+"""Settings of any inventory win in Ansible's order; tests/integration/audit/test_rights.py runs every playbook from one."""
 
 from __future__ import annotations
 
 import json
 import re
-import uuid
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
-import pytest
-from standin.process import StandIn
-
-from tests.engines import Database
 from tests.integration.settings.conftest import LOCAL, SECRETS, Place
-
-
-@pytest.fixture
-def equipped(place: Place, postgres_server: Database) -> Iterator[Place]:
-    """One host with a legacy project, a server without the database, and the stand-in for EODHD."""
-    root = place.folder / "project"
-    for name in ("src", "bin"):
-        (root / name).mkdir(parents=True)
-    database = replace(postgres_server, database=f"settings_{uuid.uuid4().hex[:8]}")
-    with StandIn() as standin:
-        standin.control(token="demo")
-        place.inventory = {"all": {"children": {"trading": {"hosts": {"hub": LOCAL}, "vars": {
-            "ansible_remote_tmp": str(place.folder / "tmp"),
-            "postgres_host": database.host, "postgres_port": database.port, "postgres_user": database.user,
-            "vault_postgres_password": database.password, "vault_eodhd_api_token": "demo",
-            "postgres_db": database.database,
-            "eodhd_base_url": standin.url,
-            "project_root": str(root), "project_protected": ["src"], "project_index_urls": [""],
-            "project_packages": ["psycopg2-binary", "python-dotenv", "requests"], "project_space_mb": 1,
-            "health_redis": False, "health_stale_fail": 0, "health_disk_warn": 0, "health_disk_fail": 0,
-            "audit_evidence_dir": str(place.folder / "audit"),
-        }}}}}  # fmt: skip
-        yield place
-    postgres_server.run(f'DROP DATABASE IF EXISTS "{database.database}" WITH (FORCE)')
-
-
-@pytest.mark.timeout(300)
-def test_every_playbook_runs_from_an_inventory_elsewhere(equipped: Place) -> None:
-    """An executable one is as good as a file: each takes its turns."""
-    for playbook, arguments, form, said in (
-        ("reset", (), "executable", "✅ System Healthy"),
-        ("reset", ("--tags", "health"), "static", "✅ System Healthy"),
-        ("backfill", (), "executable", "🎉 SUCCESS: Database populated"),
-        ("audit", (), "static", "hub"),
-        ("restore", (), "executable", "bin"),
-    ):
-        done = equipped.play(playbook, *arguments, form=form)
-        assert done.returncode == 0, f"{playbook} {arguments}\n{done.stdout[-3000:]}\n{done.stderr[-2000:]}"
-        assert said in done.stdout
-    assert (equipped.folder / "project/bin").is_dir()
-    assert json.loads((equipped.folder / "audit/audit.json").read_text())["hosts"][0]["name"] == "hub"
 
 
 def told(place: Place, *arguments: str | Path) -> str:

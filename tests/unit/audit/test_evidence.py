@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
+import audit_evidence
 import pytest
 from ansible.module_utils.audit import evidence, junit
+from ansible.module_utils.reporting import Problem
 
 from tests.unit.audit.answers import TEMPLATES, answers, check
 
@@ -112,3 +114,11 @@ def test_junit_bears_what_xml_cannot_hold() -> None:
     text = junit.text(evidence.document(odd, WHEN))
     (case,) = ET.fromstring(text.encode()).iter("testcase")  # noqa: S314 - made here
     assert case.get("name") == "a\ufffdb"
+
+
+def test_evidence_that_cannot_be_written_is_an_error_with_the_variable(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    folder = str(tmp_path / "file/below")
+    options = {"folder": folder, "hosts": answers(), "history": "", "templates": str(ROOT / TEMPLATES)}
+    with pytest.raises(Problem, match=f"cannot be written to {folder} .* Set audit_evidence_dir"):
+        audit_evidence.work(options, check_mode=False)
