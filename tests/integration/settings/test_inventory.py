@@ -1,4 +1,4 @@
-"""Settings of any inventory win in Ansible's order; tests/integration/audit/test_rights.py runs every playbook from one."""
+"""An inventory's settings win in the order of Ansible; every playbook runs from one in ../audit/test_rights.py."""
 
 from __future__ import annotations
 
