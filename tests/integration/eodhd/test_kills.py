@@ -116,14 +116,14 @@ class Run:
 
     def killed(self, process: worker.Run) -> bool:
         """Wait for a run and return whether it was killed; whenever that was, the ledger tells the truth."""
-        process.wait(60)
+        code: int = process.wait(60)
         there = self._market.query("SELECT to_regclass('backfill_snapshot') IS NOT NULL")
         if (
             there == [(True,)] and engines.LAYOUT.engine == "embedded"
         ):  # others store long histories in pieces
             for what, stored, told in self._market.query(BOOKS):
                 assert stored == (told or 0), what
-        return process.returncode == -signal.SIGKILL
+        return code == -signal.SIGKILL
 
     def finished(self) -> None:
         """All is there, once, and was paid once."""
