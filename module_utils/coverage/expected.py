@@ -48,12 +48,17 @@ def following(month: date) -> date:
     return (month + timedelta(days=31)).replace(day=1)
 
 
-@lru_cache(maxsize=1000)
 def bars(symbol: str, first: date, last: date) -> int:
     """Return how many bars a symbol or a market should have; one without a calendar counts as one of the US."""
-    market = calendar.of(symbol) or calendar.of(names.DEFAULT)
-    assert market
-    return len(market.sessions(first, last))
+    return _sessions(names.market(symbol), first, last)
+
+
+@lru_cache(maxsize=1000)
+def _sessions(market: str, first: date, last: date) -> int:
+    """Count the sessions of a market; many symbols of a run share it, and the days."""
+    found = calendar.of(market) or calendar.of(names.DEFAULT)
+    assert found
+    return len(found.sessions(first, last))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The ledger's tables: numbered migrations, each in a transaction of its own, and who may use which version.
+"""The ledger's tables: numbered migrations, all that are missing in one transaction, and who may use which version.
 
 A change is a new entry at the end of ``MIGRATIONS``; an entry that was released stays as it is. Keep a change
 such that the version before can go on writing (a new column is nullable or has a default), for other hosts may
@@ -323,9 +323,8 @@ def migrate(run: Callable[[Callable[[Any], int]], int]) -> None:
     Raises:
         Problem: the ledger is newer than this code.
     """
-    found = run(version)
-    while found < NEWEST:
-        found = run(_apply_next)
+    if run(version) < NEWEST:
+        run(_apply)
 
 
 # Of Citus a distributed table, and the function as the migrations create it.
@@ -351,14 +350,11 @@ def fit(cursor: Any) -> None:
         )
 
 
-def _apply_next(cursor: Any) -> int:
-    """Apply one migration and return the version; none if another host was quicker."""
+def _apply(cursor: Any) -> int:
+    """Apply what is missing and return the version; another host may have been quicker."""
     cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-    found = version(cursor)
-    if found < NEWEST:
+    for found in range(version(cursor), NEWEST):
         cursor.execute(MIGRATIONS[found])
-        found += 1
-        cursor.execute("INSERT INTO backfill_schema (version) VALUES (%s)", (found,))
-    if found == NEWEST:
-        fit(cursor)
-    return found
+        cursor.execute("INSERT INTO backfill_schema (version) VALUES (%s)", (found + 1,))
+    fit(cursor)
+    return NEWEST

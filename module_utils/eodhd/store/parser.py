@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal, InvalidOperation
+from operator import lt
 from typing import Any
 
 from ansible.module_utils.database.tables import FIGURES
@@ -182,8 +183,7 @@ class Parser:
             if not all(map(is_day, days)):
                 return None
             self._days.update(days)
-        # A list that equals its sorted set rises strictly: no date twice.
-        if sorted(set(days)) != days:
+        if not all(map(lt, days, days[1:])):  # a date twice, or out of order
             return None
         line = "\t".join(["%s", symbol.replace("%", "%%"), *["%s"] * len(FIGURES)]) + "\n"
         lines = [

@@ -225,7 +225,7 @@ def _settle(cursor: Any, run: int, symbol: str, left: Sequence[date]) -> None:
 
 def _copy_straight(cursor: Any, run: int, rows: Mapping[str, list[str]]) -> bool:
     """COPY rows that the table did not have; False if somebody else inserted one meanwhile."""
-    lines = [line for some in rows.values() for line in some]
+    lines = sorted(line for some in rows.values() for line in some)
     if not lines:
         return True
     moment = arrivals.begin(cursor)
@@ -236,7 +236,6 @@ def _copy_straight(cursor: Any, run: int, rows: Mapping[str, list[str]]) -> bool
     except driver().errors.UniqueViolation:
         cursor.execute("ROLLBACK TO SAVEPOINT straight")
         return False
-    cursor.execute("RELEASE SAVEPOINT straight")
     arrivals.came(cursor, run, moment, rows)
     return True
 
@@ -338,23 +337,21 @@ def enter_outcomes(cursor: Any, run: int, done: Sequence[tuple[Fetched, Written]
 def _enter_coverage(cursor: Any, run: int, done: Sequence[tuple[Fetched, Written]]) -> None:
     from psycopg2.extras import execute_values
 
-    # Until what is stored beyond the answers was looked at.
-    restated = _restated(cursor, [item.task.symbol for item, _ in done])
     coverage = []
     for item, result in done:
         task, rows = item.task, len(item.parsed.lines) if item.parsed else 0
         covered = task.covered()
-        again = result.again is not None or task.symbol in restated
         coverage.append(
             (task.symbol, covered.first, covered.last, item.outcome, task.rows_after(rows, result.inserted))
-            + (item.fetched, again, run, item.message)
+            + (item.fetched, result.again is not None, run, item.message)
         )
+    # A mark of a restated past stays until what is stored beyond the answer was looked at.
     execute_values(
         cursor,
-        "INSERT INTO backfill_coverage (symbol, first_day, last_day, outcome, rows, fetched, restated, run,"
+        "INSERT INTO backfill_coverage AS c (symbol, first_day, last_day, outcome, rows, fetched, restated, run,"
         " message) VALUES %s ON CONFLICT (symbol) DO UPDATE SET"
         " first_day = EXCLUDED.first_day, last_day = EXCLUDED.last_day, outcome = EXCLUDED.outcome,"
-        " rows = EXCLUDED.rows, fetched = EXCLUDED.fetched, restated = EXCLUDED.restated,"
+        " rows = EXCLUDED.rows, fetched = EXCLUDED.fetched, restated = c.restated OR EXCLUDED.restated,"
         " run = EXCLUDED.run, message = EXCLUDED.message",
         coverage,
         page_size=500,

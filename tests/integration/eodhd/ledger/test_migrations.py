@@ -108,6 +108,7 @@ def test_a_newer_ledger_is_refused_with_what_to_do(market: Any, check: bool) -> 
 def test_a_migration_that_fails_leaves_the_version_before(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    migrate(database)
     broken = (*migrations.MIGRATIONS, "CREATE TABLE half (); SELECT 1 / 0")
     monkeypatch.setattr(migrations, "MIGRATIONS", broken)
     monkeypatch.setattr(migrations, "NEWEST", len(broken))
