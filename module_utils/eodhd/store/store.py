@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta, timezone
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from ansible.module_utils.database.connection import driver
@@ -225,7 +226,7 @@ def _settle(cursor: Any, run: int, symbol: str, left: Sequence[date]) -> None:
 
 def _copy_straight(cursor: Any, run: int, rows: Mapping[str, list[str]]) -> bool:
     """COPY rows that the table did not have; False if somebody else inserted one meanwhile."""
-    lines = sorted(line for some in rows.values() for line in some)
+    lines = sorted(chain.from_iterable(rows.values()))
     if not lines:
         return True
     moment = arrivals.begin(cursor)
