@@ -121,7 +121,7 @@ options:
   concurrency:
     description: Requests under way at the same time, at most.
     type: int
-    default: 24
+    default: 32
   shard:
     description:
       - Which of O(shards) runs this is, from 0. Each begins in a part of the list of its own and then helps the others;

@@ -14,7 +14,7 @@ ARGUMENTS: dict[str, Any] = {
     },
     'api_token': {'type': 'str', 'required': True, 'no_log': True},
     'base_url': {'type': 'str', 'default': 'https://eodhd.com/api'},
-    'concurrency': {'type': 'int', 'default': 24},
+    'concurrency': {'type': 'int', 'default': 32},
     'connection': {
         'type': 'dict',
         'required': True,

@@ -32,7 +32,7 @@ class Request:
     accept: frozenset[str] = frozenset()
     settle_calls: int = 2000
     delisted: bool = False
-    concurrency: int = 24
+    concurrency: int = 32
     shard: int = 0
     shards: int = 1
     check: bool = False
