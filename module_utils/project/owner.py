@@ -10,7 +10,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible.module_utils.project import indexes
 from ansible.module_utils.project.root import Directory
 from ansible.module_utils.project.venv import STEP_SECONDS
 
@@ -80,6 +79,9 @@ class Owner:
 
     def pip_settings(self) -> dict[str, str]:
         """What pip is configured with for this user."""
+        # Here, for a host whose environment is as asked needs no index.
+        from ansible.module_utils.project import indexes
+
         return indexes.pip_settings(indexes.pip_files(self.home, os.environ), os.environ)
 
 
