@@ -7,7 +7,8 @@ from datetime import date, datetime
 from typing import Any
 
 from ansible.module_utils.database.tables import there
-from ansible.module_utils.eodhd.plan.daily import SessionEntry
+from ansible.module_utils.eodhd.plan.daily import SessionEntry, suffix
+from ansible.module_utils.eodhd.store.parser import UNTRADED
 
 
 def read(cursor: Any, exchanges: Sequence[str], since: date) -> dict[str, dict[date, SessionEntry]]:
@@ -21,12 +22,19 @@ def read(cursor: Any, exchanges: Sequence[str], since: date) -> dict[str, dict[d
     found: dict[str, dict[date, SessionEntry]] = {exchange: {} for exchange in exchanges}
     if there(cursor, "backfill_session"):
         cursor.execute(
+            "SELECT reverse(split_part(reverse(symbol), '.', 1)), day, count(*) FROM backfill_set_aside"
+            " WHERE resolved IS NULL AND day >= %s AND reason NOT LIKE %s AND symbol NOT LIKE '%% %%' GROUP BY 1, 2",
+            (since, f"{UNTRADED}%"),
+        )
+        aside = {(of, day): count for of, day, count in cursor.fetchall()}
+        cursor.execute(
             "SELECT exchange, day, rows, arrived, asked FROM backfill_session s WHERE exchange = ANY (%s)"
             " AND (day >= %s OR day = (SELECT max(day) FROM backfill_session n WHERE n.exchange = s.exchange))",
             (list(exchanges), since),
         )
         for exchange, day, rows, arrived, asked in cursor.fetchall():
-            found[exchange][day] = SessionEntry(day, rows, arrived, asked)
+            kept = aside.get((suffix(exchange), day), 0)
+            found[exchange][day] = SessionEntry(day, rows, arrived, asked, kept)
     return found
 
 

@@ -21,6 +21,7 @@ from ansible.module_utils.eodhd.store import assets, bars, store
 from ansible.module_utils.eodhd.store.parser import Parsed, Parser, Width
 from ansible.module_utils.eodhd.store.store import Fetched, Written
 from ansible.module_utils.markets import publishing
+from ansible.module_utils.text import plural
 
 # Rows that are compared and written by one statement.
 SLICE = 50_000
@@ -42,12 +43,13 @@ def run(context: Context) -> dict[str, Any]:
     if priced := context.priced(plan, notes):
         return priced
     came: dict[str, list[date]] = {}
+    newest = context.today + timedelta(days=1)  # in the east the next day has begun
 
     def fetch(task: Task) -> tuple[Answer, Parsed | None]:
         ask = by_name[task.symbol]
         answer, parsed = context.client.get(
             f"eod-bulk-last-day/{ask.exchange}",
-            lambda body: parser.bulk(body, ask.exchange),
+            lambda body: parser.bulk(body, ask.exchange, newest),
             {"date": ask.day},
             planning.BULK_CALLS,
         )
@@ -183,8 +185,11 @@ def _told(ask: Ask) -> str:
 
 def _covered(entry: SessionEntry, ahead: timedelta = timedelta()) -> SymbolEntry:
     """Return a session as other symbols stand in the ledger, its time by the machine's clock."""
-    outcome = "loaded" if entry.rows else "empty"
-    return SymbolEntry(Range(entry.day, entry.day), outcome, entry.rows, entry.asked - ahead)
+    days = Range(entry.day, entry.day)
+    if entry.set_aside:
+        told = f"{plural(entry.set_aside, 'row')} in backfill_set_aside"
+        return SymbolEntry(days, "set_aside", entry.rows, entry.asked, message=told)
+    return SymbolEntry(days, "loaded" if entry.rows else "empty", entry.rows, entry.asked - ahead)
 
 
 def _notes(found: Mapping[str, Asks]) -> list[str]:

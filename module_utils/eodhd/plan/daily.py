@@ -29,12 +29,14 @@ class SessionEntry:
         rows: stored of it by the last answer.
         arrived: when its rows first came.
         asked: when they last came.
+        set_aside: rows that cannot be loaded, of all its market's symbols.
     """
 
     day: date
     rows: int
     arrived: datetime
     asked: datetime
+    set_aside: int = 0
 
 
 @dataclass(frozen=True)

@@ -145,21 +145,29 @@ class Parser:
         """
         return self._fast(body, symbol, asked) or self.rows(json_rows(body), symbol, asked)
 
-    def bulk(self, body: bytes, exchange: str) -> Parsed:
+    def bulk(self, body: bytes, exchange: str, newest: date = date.max) -> Parsed:
         """Parse an answer of ``/eod-bulk-last-day``: one row a symbol, each of its own day.
 
         Raises:
             Malformed: the body is no JSON list.
         """
-        parsed = Parsed()
+        parsed, last = Parsed(), newest.isoformat()
         of_symbol: dict[str, list[Any]] = {}
         for row in json_rows(body):
             of_symbol.setdefault(symbol_of(row, exchange) if isinstance(row, dict) else "", []).append(row)
         for symbol, rows in of_symbol.items():
             if not symbol:
-                parsed.aside += [SetAside("", None, raw_json(row), "no code") for row in rows]
+                warnings = [row for row in rows if isinstance(row, dict) and row.get("warning")]
+                parsed.truncated |= bool(warnings)
+                parsed.aside += [
+                    SetAside("", None, raw_json(row), "no code") for row in rows if row not in warnings
+                ]
                 continue
-            one = self.rows(rows, symbol, Range(date.min, date.max))
+            future = [row for row in rows if (day := str(row.get("date"))) > last and is_day(day)]
+            parsed.aside += [
+                SetAside(symbol, None, raw_json(row), "its date lies in the future") for row in future
+            ]
+            one = self.rows([row for row in rows if row not in future], symbol, Range(date.min, date.max))
             parsed.lines += one.lines
             parsed.aside += one.aside
             parsed.truncated |= one.truncated

@@ -275,7 +275,7 @@ def resolve(cursor: Any, run: int, answered: Sequence[tuple[str, Any, Any]]) -> 
     cursor.execute(
         "UPDATE backfill_set_aside a SET resolved = now()"
         " FROM unnest(%s::text[], %s::date[], %s::date[]) AS k (symbol, first_day, last_day)"
-        " WHERE a.symbol = k.symbol AND a.day BETWEEN k.first_day AND k.last_day"
+        " WHERE a.symbol = k.symbol AND (a.day IS NULL OR a.day BETWEEN k.first_day AND k.last_day)"
         " AND a.resolved IS NULL AND a.run <> %s",
         (
             [symbol for symbol, _, _ in answered],

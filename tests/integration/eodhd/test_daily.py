@@ -161,6 +161,29 @@ def test_rows_set_aside_are_resolved_when_they_come_back_whole(market: Any) -> N
     assert market.query("SELECT count(*) FROM backfill_set_aside WHERE resolved IS NULL") == [(0,)]
 
 
+def test_a_fresh_session_with_rows_set_aside_is_no_success(market: Any) -> None:
+    torn = '{"date":"2024-09-30","open":1,"high":1,"low":2,"close":2,"adjusted_close":2,"volume":7}'
+    market.standin.control(rows={"VTI.US": {"2024-09-30": torn}})
+    daily(market, at(MONDAY, 22))
+    again = daily(market, at(MONDAY, 23))
+    assert calls(again) == 0
+    assert "daily US: set_aside (1 row in backfill_set_aside)" in again["report"]
+    assert "problem" in again
+    assert "problem" not in daily(market, at(MONDAY, 23), accept=["set_aside"])
+
+
+def test_a_row_of_the_future_is_set_aside_until_the_symbol_comes_without_it(market: Any) -> None:
+    future = '{"date":"2031-01-02","open":1,"high":2,"low":1,"close":2,"adjusted_close":2,"volume":7}'
+    market.standin.control(rows={"VTI.US": {"2024-09-30": future}})
+    daily(market, at(MONDAY, 22))
+    assert sessions(market) == ["2024-09-30"]
+    unresolved = "SELECT symbol, reason FROM backfill_set_aside WHERE resolved IS NULL"
+    assert market.query(unresolved) == [("VTI.US", "its date lies in the future")]
+    market.standin.control(rows={})
+    daily(market, at(MONDAY + timedelta(days=1), 22))
+    assert market.query(unresolved) == []
+
+
 @pytest.mark.skipif(bool(engines.LAYOUT.settle), reason="TimescaleDB widens no column of compressed chunks")
 def test_rows_that_a_narrow_column_refused_are_loaded_once_it_is_wide(market: Any) -> None:
     market.query("ALTER TABLE market_data ALTER COLUMN volume TYPE bigint")

@@ -159,3 +159,22 @@ def test_bulk_rows_carry_their_symbol() -> None:
     parsed = Parser({}).bulk(f"[{','.join(rows)},{ROW}]".encode(), "US")
     assert [line.split("\t")[1] for line in parsed.lines] == ["A.US", "B-B.US"]
     assert [row.reason for row in parsed.aside] == ["no code"]
+
+
+def bulk_row(code: str, **changes: Any) -> dict[str, Any]:
+    return {"code": code, "exchange_short_name": "US", **json.loads(ROW), **changes}
+
+
+def test_a_bulk_row_of_the_future_is_set_aside() -> None:
+    rows = [bulk_row("A"), bulk_row("A", date="2124-01-02"), bulk_row("B", date="not known")]
+    parsed = Parser({}).bulk(json.dumps(rows).encode(), "US", date(2024, 6, 1))
+    assert [line.split("\t")[1] for line in parsed.lines] == ["A.US"]
+    assert [(row.symbol, row.day, row.reason) for row in parsed.aside] == [
+        ("A.US", None, "its date lies in the future"),
+        ("B.US", None, "no date"),
+    ]
+
+
+def test_a_warning_in_a_bulk_answer_is_no_row() -> None:
+    parsed = Parser({}).bulk(json.dumps([bulk_row("A"), {"warning": "one year"}]).encode(), "US")
+    assert (len(parsed.lines), parsed.aside, parsed.truncated) == (1, [], True)
