@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime, timezone
 from typing import Any, Literal
 
@@ -125,9 +125,6 @@ class SymbolEntry:
     message: str = ""
 
 
-NOTHING = SymbolEntry(Range(date.min, date.min), "pending", 0, datetime.min.replace(tzinfo=timezone.utc))
-
-
 @dataclass(frozen=True)
 class Task:
     """One call to make.
@@ -138,7 +135,6 @@ class Task:
         vacant: no row of it was stored when the plan was made, so that COPY may go straight into the table.
         kept: the ledger's entry that the answer will extend; None if it will replace it.
         whole: whether all that is stored of the symbol lies in the range.
-        seen: the entry that the plan knew, ``NOTHING`` without one; None if only an answer after the plan counts.
     """
 
     symbol: str
@@ -146,7 +142,6 @@ class Task:
     vacant: bool
     kept: SymbolEntry | None = None
     whole: bool = False
-    seen: SymbolEntry | None = field(default=None, compare=False)
 
     def covered(self) -> Range:
         """Return the days that the ledger may call answered for once there is an answer."""

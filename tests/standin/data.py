@@ -19,6 +19,7 @@ _OURS = str(Path(__file__).resolve().parents[2] / "module_utils")
 if _OURS not in ansible.module_utils.__path__:
     ansible.module_utils.__path__.append(_OURS)
 
+from ansible.module_utils.eodhd.model import midnight
 from ansible.module_utils.markets import calendar, publishing
 
 # From then on a session does not change any more, counted from when it was due.
@@ -108,8 +109,7 @@ class Market:
         """Whether the provider has a session by now."""
         if self.now is None:
             return day <= self.today
-        due = publishing.due_at(exchange, day)
-        assert due
+        due = publishing.due_at(exchange, day) or midnight(day) + timedelta(days=1)
         return due + timedelta(hours=self.late.get(f"{exchange} {day}", 0)) <= self.now
 
     def settled(self, exchange: str, day: date) -> bool:
@@ -125,6 +125,7 @@ class Market:
             "NASDAQ": NAMED[1::2],
             "AU": [f"AU{number:02d}" for number in range(12)],
             "LSE": [f"LN{number:02d}" for number in range(12)],
+            "VN": [f"VN{number:02d}" for number in range(12)],
             "CC": CRYPTO,
             "FOREX": FOREX,
         }.get(exchange, [])

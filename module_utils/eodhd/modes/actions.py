@@ -70,6 +70,7 @@ def _plan(context: Context, asked: Range) -> planning.Plan:
     plan = planning.Plan(
         f"actions: {len(symbols):,} symbols" if request.symbols else f"actions: {', '.join(exchanges)}",
         list(waiting),
+        known,
         {task.symbol: known[task.symbol] for task in tasks if task.symbol not in left},
         calls=sum(map(planned.cost, waiting)),
         rows=sum(known[name].rows for name in left if name in known),

@@ -57,19 +57,15 @@ def run(context: Context) -> dict[str, Any]:
         outcome = verdict(ask, answer.outcome, came[ask.name], context)
         return (replace(answer, outcome=outcome[0], message=outcome[1]) if outcome else answer), parsed
 
-    # Of the run's present: what the ledger has of a session is held against the calendar.
-    ahead = context.now - context.began
-
     def write(cursor: Any, run: int, items: list[Fetched]) -> list[Written]:
-        present = [replace(item, fetched=item.fetched + ahead) for item in items]
+        # Of the run's present: what the ledger has of a session is held against the calendar.
+        present = [replace(item, fetched=item.fetched + context.ahead) for item in items]
         return [_write(cursor, run, by_name[item.task.symbol], item) for item in present]
 
     def entries(names: Sequence[str]) -> dict[str, SymbolEntry]:
         context.database.run(context.ledger.notice_left)
         stored, _ = _known(context, exchanges)
-        asked = {name: by_name[name] for name in names}
-        entries = {name: stored[ask.exchange].get(ask.day or date.min) for name, ask in asked.items()}
-        return {name: _covered(entry, ahead) for name, entry in entries.items() if entry}
+        return _entries(context, [by_name[name] for name in names], stored)
 
     before = context.counts()
     restated: list[str] = []
@@ -92,7 +88,7 @@ def _refetch(
     today = Range(context.today, context.today)
     known = context.known(list(symbols))
     tasks = [Task(symbol, known[symbol].range.hull(today), vacant=False) for symbol in symbols]
-    again = history.load(context, planning.Plan("restated histories", tasks, calls=len(tasks)), widths)
+    again = history.load(context, planning.Plan("restated histories", tasks, known, calls=len(tasks)), widths)
     again.totals.refetched += len(tasks)
     return replace(again, run=done.run, totals=done.totals.plus(again.totals))
 
@@ -163,7 +159,8 @@ def _plan(
     if pending:
         remarks.append(f"   restated histories to load again: {pending:,}")
     calls = planning.BULK_CALLS * len(tasks) + planning.HISTORY_CALLS * pending
-    return planning.Plan(title, tasks, fresh, calls=calls, rows=rows, remarks=remarks)
+    stored = _entries(context, asks, known)
+    return planning.Plan(title, tasks, stored, fresh, calls=calls, rows=rows, remarks=remarks)
 
 
 def _title(found: Mapping[str, Asks], came: Mapping[str, Sequence[date]]) -> str:
@@ -183,13 +180,28 @@ def _told(ask: Ask) -> str:
     return f"{ask.day or 'the last session'} ({ask.why})"
 
 
-def _covered(entry: SessionEntry, ahead: timedelta = timedelta()) -> SymbolEntry:
-    """Return a session as other symbols stand in the ledger, its time by the machine's clock."""
+def _entries(
+    context: Context, asks: Sequence[Ask], known: Mapping[str, Mapping[date, SessionEntry]]
+) -> dict[str, SymbolEntry]:
+    """Return what the ledger has of calls, as other symbols stand in it: the time is the clock's."""
+    found = {}
+    for ask in asks:
+        sessions_of = known[ask.exchange]
+        newest = max(sessions_of.values(), key=lambda each: each.asked, default=None)
+        entry = sessions_of.get(ask.day) if ask.day else newest
+        if entry:
+            days = _days(ask, context.today)
+            found[ask.name] = replace(_covered(entry), range=days, fetched=entry.asked - context.ahead)
+    return found
+
+
+def _covered(entry: SessionEntry) -> SymbolEntry:
+    """Return a session as other symbols stand in the ledger."""
     days = Range(entry.day, entry.day)
     if entry.set_aside:
         told = f"{plural(entry.set_aside, 'row')} in backfill_set_aside"
         return SymbolEntry(days, "set_aside", entry.rows, entry.asked, message=told)
-    return SymbolEntry(days, "loaded" if entry.rows else "empty", entry.rows, entry.asked - ahead)
+    return SymbolEntry(days, "loaded" if entry.rows else "empty", entry.rows, entry.asked)
 
 
 def _notes(found: Mapping[str, Asks]) -> list[str]:

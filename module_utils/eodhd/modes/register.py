@@ -132,6 +132,7 @@ def _plan(context: Context) -> planning.Plan:
     return planning.Plan(
         f"register: {', '.join(exchanges)}",
         tasks,
+        known,
         {name: known[name] for name in days if name not in waiting},
         calls=sum(RENAME_CALLS if name == RENAMES else 2 for name in waiting),
         rows=sum(known[name].rows for name in waiting if name in known),

@@ -76,7 +76,7 @@ def run(context: Context) -> dict[str, Any]:
     sample = (
         [] if context.absent else context.database.run(lambda cursor: _sample(cursor, asked, request.sample))
     )
-    plan = planning.Plan(f"verify: {plural(len(sample), 'symbol')}, {asked.first} to {asked.last}", [])
+    plan = planning.Plan(f"verify: {plural(len(sample), 'symbol')}, {asked.first} to {asked.last}", [], {})
     plan.calls = len(sample)
     plan.rows = sum(expected.bars(symbol, days.first, days.last) for symbol, days in sample)
     if priced := context.priced(plan, changes=False):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 from ansible.module_utils.coverage import expected
-from ansible.module_utils.eodhd.model import ANSWERED, NOTHING, PASTLESS, Range, SymbolEntry, Task
+from ansible.module_utils.eodhd.model import ANSWERED, PASTLESS, Range, SymbolEntry, Task
 from ansible.module_utils.reporting import Problem
 from ansible.module_utils.text import whole
 
@@ -140,6 +140,7 @@ class Plan:
     Attributes:
         title: what is loaded, for people.
         tasks: calls of one symbol each.
+        known: what the ledger had of them; a task with another answer by then is done.
         fresh: symbols that need none, with what the ledger has of them.
         calls: what everything costs.
         rows: expected in the answers, about.
@@ -149,6 +150,7 @@ class Plan:
 
     title: str
     tasks: list[Task]
+    known: Mapping[str, SymbolEntry]
     fresh: dict[str, SymbolEntry] = field(default_factory=dict)
     calls: int = 0
     rows: int = 0
@@ -220,15 +222,14 @@ def of_history(
         stored: by symbol, the table's rows in the ledger's range and in ``asked``; absent means none.
         rules: what counts as good enough.
     """
-    plan = Plan(title, [])
+    plan = Plan(title, [], known)
     for symbol in symbols:
         within, wanted = stored.get(symbol, (0, 0))
         task = task_for(symbol, asked, known.get(symbol), within, wanted == 0, rules)
         if task is None:
             plan.fresh[symbol] = known[symbol]
         else:
-            seen = None if rules.forced_since else known.get(symbol, NOTHING)
-            plan.tasks.append(replace(task, seen=seen))
+            plan.tasks.append(task)
             plan.rows += expected.bars(symbol, task.range.first, task.range.last)
     plan.calls = HISTORY_CALLS * len(plan.tasks)
     return plan

@@ -56,6 +56,7 @@ class Context:
         self.today = today(self.now)
         # Of the clock, also if ``now`` is another: the ledger's times are of the clock.
         self.began = datetime.now(timezone.utc)
+        self.ahead = self.now - self.began
         self.absent = False
         self.chunks = Chunks()
         self.stop = threading.Event()
@@ -249,7 +250,12 @@ class Context:
             fetch,
             min(self.request.concurrency, max(1, len(plan.tasks))),
             [self._storing(database, run, write) for database in databases],
-            Others(self.claims, entries or self.ledger.entries, self.began),
+            Others(
+                self.claims,
+                entries or self.ledger.entries,
+                plan.known,
+                self.began if self.request.force else None,
+            ),
             self.stop,
         )
         tasks = own_part_first(plan.tasks, self.request.shard, self.request.shards)

@@ -12,7 +12,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, Callable, Protocol, Union
@@ -63,12 +63,24 @@ class Others:
     Attributes:
         claims: who is at which symbol.
         entries: what the ledger has of symbols by now.
-        planned: when the ledger was read for the plan; what other runs answered since need not be asked.
+        planned: what it had for the plan; what other runs answered since need not be asked.
+        forced_since: if given, answers from then on count instead.
     """
 
     claims: Locks
     entries: Callable[[Sequence[str]], dict[str, SymbolEntry]]
-    planned: datetime
+    planned: Mapping[str, SymbolEntry]
+    forced_since: datetime | None = None
+
+    def finished(self, task: Task, now: SymbolEntry) -> bool:
+        """Whether another run has answered for a task since this one was planned.
+
+        Another answer than the plan knew tells it: it may have come before the plan, and been stored after it.
+        """
+        known = self.planned.get(task.symbol)
+        other = known is None or known.fetched != now.fetched
+        new = now.fetched >= self.forced_since if self.forced_since else other
+        return new and now.outcome in ANSWERED and not now.restated and now.range.covers(task.range)
 
 
 class Answers:
@@ -206,7 +218,7 @@ class Pipeline:
             now = known.get(task.symbol)
             if task.symbol not in mine:
                 waiting.append(task)
-            elif now and finished_since(now, task, self._others.planned):
+            elif now and self._others.finished(task, now):
                 finished.append(task.symbol)
                 totals.take_fresh(task.symbol, now)
             else:
@@ -283,16 +295,3 @@ class Pipeline:
             except Exception as error:  # noqa: BLE001 - raised again by the calling thread
                 broken = True
                 self._events.put(error)
-
-
-def finished_since(known: SymbolEntry, task: Task, planned: datetime) -> bool:
-    """Whether another run has answered for a task since this one was planned.
-
-    An answer that came before the plan may have been stored after it, so that the entry which the plan knew decides.
-    """
-    return (
-        (known.fetched > planned or task.seen not in (None, known))
-        and known.outcome in ANSWERED
-        and not known.restated
-        and known.range.covers(task.range)
-    )

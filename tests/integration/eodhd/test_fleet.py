@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,70 @@ def test_a_killed_worker_s_share_goes_to_the_others_and_no_call_is_paid_twice(
         assert "SUCCESS" in worker.finish(process)["report"]
     assert market.query("SELECT count(DISTINCT symbol) FROM market_data") == [(240,)]
     assert max(market.standin.counts()["paid"].values()) == 1
+
+
+EVENING = datetime(2024, 9, 30, 22, tzinfo=timezone.utc)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"mode": "history", "symbols": SYMBOLS[:3]},
+        {"mode": "actions", "symbols": SYMBOLS[:3]},
+        {"mode": "actions", "symbols": [], "first": EVENING.date(), "last": EVENING.date()},
+        {"mode": "daily", "exchanges": ["US", "AU"]},
+        {"mode": "daily", "exchanges": ["VN"]},
+        {"mode": "register", "exchanges": ["US"]},
+    ],
+    ids=[
+        "history",
+        "actions by symbol",
+        "actions by session",
+        "daily",
+        "daily without a calendar",
+        "register",
+    ],
+)
+@pytest.mark.parametrize("asked", ["never", "before"])
+def test_what_was_answered_before_the_plan_and_stored_after_it_is_not_paid_again(
+    market: Any, asked: str, options: dict[str, Any]
+) -> None:
+    began = time.monotonic()
+
+    def start() -> subprocess.Popen[str]:
+        request = {"base_url": market.standin.url, "token": "token", **options}
+        # Its present goes on as the clock does.
+        present = now + timedelta(seconds=time.monotonic() - began)
+        process: subprocess.Popen[str] = worker.start(market.server, now=present.isoformat(), **request)
+        return process
+
+    now = EVENING
+    market.standin.control(token="", now=now.isoformat())
+    market.load(now)  # the ledger is there
+    if asked == "before":
+        market.load(now, **options)
+        market.query("UPDATE backfill_coverage SET fetched = %s", now)
+        now += timedelta(days=1)
+        market.standin.control(reset=True, now=now.isoformat())
+    with closing(market.server.connect()) as connection, connection.cursor() as cursor:
+        # Plans are made, but nothing is stored.
+        cursor.execute("LOCK TABLE backfill_coverage, backfill_session, backfill_set_aside IN SHARE MODE")
+        first = start()
+        until(market, "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted AND locktype = 'relation'")
+        second = start()
+        until(market, "SELECT count(*) = 2 FROM backfill_run WHERE state = 'running'")
+        connection.rollback()
+    results = [worker.finish(process) for process in (first, second)]
+    assert [result.get("problem") for result in results] == [None, None]
+    assert results[1]["totals"]["calls"] == 0
+
+
+def until(market: Any, question: str) -> None:
+    """Wait for the database to say yes."""
+    end = time.monotonic() + 30
+    while not market.query(question)[0][0]:
+        assert time.monotonic() < end, question
+        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("_time", range(20 if FULL else 1))

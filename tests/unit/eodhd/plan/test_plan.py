@@ -123,7 +123,7 @@ def test_calls_that_were_bought_on_top_are_told_apart() -> None:
 
 
 def test_a_plan_without_calls_says_nothing_of_the_quota() -> None:
-    lines = planning.Plan("nothing", []).lines()
+    lines = planning.Plan("nothing", [], {}).lines()
     assert lines[-1] == "✅ Nothing to pay"
     assert not any("quota" in line for line in lines)
 
