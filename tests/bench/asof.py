@@ -21,17 +21,25 @@ from tests.standin.process import StandIn
 ROUNDS = 5
 SYMBOLS = 200
 FIRST, LAST = date(2004, 1, 1), date(2023, 12, 31)
+ONE = "SELECT * FROM {} WHERE symbol = 'SYM00007.US'"
 READS = {
-    "one symbol": "SELECT * FROM {} WHERE symbol = 'SYM00007.US'",
+    "one symbol": ONE,
     "a year of all symbols": "SELECT * FROM {} WHERE time >= '2023-01-01'",
     "everything": "SELECT * FROM {}",
     "the number of all": "SELECT count(*) FROM {}",
 }
 # A whole exchange by `daily`: each session is corrected on the next evening, and gets its last symbols then.
-EXCHANGE = 3000
+EXCHANGE = 45_000
 EVENINGS = [datetime(2024, 9, day, 22, 30, tzinfo=timezone.utc) for day in (16, 17, 18, 19, 20, 23, 24, 25)]
 OLD = 3
 SESSION = "SELECT * FROM {} WHERE time = '%s'"
+COLUMNS = "open, high, low, close, adjusted_close, volume"
+# The least that a corrected session can take: both versions of its bars, and nothing matched.
+BOTH = f"""
+SELECT time, symbol, {COLUMNS} FROM market_data WHERE time = '%(day)s'
+UNION ALL SELECT day::timestamp AT TIME ZONE 'UTC', symbol, {", ".join(f"old_{name}" for name in COLUMNS.split(", "))}
+FROM backfill_revision WHERE day::timestamp AT TIME ZONE 'UTC' = '%(day)s' AND found > '%(at)s'
+"""
 
 
 def main() -> str:
@@ -53,14 +61,16 @@ def main() -> str:
                 rows = (cursor.fetchone() or (0,))[0]
                 for when, at in (("before restatements", first), ("now", moment(cursor))):
                     for what, read in READS.items():
-                        lines.append(measured(cursor, what, when, read, at))
+                        limit = "–" if "count" in read else "1.5"
+                        lines.append(measured(cursor, what, when, read, asof(read, at), limit))
                 lines += exchange(server, standin, cursor)
     return (
         "## The bars as they were\n\n"
         f"{rows:,} bars; {SYMBOLS // 20} of {SYMBOLS} symbols restated and 10 more loaded after the first moment;"
         f" then {EXCHANGE:,} symbols by {len(EVENINGS)} evenings of `daily`. Rows come to the client. Medians of"
         f" {ROUNDS}, the two reads in turn. Counting reads no bar now, only an index; then each bar has to be matched"
-        " with what came later. A corrected bar is read twice: as it is and as it was.\n\n"
+        " with what came later. A corrected bar is read twice: as it is and as it was; the last line but one reads"
+        " both and matches nothing. One symbol has to be looked up among all that came later.\n\n"
         "| Read | As of | `market_data` | `market_data_asof` | Ratio | At most |\n|---|---|---|---|---|---|\n"
         + "\n".join(lines)
         + "\n"
@@ -82,11 +92,15 @@ def exchange(server: Any, standin: StandIn, cursor: Any) -> list[str]:
     cursor.execute("UPDATE backfill_schema SET applied = %s", (EVENINGS[0],))
     cursor.execute("VACUUM ANALYZE")
     at = str(EVENINGS[OLD])
-    reads = {
-        "a session": SESSION % EVENINGS[OLD - 2].date(),
-        "a session corrected since": SESSION % EVENINGS[OLD].date(),
-    }
-    return [measured(cursor, what, f"evening {OLD + 1}", read, at) for what, read in reads.items()]
+    before, since = (SESSION % EVENINGS[number].date() for number in (OLD - 2, OLD))
+    both = BOTH % {"day": EVENINGS[OLD].date(), "at": at}
+    found = [
+        ("a session", before, asof(before, at), "1.5"),
+        ("a session corrected since", since, asof(since, at), "–"),
+        ("both its versions, unmatched", since, both, "–"),
+        ("one symbol", ONE, asof(ONE, at), "–"),
+    ]
+    return [measured(cursor, what, f"evening {OLD + 1}", *rest) for what, *rest in found]
 
 
 def moment(cursor: Any) -> str:
@@ -94,22 +108,28 @@ def moment(cursor: Any) -> str:
     return str(cursor.fetchone()[0])
 
 
-def measured(cursor: Any, what: str, when: str, read: str, at: str) -> str:
-    def fetch(source: str) -> None:
+def asof(read: str, at: str) -> str:
+    """A read as of a moment."""
+    return read.format(f"market_data_asof('{at}')")
+
+
+def measured(cursor: Any, what: str, when: str, read: str, past: str, limit: str) -> str:
+    """The table's line: a read as of now beside one of the past."""
+
+    def fetch(statement: str) -> None:
         with open(os.devnull, "wb") as nowhere:
-            cursor.copy_expert(f"COPY ({read.format(source)}) TO STDOUT", nowhere, 1 << 20)
+            cursor.copy_expert(f"COPY ({statement}) TO STDOUT", nowhere, 1 << 20)
 
     def now() -> None:
-        fetch("market_data")
+        fetch(read.format("market_data"))
 
     def then() -> None:
-        fetch(f"market_data_asof('{at}')")
+        fetch(past)
 
     now()
     then()
-    current, past = timing.medians(ROUNDS, now, then)
-    limit = "–" if "count" in read else "1.5"
-    return f"| {what} | {when} | {current * 1000:,.1f} ms | {past * 1000:,.1f} ms | {past / current:.2f} | {limit} |"
+    current, old = timing.medians(ROUNDS, now, then)
+    return f"| {what} | {when} | {current * 1000:,.1f} ms | {old * 1000:,.1f} ms | {old / current:.2f} | {limit} |"
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ SIZES = {
 QUESTIONS = {
     "history": "SELECT * FROM market_data WHERE symbol = 'SYM00007.US' ORDER BY time",
     "day": "SELECT * FROM market_data WHERE time = '2015-06-10 00:00+00'",
-    "as-of": "SELECT count(*) FROM market_data_asof(now() - interval '1 second') WHERE symbol = 'SYM00007.US'",
+    "as-of": "SELECT count(*) FROM market_data_asof(now() - interval '1 second', ARRAY['SYM00007.US'])",
 }
 LIMITS = {
     "load": "1.25, Citus 1.54",

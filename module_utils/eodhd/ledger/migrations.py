@@ -241,7 +241,8 @@ CREATE TRIGGER backfill_protect BEFORE UPDATE OR DELETE OR TRUNCATE ON backfill_
 """,
     # What was revised, in ranges like what arrived: reading an old moment then passes by the rows of other symbols. The
     # ranges that count are those that came after it and begin before it, and an index knows them. Ranges of one day are
-    # matched by day, so that those of other days are passed by as well.
+    # matched by day, so that those of other days are passed by as well. Symbols and days are named where Citus
+    # asks its workers: it passes on no filter from outside.
     """
 SET LOCAL check_function_bodies = off;
 ALTER TABLE backfill_arrival ADD COLUMN revised boolean NOT NULL DEFAULT false;
@@ -252,19 +253,27 @@ DROP INDEX backfill_arrival_arrived;
 CREATE INDEX backfill_arrival_later ON backfill_arrival
   USING gist (tstzrange(least((first_day - 1)::timestamp AT TIME ZONE 'UTC', arrived), arrived));
 CREATE INDEX backfill_revision_time ON backfill_revision ((day::timestamp AT TIME ZONE 'UTC'), symbol, found);
-CREATE OR REPLACE FUNCTION market_data_asof(moment timestamptz) RETURNS TABLE ("time" timestamptz, symbol text,
-  open numeric, high numeric, low numeric, close numeric, adjusted_close numeric, volume numeric)
+DROP FUNCTION IF EXISTS market_data_asof(timestamptz);
+CREATE OR REPLACE FUNCTION market_data_asof(moment timestamptz, symbols text[] DEFAULT NULL, first date DEFAULT NULL,
+  last date DEFAULT NULL) RETURNS TABLE ("time" timestamptz, symbol text, open numeric, high numeric, low numeric,
+  close numeric, adjusted_close numeric, volume numeric)
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
 SELECT t.time, t.symbol, t.open, t.high, t.low, t.close, t.adjusted_close, t.volume
 FROM (
   SELECT m.time, m.symbol::text, m.open::numeric, m.high::numeric, m.low::numeric, m.close::numeric,
     m.adjusted_close::numeric, m.volume::numeric, true AS still
   FROM market_data m
+  WHERE (symbols IS NULL OR m.symbol = ANY (symbols))
+    AND (first IS NULL OR m.time >= first::timestamp AT TIME ZONE 'UTC')
+    AND (last IS NULL OR m.time < (last + 1)::timestamp AT TIME ZONE 'UTC')
   UNION ALL
   SELECT r.*, false FROM (
     SELECT DISTINCT ON (1, v.symbol) v.day::timestamp AT TIME ZONE 'UTC', v.symbol, v.old_open, v.old_high,
       v.old_low, v.old_close, v.old_adjusted_close, v.old_volume
-    FROM backfill_revision v WHERE v.found > moment ORDER BY 1, v.symbol, v.found
+    FROM backfill_revision v
+    WHERE v.found > moment AND (symbols IS NULL OR v.symbol = ANY (symbols))
+      AND (first IS NULL OR v.day >= first) AND (last IS NULL OR v.day <= last)
+    ORDER BY 1, v.symbol, v.found
   ) r
 ) t LEFT JOIN (
   SELECT s.symbol, range_agg(k.days) AS changed, range_agg(k.days) FILTER (WHERE NOT k.revised) AS absent
@@ -274,13 +283,15 @@ FROM (
     FROM backfill_arrival b
     WHERE tstzrange(least((b.first_day - 1)::timestamp AT TIME ZONE 'UTC', b.arrived), b.arrived) @> moment
       AND b.first_day < b.last_day
-  ) k, unnest(k.symbols) AS s (symbol) GROUP BY s.symbol
+  ) k, unnest(k.symbols) AS s (symbol)
+  WHERE market_data_asof.symbols IS NULL OR s.symbol = ANY (market_data_asof.symbols) GROUP BY s.symbol
 ) l ON l.symbol = t.symbol
 WHERE backfill_tells(moment) AND t.time <= (moment AT TIME ZONE 'UTC' + interval '1 day') AT TIME ZONE 'UTC'
   AND (CASE WHEN t.still THEN l.changed ELSE l.absent END @> t.time) IS NOT TRUE
   AND NOT EXISTS (SELECT FROM backfill_arrival b, unnest(b.symbols) AS s (symbol)
     WHERE tstzrange(least((b.first_day - 1)::timestamp AT TIME ZONE 'UTC', b.arrived), b.arrived) @> moment
       AND b.first_day = b.last_day AND (t.still OR NOT b.revised)
+      AND (market_data_asof.symbols IS NULL OR s.symbol = ANY (market_data_asof.symbols))
       AND s.symbol = t.symbol AND b.first_day::timestamp AT TIME ZONE 'UTC' = t.time)
 $$;
 """,
@@ -329,7 +340,8 @@ def migrate(run: Callable[[Callable[[Any], int]], int]) -> None:
 
 # Of Citus a distributed table, and the function as the migrations create it.
 _PLAIN = """
-SELECT p.prosrc, pg_get_function_result(p.oid) FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
+SELECT p.prosrc, pg_get_function_arguments(p.oid), pg_get_function_result(p.oid)
+FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
 WHERE p.oid = to_regproc('market_data_asof') AND l.lanname = 'sql'
   AND EXISTS (SELECT 1 FROM pg_dist_partition WHERE logicalrelid = to_regclass('market_data'))
 """
@@ -342,10 +354,10 @@ def fit(cursor: Any) -> None:
     if not cursor.fetchone()[0]:
         return
     cursor.execute(_PLAIN)
-    for source, result in cursor.fetchall():
+    for source, arguments, result in cursor.fetchall():
         body = source.replace(f"{_TELLS} AND ", "").strip()  # its workers do not have it
         cursor.execute(
-            f"CREATE OR REPLACE FUNCTION market_data_asof(moment timestamptz) RETURNS {result} LANGUAGE plpgsql"
+            f"CREATE OR REPLACE FUNCTION market_data_asof({arguments}) RETURNS {result} LANGUAGE plpgsql"
             f" STABLE AS $$\n#variable_conflict use_column\nBEGIN PERFORM {_TELLS}; RETURN QUERY {body}; END $$"
         )
 

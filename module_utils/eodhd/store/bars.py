@@ -62,7 +62,7 @@ WHERE ({", ".join(f"m.{name}" for name in FIGURES)})
 RECORD = f"""
 INSERT INTO backfill_revision (run, symbol, day, {_OLD}, {", ".join(f"new_{name}" for name in FIGURES)}, found)
 SELECT %(run)s, symbol, (time AT TIME ZONE 'UTC')::date, {_OLD}, {_VALUES}, %(at)s
-FROM backfill_changed WHERE known
+FROM backfill_changed WHERE known ORDER BY time, symbol
 """  # noqa: S608 - our own names
 # All days that a bar can have.
 ALL = Range(date(1, 1, 2), date(9999, 12, 30))

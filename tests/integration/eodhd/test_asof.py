@@ -11,6 +11,8 @@ import psycopg2
 import pytest
 from ansible.module_utils.audit import snapshots
 
+from tests import engines
+
 COLUMNS = "time, symbol, open, high, low, close, adjusted_close, volume"
 
 
@@ -82,6 +84,32 @@ def test_days_that_were_revised_among_others_have_their_old_values(market: Any) 
     assert market.query("SELECT count(*) FROM backfill_revision") != [(0,)]
     for moment, copied in copies:
         equal(market, moment, copied)
+
+
+def test_symbols_and_days_may_be_named(market: Any) -> None:
+    copies = corrected(market)
+    named = ["AAPL.US", "BTC-USD.CC"]
+    first, last = date(2026, 11, 3), date(2026, 11, 10)
+    for moment, copied in copies:
+        of_named = {row for row in copied if row[1] in named}
+        since = {row for row in copied if row[0].date() >= first}
+        until = {row for row in copied if row[0].date() <= last}
+        assert rows(market, "market_data_asof(%s, %s)", moment, named) == of_named
+        assert rows(market, "market_data_asof(%s, first => %s)", moment, first) == since
+        assert rows(market, "market_data_asof(%s, last => %s)", moment, last) == until
+        assert (
+            rows(market, "market_data_asof(%s, %s, %s, %s)", moment, named, first, last)
+            == of_named & since & until
+        )
+        assert 0 < len(of_named & since & until) < len(since & until) < len(since)
+
+
+@pytest.mark.skipif(engines.LAYOUT.engine == "citus", reason="Citus plans no function of SQL")
+@pytest.mark.parametrize("arguments", ["now()", "now(), ARRAY['AAPL.US']", "now(), first => '2026-11-03'"])
+def test_the_planner_sees_through_the_function(market: Any, arguments: str) -> None:
+    market.load()
+    plan = market.query(f"EXPLAIN SELECT * FROM market_data_asof({arguments}) WHERE symbol = 'AAPL.US'")
+    assert not [line for (line,) in plan if "market_data_asof" in line]
 
 
 def test_what_was_revised_before_there_were_ranges_of_it_counts_as_well(market: Any) -> None:
