@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import resource
 import shutil
 import signal
 import statistics
@@ -12,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
@@ -210,32 +209,23 @@ def profile(server: Server, standin: StandIn) -> str:
     copying = copied(server, "".join(line for lines in parsed.values() for line in lines).encode())
     lines = ["| Of a row, in whole histories | µs |", "|---|---|"]
     clean(server)
-    whole, used = processor(
-        lambda: ours(server, standin, symbols=symbols, first=LONG.first, last=LONG.last)["seconds"]
-    )
+    result = ours(server, standin, symbols=symbols, first=LONG.first, last=LONG.last)
     for what, seconds in (
         ("COPY by the server, rows ready in memory", copying),
         ("parsing, processor time", parsing),
-        ("all of the backfill and its courier, processor time", used),
-        ("from the first request to the last commit", whole),
+        ("all of the backfill and its courier, processor time", result["processor"]),
+        ("from the first request to the last commit", result["seconds"]),
     ):
         lines.append(f"| {what} | {seconds / rows * 1e6:.2f} |")
     lines += ["", "| Of a call for five days, 50 ms latency | ms |", "|---|---|"]
     clean(server)
-    whole, used = processor(lambda: ours(server, standin, symbols=few, days=5)["seconds"])
-    lines.append(f"| all of the backfill and its courier, processor time | {used / len(few) * 1000:.2f} |")
-    lines.append(
-        f"| from the first request to the last commit, many at once | {whole / len(few) * 1000:.2f} |"
-    )
+    result = ours(server, standin, symbols=few, days=5)
+    for what, seconds in (
+        ("all of the backfill and its courier, processor time", result["processor"]),
+        ("from the first request to the last commit, many at once", result["seconds"]),
+    ):
+        lines.append(f"| {what} | {seconds / len(few) * 1000:.2f} |")
     return "\n".join(lines)
-
-
-def processor(work: Callable[[], float]) -> tuple[float, float]:
-    """What ``work`` returns, and the processor time of the programs that it ran."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    result = work()
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return result, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def memory(server: Server, standin: StandIn) -> str:

@@ -1,7 +1,8 @@
 """A backfill in a process of its own, to be killed and measured: a fork of one that has imported what it needs.
 
 ``start`` hands the process that forks, ``python -m standin.worker``, a socket for each run. What comes through it, a
-line of JSON each: the run's process id, its result with peak memory and the seconds it took, and its exit code.
+line of JSON each: the run's process id, its result with peak memory, the seconds it took, also of processor time, and
+its exit code.
 """
 
 from __future__ import annotations
@@ -183,7 +184,7 @@ def perform(options: dict[str, Any]) -> dict[str, Any]:
     for name in ("first", "last"):
         options[name] = date.fromisoformat(options[name]) if options.get(name) else None
     now = options.pop("now", None)
-    began = time.perf_counter()
+    began, used = time.perf_counter(), sum(os.times()[:4])
     try:
         result: dict[str, Any] = backfill.run(
             Request(**options), datetime.fromisoformat(now) if now else None
@@ -191,7 +192,9 @@ def perform(options: dict[str, Any]) -> dict[str, Any]:
     except Problem as problem:
         result = {**problem.details, "problem": str(problem)}
     result["seconds"] = time.perf_counter() - began
-    # Of run and courier. Not the run's ru_maxrss: that of its parent survives the fork.
+    # Of run and courier.
+    result["processor"] = sum(os.times()[:4]) - used
+    # So is this. Not the run's ru_maxrss: that of its parent survives the fork.
     status = Path("/proc/self/status").read_text()
     courier = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     result["peak_mb"] = (int(status.split("VmHWM:")[1].split()[0]) + courier) / 1024

@@ -122,7 +122,9 @@ def test_the_pipeline_ends_where_the_database_stays_away(
     market: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
 
-    monkeypatch.setattr(databases.Database.__init__, "__defaults__", (0.5, time.sleep))
+    monkeypatch.setattr(
+        databases.Database.__init__, "__defaults__", (0.5, time.sleep, databases.Database.opened)
+    )
     market.standin.control(latency=0.05)
     symbols = [f"SYM{number:05d}.US" for number in range(200)]
     name, elsewhere = market.server.database, replace(market.server, database="postgres")
