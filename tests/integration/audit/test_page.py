@@ -36,29 +36,41 @@ class Seen:
     asked: list[str] = field(default_factory=list)
 
 
+def see(browser: Browser, audited: Audited, width: int = 1200, scheme: Any = "light") -> Seen:
+    """Open the page and unfold all of it."""
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    seen = Seen(page)
+    page.on("console", lambda message: seen.said.append(message.text))
+    page.on("pageerror", lambda error: seen.said.append(str(error)))
+    page.on("request", lambda request: seen.asked.append(request.url))
+    page.goto((audited.folder / "index.html").as_uri())
+    for summary in page.locator("summary").all():
+        summary.click()
+    return seen
+
+
+@pytest.fixture(scope="module")
+def seen(browser: Browser, audited: Audited) -> Iterator[Seen]:
+    """One for all tests that only look."""
+    found = see(browser, audited)
+    yield found
+    found.page.close()
+
+
 @pytest.fixture
 def load(browser: Browser, audited: Audited) -> Iterator[Any]:
     opened: list[Page] = []
 
-    def call(width: int = 1200, scheme: Any = "light") -> Seen:
-        page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        opened.append(page)
-        seen = Seen(page)
-        page.on("console", lambda message: seen.said.append(message.text))
-        page.on("pageerror", lambda error: seen.said.append(str(error)))
-        page.on("request", lambda request: seen.asked.append(request.url))
-        page.goto((audited.folder / "index.html").as_uri())
-        for summary in page.locator("summary").all():
-            summary.click()
-        return seen
+    def call(width: int = 1200, scheme: Any = "light") -> Page:
+        opened.append(see(browser, audited, width, scheme).page)
+        return opened[-1]
 
     yield call
     for page in opened:
         page.close()
 
 
-def test_it_loads_in_silence_and_asks_for_nothing_else(load: Any, audited: Audited) -> None:
-    seen = load()
+def test_it_loads_in_silence_and_asks_for_nothing_else(seen: Seen, audited: Audited) -> None:
     assert seen.page.title().startswith("Audit")
     assert seen.said == []
     assert seen.asked == [(audited.folder / "index.html").as_uri()]
@@ -71,7 +83,7 @@ def cells(page: Page, selector: str) -> list[list[str]]:
     return rows
 
 
-def test_verdicts_are_those_of_the_document(load: Any, audited: Audited) -> None:
+def test_verdicts_are_those_of_the_document(seen: Seen, audited: Audited) -> None:
     words = {"pass": "✓ pass", "warn": "! warning", "fail": "✕ fail", "unreachable": "? unreachable"}
     expected = {
         host["name"]: [
@@ -80,14 +92,14 @@ def test_verdicts_are_those_of_the_document(load: Any, audited: Audited) -> None
         ]
         for host in audited.document["hosts"]
     }
-    shown = {row[0]: row[1:] for row in cells(load().page, "#verdicts")}
+    shown = {row[0]: row[1:] for row in cells(seen.page, "#verdicts")}
     assert shown == expected
     assert list(shown)[0] == "away"  # the worst come first
 
 
-def test_checks_are_those_of_the_document(load: Any, audited: Audited) -> None:
+def test_checks_are_those_of_the_document(seen: Seen, audited: Audited) -> None:
     checks = [check for host in audited.document["hosts"] for check in host["checks"]]
-    shown = load().page.eval_on_selector_all(
+    shown = seen.page.eval_on_selector_all(
         "table.checks tbody tr",
         "rows => rows.map(row => [row.cells[0], row.cells[2], row.querySelector('.found')].map(e => e.innerText))",
     )
@@ -95,9 +107,9 @@ def test_checks_are_those_of_the_document(load: Any, audited: Audited) -> None:
     assert sorted([*row] for row in shown) == sorted(plain)
 
 
-def test_numbers_of_the_coverage_are_those_of_the_document(load: Any, audited: Audited) -> None:
+def test_numbers_of_the_coverage_are_those_of_the_document(seen: Seen, audited: Audited) -> None:
     coverage = audited.document["databases"][0]["coverage"]
-    page = load().page
+    page = seen.page
     lines = {row[0]: row for row in cells(page, "table.months")}
     for line in coverage["worst"]:
         shown = lines[line["symbol"]]
@@ -115,9 +127,9 @@ def test_numbers_of_the_coverage_are_those_of_the_document(load: Any, audited: A
     ]
 
 
-def test_maps_show_the_gap_of_the_document(load: Any, audited: Audited) -> None:
+def test_maps_show_the_gap_of_the_document(seen: Seen, audited: Audited) -> None:
     coverage = audited.document["databases"][0]["coverage"]
-    page = load().page
+    page = seen.page
     gaps = [text for row in cells(page, "table.months") for text in row if text.startswith("−")]
     missing = [
         f"−{month['missing']}" for line in coverage["worst"] for month in line["months"] if month["missing"]
@@ -127,8 +139,8 @@ def test_maps_show_the_gap_of_the_document(load: Any, audited: Audited) -> None:
     assert names[-len(coverage["worst"]) :] == [line["symbol"] for line in coverage["worst"]]
 
 
-def test_ledger_and_undo_are_shown(load: Any, audited: Audited) -> None:
-    page = load().page
+def test_ledger_and_undo_are_shown(seen: Seen, audited: Audited) -> None:
+    page = seen.page
     (run,) = audited.document["databases"][0]["ledger"]
     (row,) = cells(page, "table.ledger")
     assert [row[0], row[3], row[8]] == [str(run["run"]), run["state"], f"{run['totals']['inserted']:,}"]
@@ -137,14 +149,14 @@ def test_ledger_and_undo_are_shown(load: Any, audited: Audited) -> None:
 
 @pytest.mark.parametrize("width", [360, 768, 1200])
 def test_no_page_scrolls_sideways(load: Any, width: int) -> None:
-    page = load(width).page
+    page = load(width)
     assert page.evaluate("document.documentElement.scrollWidth") == width
 
 
 def test_light_and_dark_follow_the_system(load: Any, tmp_path: Path) -> None:
     grounds = {}
     for scheme in ("light", "dark"):
-        page = load(1200, scheme).page
+        page = load(1200, scheme)
         grounds[scheme] = page.evaluate("getComputedStyle(document.body).backgroundColor")
         page.screenshot(path=tmp_path / f"{scheme}.png", full_page=True)
     assert grounds["light"] != grounds["dark"]
@@ -160,7 +172,7 @@ def tip(page: Page) -> Any:
 
 @pytest.mark.parametrize("width", [360, 1200])
 def test_a_cell_is_reached_by_keyboard_and_shows_its_tooltip(load: Any, width: int) -> None:
-    page = load(width).page
+    page = load(width)
     page.locator("table.months").evaluate("e => e.closest('.scroll').focus()")
     page.keyboard.press("Tab")
     label, shown = tip(page)
@@ -171,7 +183,7 @@ def test_a_cell_is_reached_by_keyboard_and_shows_its_tooltip(load: Any, width: i
 
 
 def test_a_keyboard_need_not_pass_every_cell(load: Any) -> None:
-    page = load().page
+    page = load()
     skip = page.locator("a.skip").first
     skip.focus()
     assert skip.bounding_box()["height"] > 10  # seen while it has the focus
@@ -182,7 +194,7 @@ def test_a_keyboard_need_not_pass_every_cell(load: Any) -> None:
 
 
 def test_maps_open_at_their_newest_column_with_the_names_in_sight(load: Any) -> None:
-    page = load(360).page
+    page = load(360)
     frame = page.locator("table.days").evaluate("e => e.closest('.scroll').getBoundingClientRect().toJSON()")
     newest = page.locator("table.days thead tr:last-child th:last-child").bounding_box()
     name = page.locator("table.days tbody th").first.bounding_box()
@@ -190,7 +202,7 @@ def test_maps_open_at_their_newest_column_with_the_names_in_sight(load: Any) -> 
 
 
 def test_print_shows_all_columns_and_what_is_folded(load: Any, audited: Audited) -> None:
-    page = load(360).page
+    page = load(360)
     page.emulate_media(media="print", color_scheme="dark")
     assert page.evaluate("getComputedStyle(document.documentElement).colorScheme") == "light"
     assert (
