@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from contextlib import closing
 from datetime import date
@@ -29,7 +30,8 @@ def test_rows_are_read_while_a_change_of_another_symbol_moves_them(market: Any) 
                 writer.opened = bars.prepare
                 for (day,) in weekly:
                     line = f"{day}\tMSFT.US\t1\t1\t1\t1\t1\t1\n"
-                    writer.run(lambda cursor, line=line: bars.merge(cursor, 1, [line], {"MSFT.US": date.min}))
+                    settled = {"MSFT.US": date.min}
+                    writer.run(functools.partial(bars.merge, run=1, lines=[line], settled=settled))
         finally:
             done.set()
 
