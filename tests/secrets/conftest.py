@@ -125,8 +125,9 @@ def play(host: Host, secrets: dict[str, str], role: Callable[[str], dict[str, An
 
 @pytest.fixture(scope="session")
 def reset(play: Searched) -> Searched:
-    """The runs on a host that has its environment."""
+    """The runs on a host that has its environment, and an ``.env`` of before."""
     if not (play.host.root / "venv").exists():
+        (play.host.root / ".env").write_text(f"POSTGRES_PASSWORD={play.secrets['old']}\n")
         done = play("reset", "--tags", "venv")
         assert done.code == 0, done.said[-3000:]
     return play
