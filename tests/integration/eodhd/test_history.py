@@ -144,10 +144,9 @@ def test_a_split_refetches_the_whole_history_and_records_old_and_new(market: Any
 def test_a_split_refetches_what_is_stored_beyond_the_ledger_too(market: Any) -> None:
     now = datetime.now(timezone.utc)
     market.load(now - timedelta(days=3), days=400)
-    market.query(
-        "UPDATE backfill_coverage SET first_day = last_day - 20, rows = (SELECT count(*) FROM market_data"
-        " WHERE time >= (last_day - 20)::timestamptz)"
-    )
+    ((first,),) = market.query("UPDATE backfill_coverage SET first_day = last_day - 20 RETURNING first_day")
+    rows = market.query("SELECT count(*) FROM market_data WHERE time >= %s::date::timestamptz", first)[0][0]
+    market.query("UPDATE backfill_coverage SET rows = %s", rows)
     split = (now - timedelta(days=5)).date().isoformat()
     market.standin.control(splits={"AAPL.US": [split, 4]})
     result = market.load(now, days=10)
