@@ -334,8 +334,9 @@ def migrate(run: Callable[[Callable[[Any], int]], int]) -> None:
     Raises:
         Problem: the ledger is newer than this code.
     """
-    if run(version) < NEWEST:
-        run(_apply)
+    found = run(version)
+    while found < NEWEST:
+        found = run(_apply_next)
 
 
 # Of Citus a distributed table, and the function as the migrations create it.
@@ -362,11 +363,14 @@ def fit(cursor: Any) -> None:
         )
 
 
-def _apply(cursor: Any) -> int:
-    """Apply what is missing and return the version; another host may have been quicker."""
+def _apply_next(cursor: Any) -> int:
+    """Apply one migration and return the version; none if another host was quicker."""
     cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-    for found in range(version(cursor), NEWEST):
+    found = version(cursor)
+    if found < NEWEST:
         cursor.execute(MIGRATIONS[found])
-        cursor.execute("INSERT INTO backfill_schema (version) VALUES (%s)", (found + 1,))
-    fit(cursor)
-    return NEWEST
+        found += 1
+        cursor.execute("INSERT INTO backfill_schema (version) VALUES (%s)", (found,))
+    if found == NEWEST:
+        fit(cursor)
+    return found
