@@ -65,7 +65,7 @@ def test_afterwards_the_tables_are_what_the_service_says(market: Any) -> None:
     used, outcomes, alarms = 0, Counter[str](), {}
     market.standin.control(now=evening(0).isoformat())
     market.load(evening(0), mode="register", exchanges=EXCHANGES)  # the ledger is there
-    with market.copies(0.25 if FULL else 0.5) as copies:
+    with market.copies(0.1 if FULL else 0.5) as copies:
         for number in range(DAYS):
             now = evening(number)
             market.standin.control(now=now.isoformat())
