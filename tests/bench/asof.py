@@ -96,9 +96,9 @@ def exchange(server: Any, standin: StandIn, cursor: Any) -> list[str]:
     both = BOTH % {"day": EVENINGS[OLD].date(), "at": at}
     found = [
         ("a session", before, asof(before, at), "1.5"),
-        ("a session corrected since", since, asof(since, at), "–"),
+        ("a session corrected since", since, asof(since, at), "1.5"),
         ("both its versions, unmatched", since, both, "–"),
-        ("one symbol", ONE, asof(ONE, at), "–"),
+        ("one symbol", ONE, asof(ONE, at), "1.5"),
     ]
     return [measured(cursor, what, f"evening {OLD + 1}", *rest) for what, *rest in found]
 
