@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
+from ansible.module_utils.database.tables import there
 from ansible.module_utils.reporting import Problem
 
 TABLE = "market_data"
@@ -98,8 +99,7 @@ def recognise(cursor: Any, table: str = TABLE) -> Existing:
 
 def mingled(cursor: Any) -> bool:
     """Whether TimescaleDB compresses rows of several symbols of ``market_data`` together."""
-    cursor.execute("SELECT to_regclass('timescaledb_information.compression_settings') IS NOT NULL")
-    if not cursor.fetchone()[0]:
+    if not there(cursor, "timescaledb_information.compression_settings"):
         return False
     cursor.execute(
         "SELECT h.compression_enabled AND NOT EXISTS (SELECT 1 FROM timescaledb_information.compression_settings s"

@@ -1,4 +1,4 @@
-"""The ledger's tables: numbered migrations, all that are missing in one transaction, and who may use which version.
+"""The ledger's tables: numbered migrations, each in a transaction of its own, and who may use which version.
 
 A change is a new entry at the end of ``MIGRATIONS``; an entry that was released stays as it is. Keep a change
 such that the version before can go on writing (a new column is nullable or has a default), for other hosts may
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
+from ansible.module_utils.database.tables import there
 from ansible.module_utils.reporting import Problem
 
 # Version 1 takes over the tables of the time before the ledger had a version.
@@ -351,8 +352,7 @@ _TELLS = "backfill_tells(moment)"
 
 def fit(cursor: Any) -> None:
     """Let ``market_data_asof`` be what the engine plans: Citus no function of SQL, but each call of PL/pgSQL."""
-    cursor.execute("SELECT to_regclass('pg_catalog.pg_dist_partition') IS NOT NULL")
-    if not cursor.fetchone()[0]:
+    if not there(cursor, "pg_catalog.pg_dist_partition"):
         return
     cursor.execute(_PLAIN)
     for source, arguments, result in cursor.fetchall():
