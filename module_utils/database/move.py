@@ -16,7 +16,7 @@ from ansible.module_utils.database import layout
 from ansible.module_utils.database.estimates import estimate
 from ansible.module_utils.database.layout import NEXT, TABLE, Layout
 from ansible.module_utils.database.tables import TABLES, look_up, misfits, there
-from ansible.module_utils.eodhd.ledger import migrations
+from ansible.module_utils.eodhd.ledger import functions
 from ansible.module_utils.reporting import Problem
 
 BEFORE = f"{TABLE}_before"
@@ -289,7 +289,7 @@ def _exchange(cursor: Any, wanted: Layout) -> int:
     cursor.execute(f"ALTER TABLE {NEXT} RENAME TO {TABLE}")
     if wanted.kind == "partitioned":
         layout.create_partition_function(cursor)
-    migrations.fit(cursor)
+    functions.fit(cursor)
     return rows
 
 

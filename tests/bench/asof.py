@@ -21,7 +21,9 @@ from tests.standin.process import StandIn
 ROUNDS = 5
 SYMBOLS = 200
 FIRST, LAST = date(2004, 1, 1), date(2023, 12, 31)
-ONE = "SELECT * FROM {} WHERE symbol = 'SYM00007.US'"
+SYMBOL = "SYM00007.US"
+ONE = f"SELECT * FROM {{}} WHERE symbol = '{SYMBOL}'"
+YEAR = "time >= '2023-01-01' AND time < '2024-01-01'"
 READS = {
     "one symbol": ONE,
     "a year of all symbols": "SELECT * FROM {} WHERE time >= '2023-01-01'",
@@ -70,7 +72,8 @@ def main() -> str:
         f" then {EXCHANGE:,} symbols by {len(EVENINGS)} evenings of `daily`. Rows come to the client. Medians of"
         f" {ROUNDS}, the two reads in turn. Counting reads no bar now, only an index; then each bar has to be matched"
         " with what came later. A corrected bar is read twice: as it is and as it was; the last line but one reads"
-        " both and matches nothing. One symbol has to be looked up among all that came later.\n\n"
+        " both and matches nothing. One symbol has to be looked up among all that came later; named in the call, it"
+        " is looked for only in the lists that can have it.\n\n"
         "| Read | As of | `market_data` | `market_data_asof` | Ratio | At most |\n|---|---|---|---|---|---|\n"
         + "\n".join(lines)
         + "\n"
@@ -81,6 +84,7 @@ def exchange(server: Any, standin: StandIn, cursor: Any) -> list[str]:
     """Live through some evenings of `daily`, and read sessions as they were on one of the first."""
     clean(server)
     standin.control(splits={}, universe=EXCHANGE)
+    ours(server, standin, symbols=[SYMBOL], first=FIRST, last=LAST)
     for evening in EVENINGS:
         standin.control(now=evening.isoformat())
         ours(server, standin, mode="daily", exchanges=["US"], now=evening.isoformat())
@@ -99,6 +103,13 @@ def exchange(server: Any, standin: StandIn, cursor: Any) -> list[str]:
         ("a session corrected since", since, asof(since, at), "1.5"),
         ("both its versions, unmatched", since, both, "–"),
         ("one symbol", ONE, asof(ONE, at), "1.5"),
+        ("one symbol, named", ONE, f"SELECT * FROM market_data_asof('{at}', '{{{SYMBOL}}}')", "1.5"),
+        (
+            "a year of one symbol, named",
+            f"{ONE} AND {YEAR}",
+            f"SELECT * FROM market_data_asof('{at}', '{{{SYMBOL}}}', '2023-01-01', '2023-12-31')",
+            "1.5",
+        ),
     ]
     return [measured(cursor, what, f"evening {OLD + 1}", *rest) for what, *rest in found]
 

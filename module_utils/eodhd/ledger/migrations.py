@@ -1,5 +1,7 @@
 """The ledger's tables: numbered migrations, each in a transaction of its own, and who may use which version.
 
+After the last one the functions that read the tables are made anew (``functions.py``).
+
 A change is a new entry at the end of ``MIGRATIONS``; an entry that was released stays as it is. Keep a change
 such that the version before can go on writing (a new column is nullable or has a default), for other hosts may
 still run it, and a plan in check mode reads a ledger before it is migrated.
@@ -9,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-from ansible.module_utils.database.tables import there
+from ansible.module_utils.eodhd.ledger import functions
 from ansible.module_utils.reporting import Problem
 
 # Version 1 takes over the tables of the time before the ledger had a version.
@@ -129,10 +131,8 @@ CREATE TABLE backfill_rename (
 );
 """,
     # What arrived when, so that the past can be read as it was. A range has no stored rows but those that came then, so
-    # the last range over a row is the row's. The functions' bodies are looked at when they are called: market_data may
-    # come later than the ledger. Tables of data stay when a ledger is given up.
+    # the last range over a row is the row's. Tables of data stay when a ledger is given up.
     """
-SET LOCAL check_function_bodies = off;
 CREATE TABLE backfill_arrival (
   symbols text[] NOT NULL,
   first_day date NOT NULL,
@@ -185,47 +185,6 @@ CREATE TABLE backfill_action_revision (
   new jsonb,
   found timestamptz NOT NULL
 );
-CREATE OR REPLACE FUNCTION backfill_tells(moment timestamptz) RETURNS boolean
-LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
-DECLARE since timestamptz := (SELECT applied FROM backfill_schema WHERE version = 3);
-BEGIN
-  IF moment < since THEN
-    RAISE EXCEPTION 'The ledger tells what had arrived by when from % on; % is older than that.', since, moment
-      USING ERRCODE = 'data_exception';
-  END IF;
-  RETURN true;
-END $$;
-CREATE OR REPLACE FUNCTION market_data_asof(moment timestamptz) RETURNS TABLE ("time" timestamptz, symbol text,
-  open numeric, high numeric, low numeric, close numeric, adjusted_close numeric, volume numeric)
-LANGUAGE sql STABLE PARALLEL SAFE AS $$
-SELECT m.time, m.symbol::text,
-  CASE WHEN r.symbol IS NULL THEN m.open::numeric ELSE r.old_open END,
-  CASE WHEN r.symbol IS NULL THEN m.high::numeric ELSE r.old_high END,
-  CASE WHEN r.symbol IS NULL THEN m.low::numeric ELSE r.old_low END,
-  CASE WHEN r.symbol IS NULL THEN m.close::numeric ELSE r.old_close END,
-  CASE WHEN r.symbol IS NULL THEN m.adjusted_close::numeric ELSE r.old_adjusted_close END,
-  CASE WHEN r.symbol IS NULL THEN m.volume::numeric ELSE r.old_volume END
-FROM market_data m
-LEFT JOIN (
-  SELECT DISTINCT ON (v.symbol, v.day) v.symbol, v.day::timestamp AT TIME ZONE 'UTC' AS at,
-    v.old_open, v.old_high, v.old_low, v.old_close, v.old_adjusted_close, v.old_volume
-  FROM backfill_revision v WHERE v.found > moment ORDER BY v.symbol, v.day, v.found
-) r ON r.symbol = m.symbol AND r.at = m.time
-LEFT JOIN (
-  SELECT s.symbol, range_agg(daterange(b.first_day, b.last_day, '[]')) AS days
-  FROM backfill_arrival b, unnest(b.symbols) AS s (symbol)
-  WHERE b.arrived > moment AND b.first_day <= (moment AT TIME ZONE 'UTC')::date + 1 GROUP BY s.symbol
-) a ON a.symbol = m.symbol
-WHERE m.time <= moment + interval '1 day' AND backfill_tells(moment)
-  AND (a.days IS NULL OR NOT a.days @> (m.time AT TIME ZONE 'UTC')::date)
-$$;
-CREATE OR REPLACE FUNCTION market_data_digest(moment timestamptz, OUT rows bigint, OUT digest text)
-LANGUAGE sql STABLE PARALLEL SAFE AS $$
-SELECT count(*), coalesce(sum(('x' || left(md5(row(m.symbol, extract(epoch FROM m.time)::bigint, trim_scale(m.open),
-  trim_scale(m.high), trim_scale(m.low), trim_scale(m.close), trim_scale(m.adjusted_close),
-  trim_scale(m.volume))::text), 16))::bit(64)::bigint::numeric), 0)::text
-FROM market_data_asof(moment) m
-$$;
 CREATE OR REPLACE FUNCTION backfill_protect() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   IF TG_TABLE_NAME = 'backfill_snapshot' OR EXISTS (SELECT 1 FROM backfill_snapshot) THEN
@@ -245,7 +204,6 @@ CREATE TRIGGER backfill_protect BEFORE UPDATE OR DELETE OR TRUNCATE ON backfill_
     # matched by day, so that those of other days are passed by as well. Symbols and days are named where Citus
     # asks its workers: it passes on no filter from outside.
     """
-SET LOCAL check_function_bodies = off;
 ALTER TABLE backfill_arrival ADD COLUMN revised boolean NOT NULL DEFAULT false;
 INSERT INTO backfill_arrival (symbols, first_day, last_day, arrived, run, revised)
 SELECT array_agg(DISTINCT symbol), day, day, found, run, true FROM backfill_revision
@@ -255,46 +213,11 @@ CREATE INDEX backfill_arrival_later ON backfill_arrival
   USING gist (tstzrange(least((first_day - 1)::timestamp AT TIME ZONE 'UTC', arrived), arrived));
 CREATE INDEX backfill_revision_time ON backfill_revision ((day::timestamp AT TIME ZONE 'UTC'), symbol, found);
 DROP FUNCTION IF EXISTS market_data_asof(timestamptz);
-CREATE OR REPLACE FUNCTION market_data_asof(moment timestamptz, symbols text[] DEFAULT NULL, first date DEFAULT NULL,
-  last date DEFAULT NULL) RETURNS TABLE ("time" timestamptz, symbol text, open numeric, high numeric, low numeric,
-  close numeric, adjusted_close numeric, volume numeric)
-LANGUAGE sql STABLE PARALLEL SAFE AS $$
-SELECT t.time, t.symbol, t.open, t.high, t.low, t.close, t.adjusted_close, t.volume
-FROM (
-  SELECT m.time, m.symbol::text, m.open::numeric, m.high::numeric, m.low::numeric, m.close::numeric,
-    m.adjusted_close::numeric, m.volume::numeric, true AS still
-  FROM market_data m
-  WHERE (symbols IS NULL OR m.symbol = ANY (symbols))
-    AND (first IS NULL OR m.time >= first::timestamp AT TIME ZONE 'UTC')
-    AND (last IS NULL OR m.time < (last + 1)::timestamp AT TIME ZONE 'UTC')
-  UNION ALL
-  SELECT r.*, false FROM (
-    SELECT DISTINCT ON (1, v.symbol) v.day::timestamp AT TIME ZONE 'UTC', v.symbol, v.old_open, v.old_high,
-      v.old_low, v.old_close, v.old_adjusted_close, v.old_volume
-    FROM backfill_revision v
-    WHERE v.found > moment AND (symbols IS NULL OR v.symbol = ANY (symbols))
-      AND (first IS NULL OR v.day >= first) AND (last IS NULL OR v.day <= last)
-    ORDER BY 1, v.symbol, v.found
-  ) r
-) t LEFT JOIN (
-  SELECT s.symbol, range_agg(k.days) AS changed, range_agg(k.days) FILTER (WHERE NOT k.revised) AS absent
-  FROM (
-    SELECT b.symbols, b.revised, tstzrange(b.first_day::timestamp AT TIME ZONE 'UTC',
-      (b.last_day + 1)::timestamp AT TIME ZONE 'UTC') AS days
-    FROM backfill_arrival b
-    WHERE tstzrange(least((b.first_day - 1)::timestamp AT TIME ZONE 'UTC', b.arrived), b.arrived) @> moment
-      AND b.first_day < b.last_day
-  ) k, unnest(k.symbols) AS s (symbol)
-  WHERE market_data_asof.symbols IS NULL OR s.symbol = ANY (market_data_asof.symbols) GROUP BY s.symbol
-) l ON l.symbol = t.symbol
-WHERE backfill_tells(moment) AND t.time <= (moment AT TIME ZONE 'UTC' + interval '1 day') AT TIME ZONE 'UTC'
-  AND (CASE WHEN t.still THEN l.changed ELSE l.absent END @> t.time) IS NOT TRUE
-  AND NOT EXISTS (SELECT FROM backfill_arrival b, unnest(b.symbols) AS s (symbol)
-    WHERE tstzrange(least((b.first_day - 1)::timestamp AT TIME ZONE 'UTC', b.arrived), b.arrived) @> moment
-      AND b.first_day = b.last_day AND (t.still OR NOT b.revised)
-      AND (market_data_asof.symbols IS NULL OR s.symbol = ANY (market_data_asof.symbols))
-      AND s.symbol = t.symbol AND b.first_day::timestamp AT TIME ZONE 'UTC' = t.time)
-$$;
+""",
+    # Whole exchanges come in pieces of a sorted list: a few symbols are looked up in those that can have them. NULL, as
+    # older code leaves it: any symbol.
+    """
+ALTER TABLE backfill_arrival ADD COLUMN first_symbol text COLLATE "C", ADD COLUMN last_symbol text COLLATE "C";
 """,
 )
 NEWEST = len(MIGRATIONS)
@@ -340,29 +263,6 @@ def migrate(run: Callable[[Callable[[Any], int]], int]) -> None:
         found = run(_apply_next)
 
 
-# Of Citus a distributed table, and the function as the migrations create it.
-_PLAIN = """
-SELECT p.prosrc, pg_get_function_arguments(p.oid), pg_get_function_result(p.oid)
-FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
-WHERE p.oid = to_regproc('market_data_asof') AND l.lanname = 'sql'
-  AND EXISTS (SELECT 1 FROM pg_dist_partition WHERE logicalrelid = to_regclass('market_data'))
-"""
-_TELLS = "backfill_tells(moment)"
-
-
-def fit(cursor: Any) -> None:
-    """Let ``market_data_asof`` be what the engine plans: Citus no function of SQL, but each call of PL/pgSQL."""
-    if not there(cursor, "pg_catalog.pg_dist_partition"):
-        return
-    cursor.execute(_PLAIN)
-    for source, arguments, result in cursor.fetchall():
-        body = source.replace(f"{_TELLS} AND ", "").strip()  # its workers do not have it
-        cursor.execute(
-            f"CREATE OR REPLACE FUNCTION market_data_asof({arguments}) RETURNS {result} LANGUAGE plpgsql"
-            f" STABLE AS $$\n#variable_conflict use_column\nBEGIN PERFORM {_TELLS}; RETURN QUERY {body}; END $$"
-        )
-
-
 def _apply_next(cursor: Any) -> int:
     """Apply one migration and return the version; none if another host was quicker."""
     cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
@@ -372,5 +272,5 @@ def _apply_next(cursor: Any) -> int:
         found += 1
         cursor.execute("INSERT INTO backfill_schema (version) VALUES (%s)", (found,))
     if found == NEWEST:
-        fit(cursor)
+        functions.define(cursor)
     return found

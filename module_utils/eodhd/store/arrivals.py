@@ -15,6 +15,8 @@ from ansible.module_utils.database import layout
 
 # Any number will do that nobody else uses. Whoever reads or stores holds it shared, a snapshot alone.
 LOCK = 0x736E617073686F74
+# Symbols in one piece of a list: looking up one of a whole exchange's then reads few others.
+PIECE = 250
 # Rows of one sort that follow each other without another row in between are one range. To be run before the rows are
 # written. Most symbols have changes of one day only, and need no look at what is there.
 MERGED = """
@@ -34,10 +36,19 @@ WITH span AS (
   SELECT symbol, revised, (min(time) AT TIME ZONE 'UTC')::date AS first_day,
     (max(time) AT TIME ZONE 'UTC')::date AS last_day
   FROM numbered WHERE revised IS NOT NULL GROUP BY symbol, revised, island
+), pieces AS (
+  SELECT *, (row_number() OVER (PARTITION BY first_day, last_day, revised ORDER BY symbol COLLATE "C") - 1)
+    / %(piece)s AS piece
+  FROM ranges
 )
-INSERT INTO backfill_arrival (symbols, first_day, last_day, arrived, run, revised)
-SELECT array_agg(symbol ORDER BY symbol), first_day, last_day, %(at)s, %(run)s, revised
-FROM ranges GROUP BY first_day, last_day, revised
+INSERT INTO backfill_arrival (symbols, first_symbol, last_symbol, first_day, last_day, arrived, run, revised)
+SELECT array_agg(symbol), min(symbol COLLATE "C"), max(symbol COLLATE "C"), first_day, last_day, %(at)s, %(run)s,
+  revised
+FROM pieces GROUP BY first_day, last_day, revised, piece
+"""
+CAME = """
+INSERT INTO backfill_arrival (symbols, first_symbol, last_symbol, first_day, last_day, arrived, run)
+VALUES (%s, %s, %s, %s, %s, %s, %s)
 """
 
 
@@ -74,7 +85,7 @@ def merged(cursor: Any, run: int, moment: datetime, values: Mapping[str, Any]) -
         moment: from ``begin``.
         values: the bounds of ``store.COMPARE``.
     """
-    cursor.execute(MERGED, {**values, "run": run, "at": moment})
+    cursor.execute(MERGED, {**values, "run": run, "at": moment, "piece": PIECE})
 
 
 def came(cursor: Any, run: int, moment: datetime, lines: Mapping[str, Sequence[str]]) -> None:
@@ -85,7 +96,6 @@ def came(cursor: Any, run: int, moment: datetime, lines: Mapping[str, Sequence[s
             continue
         ranges[some[0][:10], some[-1][:10]].append(symbol)
     for (first, last), symbols in ranges.items():
-        cursor.execute(
-            "INSERT INTO backfill_arrival (symbols, first_day, last_day, arrived, run) VALUES (%s, %s, %s, %s, %s)",
-            (sorted(symbols), first, last, moment, run),
-        )
+        symbols.sort()
+        for piece in (symbols[at : at + PIECE] for at in range(0, len(symbols), PIECE)):
+            cursor.execute(CAME, (piece, piece[0], piece[-1], first, last, moment, run))

@@ -17,6 +17,7 @@ from typing import Any
 import exchange_calendars
 import pytest
 import yaml
+from ansible.module_utils.eodhd.ledger.functions import FUNCTIONS
 from ansible.module_utils.eodhd.ledger.migrations import MIGRATIONS
 
 from tests import engines
@@ -152,6 +153,7 @@ def bars(estate: Estate) -> None:
         f"INSERT INTO market_data (time, symbol, close) VALUES {values}",
         "INSERT INTO assets (symbol) VALUES ('NONE.US'), " + ", ".join(f"('{symbol}')" for symbol in series),
         *MIGRATIONS,
+        FUNCTIONS,
         "INSERT INTO backfill_run (mode, request, worker, state, started, finished, totals) VALUES"
         f" ('history', '{{}}', 'w', 'done', now() - interval '1 hour', now(), '{totals}')",
         *engines.LAYOUT.settle,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 import psycopg2
 import pytest
 from ansible.module_utils.audit import snapshots
+from ansible.module_utils.eodhd.store import arrivals
 
 from tests import engines
 
@@ -104,6 +105,30 @@ def test_symbols_and_days_may_be_named(market: Any) -> None:
         assert 0 < len(of_named & since & until) < len(since & until) < len(since)
 
 
+def test_one_symbol_of_a_whole_exchange_is_found_in_its_piece(market: Any) -> None:
+    evening = datetime(2026, 11, 18, 23, tzinfo=timezone.utc)
+    market.standin.control(universe=2 * arrivals.PIECE + 50, now=evening.isoformat())
+    market.load(mode="daily", exchanges=["US"], now=evening)
+    before = copy(market)
+    evening += timedelta(days=1)
+    market.standin.control(now=evening.isoformat())
+    market.load(mode="daily", exchanges=["US"], now=evening)
+    assert before[1] != rows(market, "market_data")
+    for symbol in sorted({row[1] for row in before[1]}):
+        of_it = {row for row in before[1] if row[1] == symbol}
+        assert rows(market, "market_data_asof(%s, %s)", before[0], [symbol]) == of_it
+    sizes = market.query("SELECT max(cardinality(symbols)), count(*) FROM backfill_arrival")
+    assert sizes[0][0] <= arrivals.PIECE < sizes[0][1] * arrivals.PIECE
+
+
+def test_a_list_from_older_code_may_have_any_symbol(market: Any) -> None:
+    copies = corrected(market)
+    market.query("UPDATE backfill_arrival SET first_symbol = NULL, last_symbol = NULL")
+    for moment, copied in copies:
+        of_it = {row for row in copied if row[1] == "AAPL.US"}
+        assert rows(market, "market_data_asof(%s, ARRAY['AAPL.US'])", moment) == of_it
+
+
 @pytest.mark.skipif(engines.LAYOUT.engine == "citus", reason="Citus plans no function of SQL")
 @pytest.mark.parametrize("arguments", ["now()", "now(), ARRAY['AAPL.US']", "now(), first => '2026-11-03'"])
 def test_the_planner_sees_through_the_function(market: Any, arguments: str) -> None:
@@ -115,10 +140,11 @@ def test_the_planner_sees_through_the_function(market: Any, arguments: str) -> N
 def test_what_was_revised_before_there_were_ranges_of_it_counts_as_well(market: Any) -> None:
     copies = corrected(market)
     market.query(
-        "DELETE FROM backfill_arrival WHERE revised; ALTER TABLE backfill_arrival DROP COLUMN revised;"
+        "DELETE FROM backfill_arrival WHERE revised; ALTER TABLE backfill_arrival DROP COLUMN revised,"
+        " DROP COLUMN first_symbol, DROP COLUMN last_symbol;"
         " DROP INDEX backfill_arrival_later, backfill_revision_time;"
         " CREATE INDEX backfill_arrival_arrived ON backfill_arrival (arrived);"
-        " DELETE FROM backfill_schema WHERE version = 4"
+        " DELETE FROM backfill_schema WHERE version >= 4"
     )  # as the version before left it
     market.load()
     for moment, copied in copies:
