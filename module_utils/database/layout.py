@@ -55,10 +55,11 @@ class Layout:
 
 @dataclass(frozen=True)
 class Existing:
-    """A layout as it is found; ``text`` describes it for people."""
+    """A layout as it is found; ``text`` describes it for people, ``compressed`` is TimescaleDB's."""
 
     kind: str
     text: str
+    compressed: bool = False
 
 
 def recognise(cursor: Any, table: str = TABLE) -> Existing:
@@ -82,7 +83,7 @@ def recognise(cursor: Any, table: str = TABLE) -> Existing:
             interval, compressed, chunks = row
             days = interval.days if isinstance(interval, timedelta) else interval
             text = f"a hypertable of {chunks:,} chunks of {days} days"
-            return Existing("timescaledb", f"{text}, compressed" if compressed else text)
+            return Existing("timescaledb", f"{text}, compressed" if compressed else text, bool(compressed))
     if citus:
         cursor.execute(
             "SELECT citus_table_type, distribution_column, shard_count FROM citus_tables"

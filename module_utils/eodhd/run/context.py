@@ -18,7 +18,7 @@ from ansible.module_utils.eodhd.ledger.ledger import Ledger
 from ansible.module_utils.eodhd.model import SymbolEntry, Task, account
 from ansible.module_utils.eodhd.plan.plan import Plan, Quota, Rules, quota, today
 from ansible.module_utils.eodhd.run import report
-from ansible.module_utils.eodhd.run.pipeline import Locks, Others, Pipeline
+from ansible.module_utils.eodhd.run.pipeline import ALONE_ROWS, BATCH_ROWS, Answers, Locks, Others, Pipeline
 from ansible.module_utils.eodhd.run.progress import Progress, to_file
 from ansible.module_utils.eodhd.run.request import Request
 from ansible.module_utils.eodhd.run.signals import signals, stop_of
@@ -244,7 +244,8 @@ class Context:
         totals = Totals(symbols=len(plan.tasks) + len(plan.fresh))
         for symbol, known in plan.fresh.items():
             totals.take_fresh(symbol, known)
-        databases = [Database(self.request.server, "backfill store") for _ in range(STORES)]
+        alone = self.chunks.mingled
+        databases = [Database(self.request.server, "backfill store") for _ in range(1 if alone else STORES)]
         progress = Progress(to_file(self.request.progress_path))
         pipeline = Pipeline(
             fetch,
@@ -257,6 +258,7 @@ class Context:
                 self.began if self.request.force else None,
             ),
             self.stop,
+            Answers(ALONE_ROWS if alone else BATCH_ROWS, full=alone),
         )
         tasks = own_part_first(plan.tasks, self.request.shard, self.request.shards)
         try:

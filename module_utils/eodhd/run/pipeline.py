@@ -26,6 +26,8 @@ from ansible.module_utils.eodhd.store.store import Fetched, Written
 
 # Rows stored in one transaction, about: enough that its cost does not show, few enough to lose by a kill.
 BATCH_ROWS = 50_000
+# Where stores are alone: each reads again what the one before has decompressed.
+ALONE_ROWS = 200_000
 # Symbols claimed by one statement.
 CLAIM = 16
 
@@ -88,14 +90,23 @@ class Answers:
 
     Args:
         batch: rows, about, that are stored in one transaction.
+        full: whether a batch waits for what is under way, until it has its size.
     """
 
-    def __init__(self, batch: int = BATCH_ROWS) -> None:
+    def __init__(self, batch: int = BATCH_ROWS, *, full: bool = False) -> None:
         self._batch = batch
+        self._full = full
         self._items: deque[Fetched] = deque()
         self._rows = 0
+        self._coming = 0
         self._closed = False
         self._changed = threading.Condition()
+
+    def expect(self, tasks: int) -> None:
+        """So many more tasks are under way; fewer if it is negative."""
+        with self._changed:
+            self._coming += tasks
+            self._changed.notify_all()
 
     def put(self, item: Fetched) -> None:
         """Add an answer, as soon as there is room."""
@@ -105,10 +116,14 @@ class Answers:
             self._rows += _rows(item)
             self._changed.notify_all()
 
+    def _ready(self) -> bool:
+        waits = self._full and self._coming > 0 and self._rows < self._batch
+        return self._closed or bool(self._items and not waits)
+
     def take(self) -> list[Fetched]:
         """Wait for answers and return those that are there, up to the size of a batch; none at the end."""
         with self._changed:
-            self._changed.wait_for(lambda: self._items or self._closed)
+            self._changed.wait_for(self._ready)
             taken: list[Fetched] = []
             rows = 0
             while self._items and rows < self._batch:
@@ -139,6 +154,7 @@ class Pipeline:
         stores: each writes a batch, in a thread of its own.
         others: what tells this run from others.
         stop: ends the run early when set: no new call is made, answers under way are still stored.
+        answers: where answers wait to be stored.
     """
 
     def __init__(
@@ -148,6 +164,7 @@ class Pipeline:
         stores: Sequence[Callable[[list[Fetched]], list[Written]]],
         others: Others,
         stop: threading.Event,
+        answers: Answers,
     ) -> None:
         self._fetch = fetch
         self._workers = workers
@@ -155,7 +172,7 @@ class Pipeline:
         self._others = others
         self._stop = stop
         self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
-        self._answers = Answers()
+        self._answers = answers
         self._events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
         self.stopped_by: Stop | None = None
 
@@ -224,8 +241,7 @@ class Pipeline:
             else:
                 if now and now.restated:  # found by a run that was killed before it asked for the whole past
                     task = Task(task.symbol, now.range.hull(task.range), vacant=False)
-                active[task.symbol] = task
-                self._tasks.put(task)
+                self._ask(task, active)
         if finished:
             self._others.claims.release(finished)
         return len(mine)
@@ -247,43 +263,40 @@ class Pipeline:
             else:
                 # Claimed until its whole past is stored, or another run would take it for done.
                 totals.refetched += 1
-                active[symbol] = Task(symbol, written.again, vacant=False, whole=True)
-                self._tasks.put(active[symbol])
+                self._ask(Task(symbol, written.again, vacant=False, whole=True), active)
         self._others.claims.release(finished)
 
+    def _ask(self, task: Task, active: dict[str, Task]) -> None:
+        active[task.symbol] = task
+        self._answers.expect(1)
+        self._tasks.put(task)
+
     def _fetching(self) -> None:
-        while True:
-            task = self._tasks.get()
-            if task is None:
-                return
-            if self._stop.is_set():
-                self._events.put(_Dropped(task))
-                continue
-            started = time.monotonic()
-            try:
-                answer, parsed = self._fetch(task)
-            except (Stop, Stopped) as error:
-                if isinstance(error, Stop):
-                    self.stopped_by = error
-                    self._stop.set()
-                self._events.put(_Dropped(task))
-                continue
-            except Exception as error:  # noqa: BLE001 - raised again by the calling thread
-                self._events.put(error)
-                continue
-            digest = hashlib.sha256(answer.body).hexdigest() if answer.body else None
-            seconds = time.monotonic() - started
-            self._answers.put(
-                Fetched(
-                    task,
-                    answer.without_body(),
-                    parsed,
-                    len(answer.body),
-                    digest,
-                    datetime.now(timezone.utc),
-                    seconds,
-                )
-            )
+        while task := self._tasks.get():
+            answer = self._answer(task)
+            if isinstance(answer, Fetched):
+                self._answers.put(answer)
+            else:
+                self._events.put(answer)
+            self._answers.expect(-1)
+
+    def _answer(self, task: Task) -> Fetched | _Dropped | Exception:
+        if self._stop.is_set():
+            return _Dropped(task)
+        started = time.monotonic()
+        try:
+            answer, parsed = self._fetch(task)
+        except (Stop, Stopped) as error:
+            if isinstance(error, Stop):
+                self.stopped_by = error
+                self._stop.set()
+            return _Dropped(task)
+        except Exception as error:  # noqa: BLE001 - raised again by the calling thread
+            return error
+        digest = hashlib.sha256(answer.body).hexdigest() if answer.body else None
+        seconds = time.monotonic() - started
+        fetched = datetime.now(timezone.utc)
+        return Fetched(task, answer.without_body(), parsed, len(answer.body), digest, fetched, seconds)
 
     def _storing(self, store: Callable[[list[Fetched]], list[Written]]) -> None:
         broken = False

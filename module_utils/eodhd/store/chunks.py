@@ -12,6 +12,7 @@ from datetime import date, timedelta
 from functools import partial
 from typing import Any, Callable, TypeVar
 
+from ansible.module_utils.database import layout
 from ansible.module_utils.database.tables import there
 from ansible.module_utils.eodhd.model import Range
 from ansible.module_utils.eodhd.store import arrivals
@@ -35,11 +36,13 @@ class Chunks:
         stored: the days that its chunks reach over; None if it has no chunks.
         days: in one chunk, at least 1.
         most: chunks that one transaction may touch.
+        mingled: whether symbols are compressed together, so that each store is alone; see ``arrivals.begin``.
     """
 
     stored: Range | None = None
     days: int = 1
     most: int = 1
+    mingled: bool = False
 
     def slices(self, days: Range) -> list[Range]:
         """Cut days into consecutive ranges of which each touches at most ``most`` chunks."""
@@ -116,7 +119,7 @@ def look(cursor: Any) -> Chunks:
             f" transaction that touches two of its chunks needs {-(-2 * locks * SHARE // sessions)}. Set"
             " max_locks_per_transaction so in postgresql.conf and restart the server."
         )
-    return Chunks(stored, days, most)
+    return Chunks(stored, days, most, layout.mingled(cursor))
 
 
 def _hypertable(cursor: Any) -> tuple[Range, int, int] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 from contextlib import closing
-from datetime import date
+from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 import engines
@@ -46,3 +46,18 @@ def test_rows_are_read_while_a_change_of_another_symbol_moves_them(market: Any) 
         changing.join()
     assert market.query("SELECT count(*) FROM backfill_revision") == [(len(weekly),)]
     assert [len(stored["AAPL.US"] - some.get("AAPL.US", set())) for some in found] == [0] * len(found)
+
+
+@pytest.mark.skipif(
+    engines.LAYOUT is not engines.LAYOUTS["week-compressed"], reason="TEST_LAYOUT=week-compressed alone"
+)
+def test_histories_that_are_compressed_together_are_restated_together(market: Any) -> None:
+    now = datetime.now(timezone.utc)
+    symbols = [f"SYM{number:05d}.US" for number in range(24)]
+    market.standin.control(universe=24)
+    market.load(symbols=symbols, days=400)
+    split = [(now - timedelta(days=6)).date().isoformat(), 4]
+    market.standin.control(latency=0.3, splits=dict.fromkeys(symbols, split))
+    assert "SUCCESS" in market.load(symbols=symbols, days=400, fresh_hours=0)["report"]
+    revised = "SELECT count(DISTINCT symbol), count(DISTINCT xmin::text) FROM backfill_revision GROUP BY day"
+    assert set(market.query(revised)) == {(24, 1)}
