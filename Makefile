@@ -3,7 +3,7 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 bin := .venv/bin
 # An activated environment or a user's Ansible settings must not leak into the runs.
-unexport ANSIBLE_CONFIG ANSIBLE_INVENTORY PYTHONPATH VIRTUAL_ENV
+unexport ANSIBLE_CONFIG ANSIBLE_INVENTORY PYTHONPATH VIRTUAL_ENV PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .PHONY: help
@@ -34,16 +34,16 @@ sandbox-stop: ## stop the sandbox's PostgreSQL and remove .sandbox/
 .PHONY: test lint unit integration engines recorded safety faults molecule fleet timers fresh clones docs
 test: override ARGS =
 test: setup-test ## lint, unit, integration and molecule, beside each other; ends in one summary
-	@$(MAKE) --no-print-directory ARGS= --jobs=3 --output-sync=target integration lint molecule unit
+	@$(MAKE) --no-print-directory ARGS= --jobs=4 --output-sync=target integration lint molecule unit
 	@echo "make test: lint, unit, integration and molecule passed"
 lint: setup-test ## ansible-lint (production), ansible-test sanity, yamllint, ruff, mypy, module documentation
 	@tools/lint.sh $(ARGS)
 unit: setup-test ## the pure logic, in seconds
 	@pytest tests/unit $(ARGS)
-# One kill of each operation and one run with every secret are in it.
-rooms := tests/integration tests/faults tests/secrets
+# One kill of each operation and one run with every secret are in it. In this order, so that no long file comes last.
+rooms := tests/secrets tests/faults tests/integration
 integration: setup-test ## modules against a real PostgreSQL, real sockets and real files
-	@pytest $(rooms) -m 'not safety' --numprocesses=2 --dist=loadfile $(ARGS)
+	@pytest $(rooms) -m 'not safety' --numprocesses=3 --dist=loadfile --no-loadscope-reorder $(ARGS)
 engines: setup-test ## the database's tests on TimescaleDB and Citus: ENGINES=DIR, or TEST_TIMESCALEDB_URL and TEST_CITUS_URL
 	@tools/engines.sh $(ARGS)
 recorded: setup-test ## the backfill against answers that the service really gave: DIR=folder; skipped without one

@@ -84,7 +84,8 @@ def cells(page: Page, selector: str) -> list[list[str]]:
 
 
 def test_verdicts_are_those_of_the_document(seen: Seen, audited: Audited) -> None:
-    words = {"pass": "✓ pass", "warn": "! warning", "fail": "✕ fail", "unreachable": "? unreachable"}
+    words = {"pass": "✓ pass", "warn": "! warning", "fail": "✕ fail"}
+    words |= {"failed": "✕ no answer", "unreachable": "? unreachable"}
     expected = {
         host["name"]: [
             words[host["verdict"]],

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
+import re
 import sys
-from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -13,9 +12,7 @@ from urllib.parse import quote
 import pytest
 from standin.process import StandIn
 
-from tests.integration.audit.conftest import TOKEN, Audited, Estate
-
-EXPIRED = date.today() - timedelta(days=2)
+from tests.integration.audit.conftest import EXPIRED, TOKEN, Audited, Estate
 
 
 def not_passed(host: dict[str, Any]) -> dict[str, str]:
@@ -31,7 +28,9 @@ def test_a_failed_audit_ends_with_an_error_after_the_evidence_is_written(audited
 def test_every_host_is_in_the_evidence(audited: Audited) -> None:
     verdicts = {host["name"]: host["verdict"] for host in audited.document["hosts"]}
     # NONE.US has no data and VTI.US is behind: the hub is healthy with warnings.
-    assert verdicts == {"hub": "warn", "gpu": "fail", "bare": "fail", "away": "unreachable"}
+    assert verdicts == {
+        "hub": "warn", "gpu": "fail", "bare": "fail", "lax": "failed", "away": "unreachable",
+    }  # fmt: skip
 
 
 def test_host_as_promised_passes_everything_but_its_data(audited: Audited) -> None:
@@ -104,47 +103,21 @@ def test_no_secret_is_in_the_evidence(audited: Audited) -> None:
 
 
 def test_check_mode_judges_without_writing(estate: Estate, tmp_path: Path) -> None:
-    done = estate.play("audit", "--limit", "hub", "--check", audit_evidence_dir=str(tmp_path / "none"))
-    assert done.returncode == 0, done.stdout[-3000:]
+    done = estate.play("audit", "--limit", "bare", "--check", audit_evidence_dir=str(tmp_path / "none"))
+    assert done.returncode == 2
+    assert "artifact lib64: expected " in " ".join(done.stdout.split())
     assert not (tmp_path / "none").exists()
 
 
-@pytest.fixture(scope="module")
-def waived(estate: Estate, tmp_path_factory: pytest.TempPathFactory) -> tuple[int, str, dict[str, Any]]:
-    """An audit of the hub with a waiver that has expired, and of gpu with one that has no reason."""
-    waivers = {
-        "hub": {"check": "artifact bin", "reason": "long ago", "expires": str(EXPIRED)},
-        "gpu": {"check": "lock", "expires": "2099-01-01"},
-    }
-    own, folder = estate.folder / "inventory/host_vars", tmp_path_factory.mktemp("waived")
-    own.mkdir()
-    for host, waiver in waivers.items():
-        (own / f"{host}.yml").write_text(json.dumps({"audit_waivers": [waiver]}))
-    (estate.root("hub") / "bin").mkdir()
-    try:
-        done = estate.play("audit", "--limit", "hub,gpu", audit_evidence_dir=str(folder))
-    finally:
-        (estate.root("hub") / "bin").rmdir()
-        shutil.rmtree(own)
-    document = json.loads((folder / "audit.json").read_text())
-    return done.returncode, done.stdout + done.stderr, {host["name"]: host for host in document["hosts"]}
+def test_expired_waiver_is_named_and_counts_no_more(audited: Audited) -> None:
+    found = {check["name"]: check for check in audited.host("bare")["checks"]}
+    assert found["artifact lib64"]["verdict"] == "fail"
+    assert found["waivers"]["found"] == f"artifact lib64 expired on {EXPIRED} (long ago)"
 
 
-def test_expired_waiver_is_named_and_counts_no_more(waived: tuple[int, str, dict[str, Any]]) -> None:
-    code, _, hosts = waived
-    found = {check["name"]: check for check in hosts["hub"]["checks"]}
-    assert code != 0
-    assert found["artifact bin"]["verdict"] == "fail"
-    assert found["waivers"]["found"] == f"artifact bin expired on {EXPIRED} (long ago)"
-
-
-def test_waiver_without_a_reason_is_refused_and_the_host_stands_there_as_failed(
-    waived: tuple[int, str, dict[str, Any]],
-) -> None:
-    _, said, hosts = waived
-    assert hosts["gpu"]["verdict"] == "failed"
-    assert "Waiver 1 (lock) has no reason" in hosts["gpu"]["message"]
-    assert "Waiver 1 (lock) has no reason" in " ".join(said.split())
+def test_waiver_without_a_reason_is_refused_and_the_host_stands_there_as_failed(audited: Audited) -> None:
+    assert "Waiver 1 (lock) has no reason" in audited.host("lax")["message"]
+    assert "Waiver 1 (lock) has no reason" in " ".join(audited.done.stdout.split())
 
 
 def test_tag_of_the_reset_is_the_audit_alone_and_one_that_passes_changes_nothing(
@@ -168,6 +141,13 @@ def test_many_hosts_cost_one_question_about_their_token(estate: Estate) -> None:
         )  # fmt: skip
         assert done.returncode == 0, done.stdout[-3000:]
         assert standin.counts()["requests"] == 1
+
+
+def test_whole_reset_is_one_call(estate: Estate) -> None:
+    """One for the first host and one for the rest; Molecule shows that a second reset changes nothing."""
+    calls = re.findall(r"TASK \[reset : stages \| (.*)\]", estate.reset_said)
+    assert calls == ["Take clean, venv, dotenv, close"] * 2
+    assert "moved away" in estate.reset_said
 
 
 def test_plain_reset_leaves_the_audit_out(estate: Estate) -> None:

@@ -95,25 +95,16 @@ def test_progress_is_read_while_the_play_runs_and_a_missing_symbol_fails_it(
     assert market.query("SELECT count(DISTINCT symbol) FROM market_data") == [(30,)]
 
 
-def test_a_refused_token_names_the_variable(market: Any, play: Any) -> None:
-    market.standin.control(answers={"AAPL.US": ["unauthenticated"]})
-    done = play()
-    assert done.returncode == 2
-    assert "vault_eodhd_api_token" in done.stdout
-
-
 def test_a_service_that_echoes_the_token_cannot_leak_it(market: Any, play: Any) -> None:
+    """The symbols come as text, as ``-e`` gives them."""
     market.standin.control(
         answers={"AAPL.US": ["free"], "MSFT.US": ["page"], "VTI.US": ["reset"]}, sticky=True
     )
-    done = play("-vvvv", backfill_symbols=["AAPL.US", "MSFT.US", "VTI.US"], eodhd_base_url=market.standin.url)
+    done = play("-vvvv", backfill_symbols="AAPL.US,MSFT,VTI.US", eodhd_base_url=market.standin.url)
     assert done.returncode == 2
+    asked = market.query("SELECT DISTINCT symbol FROM backfill_outcome ORDER BY 1")
+    assert asked == [("AAPL.US",), ("MSFT.US",), ("VTI.US",)]
     dump = json.dumps(
         market.query("SELECT r::text FROM backfill_run r UNION ALL SELECT o::text FROM backfill_outcome o")
     )
     assert market.request().token not in dump
-
-
-def test_symbols_as_text(market: Any, play: Any) -> None:
-    assert play(backfill_symbols="AAPL.US,MSFT").returncode == 0
-    assert market.query("SELECT symbol FROM assets ORDER BY 1") == [("AAPL.US",), ("MSFT.US",)]

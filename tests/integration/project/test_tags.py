@@ -83,10 +83,3 @@ def test_stages_of_several_tags_are_taken_once_and_undone_together(estate: Estat
     assert "changed=0" in play(estate, "reset", *tags)
     play(estate, "restore")
     assert estate.picture() == before
-
-
-def test_whole_reset_is_one_call(estate: Estate) -> None:
-    """Molecule shows that a second one changes nothing."""
-    said = play(estate, "reset", "--skip-tags", "database,health")
-    assert said.count("TASK [reset : stages | Take clean, venv, dotenv, close]") == 1
-    assert "moved away" in said

@@ -39,9 +39,23 @@ def cluster(tmp_path: Path) -> Iterator[postgres.Cluster]:
     made.remove()
 
 
-def test_start_and_stop_leave_nothing_behind(cluster: postgres.Cluster) -> None:
-    port = postgres.free_port()
-    cluster.initialise("postgres", "secret")
+@pytest.fixture(scope="module")
+def _initialised(tmp_path_factory: pytest.TempPathFactory) -> Iterator[postgres.Cluster]:
+    made = postgres.Cluster(tmp_path_factory.mktemp("initialised") / "cluster")
+    made.initialise("postgres", "secret")
+    yield made
+    made.remove()
+
+
+@pytest.fixture
+def initialised(_initialised: postgres.Cluster) -> Iterator[postgres.Cluster]:
+    """The file's one cluster, which does not run."""
+    yield _initialised
+    _initialised.stop()
+
+
+def test_start_and_stop_leave_nothing_behind(initialised: postgres.Cluster) -> None:
+    cluster, port = initialised, postgres.free_port()
     assert cluster.folder.stat().st_mode & 0o777 == 0o700
     assert sorted(path.name for path in cluster.folder.iterdir()) == ["data"]
 
@@ -83,32 +97,29 @@ def test_a_database_is_fresh_for_every_test(database: Database) -> None:
         assert cursor.fetchone() == (0,)
 
 
-def test_a_taken_port_is_named_with_its_holder_and_the_variable(cluster: postgres.Cluster) -> None:
-    cluster.initialise("postgres", "secret")
+def test_a_taken_port_is_named_with_its_holder_and_the_variable(initialised: postgres.Cluster) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         with pytest.raises(Problem) as caught:
-            cluster.start(port)
+            initialised.start(port)
     assert f"Port {port}" in str(caught.value)
     assert "sandbox_port" in str(caught.value)
     assert f"process {os.getpid()}" in str(caught.value)
-    assert cluster.process() is None
+    assert initialised.process() is None
 
 
-def test_a_setting_that_postgresql_refuses_is_shown_from_its_log(cluster: postgres.Cluster) -> None:
-    cluster.initialise("postgres", "secret")
+def test_a_setting_that_postgresql_refuses_is_shown_from_its_log(initialised: postgres.Cluster) -> None:
     with pytest.raises(Problem, match="no_such_setting"):
-        cluster.start(postgres.free_port(), {"no_such_setting": "1"})
-    assert processes_in(cluster.folder) == []
+        initialised.start(postgres.free_port(), {"no_such_setting": "1"})
+    assert processes_in(initialised.folder) == []
 
 
-def test_the_id_of_another_process_is_neither_ended_nor_in_the_way(cluster: postgres.Cluster) -> None:
-    cluster.initialise("postgres", "secret")
-    stale = f"{os.getpid()}\n{cluster.data}\n0\n{postgres.free_port()}\n"
-    (cluster.data / "postmaster.pid").write_text(stale, encoding="utf-8")
-    assert cluster.process() is None
-    assert not cluster.stop()
-    cluster.start(postgres.free_port())
+def test_the_id_of_another_process_is_neither_ended_nor_in_the_way(initialised: postgres.Cluster) -> None:
+    stale = f"{os.getpid()}\n{initialised.data}\n0\n{postgres.free_port()}\n"
+    (initialised.data / "postmaster.pid").write_text(stale, encoding="utf-8")
+    assert initialised.process() is None
+    assert not initialised.stop()
+    initialised.start(postgres.free_port())
 
 
 def test_a_folder_with_other_things_is_neither_taken_nor_removed(cluster: postgres.Cluster) -> None:

@@ -27,21 +27,25 @@ def started(cluster: postgres.Cluster, port: int = 0) -> tuple[list[str], int]:
     return steps, process.port
 
 
-def test_the_chosen_port_outlives_a_stop(cluster: postgres.Cluster) -> None:
+def test_the_chosen_port_outlives_a_stop_and_gives_way_where_it_has_to(cluster: postgres.Cluster) -> None:
     _, port = started(cluster)
     cluster.stop()
     assert started(cluster) == (["start"], port)
     assert started(cluster) == ([], port)
     assert cluster.kept_port() == port
 
-
-def test_a_kept_port_that_another_server_has_gives_way_to_a_free_one(cluster: postgres.Cluster) -> None:
-    _, port = started(cluster)
+    # One that another server has gives way to a free one.
     cluster.stop()
     with socket.create_server(("127.0.0.1", port)):
         _, other = started(cluster)
     assert other != port
     assert cluster.kept_port() == other
+
+    asked = postgres.free_port()
+    assert started(cluster, asked)[1] == asked
+    found = cluster.process()
+    assert found
+    assert found.port == asked
 
 
 def test_who_loses_the_race_for_a_port_takes_another_one(
