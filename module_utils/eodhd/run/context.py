@@ -278,7 +278,6 @@ class Context:
         self, database: Database, run: int, write: Writing
     ) -> Callable[[list[Fetched]], list[Written]]:
         """Return what stores a batch by its own connection."""
-        database.opened = bars.prepare
 
         def keep(items: list[Fetched]) -> list[Written]:
             written = write(database, run, items)

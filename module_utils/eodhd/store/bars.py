@@ -68,16 +68,6 @@ FROM backfill_changed WHERE known ORDER BY time, symbol
 ALL = Range(date(1, 1, 2), date(9999, 12, 30))
 # Ranges that one statement counts in.
 RANGES = 16
-# TimescaleDB decompresses 100,000 rows in a transaction by default; a few restated histories have more.
-PREPARE = """
-SELECT set_config(name, '0', false) FROM pg_settings
-WHERE name = 'timescaledb.max_tuples_decompressed_per_dml_transaction'
-"""
-
-
-def prepare(cursor: Any) -> None:
-    """Make a new connection ready to store."""
-    cursor.execute(PREPARE)
 
 
 @dataclass

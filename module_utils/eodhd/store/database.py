@@ -24,6 +24,13 @@ PATIENCE = 60.0
 _AGAIN = ("40001", "40P01")
 # How often: each deadlock that compression causes takes a second to be found, and a minute may be spent in waiting.
 TRIES = 20
+# TimescaleDB decompresses 100,000 rows in a transaction by default; a few restated histories have more. Citus opens a
+# connection to a worker for each shard concerned, and closes all but one again, which costs more than it gains.
+PREPARE = """
+SELECT set_config(name, wanted, false) FROM (VALUES
+  ('timescaledb.max_tuples_decompressed_per_dml_transaction', '0'), ('citus.max_adaptive_executor_pool_size', '1')
+) AS k (name, wanted) WHERE current_setting(name, true) IS NOT NULL
+"""
 # What goes with the connection: connection exceptions, and a server that restarts.
 _LOST = ("08", "57P")
 
@@ -93,6 +100,7 @@ class Database:
                 self.server, CONNECT_TIMEOUT, lock_timeout=LOCK_TIMEOUT, application_name=self.name
             )
             with fresh, fresh.cursor() as cursor:
+                cursor.execute(PREPARE)
                 self.opened(cursor)
             self._connection = fresh
         with self._connection, self._connection.cursor() as cursor:

@@ -27,7 +27,6 @@ def test_rows_are_read_while_a_change_of_another_symbol_moves_them(market: Any) 
     def change() -> None:
         try:
             with closing(Database(market.server, "writer")) as writer:
-                writer.opened = bars.prepare
                 for (day,) in weekly:
                     line = f"{day}\tMSFT.US\t1\t1\t1\t1\t1\t1\n"
                     settled = {"MSFT.US": date.min}

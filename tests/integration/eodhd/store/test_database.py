@@ -54,7 +54,23 @@ def test_more_rows_are_decompressed_than_timescaledb_allows_by_default(market: A
     market.query(rows, 1)
     market.server.run(*engines.LAYOUT.settle)
     made = databases.Database(market.server, "store")
-    made.opened = bars.prepare
     with closing(made):
         made.run(lambda cursor: cursor.execute(rows, (2,)))
     assert market.query("SELECT min(adjusted_close) FROM market_data") == [(2,)]
+
+
+@pytest.mark.skipif(engines.LAYOUT.engine != "citus", reason="TEST_LAYOUT=citus: Citus alone")
+def test_a_batch_for_many_shards_needs_one_connection_to_each_worker(market: Any) -> None:
+    lines = [f"2024-01-03\tS{number}\t1\t1\t1\t1\t1\t1\n" for number in range(40)]
+
+    def work(cursor: Any) -> list[Any]:
+        bars.copy(cursor, "market_data", lines)
+        return list(
+            market.query(
+                "SELECT count(*) FROM citus_stat_activity WHERE is_worker_query AND state = 'idle in transaction'"
+                " AND datname = current_database() GROUP BY nodeid"
+            )
+        )
+
+    with closing(databases.Database(market.server, "store")) as made:
+        assert made.run(work) == [(1,)] * engines.WORKERS
