@@ -80,7 +80,7 @@ _CODES = {
     "XX": "internal",
 }
 # What Citus says of a worker that went away, under codes of internal and system errors.
-_NODE = r"failure on connection|connection to the remote node|failed to COPY to shard"
+_NODE = r"failure on connection|terminating connection|connection to the remote node|failed to COPY to shard"
 # Classes whose message quotes a value of the data.
 _QUOTING = ("22", "23")
 

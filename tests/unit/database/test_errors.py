@@ -66,9 +66,15 @@ def test_an_explanation_holds_nothing_of_the_drivers_text() -> None:
     assert "p%zz" not in errors.explain(error, SERVER)
 
 
-def test_a_worker_of_citus_that_went_away_is_told_as_one() -> None:
-    error = Sql("XX000", "failure on connection marked as essential: worker-1:5432")
-    assert "all workers run" in errors.explain(error, SERVER)
+@pytest.mark.parametrize(
+    "words",
+    [
+        "failure on connection marked as essential: worker-1:5432",
+        "terminating connection due to administrator command",
+    ],
+)
+def test_a_worker_of_citus_that_went_away_is_told_as_one(words: str) -> None:
+    assert "all workers run" in errors.explain(Sql("XX000", words), SERVER)
 
 
 @pytest.mark.parametrize(
