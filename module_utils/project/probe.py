@@ -47,9 +47,11 @@ def packages(names: List[str]) -> Dict[str, Any]:
     """
     from importlib import metadata
 
-    found = {
-        _plain(each.metadata["Name"]): each for each in metadata.distributions() if each.metadata["Name"]
-    }
+    found, installed = {}, {}  # type: Dict[str, Any], Dict[str, str]
+    for each in metadata.distributions():
+        told = each.metadata  # is read and parsed at each look
+        if told["Name"]:
+            found[_plain(told["Name"])], installed[_plain(told["Name"])] = each, told["Version"]
     failed = {name: "is not installed" for name in names if _plain(name) not in found}
     waiting = sorted(
         (name for name in names if name not in failed),
@@ -59,7 +61,7 @@ def packages(names: List[str]) -> Dict[str, Any]:
     while waiting or running:
         while waiting and len(running) < (os.cpu_count() or 1):
             name = waiting.pop()
-            pid, reading = _start(_modules(found[_plain(name)]))
+            pid, reading = _start(found[_plain(name)])
             running[pid] = name, reading
         pid, status = os.wait()
         name, reading = running.pop(pid)
@@ -67,7 +69,7 @@ def packages(names: List[str]) -> Dict[str, Any]:
             why = pipe.read().decode()
         if why or status:
             failed[name] = why or f"does not import: its import ended the interpreter (status {status})"
-    return {"installed": {name: each.version for name, each in found.items()}, "failed": failed}
+    return {"installed": installed, "failed": failed}
 
 
 def _plain(name: str) -> str:
@@ -78,20 +80,20 @@ def _modules(distribution: Any) -> List[str]:
     """The top-level modules of a distribution, without its tests and what is private."""
     names = (distribution.read_text("top_level.txt") or "").split()
     if not names:
-        paths = [str(path) for path in distribution.files or ()]
+        paths = [line.split(",")[0] for line in (distribution.read_text("RECORD") or "").splitlines()]
         names = sorted({path.split("/")[0].split(".")[0] for path in paths if path.endswith((".py", ".so"))})
     return [n for n in names if n.isidentifier() and not n.startswith("_") and n not in ("tests", "test")]
 
 
-def _start(modules: List[str]) -> Tuple[int, int]:
-    """Import in a child: its pid, and a descriptor that yields why it could not."""
+def _start(distribution: Any) -> Tuple[int, int]:
+    """Import a distribution in a child: its pid, and a descriptor that yields why it could not."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
             from importlib import import_module
 
-            for module in modules:
+            for module in _modules(distribution):
                 import_module(module)
         except BaseException as error:  # noqa: BLE001 - whatever a package raises is its failure
             text = f"does not import: {type(error).__name__}: {error}"

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import Any
+from functools import partial
+from typing import Any, Callable, TypeVar
 
 from ansible.module_utils.database import layout, tables
 from ansible.module_utils.database.tables import FIGURES
 from ansible.module_utils.eodhd.model import Range, midnight
 from ansible.module_utils.eodhd.store import arrivals
-from ansible.module_utils.eodhd.store.chunks import Chunks, each
+from ansible.module_utils.eodhd.store.chunks import Chunks
 from ansible.module_utils.eodhd.store.database import Database
+
+T = TypeVar("T")
 
 _VALUES = ", ".join(FIGURES)
 COPY = f"COPY {{}} (time, symbol, {_VALUES}) FROM STDIN"
@@ -150,6 +153,17 @@ def days_of(lines: Sequence[str]) -> tuple[date, date]:
     return first, last
 
 
+def _each(database: Database, slices: list[Range], work: Callable[[Any, Range], T]) -> Iterator[T]:
+    """Yield what ``work`` returns for each slice, which it reads in a transaction of its own."""
+
+    def reading(cursor: Any, days: Range) -> T:
+        arrivals.hold(cursor)
+        return work(cursor, days)
+
+    for piece in slices:
+        yield database.run(partial(reading, days=piece))
+
+
 def stored_days(database: Database, symbols: list[str], chunks: Chunks) -> dict[str, set[date]]:
     """Return the days of which rows of symbols are stored, for symbols with any."""
 
@@ -162,7 +176,7 @@ def stored_days(database: Database, symbols: list[str], chunks: Chunks) -> dict[
         return list(cursor.fetchall())
 
     found: dict[str, set[date]] = {}
-    for rows in each(database, chunks.slices(chunks.stored or ALL), work):
+    for rows in _each(database, chunks.slices(chunks.stored or ALL), work):
         for symbol, some in rows:
             found.setdefault(symbol, set()).update(some)
     return found
@@ -181,7 +195,7 @@ def read(
         )
         return list(cursor.fetchall())
 
-    pieces = each(database, chunks.slices(days), work)
+    pieces = _each(database, chunks.slices(days), work)
     return {day: tuple(values) for rows in pieces for day, *values in rows}
 
 
@@ -211,7 +225,7 @@ def count_stored(
     for days in ranges:
         reach = reach.hull(days)
     sums: dict[str, list[int]] = {}
-    for rows in each(database, chunks.slices(reach), work):
+    for rows in _each(database, chunks.slices(reach), work):
         for symbol, *more in rows:
             sums[symbol] = [a + b for a, b in zip(sums.get(symbol, [0] * len(more)), more)]
     counts = {symbol: (sums[symbol][a], sums[symbol][b]) for symbol, a, b in picked if symbol in sums}

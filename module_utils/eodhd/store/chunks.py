@@ -9,17 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import partial
-from typing import Any, Callable, TypeVar
+from typing import Any
 
 from ansible.module_utils.database import layout
 from ansible.module_utils.database.tables import there
 from ansible.module_utils.eodhd.model import Range
-from ansible.module_utils.eodhd.store import arrivals
-from ansible.module_utils.eodhd.store.database import Database
 from ansible.module_utils.reporting import Problem
-
-T = TypeVar("T")
 
 # The part of the server's lock table that one transaction may fill: two storing connections, other workers and a health
 # check need theirs at the same time.
@@ -59,17 +54,6 @@ def _cut(days: Range, step: timedelta) -> Iterator[Range]:
         last = min(days.last, first + step - timedelta(days=1))
         yield Range(first, last)
         first = last + timedelta(days=1)
-
-
-def each(database: Database, slices: list[Range], work: Callable[[Any, Range], T]) -> Iterator[T]:
-    """Yield what ``work`` returns for each slice, which it reads in a transaction of its own."""
-
-    def reading(cursor: Any, days: Range) -> T:
-        arrivals.hold(cursor)
-        return work(cursor, days)
-
-    for piece in slices:
-        yield database.run(partial(reading, days=piece))
 
 
 # Of partitions by time the lower bounds are asked; their form is the same in every version.
