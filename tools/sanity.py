@@ -31,7 +31,7 @@ FOLDERS = {
     "callback_plugins": "callback",
     "roles/*/lookup_plugins": "lookup",
 }
-TESTS = ("validate-modules", "yamllint", "import", "compile")
+TESTS = ("validate-modules", "pep8", "yamllint", "import", "compile")
 OLDEST = "3.9"  # the oldest Python that a host may have
 GALAXY = "namespace: local\nname: market\nversion: 1.0.0\nreadme: README.md\nauthors: [The maintainers]\n"
 # ansible-test would download a script that installs pip; this one unpacks what Python has: ensurepip takes 2 s a time.
