@@ -19,8 +19,8 @@ extends_documentation_fragment: [connection, interpreter]
 options:
   layout:
     description:
-      - How C(market_data) is created - in one table, by year, as a hypertable of TimescaleDB with chunks of four years,
-        or distributed by symbol over the workers of Citus, with C(assets) on all of them.
+      - How C(market_data) is created - in one table, by year, as a hypertable of TimescaleDB with chunks of three
+        years, or distributed by symbol over the workers of Citus, with C(assets) on all of them.
       - An existing table stays as it is, whatever its layout; a note says if it is another one.
     type: str
     choices: [plain, partitioned, timescaledb, citus]

@@ -23,7 +23,7 @@ _PAGES = f"""
 {_TREE}, leaf AS (
   SELECT c.reltuples AS rows, c.relpages AS seen, pg_relation_size(c.oid) / {_BLOCK} AS pages,
     c.reltuples >= 0 AND c.relpages > 0 AS known
-  FROM pg_class c JOIN tree USING (oid) WHERE c.relkind IN ('r', 'm')
+  FROM pg_class c JOIN tree USING (oid) WHERE c.relkind IN ('r', 'm') AND c.oid <> ALL (%(packed)s::oid[])
 ), usual AS (
   SELECT coalesce(sum(rows) / nullif(sum(seen), 0), %(density)s) AS density FROM leaf WHERE known
 )
@@ -38,10 +38,13 @@ SELECT to_regclass('_timescaledb_catalog.compression_chunk_size') IS NOT NULL
     WHERE i.inhparent = %(oid)s AND n.nspname = '_timescaledb_internal'),
   to_regclass('pg_catalog.pg_dist_partition') IS NOT NULL
 """
-# Rows that were changed since lie in the chunk itself, and as many batches less in its compressed part.
-_COMPRESSED = """
-SELECT sum(s.numrows_pre_compression * CASE WHEN part.reltuples >= 0 AND s.numrows_post_compression > 0
-  THEN least(1, part.reltuples / s.numrows_post_compression) ELSE 1 END)
+# Rows that were changed since lie in the chunk itself, and as many batches less in its compressed part. Once they are
+# compressed again, only dead ones lie there, and what was known of the part no longer holds.
+_PARTIAL = "c.status & 8 = 8"
+_COMPRESSED = f"""
+SELECT sum(s.numrows_pre_compression * CASE WHEN {_PARTIAL} AND part.reltuples >= 0 AND s.numrows_post_compression > 0
+  THEN least(1, part.reltuples / s.numrows_post_compression) ELSE 1 END),
+  array_agg(format('%%I.%%I', c.schema_name, c.table_name)::regclass::oid) FILTER (WHERE NOT {_PARTIAL})
 FROM _timescaledb_catalog.hypertable h
 JOIN _timescaledb_catalog.chunk c ON c.hypertable_id = h.id
 JOIN _timescaledb_catalog.compression_chunk_size s ON s.chunk_id = c.id
@@ -49,7 +52,7 @@ JOIN _timescaledb_catalog.chunk p ON p.id = c.compressed_chunk_id
 JOIN pg_namespace n ON n.nspname = p.schema_name
 JOIN pg_class part ON part.relname = p.table_name AND part.relnamespace = n.oid
 WHERE format('%%I.%%I', h.schema_name, h.table_name)::regclass = %(oid)s
-"""
+"""  # noqa: S608 - our own words
 # Each node is asked once, of the shards that no other node of a lower number has too.
 _SHARDS = f"""
 {_TREE}
@@ -73,7 +76,7 @@ def estimate(cursor: Any, oid: int) -> int | None:
         cursor: of any session.
         oid: of the table, the partitioned table or the hypertable.
     """
-    asked: dict[str, Any] = {"oid": oid, "density": None, "tolerated": TOLERATED}
+    asked: dict[str, Any] = {"oid": oid, "density": None, "tolerated": TOLERATED, "packed": []}
     cursor.execute(_HAS, asked)
     chunks, citus = cursor.fetchone()
     if citus:
@@ -87,10 +90,10 @@ def estimate(cursor: Any, oid: int) -> int | None:
     compressed = 0
     if chunks:
         cursor.execute(_COMPRESSED, asked)
-        compressed = cursor.fetchone()[0] or 0
+        compressed, packed = cursor.fetchone()
         # The little that lies beside the compressed rows is not worth being called unknown.
         if compressed:
-            asked.update(density=BARS_PER_PAGE, tolerated=1)
+            asked.update(density=BARS_PER_PAGE, tolerated=1, packed=packed or [])
     cursor.execute(_PAGES, asked)
     rows, unknown = cursor.fetchone()
-    return None if unknown else round(float(compressed) + rows)
+    return None if unknown else round(float(compressed or 0) + rows)

@@ -55,3 +55,16 @@ def test_estimate_follows_corrections_and_what_is_added(filled: Database) -> Non
         "ANALYZE market_data",
     )
     assert about(filled) == pytest.approx(rows(filled), rel=0.01)
+
+
+@pytest.mark.skipif(not engines.LAYOUT.settle, reason="needs compressed chunks")
+def test_estimate_holds_when_corrections_are_compressed_again(filled: Database) -> None:
+    correction = "UPDATE market_data SET close = 3 WHERE symbol = 'S7.US'"
+    filled.run(*engines.LAYOUT.settle, correction, "VACUUM ANALYZE market_data", *engines.LAYOUT.settle)
+    assert about(filled) == pytest.approx(rows(filled), rel=0.01), "dead rows count"
+    with closing(filled.connect()) as session, session.cursor() as cursor:
+        cursor.execute("SELECT show_chunks('market_data')::text")
+        chunks = [name for (name,) in cursor.fetchall()]
+    # As the server does it by itself: the chunks, without their compressed parts.
+    filled.run(*(f"VACUUM {chunk}" for chunk in chunks))
+    assert about(filled) == pytest.approx(rows(filled), rel=0.01)
