@@ -232,9 +232,13 @@ def _copy_straight(cursor: Any, run: int, rows: Mapping[str, list[str]]) -> bool
     moment = arrivals.begin(cursor)
     bars.make_room(cursor, lines)
     cursor.execute("SAVEPOINT straight")
+    errors = driver().errors
     try:
         bars.copy(cursor, "market_data", lines)
-    except driver().errors.UniqueViolation:
+    except (errors.UniqueViolation, errors.InternalError_) as error:
+        # Whatever a worker says of a COPY, Citus tells as an internal error.
+        if error.pgcode != "23505" and "duplicate key value" not in str(error):
+            raise
         cursor.execute("ROLLBACK TO SAVEPOINT straight")
         return False
     arrivals.came(cursor, run, moment, rows)

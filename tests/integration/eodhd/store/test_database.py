@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +59,26 @@ def test_more_rows_are_decompressed_than_timescaledb_allows_by_default(market: A
     with closing(made):
         made.run(lambda cursor: cursor.execute(rows, (2,)))
     assert market.query("SELECT min(adjusted_close) FROM market_data") == [(2,)]
+
+
+def test_a_bar_that_somebody_inserts_while_it_is_copied_is_compared(market: Any) -> None:
+    loaded = market.load(symbols=["AAPL.US"], days=30)["totals"]["inserted"]
+    ((last,),) = market.query("SELECT max(time) FROM market_data")
+    market.query("DELETE FROM market_data")
+    market.query("DELETE FROM backfill_coverage")
+    with closing(market.server.connect()) as other, other.cursor() as cursor, ThreadPoolExecutor() as threads:
+        cursor.execute("INSERT INTO market_data (time, symbol, close) VALUES (%s, 'AAPL.US', 1)", (last,))
+        loading = threads.submit(market.load, symbols=["AAPL.US"], days=30, force=True)
+        copying = (
+            "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'COPY market_data%'"
+        )
+        end = time.monotonic() + 30
+        while market.query(copying) == [(0,)] and time.monotonic() < end:
+            time.sleep(0.02)
+        other.commit()
+        result = loading.result(60)
+    assert "SUCCESS" in result.get("report", ""), result
+    assert (result["totals"]["inserted"], result["totals"]["updated"]) == (loaded - 1, 1)
 
 
 @pytest.mark.skipif(engines.LAYOUT.engine != "citus", reason="TEST_LAYOUT=citus: Citus alone")
