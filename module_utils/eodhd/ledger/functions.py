@@ -1,6 +1,10 @@
 """The functions that read the past as it was, made anew after every migration.
 
 Their bodies are looked at when they are called: ``market_data`` may come later than the ledger.
+
+Of a bar, ``market_data_asof`` asks whether it came later (``absent``), or was revised later (``changed``; then its old
+value counts). For symbols that are named, it adds up all ranges of each; of their lists only the pieces that can have
+them are read. For all symbols, the many ranges of one day are matched by symbol and day instead.
 """
 
 from __future__ import annotations
@@ -9,11 +13,8 @@ from typing import Any
 
 from ansible.module_utils.database.tables import there
 
-# Ranges that came after the moment and begin before it, which an index knows; with symbols named, only the pieces of
-# the list that can have them.
-_LATER = """tstzrange(least((b.first_day - 1)::timestamp AT TIME ZONE 'UTC', b.arrived), b.arrived) @> moment
-      AND (market_data_asof.symbols IS NULL OR (b.first_symbol <= ANY (market_data_asof.symbols)
-        AND b.last_symbol >= ANY (market_data_asof.symbols)) IS NOT FALSE)"""
+# Ranges that came after the moment and begin before it, which an index knows.
+_LATER = "tstzrange(least((b.first_day - 1)::timestamp AT TIME ZONE 'UTC', b.arrived), b.arrived) @> moment"
 _TELLS = "backfill_tells(moment)"
 FUNCTIONS = f"""
 SET LOCAL check_function_bodies = off;
@@ -54,17 +55,16 @@ FROM (
     SELECT b.symbols, b.revised, tstzrange(b.first_day::timestamp AT TIME ZONE 'UTC',
       (b.last_day + 1)::timestamp AT TIME ZONE 'UTC') AS days
     FROM backfill_arrival b
-    WHERE {_LATER}
-      AND b.first_day < b.last_day
+    WHERE {_LATER} AND CASE WHEN market_data_asof.symbols IS NULL THEN b.first_day < b.last_day
+      ELSE (b.first_symbol <= ANY (market_data_asof.symbols)
+        AND b.last_symbol >= ANY (market_data_asof.symbols)) IS NOT FALSE END
   ) k, unnest(k.symbols) AS s (symbol)
   WHERE market_data_asof.symbols IS NULL OR s.symbol = ANY (market_data_asof.symbols) GROUP BY s.symbol
 ) l ON l.symbol = t.symbol
 WHERE {_TELLS} AND t.time <= (moment AT TIME ZONE 'UTC' + interval '1 day') AT TIME ZONE 'UTC'
   AND (CASE WHEN t.still THEN l.changed ELSE l.absent END @> t.time) IS NOT TRUE
   AND NOT EXISTS (SELECT FROM backfill_arrival b, unnest(b.symbols) AS s (symbol)
-    WHERE {_LATER}
-      AND b.first_day = b.last_day AND (t.still OR NOT b.revised)
-      AND (market_data_asof.symbols IS NULL OR s.symbol = ANY (market_data_asof.symbols))
+    WHERE market_data_asof.symbols IS NULL AND {_LATER} AND b.first_day = b.last_day AND (t.still OR NOT b.revised)
       AND s.symbol = t.symbol AND b.first_day::timestamp AT TIME ZONE 'UTC' = t.time)
 $$;
 CREATE OR REPLACE FUNCTION market_data_digest(moment timestamptz, OUT rows bigint, OUT digest text)
