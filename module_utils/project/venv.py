@@ -6,9 +6,7 @@ import json
 import os
 import pkgutil
 import re
-import shutil
 import stat
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Callable
@@ -84,10 +82,7 @@ def probe(run: Execute, python: str, packages: Sequence[str] | None) -> dict[str
 
 def interpreter(run: Execute, wanted: Requirements) -> dict[str, Any]:
     """The interpreter to build with: its ``version`` as it says itself, and ``base``, its path."""
-    known = shutil.which(wanted.python)
-    # Mostly it is the one that runs this.
-    same = known is not None and os.path.realpath(known) == os.path.realpath(sys.executable)
-    answer = program.interpreter() if same else probe(run, wanted.python, None)
+    answer = probe(run, wanted.python, None)
     if answer is None:
         raise Problem(
             f"project_python {wanted.python!r} does not run on this host. Install it or set project_python."

@@ -39,8 +39,8 @@ def params(polluted: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setattr(venv, "probe", lambda run, python, packages: answer)
     return {
         "root": str(polluted), "protected": ["src", "docs"], "artifacts": ARTIFACTS, "allow_in_use": False,
-        "python": "python-there", "python_minimum": "3.9", "packages": ["pandas"], "index_urls": None,
-        "rebuild": False, "space_mb": 1, "keep": 5, "keep_days": 90, "run": "",
+        "python": "python3", "python_minimum": "3.9", "packages": ["pandas"], "index_urls": None, "rebuild": False,
+        "space_mb": 1, "keep": 5, "keep_days": 90, "run": "",
     }  # fmt: skip
 
 
