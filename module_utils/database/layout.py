@@ -55,11 +55,22 @@ class Layout:
 
 @dataclass(frozen=True)
 class Existing:
-    """A layout as it is found; ``text`` describes it for people, ``compressed`` is TimescaleDB's."""
+    """A layout as it is found; ``text`` describes it for people."""
 
     kind: str
     text: str
-    compressed: bool = False
+
+
+def compressed(cursor: Any, table: str) -> bool:
+    """Whether TimescaleDB compresses a table. Unlike ``recognise`` it waits for no lock of another one."""
+    if not there(cursor, "timescaledb_information.hypertables"):
+        return False
+    cursor.execute(
+        "SELECT coalesce(bool_or(compression_enabled), false) FROM timescaledb_information.hypertables"
+        " WHERE to_regclass(format('%%I.%%I', hypertable_schema, hypertable_name)) = to_regclass(%s)",
+        (table,),
+    )
+    return bool(cursor.fetchone()[0])
 
 
 def recognise(cursor: Any, table: str = TABLE) -> Existing:
@@ -83,7 +94,7 @@ def recognise(cursor: Any, table: str = TABLE) -> Existing:
             interval, compressed, chunks = row
             days = interval.days if isinstance(interval, timedelta) else interval
             text = f"a hypertable of {chunks:,} chunks of {days} days"
-            return Existing("timescaledb", f"{text}, compressed" if compressed else text, bool(compressed))
+            return Existing("timescaledb", f"{text}, compressed" if compressed else text)
     if citus:
         cursor.execute(
             "SELECT citus_table_type, distribution_column, shard_count FROM citus_tables"

@@ -9,7 +9,7 @@ from typing import Any
 from ansible.module_utils.database.connection import driver
 from ansible.module_utils.database.errors import explain, meaning
 from ansible.module_utils.database.estimates import estimate
-from ansible.module_utils.database.layout import recognise
+from ansible.module_utils.database.layout import compressed
 from ansible.module_utils.health.model import BACKFILL, Count, Finding, Host, Wanted, limit
 from ansible.module_utils.reporting import Problem
 
@@ -117,8 +117,8 @@ def _count(cursor: Any, table: Wanted, about: int | None, mode: str, deadline: f
     try:
         limit(cursor, deadline)
         # One process counts compressed rows by what is noted of each batch; parallel ones decompress them.
-        compressed = recognise(cursor, name.as_string(cursor)).compressed
-        alone = sql.SQL("SET LOCAL max_parallel_workers_per_gather = 0;" if compressed else "")
+        packed = compressed(cursor, name.as_string(cursor))
+        alone = sql.SQL("SET LOCAL max_parallel_workers_per_gather = 0;" if packed else "")
         cursor.execute(sql.SQL("{} SELECT count(*) FROM {}").format(alone, name))
         return Count(int(cursor.fetchone()[0]))
     except (errors.QueryCanceled, errors.LockNotAvailable, errors.OutOfMemory):

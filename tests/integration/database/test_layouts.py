@@ -201,3 +201,11 @@ class TestRights:
     def test_its_password_is_kept_as_a_scram_verifier(self, application: Database, missing: Database) -> None:
         kept = query(missing, "SELECT rolpassword FROM pg_authid WHERE rolname = %s", application.user)
         assert kept[0][0].startswith("SCRAM-SHA-256$")
+
+
+def test_it_is_known_whether_a_table_is_compressed(database: Database) -> None:
+    wanted = engines.LAYOUT in [engines.LAYOUTS[name] for name in ("week-compressed", "year-compressed")]
+    engines.create_tables(database)
+    with closing(database.connect()) as connection, connection.cursor() as cursor:
+        assert layout.compressed(cursor, "market_data") == wanted
+        assert not layout.compressed(cursor, "assets")
