@@ -71,8 +71,8 @@ def main() -> str:
         f"{rows:,} bars; {SYMBOLS // 20} of {SYMBOLS} symbols restated and 10 more loaded after the first moment;"
         f" then {EXCHANGE:,} symbols by {len(EVENINGS)} evenings of `daily`. Rows come to the client. Medians of"
         f" {ROUNDS}, the two reads in turn. Counting reads no bar now, only an index; then each bar has to be matched"
-        " with what came later. A corrected bar is read twice: as it is and as it was; the last line but one reads"
-        " both and matches nothing. One symbol has to be looked up among all that came later; named in the call, it"
+        " with what came later. A corrected bar is read twice: as it is and as it was; the line of both versions reads"
+        " them and matches nothing. One symbol has to be looked up among all that came later; named in the call, it"
         " is looked for only in the lists that can have it.\n\n"
         "| Read | As of | `market_data` | `market_data_asof` | Ratio | At most |\n|---|---|---|---|---|---|\n"
         + "\n".join(lines)

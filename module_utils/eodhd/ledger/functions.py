@@ -1,4 +1,4 @@
-"""The functions that read the past as it was, made anew after every migration.
+"""The functions that read the past as it was, made anew after the last migration.
 
 Their bodies are looked at when they are called: ``market_data`` may come later than the ledger.
 
