@@ -245,7 +245,10 @@ class Context:
         for symbol, known in plan.fresh.items():
             totals.take_fresh(symbol, known)
         alone = self.chunks.mingled
-        databases = [Database(self.request.server, "backfill store") for _ in range(1 if alone else STORES)]
+        stores = min(1 if alone else STORES, len(plan.tasks))
+        databases = [Database(self.request.server, "backfill store") for _ in range(stores)]
+        for database in databases:
+            database.prepare()
         progress = Progress(to_file(self.request.progress_path))
         pipeline = Pipeline(
             fetch,

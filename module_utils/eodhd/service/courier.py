@@ -107,7 +107,7 @@ class Courier:
         deadline = time.monotonic() + _FAREWELL
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(self._pid, os.WNOHANG) == (0, 0) and time.monotonic() < deadline:
-                time.sleep(0.005)
+                time.sleep(0.001)
 
 
 def _ask(channel: socket.socket, asked: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
@@ -137,6 +137,7 @@ def _serve(transport: Transport, spool: Spool, database: Database, channels: lis
     nowhere = os.open(os.devnull, os.O_RDWR)
     for standard in range(3):
         os.dup2(nowhere, standard)
+    database.prepare()
     claiming, *asking = channels
     threads = [threading.Thread(target=_answer, args=(transport, spool, channel)) for channel in asking]
     for thread in threads:

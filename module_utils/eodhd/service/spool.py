@@ -144,7 +144,9 @@ class Spool:
             return None
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.ftruncate(fd, 0)
+            # Not if it is new: ext4 writes a file that was cut to nothing to the disk at once, and its removal waits.
+            if os.fstat(fd).st_size:
+                os.ftruncate(fd, 0)
         except OSError:
             os.close(fd)
             return None

@@ -94,15 +94,26 @@ class Database:
 
         return self.run(work)
 
+    def prepare(self) -> None:
+        """Connect in a thread, so that the first ``run`` need not; if that fails, ``run`` tries again and tells."""
+
+        def work() -> None:
+            with self._lock, contextlib.suppress(Unreachable, self._errors.Error):
+                self._connect()
+
+        threading.Thread(target=work, daemon=True).start()
+
+    def _connect(self) -> None:
+        if self._connection is not None:
+            return
+        fresh = connect(self.server, CONNECT_TIMEOUT, lock_timeout=LOCK_TIMEOUT, application_name=self.name)
+        with fresh, fresh.cursor() as cursor:
+            cursor.execute(PREPARE)
+            self.opened(cursor)
+        self._connection = fresh
+
     def _once(self, work: Callable[[Any], T]) -> T:
-        if self._connection is None:
-            fresh = connect(
-                self.server, CONNECT_TIMEOUT, lock_timeout=LOCK_TIMEOUT, application_name=self.name
-            )
-            with fresh, fresh.cursor() as cursor:
-                cursor.execute(PREPARE)
-                self.opened(cursor)
-            self._connection = fresh
+        self._connect()
         with self._connection, self._connection.cursor() as cursor:
             return work(cursor)
 
@@ -110,10 +121,14 @@ class Database:
         """Let go of a connection that is no good any more."""
         code = str(getattr(error, "pgcode", None) or "")
         if self._connection is not None and (self._connection.closed or code.startswith(_LOST)):
-            self.close()
+            self._let_go()
 
     def close(self) -> None:
         """Close the connection; a later ``run`` opens another."""
+        with self._lock:
+            self._let_go()
+
+    def _let_go(self) -> None:
         if self._connection is not None:
             with contextlib.suppress(self._errors.Error):
                 self._connection.close()

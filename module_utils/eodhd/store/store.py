@@ -318,8 +318,6 @@ def enter(cursor: Any, run: int, done: Sequence[tuple[Fetched, Written]]) -> Non
 
 def enter_outcomes(cursor: Any, run: int, done: Sequence[tuple[Fetched, Written]]) -> None:
     """Write what became of each call."""
-    from psycopg2.extras import execute_values
-
     outcomes = []
     for item, result in done:
         task, rows = item.task, len(item.parsed.lines) if item.parsed else 0
@@ -329,19 +327,16 @@ def enter_outcomes(cursor: Any, run: int, done: Sequence[tuple[Fetched, Written]
             + (result.updated, aside, item.size, item.answer.calls, item.answer.requests)
             + (round(item.seconds, 3), item.fetched, item.digest, item.message)
         )
-    execute_values(
+    _insert(
         cursor,
         "INSERT INTO backfill_outcome (run, symbol, first_day, last_day, outcome, rows, inserted, updated,"
         " set_aside, bytes, calls, requests, seconds, fetched, digest, message)"
-        " VALUES %s ON CONFLICT DO NOTHING",
+        " VALUES {} ON CONFLICT DO NOTHING",
         outcomes,
-        page_size=500,
     )
 
 
 def _enter_coverage(cursor: Any, run: int, done: Sequence[tuple[Fetched, Written]]) -> None:
-    from psycopg2.extras import execute_values
-
     coverage = []
     for item, result in done:
         task, rows = item.task, len(item.parsed.lines) if item.parsed else 0
@@ -351,16 +346,21 @@ def _enter_coverage(cursor: Any, run: int, done: Sequence[tuple[Fetched, Written
             + (item.fetched, result.again is not None, run, item.message)
         )
     # A mark of a restated past stays until what is stored beyond the answer was looked at.
-    execute_values(
+    _insert(
         cursor,
         "INSERT INTO backfill_coverage AS c (symbol, first_day, last_day, outcome, rows, fetched, restated, run,"
-        " message) VALUES %s ON CONFLICT (symbol) DO UPDATE SET"
+        " message) VALUES {} ON CONFLICT (symbol) DO UPDATE SET"
         " first_day = EXCLUDED.first_day, last_day = EXCLUDED.last_day, outcome = EXCLUDED.outcome,"
         " rows = EXCLUDED.rows, fetched = EXCLUDED.fetched, restated = c.restated OR EXCLUDED.restated,"
         " run = EXCLUDED.run, message = EXCLUDED.message",
         coverage,
-        page_size=500,
     )
+
+
+def _insert(cursor: Any, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert rows by one statement, which has ``{}`` for them; importing psycopg2's own helper takes longer."""
+    row = f"({', '.join(['%s'] * len(rows[0]))})"
+    cursor.execute(statement.format(", ".join([row] * len(rows))), list(chain.from_iterable(rows)))
 
 
 def mark_restated(cursor: Any, symbols: Sequence[str], restated: bool = True) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import engines
 import psycopg2
 import pytest
+from ansible.module_utils.database.errors import Unreachable
 from ansible.module_utils.eodhd.store import bars
 from ansible.module_utils.eodhd.store import database as databases
 
@@ -41,6 +43,27 @@ def test_a_deadlock_without_end_is_told(database: Database) -> None:
         with pytest.raises(psycopg2.errors.DeadlockDetected):
             made.run(colliding(databases.TRIES + 1, "40P01"))
         assert made.run(colliding(0, "")) == 1
+
+
+@pytest.mark.parametrize("runs_before", [0, 1])
+def test_a_connection_that_is_prepared_is_the_one_that_works(database: Database, runs_before: int) -> None:
+    opened: list[Any] = []
+    with closing(databases.Database(database, "prepared", opened=opened.append)) as made:
+        for _ in range(runs_before):
+            made.run(lambda cursor: None)
+        made.prepare()
+        time.sleep(0.1)
+        made.run(lambda cursor: None)
+    assert len(opened) == 1
+
+
+def test_a_connection_that_cannot_be_prepared_is_told_by_what_needs_it(database: Database) -> None:
+    nowhere = dataclasses.replace(database, password="wrong")
+    with closing(databases.Database(nowhere, "prepare")) as made:
+        made.prepare()
+        with pytest.raises(Unreachable) as met:
+            made.run(lambda cursor: None)
+    assert met.value.kind == "password"
 
 
 @pytest.mark.skipif(

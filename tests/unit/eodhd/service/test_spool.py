@@ -37,6 +37,11 @@ def test_a_paid_answer_comes_back_as_it_was(spool: Spool, reply: Reply) -> None:
     assert spool.take(keep(spool, reply)) == reply
 
 
+def test_an_answer_that_is_asked_anew_takes_the_place_of_a_longer_one(spool: Spool) -> None:
+    keep(spool, Reply(200, b"[1, 2, 3]"))
+    assert spool.take(keep(spool, Reply(200, b"[1]"))) == Reply(200, b"[1]")
+
+
 @pytest.mark.parametrize("status", [0, 401, 402, 429, 500])
 def test_what_costs_nothing_is_not_kept(spool: Spool, folder: Path, status: int) -> None:
     name = keep(spool, Reply(status, b"sorry"))
