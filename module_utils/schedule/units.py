@@ -152,7 +152,7 @@ def _job(settings: UnitSettings, config: Config, where: Places, job: Job) -> str
     return f"""\
 {MARK}
 [Unit]
-Description={config.title}: {job.name}
+Description={_literal(config.title)}: {job.name}
 OnSuccess={after}
 OnFailure={after}
 {_online(where)}
@@ -171,7 +171,7 @@ def _after(settings: UnitSettings, config: Config, where: Places) -> str:
     return f"""\
 {MARK}
 [Unit]
-Description={config.title}: what follows %i
+Description={_literal(config.title)}: what follows %i
 StartLimitIntervalSec=0
 {_online(where)}
 [Service]
@@ -204,13 +204,24 @@ def _online(where: Places) -> str:
 
 
 def _command(settings: UnitSettings, config: Config, where: Places) -> str:
-    return f"{settings.python} {config.project}/tools/run_job.py {where.configuration}"
+    program = (settings.python, f"{config.project}/tools/run_job.py", where.configuration)
+    return " ".join(_word(str(path)) for path in program)
+
+
+def _literal(text: str) -> str:
+    """Return a text in which systemd looks for nothing to replace."""
+    return text.replace("%", "%%")
+
+
+def _word(path: str) -> str:
+    """Return a path as one word of a list; one with quotes is none that systemd starts."""
+    return f'"{_literal(path)}"' if " " in path else _literal(path)
 
 
 def _surroundings(
     settings: UnitSettings, config: Config, where: Places, secrets: Sequence[str], strict: bool
 ) -> str:
-    lines = [f"WorkingDirectory={config.project}", "UMask=0077", "Nice=5"]
+    lines = [f"WorkingDirectory={_literal(config.project)}", "UMask=0077", "Nice=5"]
     if settings.user:
         lines.append(f"User={settings.user}")
     lines += [
@@ -221,13 +232,15 @@ def _surroundings(
     if where.system:
         lines += [f"StateDirectory={settings.name}", "StateDirectoryMode=0700"]
     kind = "LoadCredentialEncrypted" if settings.encrypted else "LoadCredential"
-    lines += [f"{kind}={name}:{where.credentials / name}" for name in sorted(secrets)]
+    lines += [f"{kind}={name}:{_literal(str(where.credentials / name))}" for name in sorted(secrets)]
     if strict:
         lines += STRICT.splitlines()
     if where.system:
         lines += (STRICT_OF_SYSTEM if strict else LOOSE_OF_SYSTEM).splitlines()
         # A path that is not there is passed over.
-        lines += [f"ReadWritePaths=-{path}" for path in (config.project, *settings.writable) if strict]
+        lines += [
+            f"ReadWritePaths={_word(f'-{path}')}" for path in (config.project, *settings.writable) if strict
+        ]
     return "\n".join(lines) + "\n"
 
 

@@ -178,6 +178,17 @@ def test_a_playbook_that_does_not_begin_is_told(scene: Scene) -> None:
     assert scene.messages == ["❌ market data: the job health fails"]
 
 
+def test_a_run_in_which_no_host_was_asked_is_no_good_one(scene: Scene) -> None:
+    """An empty inventory, a group that is no more: Ansible skips the play and ends well."""
+    scene.plays = [REFUSED, Played(0, [])]
+    scene.run("audit")
+    assert not scene.run("health")
+    assert scene.messages == [
+        "❌ market data: EODHD refuses the token",
+        "❌ market data: the job health fails",
+    ]
+
+
 def test_a_job_that_is_no_more_has_no_problems(scene: Scene) -> None:
     scene.plays = [REFUSED, GOOD]
     scene.run("audit")
