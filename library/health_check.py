@@ -333,7 +333,7 @@ def main() -> None:
         return found
 
     def planned() -> dict[str, Any]:
-        from ansible.module_utils.database.connection import Server
+        from ansible.module_utils.database.server import Server
         from ansible.module_utils.health import checks, model, plan
 
         result: dict[str, Any] = plan.plan(

@@ -65,6 +65,7 @@ from ansible.module_utils.arguments.postgres_layout import ARGUMENTS
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.database import connection, errors, move
 from ansible.module_utils.database.layout import Layout
+from ansible.module_utils.database.server import Server
 from ansible.module_utils.project import interpreter
 
 
@@ -76,7 +77,7 @@ def main() -> None:
     def work() -> dict[str, Any]:
         if options["interpreter"]:
             interpreter.enter(options["interpreter"])
-        server = connection.Server(**options["connection"])
+        server = Server(**options["connection"])
         try:
             with contextlib.closing(connection.connect(server, options["timeout"])) as session:
                 result: dict[str, Any] = move.run(

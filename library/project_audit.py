@@ -150,7 +150,7 @@ from ansible.module_utils import reporting
 from ansible.module_utils.arguments.project_audit import ARGUMENTS
 from ansible.module_utils.audit import health, host, model, snapshots, waivers
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.database.connection import Server
+from ansible.module_utils.database.server import Server
 from ansible.module_utils.health.model import wanted
 from ansible.module_utils.project import interpreter
 

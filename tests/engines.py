@@ -17,8 +17,8 @@ from typing import Any
 
 import psycopg2
 from ansible.module_utils.database import tables
-from ansible.module_utils.database.connection import Server
 from ansible.module_utils.database.schema import Schema
+from ansible.module_utils.database.server import Server
 from ansible.module_utils.health import settings
 from ansible.module_utils.sandbox import postgres
 

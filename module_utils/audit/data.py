@@ -11,8 +11,9 @@ from typing import Any, Callable
 from ansible.module_utils.audit import coverage, snapshots
 from ansible.module_utils.coverage import survey
 from ansible.module_utils.coverage.expected import Markets, Window
-from ansible.module_utils.database.connection import Server, connect, driver, within
+from ansible.module_utils.database.connection import connect, driver, within
 from ansible.module_utils.database.errors import TimedOut, Unreachable, explain
+from ansible.module_utils.database.server import Server
 from ansible.module_utils.database.tables import there
 
 LOCK_TIMEOUT = 1.0

@@ -9,7 +9,7 @@ from typing import Any, Callable
 
 from ansible.module_utils.audit import files, runs
 from ansible.module_utils.audit.model import Judgement, judged
-from ansible.module_utils.database.connection import Server
+from ansible.module_utils.database.server import Server
 from ansible.module_utils.project import guards, machine, settings
 from ansible.module_utils.project.guards import DOTENV, STATE
 from ansible.module_utils.project.owner import Owner

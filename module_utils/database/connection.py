@@ -1,7 +1,4 @@
-"""The way to PostgreSQL: its address as text, and a connection in bounded time.
-
-``psycopg2`` is imported when a connection is made, so that whoever needs the address alone does not need it.
-"""
+"""The way to PostgreSQL: a connection in bounded time."""
 
 from __future__ import annotations
 
@@ -9,65 +6,16 @@ import queue
 import socket
 import threading
 import time
-from dataclasses import dataclass
 from typing import Any, Callable, NoReturn, TypeVar
-from urllib.parse import quote
 
 from ansible.module_utils.database.errors import TimedOut, Unreachable
+from ansible.module_utils.database.server import PREFER, Server
 from ansible.module_utils.reporting import package
 
 T = TypeVar("T")
 
-# What libpq does without being told; an address says only what differs.
-PREFER = "prefer"
 # UTC, spelt as no server has it: what the server reports then shows that a session's settings reach it.
 _UTC = "UTC0"
-
-
-@dataclass(frozen=True)
-class Server:
-    """Where a database is and who asks.
-
-    Attributes:
-        host: a name, an address, or the folder of a Unix socket.
-        sslmode: as libpq understands it.
-        sslrootcert: path of the certificates that ``verify-ca`` and ``verify-full`` trust; without one,
-            ``~/.postgresql/root.crt``.
-    """
-
-    host: str
-    port: int
-    user: str
-    password: str
-    database: str
-    sslmode: str = PREFER
-    sslrootcert: str | None = None
-
-    def __repr__(self) -> str:
-        return f"Server({self.masked_url()})"
-
-    def url(self) -> str:
-        """Return the address as libpq, SQLAlchemy and psycopg2 read it, every part percent-encoded."""
-        return self._url(quote(self.password, safe=""))
-
-    def masked_url(self) -> str:
-        """Return the address for people and logs, built from the parts: no piece of a password is in it."""
-        return self._url("***")
-
-    def place(self) -> str:
-        """Return host and port as people write them."""
-        return f"{self.host}:{self.port}" if ":" not in self.host else f"[{self.host}]:{self.port}"
-
-    def _url(self, password: str) -> str:
-        host = f"[{quote(self.host, safe=':')}]" if ":" in self.host else quote(self.host, safe="")
-        user, database = quote(self.user, safe=""), quote(self.database, safe="")
-        query = "&".join(f"{name}={quote(value, safe='')}" for name, value in self.tls().items())
-        return f"postgresql://{user}:{password}@{host}:{self.port}/{database}" + (query and f"?{query}")
-
-    def tls(self) -> dict[str, str]:
-        """Return the parameters of libpq that differ from what it does by itself."""
-        mode = {"sslmode": self.sslmode} if self.sslmode != PREFER else {}
-        return {**mode, **({"sslrootcert": self.sslrootcert} if self.sslrootcert else {})}
 
 
 def within(seconds: float, work: Callable[[], T], late: Callable[[T], None] = lambda result: None) -> T:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import re
 import socket
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from ansible.module_utils.database.connection import Server
+from ansible.module_utils.database.server import Server
 
 
 class TimedOut(Exception):

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
-from ansible.module_utils.database.tables import there
 from ansible.module_utils.reporting import Problem
 
 TABLE = "market_data"
@@ -61,18 +60,6 @@ class Existing:
     text: str
 
 
-def compressed(cursor: Any, table: str) -> bool:
-    """Whether TimescaleDB compresses a table. Unlike ``recognise`` it waits for no lock of another one."""
-    if not there(cursor, "timescaledb_information.hypertables"):
-        return False
-    cursor.execute(
-        "SELECT coalesce(bool_or(compression_enabled), false) FROM timescaledb_information.hypertables"
-        " WHERE to_regclass(format('%%I.%%I', hypertable_schema, hypertable_name)) = to_regclass(%s)",
-        (table,),
-    )
-    return bool(cursor.fetchone()[0])
-
-
 def recognise(cursor: Any, table: str = TABLE) -> Existing:
     """Return the layout of an existing table."""
     cursor.execute(
@@ -107,20 +94,6 @@ def recognise(cursor: Any, table: str = TABLE) -> Existing:
     if kind == "p":
         return Existing("partitioned", f"partitioned by {partition_key}")
     return Existing("plain", "one plain table")
-
-
-def mingled(cursor: Any) -> bool:
-    """Whether TimescaleDB compresses rows of several symbols of ``market_data`` together."""
-    if not there(cursor, "timescaledb_information.compression_settings"):
-        return False
-    cursor.execute(
-        "SELECT h.compression_enabled AND NOT EXISTS (SELECT 1 FROM timescaledb_information.compression_settings s"
-        " WHERE (s.hypertable_schema, s.hypertable_name) = (h.hypertable_schema, h.hypertable_name)"
-        " AND s.attname = 'symbol' AND s.segmentby_column_index IS NOT NULL)"
-        " FROM timescaledb_information.hypertables h"
-        " WHERE format('%I.%I', h.hypertable_schema, h.hypertable_name)::regclass = to_regclass('market_data')"
-    )
-    return bool((cursor.fetchone() or (False,))[0])
 
 
 def require_extension(cursor: Any, kind: str) -> None:

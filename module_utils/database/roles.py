@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ansible.module_utils.database.connection import Server
+from ansible.module_utils.database.server import Server
 
 # What the jobs do with a table of the application, and with one of the ledger.
 BARS = "SELECT, INSERT, UPDATE"

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Callable
 
 from ansible.module_utils.database import connection, layout, roles
-from ansible.module_utils.database.connection import Server
 from ansible.module_utils.database.errors import Unreachable, cause, explain, said
 from ansible.module_utils.database.layout import Layout
+from ansible.module_utils.database.server import Server
 from ansible.module_utils.database.tables import (
     FIGURES,
     TABLES,

@@ -1,15 +1,13 @@
-"""The words that all parts of the backfill share: outcomes, symbols, ranges, tasks."""
+"""The words that all parts of the backfill share: outcomes, symbols, tasks."""
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timezone
-from typing import Any, Literal
+from datetime import datetime
+from typing import Literal
 
-from ansible.module_utils.markets import names
+from ansible.module_utils.eodhd.days import Range
 from ansible.module_utils.reporting import Problem
 
 Outcome = Literal[
@@ -66,42 +64,7 @@ ANSWERED: frozenset[str] = frozenset(
 PASTLESS: frozenset[str] = ANSWERED - {"loaded", "set_aside"}
 
 
-def account(token: str) -> str:
-    """What tells one account from another, and gives no token away: 16 hexadecimal digits."""
-    return hashlib.blake2b(token.encode(), digest_size=8, person=b"backfill").hexdigest()
-
-
 _SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9_&$^-]*\.[A-Z]{1,12}", re.IGNORECASE)
-
-
-def midnight(day: date) -> datetime:
-    """Return when a bar of a day stands: midnight UTC, an instant whatever the time zone of a server."""
-    return datetime(day.year, day.month, day.day, tzinfo=timezone.utc)
-
-
-@dataclass(frozen=True)
-class Range:
-    """Days, both included."""
-
-    first: date
-    last: date
-
-    @property
-    def days(self) -> int:
-        """Return the number of days."""
-        return (self.last - self.first).days + 1
-
-    def covers(self, other: Range) -> bool:
-        """Whether every day of ``other`` is in this range."""
-        return self.first <= other.first and other.last <= self.last
-
-    def touches(self, other: Range) -> bool:
-        """Whether the two overlap or follow each other without a gap."""
-        return (other.first - self.last).days <= 1 and (self.first - other.last).days <= 1
-
-    def hull(self, other: Range) -> Range:
-        """Return the shortest range that covers both."""
-        return Range(min(self.first, other.first), max(self.last, other.last))
 
 
 @dataclass(frozen=True)
@@ -184,22 +147,3 @@ def normalise(symbols: list[str], exchange: str) -> list[str]:
     if not found:
         raise Problem("There is no symbol to load. Name some in backfill_symbols, or set backfill_top.")
     return list(found)
-
-
-def symbol_of(row: Mapping[str, Any], asked: str) -> str:
-    """Return the symbol of a row of an answer about a whole exchange; empty if the row names none.
-
-    The provider keeps the United States under one suffix: a row of the list ``NYSE`` or ``PINK`` is ``….US``.
-
-    Args:
-        row: with ``code`` or ``Code``, and perhaps the suffix: ``exchange_short_name``, of an action ``exchange``.
-        asked: the exchange or list of the call.
-    """
-    code = row.get("code") or row.get("Code")
-    suffix = str(row.get("exchange_short_name") or row.get("exchange") or asked)
-    return f"{code}.{names.DEFAULT if suffix in names.US_LISTS else suffix}" if code else ""
-
-
-def asset_type(symbol: str) -> str | None:
-    """Return what the exchange of a symbol says about its kind; None if the register has to tell."""
-    return {"CC": "Crypto", "FOREX": "Forex", "INDX": "Index"}.get(symbol.rpartition(".")[2])

@@ -6,10 +6,10 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from ansible.module_utils.database.compression import compressed
 from ansible.module_utils.database.connection import driver
 from ansible.module_utils.database.errors import explain, meaning
 from ansible.module_utils.database.estimates import estimate
-from ansible.module_utils.database.layout import compressed
 from ansible.module_utils.health.model import BACKFILL, Count, Finding, Host, Wanted, limit
 from ansible.module_utils.reporting import Problem
 

@@ -7,8 +7,9 @@ import urllib.request
 from collections.abc import Sequence
 from typing import Any
 
-from ansible.module_utils.database.connection import Server, reach, within
+from ansible.module_utils.database.connection import reach, within
 from ansible.module_utils.database.errors import TimedOut, Unreachable, explain
+from ansible.module_utils.database.server import Server
 
 
 def plan(

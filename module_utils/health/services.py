@@ -26,7 +26,7 @@ def check_token(host: Host) -> Iterator[Finding]:
     if host.service is None or not token:
         host.token = None
         return
-    from ansible.module_utils.eodhd.model import account
+    from ansible.module_utils.eodhd.service.account import account
 
     known = host.token
     if known and known["account"] == account(token):
@@ -50,7 +50,7 @@ def judge_token(status: int, body: bytes, fault: str, token: str, host: Host) ->
         token: what was asked about.
         host: gets the calls left.
     """
-    from ansible.module_utils.eodhd.plan.plan import quota, today
+    from ansible.module_utils.eodhd.service.account import quota, today
 
     if status == 403 and token == PUBLIC_TOKEN:
         return Finding("token", "ok", "the public token demo, which EODHD tells nothing about")

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ansible.module_utils.database.connection import PREFER, Server
+from ansible.module_utils.database.server import PREFER, Server
 from ansible.module_utils.reporting import Problem, package
 
 REQUIRED = (

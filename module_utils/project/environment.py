@@ -58,12 +58,12 @@ class Environment:
         owner, required = Owner(self.folder), self.required
         means = Means(owner.run, partial(find_uv, owner, tools, self.python["base"]), owner.pip_settings())
         if self.kit:
-            from ansible.module_utils.project import wheels
+            from ansible.module_utils.project import kit
 
             with folder.make("wheels") as into:
-                wheels.unpack(self.kit, into)
+                kit.unpack(self.kit, into)
             required = replace(required, index_urls=[into.path])
-            means = replace(means, uv=lambda _: f"{into.path}/{wheels.UV}")
+            means = replace(means, uv=lambda _: f"{into.path}/{kit.UV}")
         built = build(folder, f"{self.folder.path}/{VENV}", required, self.python, means)
         for warning in built.warnings:
             self.warn(warning)

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible.module_utils.database.connection import Server
+from ansible.module_utils.database.server import Server
 from ansible.module_utils.project.dotenv import Statement, decode, encode, parse
 from ansible.module_utils.project.guards import DOTENV
 from ansible.module_utils.reporting import Problem

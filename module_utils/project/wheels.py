@@ -1,12 +1,11 @@
-"""Wheels that the control node fetches for hosts which no package index serves: fetched there, taken in on the host.
+"""Wheels that the control node fetches for hosts which no package index serves.
 
 A kit is one archive with the wheels of everything asked for, resolved for the Python and the system of the host
-and checked against the hashes of the index, and with uv, so that the host needs nothing else.
+and checked against the hashes of the index, and with uv, so that the host needs nothing else. ``kit.py`` takes it in.
 """
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import hashlib
 import json
@@ -20,11 +19,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from ansible.module_utils.project import build, indexes
+from ansible.module_utils.project.kit import UV
 from ansible.module_utils.project.owner import Owner
 from ansible.module_utils.project.root import Directory
 from ansible.module_utils.reporting import Problem
 
-UV = "uv"  # the program, beside the wheels
 # What uv resolves for, by the least minor version of glibc 2.
 _UV_PLATFORMS = (40, 39, 38, 37, 36, 35, 34, 33, 32, 31, 28, 17)
 
@@ -165,24 +164,3 @@ def _packed(folder: str) -> str:
                     archive.addfile(entry, content)
     shutil.rmtree(folder)
     return path
-
-
-def unpack(path: str, into: Directory) -> None:
-    """Take a kit in on the host: the flat files of an archive that came over SSH, given to the owner.
-
-    It is taken from the end and shortened on the way, if the user may do that: a host needs no room for it twice.
-    """
-    with tarfile.open(path) as archive:
-        for member in reversed(archive.getmembers()):
-            content = archive.extractfile(member)
-            if content is None or "/" in member.name:
-                raise Problem(f"The wheels from the control node hold {member.name!r}, which is no wheel.")
-            mode = 0o700 if member.name == UV else 0o600
-            fd = os.open(
-                member.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode, dir_fd=into.fd
-            )
-            into.give(fd)
-            with open(fd, "wb") as file:
-                shutil.copyfileobj(content, file, 1 << 20)
-            with contextlib.suppress(OSError):
-                os.truncate(path, member.offset)

@@ -26,8 +26,8 @@ ansible.module_utils.__path__.append(str(REPOSITORY / "module_utils"))
 
 import psycopg2
 from ansible.module_utils.database import tables
-from ansible.module_utils.database.connection import Server
-from ansible.module_utils.eodhd.model import Range
+from ansible.module_utils.database.server import Server
+from ansible.module_utils.eodhd.days import Range
 from ansible.module_utils.eodhd.store.parser import Parser
 from ansible.module_utils.sandbox import postgres
 from standin import kills, worker

@@ -28,6 +28,7 @@ if str(REPOSITORY / "module_utils") not in ansible.module_utils.__path__:
     ansible.module_utils.__path__.append(str(REPOSITORY / "module_utils"))
 
 from ansible.module_utils.database import connection
+from ansible.module_utils.database.server import Server
 from ansible.module_utils.health import counts
 from ansible.module_utils.health.model import Count, Host, Wanted
 from ansible.module_utils.sandbox import postgres
@@ -91,7 +92,7 @@ def main() -> str:
     """Measure, and return the section for docs/benchmarks.md."""
     folder = Path(tempfile.mkdtemp(prefix="bench-health-"))
     cluster = postgres.Cluster(folder / "cluster")
-    server = connection.Server("127.0.0.1", postgres.free_port(), "postgres", "bench", "postgres")
+    server = Server("127.0.0.1", postgres.free_port(), "postgres", "bench", "postgres")
     found: list[Measured] = []
     begun = time.monotonic()
     try:
@@ -172,7 +173,7 @@ def psql() -> Path | None:
     return Path(found) if found else None
 
 
-def measure(server: connection.Server, table: str, name: str, rows: int) -> list[Measured]:
+def measure(server: Server, table: str, name: str, rows: int) -> list[Measured]:
     """Every way to count one table."""
     said: dict[str, Count] = {}
     client = psql()

@@ -19,7 +19,7 @@ _OURS = str(Path(__file__).resolve().parents[2] / "module_utils")
 if _OURS not in ansible.module_utils.__path__:
     ansible.module_utils.__path__.append(_OURS)
 
-from ansible.module_utils.eodhd.model import midnight
+from ansible.module_utils.eodhd.days import midnight
 from ansible.module_utils.markets import calendar, publishing
 
 # From then on a session does not change any more, counted from when it was due.

@@ -173,7 +173,7 @@ def attend(request: dict[str, Any], told: IO[str]) -> None:
 
 def perform(options: dict[str, Any]) -> dict[str, Any]:
     """Run a backfill; its result."""
-    from ansible.module_utils.database.connection import Server
+    from ansible.module_utils.database.server import Server
     from ansible.module_utils.eodhd import backfill
     from ansible.module_utils.eodhd.run.request import Request
     from ansible.module_utils.reporting import Problem

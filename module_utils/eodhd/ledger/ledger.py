@@ -11,9 +11,10 @@ from datetime import datetime
 from typing import Any
 
 from ansible.module_utils.database.tables import there
+from ansible.module_utils.eodhd.days import Range
 from ansible.module_utils.eodhd.ledger import migrations
 from ansible.module_utils.eodhd.ledger.claims import Claims, key
-from ansible.module_utils.eodhd.model import Range, SymbolEntry
+from ansible.module_utils.eodhd.model import SymbolEntry
 from ansible.module_utils.eodhd.service import budget
 from ansible.module_utils.eodhd.store.database import Database
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from ansible.module_utils.eodhd.model import Range, Task, normalise, symbol_of
+from ansible.module_utils.eodhd.days import Range
+from ansible.module_utils.eodhd.model import Task, normalise
 from ansible.module_utils.eodhd.modes.history import conclude
 from ansible.module_utils.eodhd.plan import actions as planned
 from ansible.module_utils.eodhd.plan import plan as planning
@@ -16,7 +17,7 @@ from ansible.module_utils.eodhd.run import report
 from ansible.module_utils.eodhd.run.context import Context, in_one_transaction
 from ansible.module_utils.eodhd.service.client import Answer
 from ansible.module_utils.eodhd.store import actions
-from ansible.module_utils.eodhd.store.parser import Parsed
+from ansible.module_utils.eodhd.store.parser import Parsed, symbol_of
 from ansible.module_utils.reporting import Problem
 
 TABLES = tuple(kind.table for kind in actions.KINDS.values())

@@ -7,8 +7,9 @@ from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
+from ansible.module_utils.eodhd.days import Range
 from ansible.module_utils.eodhd.ledger import sessions
-from ansible.module_utils.eodhd.model import Outcome, Range, SymbolEntry, Task
+from ansible.module_utils.eodhd.model import Outcome, SymbolEntry, Task
 from ansible.module_utils.eodhd.modes import history
 from ansible.module_utils.eodhd.modes.history import conclude
 from ansible.module_utils.eodhd.plan import daily

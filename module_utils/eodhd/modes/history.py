@@ -10,14 +10,16 @@ from typing import Any
 
 from ansible.module_utils.coverage import expected
 from ansible.module_utils.database.tables import FIGURES
-from ansible.module_utils.eodhd.model import Range, Task, normalise
+from ansible.module_utils.eodhd.days import Range
+from ansible.module_utils.eodhd.model import Task, normalise
 from ansible.module_utils.eodhd.plan import plan as planning
 from ansible.module_utils.eodhd.plan.daily import suffix
 from ansible.module_utils.eodhd.run import report
 from ansible.module_utils.eodhd.run.context import Context, Executed
 from ansible.module_utils.eodhd.service.client import Answer
-from ansible.module_utils.eodhd.store import bars, store
+from ansible.module_utils.eodhd.store import store
 from ansible.module_utils.eodhd.store.parser import Parsed, Parser, Width
+from ansible.module_utils.eodhd.store.stored import count_stored
 from ansible.module_utils.reporting import Problem
 from ansible.module_utils.text import plural
 
@@ -167,7 +169,7 @@ def ranking(parsed: Parsed) -> list[str]:
 def _plan(context: Context, symbols: list[str], asked: Range, title: str) -> planning.Plan:
     known = context.known(symbols)
     wanted = [(symbol, known[symbol].range if symbol in known else asked, asked) for symbol in symbols]
-    stored = {} if context.absent else bars.count_stored(context.database, wanted, context.chunks)
+    stored = {} if context.absent else count_stored(context.database, wanted, context.chunks)
     return planning.of_history(symbols, asked, title, known, stored, context.rules)
 
 
@@ -180,7 +182,7 @@ def _lacking(context: Context, run: int) -> list[str]:
         (run,),
     )
     got = {symbol: (Range(first, last), rows) for symbol, first, last, rows in found}
-    stored = bars.count_stored(
+    stored = count_stored(
         context.database, [(name, days, days) for name, (days, _) in got.items()], context.chunks
     )
     return [name for name, (_, rows) in got.items() if stored.get(name, (0, 0))[0] < rows]

@@ -7,7 +7,8 @@ from datetime import date
 from functools import partial
 from typing import Any
 
-from ansible.module_utils.eodhd.model import ANSWERED, Range, Task, symbol_of
+from ansible.module_utils.eodhd.days import Range
+from ansible.module_utils.eodhd.model import ANSWERED, Task
 from ansible.module_utils.eodhd.modes.history import conclude
 from ansible.module_utils.eodhd.plan import plan as planning
 from ansible.module_utils.eodhd.plan.daily import suffix
@@ -15,7 +16,7 @@ from ansible.module_utils.eodhd.run import report
 from ansible.module_utils.eodhd.run.context import Context, in_one_transaction
 from ansible.module_utils.eodhd.service.client import Answer
 from ansible.module_utils.eodhd.store import bars, store
-from ansible.module_utils.eodhd.store.parser import Parsed, is_day
+from ansible.module_utils.eodhd.store.parser import Parsed, is_day, symbol_of
 from ansible.module_utils.eodhd.store.store import Fetched, Written
 from ansible.module_utils.markets import names
 

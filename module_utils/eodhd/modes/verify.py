@@ -12,11 +12,11 @@ from typing import Any
 from ansible.module_utils.coverage import expected
 from ansible.module_utils.database.tables import FIGURES, there
 from ansible.module_utils.eodhd.adjusting import Difference, adjusted, difference
-from ansible.module_utils.eodhd.model import Range
+from ansible.module_utils.eodhd.days import Range
 from ansible.module_utils.eodhd.modes.history import eod_query
 from ansible.module_utils.eodhd.plan import plan as planning
 from ansible.module_utils.eodhd.run.context import Context
-from ansible.module_utils.eodhd.store import bars, basis, known
+from ansible.module_utils.eodhd.store import basis, known, stored
 from ansible.module_utils.eodhd.store.parser import Parser
 from ansible.module_utils.eodhd.store.store import SETTLE_DAYS
 from ansible.module_utils.reporting import Problem
@@ -200,7 +200,7 @@ def _sample(cursor: Any, asked: Range, size: int) -> list[tuple[str, Range]]:
 
 
 def _stored(context: Context, symbol: str, days: Range) -> dict[str, Row]:
-    found = bars.read(context.database, symbol, days, list(FIGURES), context.chunks)
+    found = stored.read(context.database, symbol, days, list(FIGURES), context.chunks)
     return {day.isoformat(): dict(zip(FIGURES, values)) for day, values in found.items()}
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 
-from ansible.module_utils.eodhd.model import ANSWERED, Range, SymbolEntry, Task
+from ansible.module_utils.eodhd.days import Range
+from ansible.module_utils.eodhd.model import ANSWERED, SymbolEntry, Task
 from ansible.module_utils.eodhd.plan import daily
 from ansible.module_utils.eodhd.plan.plan import BULK_CALLS, Rules
 from ansible.module_utils.markets import calendar, publishing

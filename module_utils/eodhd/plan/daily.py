@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from ansible.module_utils.eodhd.model import midnight
+from ansible.module_utils.eodhd.days import midnight
 from ansible.module_utils.markets import calendar, names, publishing
 
 # So long after a session was due its file is asked for again: late rows and corrections are in it by then. If there is

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from ansible.module_utils.coverage import expected
-from ansible.module_utils.eodhd.model import ANSWERED, PASTLESS, Range, SymbolEntry, Task
+from ansible.module_utils.eodhd.days import Range
+from ansible.module_utils.eodhd.model import ANSWERED, PASTLESS, SymbolEntry, Task
+from ansible.module_utils.eodhd.service.account import Quota
 from ansible.module_utils.reporting import Problem
-from ansible.module_utils.text import whole
 
 HISTORY_CALLS = 1
 BULK_CALLS = 100
@@ -90,47 +91,6 @@ def task_for(
     # One call whatever its length, but a short answer is quickly read and compared.
     overlap = min(known.range.last, asked.last) - timedelta(days=rules.overlap_days - 1)
     return Task(symbol, Range(max(asked.first, overlap), asked.last), False, kept)
-
-
-@dataclass(frozen=True)
-class Quota:
-    """What the account has left; None if the provider did not say.
-
-    Attributes:
-        limit: calls of a day.
-        today: calls of today that are left.
-        extra: calls that were bought on top; they are spent when those of the day are gone, and do not expire.
-    """
-
-    limit: int | None
-    today: int | None
-    extra: int = 0
-
-    @property
-    def left(self) -> int | None:
-        """All calls that can be made now."""
-        return None if self.today is None else self.today + self.extra
-
-    def text(self) -> str:
-        """Say it."""
-        if self.today is None:
-            return "unknown" if self.limit is None else f"unknown, of {self.limit:,} calls a day"
-        extra = f", and {self.extra:,} extra" if self.extra else ""
-        return f"{self.today:,} of {self.limit:,} calls left today{extra}"
-
-
-def quota(user: Any, today: date) -> Quota:
-    """Return what is left, from the answer of ``/user``.
-
-    ``apiRequests`` is that of the last day with a call, so it counts only if ``apiRequestsDate`` is today.
-    """
-    if not isinstance(user, Mapping):
-        return Quota(None, None)
-    limit, used = whole(user.get("dailyRateLimit")), whole(user.get("apiRequests"))
-    if limit is None or used is None:
-        return Quota(limit, None)
-    spent = used if str(user.get("apiRequestsDate")) == today.isoformat() else 0
-    return Quota(limit, max(0, limit - spent), whole(user.get("extraLimit")) or 0)
 
 
 @dataclass
@@ -233,8 +193,3 @@ def of_history(
             plan.rows += expected.bars(symbol, task.range.first, task.range.last)
     plan.calls = HISTORY_CALLS * len(plan.tasks)
     return plan
-
-
-def today(now: datetime) -> date:
-    """Return the provider's day, which turns at 00:00 GMT."""
-    return now.astimezone(timezone.utc).date()

@@ -15,8 +15,8 @@ from typing import Any, Callable
 from ansible.module_utils.database import tables
 from ansible.module_utils.database.errors import Unreachable
 from ansible.module_utils.eodhd.ledger.ledger import Ledger
-from ansible.module_utils.eodhd.model import SymbolEntry, Task, account
-from ansible.module_utils.eodhd.plan.plan import Plan, Quota, Rules, quota, today
+from ansible.module_utils.eodhd.model import SymbolEntry, Task
+from ansible.module_utils.eodhd.plan.plan import Plan, Rules
 from ansible.module_utils.eodhd.run import report
 from ansible.module_utils.eodhd.run.pipeline import ALONE_ROWS, BATCH_ROWS, Answers, Locks, Others, Pipeline
 from ansible.module_utils.eodhd.run.progress import Progress, to_file
@@ -24,14 +24,16 @@ from ansible.module_utils.eodhd.run.request import Request
 from ansible.module_utils.eodhd.run.signals import signals, stop_of
 from ansible.module_utils.eodhd.run.totals import Totals
 from ansible.module_utils.eodhd.service import budget
+from ansible.module_utils.eodhd.service.account import Quota, account, quota, today
 from ansible.module_utils.eodhd.service.client import Client, Stop
 from ansible.module_utils.eodhd.service.courier import Courier
 from ansible.module_utils.eodhd.service.spool import Spool, Unusable
 from ansible.module_utils.eodhd.service.transport import Policy, Reply, Sender, Transport
-from ansible.module_utils.eodhd.store import bars, basis, causes, chunks, parser
+from ansible.module_utils.eodhd.store import basis, causes, chunks, parser
 from ansible.module_utils.eodhd.store.chunks import Chunks
 from ansible.module_utils.eodhd.store.database import Database
 from ansible.module_utils.eodhd.store.store import Fetched, Written
+from ansible.module_utils.eodhd.store.stored import ALL
 from ansible.module_utils.reporting import Problem
 
 # Stores a batch by a connection: database, run, items.
@@ -200,7 +202,7 @@ class Context:
 
         counts: dict[str, int | None] = dict.fromkeys(tables)
         for table in counts:
-            if table == "market_data" and len(self.chunks.slices(self.chunks.stored or bars.ALL)) > 1:
+            if table == "market_data" and len(self.chunks.slices(self.chunks.stored or ALL)) > 1:
                 continue
             try:
                 counts[table] = self.database.run(partial(work, table))

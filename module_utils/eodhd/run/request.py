@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
-from ansible.module_utils.database.connection import Server
+from ansible.module_utils.database.server import Server
 
 
 @dataclass(frozen=True)

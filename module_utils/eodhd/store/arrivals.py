@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from ansible.module_utils.database import layout
+from ansible.module_utils.database import compression
 
 # Any number will do that nobody else uses. Whoever reads or stores holds it shared, a snapshot alone.
 LOCK = 0x736E617073686F74
@@ -58,7 +58,7 @@ def begin(cursor: Any) -> datetime:
     Where TimescaleDB compresses symbols together, nobody else reads or stores until then: a change decompresses rows of
     others, and whose statement was planned before it does not see them (TimescaleDB's issue 10487).
     """
-    _wait(cursor, alone=layout.mingled(cursor))
+    _wait(cursor, alone=compression.mingled(cursor))
     cursor.execute("SELECT clock_timestamp()")
     moment: datetime = cursor.fetchone()[0]
     return moment

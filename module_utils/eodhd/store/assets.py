@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from ansible.module_utils.eodhd.model import asset_type
-
 ASSETS = """
 INSERT INTO assets AS a (symbol, exchange, asset_type, is_active, last_synced)
 SELECT symbol, exchange, asset_type, true, %(at)s
@@ -22,6 +20,11 @@ RETURNING symbol, xmax = 0
 def register(cursor: Any, symbols: Sequence[str], at: datetime) -> set[str]:
     """Enter symbols in ``assets`` as synchronised at a time; return the new ones."""
     exchanges = [symbol.rpartition(".")[2] for symbol in symbols]
-    types = [asset_type(symbol) for symbol in symbols]
+    types = [_kind(symbol) for symbol in symbols]
     cursor.execute(ASSETS, {"symbols": list(symbols), "exchanges": exchanges, "types": types, "at": at})
     return {symbol for symbol, new in cursor.fetchall() if new}
+
+
+def _kind(symbol: str) -> str | None:
+    """Return what the exchange of a symbol says about its kind; None if the register has to tell."""
+    return {"CC": "Crypto", "FOREX": "Forex", "INDX": "Index"}.get(symbol.rpartition(".")[2])

@@ -8,7 +8,7 @@ from datetime import date, datetime, timezone
 from typing import Any
 
 from ansible.module_utils.database.tables import there
-from ansible.module_utils.eodhd.model import Range
+from ansible.module_utils.eodhd.days import Range
 from ansible.module_utils.text import plural
 
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
-from ansible.module_utils.database import layout
+from ansible.module_utils.database import compression
 from ansible.module_utils.database.tables import there
-from ansible.module_utils.eodhd.model import Range
+from ansible.module_utils.eodhd.days import Range
 from ansible.module_utils.reporting import Problem
 
 # The part of the server's lock table that one transaction may fill: two storing connections, other workers and a health
@@ -103,7 +103,7 @@ def look(cursor: Any) -> Chunks:
             f" transaction that touches two of its chunks needs {-(-2 * locks * SHARE // sessions)}. Set"
             " max_locks_per_transaction so in postgresql.conf and restart the server."
         )
-    return Chunks(stored, days, most, layout.mingled(cursor))
+    return Chunks(stored, days, most, compression.mingled(cursor))
 
 
 def _hypertable(cursor: Any) -> tuple[Range, int, int] | None:

@@ -9,8 +9,8 @@ from decimal import Decimal
 from typing import Any
 
 from ansible.module_utils.eodhd.adjusting import Actions
-from ansible.module_utils.eodhd.model import Range
-from ansible.module_utils.eodhd.store import bars
+from ansible.module_utils.eodhd.days import Range
+from ansible.module_utils.eodhd.store import stored
 from ansible.module_utils.eodhd.store.chunks import Chunks
 from ansible.module_utils.eodhd.store.database import Database
 
@@ -34,7 +34,7 @@ def read(database: Database, symbol: str, days: Range, chunks: Chunks) -> Known 
     actions = database.run(lambda cursor: _actions(cursor, symbol, days))
     if actions is None:
         return None
-    closes = bars.read(database, symbol, days, ["close"], chunks)
+    closes = stored.read(database, symbol, days, ["close"], chunks)
     return Known({day: close for day, (close,) in closes.items()}, actions)
 
 

@@ -16,7 +16,8 @@ from operator import lt
 from typing import Any
 
 from ansible.module_utils.database.tables import FIGURES
-from ansible.module_utils.eodhd.model import Range, symbol_of
+from ansible.module_utils.eodhd.days import Range
+from ansible.module_utils.markets import names
 
 # What a name that nobody traded lacks.
 TRADED = ("open", "high", "low", "close")
@@ -348,3 +349,17 @@ def is_day(text: str) -> bool:
         return len(text) == 10 and text[5] != "W" and bool(date.fromisoformat(text))
     except ValueError:
         return False
+
+
+def symbol_of(row: Mapping[str, Any], asked: str) -> str:
+    """Return the symbol of a row of an answer about a whole exchange; empty if the row names none.
+
+    The provider keeps the United States under one suffix: a row of the list ``NYSE`` or ``PINK`` is ``….US``.
+
+    Args:
+        row: with ``code`` or ``Code``, and perhaps the suffix: ``exchange_short_name``, of an action ``exchange``.
+        asked: the exchange or list of the call.
+    """
+    code = row.get("code") or row.get("Code")
+    suffix = str(row.get("exchange_short_name") or row.get("exchange") or asked)
+    return f"{code}.{names.DEFAULT if suffix in names.US_LISTS else suffix}" if code else ""

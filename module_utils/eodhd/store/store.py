@@ -11,12 +11,14 @@ from itertools import chain
 from typing import Any
 
 from ansible.module_utils.database.connection import driver
-from ansible.module_utils.eodhd.model import Range, Task
+from ansible.module_utils.eodhd.days import Range
+from ansible.module_utils.eodhd.model import Task
 from ansible.module_utils.eodhd.service.client import Answer
 from ansible.module_utils.eodhd.store import arrivals, assets, bars, basis
 from ansible.module_utils.eodhd.store.chunks import Chunks
 from ansible.module_utils.eodhd.store.database import Database
 from ansible.module_utils.eodhd.store.parser import Parsed
+from ansible.module_utils.eodhd.store.stored import ALL, stored_days
 from ansible.module_utils.text import plural
 
 # A price that changes within these days after its session is a correction, not a restated past.
@@ -111,7 +113,7 @@ def write(database: Database, run: int, items: Sequence[Fetched], chunks: Chunks
     """
     full = [item for item in items if item.parsed and item.parsed.lines]
     changes = {item.task.symbol: bars.Change() for item in items}
-    *before, last = chunks.slices(_days(full)) if full else [bars.ALL]
+    *before, last = chunks.slices(_days(full)) if full else [ALL]
     # In step, one connection would wait in each slice for what the other decompresses there.
     random.shuffle(before)
     for piece in before:
@@ -197,7 +199,7 @@ def _look_beyond(
     # What the ledger covers is asked for first; only an answer for all of that is worth a look.
     looked = {item.task.symbol for item, _ in done if item.task.range.covers(item.task.covered())}
     symbols = looked & {*restated, *doubtful}
-    stored = bars.stored_days(database, list(symbols), chunks) if symbols else {}
+    stored = stored_days(database, list(symbols), chunks) if symbols else {}
     for item, result in done:
         symbol, days = item.task.symbol, item.task.range
         if not item.parsed:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from ansible.module_utils.audit import data
 from ansible.module_utils.coverage import survey
-from ansible.module_utils.database.connection import Server
+from ansible.module_utils.database.server import Server
 from ansible.module_utils.eodhd.ledger.migrations import MIGRATIONS
 
 from tests import engines

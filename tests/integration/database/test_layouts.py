@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg2
 import pytest
-from ansible.module_utils.database import errors, layout, move
+from ansible.module_utils.database import compression, errors, layout, move
 from ansible.module_utils.database.layout import Layout
 from ansible.module_utils.database.schema import Schema
 from ansible.module_utils.reporting import Problem
@@ -207,5 +207,5 @@ def test_it_is_known_whether_a_table_is_compressed(database: Database) -> None:
     wanted = engines.LAYOUT in [engines.LAYOUTS[name] for name in ("week-compressed", "year-compressed")]
     engines.create_tables(database)
     with closing(database.connect()) as connection, connection.cursor() as cursor:
-        assert layout.compressed(cursor, "market_data") == wanted
-        assert not layout.compressed(cursor, "assets")
+        assert compression.compressed(cursor, "market_data") == wanted
+        assert not compression.compressed(cursor, "assets")

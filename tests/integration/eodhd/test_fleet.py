@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.database import layout
-from ansible.module_utils.eodhd.model import Range, Task
+from ansible.module_utils.database import compression
+from ansible.module_utils.eodhd.days import Range
+from ansible.module_utils.eodhd.model import Task
 from ansible.module_utils.eodhd.run.context import own_part_first
 from standin import worker
 
@@ -123,7 +124,7 @@ def test_what_was_answered_before_the_plan_and_stored_after_it_is_not_paid_again
         now += timedelta(days=1)
         market.standin.control(reset=True, now=now.isoformat())
     with closing(market.server.connect()) as connection, connection.cursor() as cursor:
-        if options["mode"] == "history" and layout.mingled(cursor):
+        if options["mode"] == "history" and compression.mingled(cursor):
             pytest.skip("no plan is made there while another run stores")
         # Plans are made, but nothing is stored.
         cursor.execute("LOCK TABLE backfill_coverage, backfill_session, backfill_set_aside IN SHARE MODE")

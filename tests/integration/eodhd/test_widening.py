@@ -30,6 +30,7 @@ import json, os, signal, sys, ansible.module_utils
 ansible.module_utils.__path__.append("module_utils")
 import psycopg2, psycopg2.extensions
 from ansible.module_utils.database import connection, schema
+from ansible.module_utils.database.server import Server
 left = int(sys.argv[1])
 def passing():
     global left
@@ -48,7 +49,7 @@ def opened(*given, **more):
     made = connect(*given, **more)
     made.cursor_factory = Cursor
     return made
-server = connection.Server(**json.load(sys.stdin))
+server = Server(**json.load(sys.stdin))
 connection.connect = opened
 schema.Schema(server, 5, check=False, widen=True).ensure()
 """

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import health_check
 import pytest
-from ansible.module_utils.database.connection import Server
+from ansible.module_utils.database.server import Server
 from ansible.module_utils.markets import calendar, publishing
 from ansible.module_utils.project import managed
 from ansible.module_utils.testing import patch_module_args

@@ -15,7 +15,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import exchange_calendars
-from ansible.module_utils.eodhd.model import Range, SymbolEntry
+from ansible.module_utils.eodhd.days import Range
+from ansible.module_utils.eodhd.model import SymbolEntry
 from ansible.module_utils.eodhd.plan import actions
 from ansible.module_utils.eodhd.plan.daily import SessionEntry, asks
 from ansible.module_utils.eodhd.plan.plan import Rules

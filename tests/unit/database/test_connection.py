@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.database import connection
-from ansible.module_utils.database.connection import Server
 from ansible.module_utils.database.errors import TimedOut, Unreachable
+from ansible.module_utils.database.server import Server
 from ansible.module_utils.health import settings
 from hypothesis import given
 from hypothesis import strategies as st

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import psycopg2
 import pytest
 from ansible.module_utils.database import errors
-from ansible.module_utils.database.connection import Server
 from ansible.module_utils.database.errors import Unreachable
+from ansible.module_utils.database.server import Server
 
 SERVER = Server("localhost", 5432, "postgres", "password", "data_nexus")
 

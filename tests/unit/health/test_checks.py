@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.database.connection import Server
+from ansible.module_utils.database.server import Server
 from ansible.module_utils.health import checks, counts, model
 from ansible.module_utils.health.model import Check, Count, Finding, Host, Wanted
 from ansible.module_utils.reporting import Problem

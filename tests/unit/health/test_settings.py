@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible.module_utils.database.connection import Server
+from ansible.module_utils.database.server import Server
 from ansible.module_utils.health import settings
 from ansible.module_utils.reporting import Problem
 from hypothesis import given

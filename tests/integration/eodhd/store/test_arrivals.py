@@ -12,6 +12,7 @@ import engines
 import pytest
 from ansible.module_utils.eodhd.store import bars, chunks
 from ansible.module_utils.eodhd.store.database import Database
+from ansible.module_utils.eodhd.store.stored import stored_days
 
 
 @pytest.mark.skipif(
@@ -36,12 +37,12 @@ def test_rows_are_read_while_a_change_of_another_symbol_moves_them(market: Any) 
 
     with closing(Database(market.server, "reader")) as reader:
         cut = reader.run(chunks.look)
-        stored = bars.stored_days(reader, ["AAPL.US"], cut)
+        stored = stored_days(reader, ["AAPL.US"], cut)
         changing = threading.Thread(target=change)
         changing.start()
         found = []
         while not done.is_set():
-            found.append(bars.stored_days(reader, ["AAPL.US"], cut))
+            found.append(stored_days(reader, ["AAPL.US"], cut))
         changing.join()
     assert market.query("SELECT count(*) FROM backfill_revision") == [(len(weekly),)]
     assert [len(stored["AAPL.US"] - some.get("AAPL.US", set())) for some in found] == [0] * len(found)

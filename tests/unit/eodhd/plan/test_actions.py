@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import date, datetime, timedelta, timezone
 
 import pytest
-from ansible.module_utils.eodhd.model import Range, SymbolEntry
+from ansible.module_utils.eodhd.days import Range
+from ansible.module_utils.eodhd.model import SymbolEntry
 from ansible.module_utils.eodhd.plan import actions
 from ansible.module_utils.eodhd.plan.plan import Rules
 

@@ -6,10 +6,12 @@ from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from ansible.module_utils.eodhd.model import Range, SymbolEntry, normalise
+from ansible.module_utils.eodhd.days import Range
+from ansible.module_utils.eodhd.model import SymbolEntry, normalise
 from ansible.module_utils.eodhd.plan import plan as planning
 from ansible.module_utils.eodhd.run import report
 from ansible.module_utils.eodhd.run.totals import Totals
+from ansible.module_utils.eodhd.service.account import Quota
 from ansible.module_utils.reporting import Problem
 
 NOW = datetime(2024, 3, 20, 12, tzinfo=timezone.utc)
@@ -101,27 +103,6 @@ def test_ranges() -> None:
             planning.asked_range(*arguments, today)
 
 
-@pytest.mark.parametrize(
-    ("user", "left"),
-    [
-        ({"dailyRateLimit": 100, "apiRequests": 30, "apiRequestsDate": "2024-03-20"}, 70),
-        ({"dailyRateLimit": "100", "apiRequests": "30", "apiRequestsDate": "2024-03-19"}, 100),
-        ({"dailyRateLimit": 100, "apiRequests": 130, "apiRequestsDate": "2024-03-20", "extraLimit": 50}, 50),
-        ({"dailyRateLimit": None}, None),
-        ([], None),
-        (None, None),
-    ],
-)
-def test_quota(user: Any, left: int | None) -> None:
-    assert planning.quota(user, NOW.date()).left == left
-
-
-def test_calls_that_were_bought_on_top_are_told_apart() -> None:
-    user = {"dailyRateLimit": 100_000, "apiRequests": 0, "apiRequestsDate": "2024-03-20", "extraLimit": 500}
-    told = planning.quota(user, NOW.date()).text()
-    assert told == "100,000 of 100,000 calls left today, and 500 extra"
-
-
 def test_a_plan_without_calls_says_nothing_of_the_quota() -> None:
     lines = planning.Plan("nothing", [], {}).lines()
     assert lines[-1] == "✅ Nothing to pay"
@@ -130,11 +111,11 @@ def test_a_plan_without_calls_says_nothing_of_the_quota() -> None:
 
 def test_the_plan_refuses_what_the_quota_does_not_cover() -> None:
     plan = planning.of_history(["A.US", "B.US"], ASKED, "history", {}, {}, rules())
-    plan.quota = planning.Quota(20, 1)
+    plan.quota = Quota(20, 1)
     with pytest.raises(Problem, match="2 calls and the account has 1 left"):
         plan.require_quota(partial=False)
     plan.require_quota(partial=True)
-    plan.quota = planning.Quota(None, None)
+    plan.quota = Quota(None, None)
     plan.require_quota(partial=False)
     assert "not known" in plan.lines()[-1]
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from datetime import date, datetime, timezone
 from typing import Any
 
-from ansible.module_utils.eodhd.model import Range, Task
+from ansible.module_utils.eodhd.days import Range
+from ansible.module_utils.eodhd.model import Task
 from ansible.module_utils.eodhd.run.pipeline import Answers
 from ansible.module_utils.eodhd.service.client import Answer
 from ansible.module_utils.eodhd.store.parser import Parsed

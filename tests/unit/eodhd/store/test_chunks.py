@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 
-from ansible.module_utils.eodhd.model import Range
+from ansible.module_utils.eodhd.days import Range
 from ansible.module_utils.eodhd.store.chunks import Chunks
 from hypothesis import given
 from hypothesis import strategies as st

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.database.tables import FIGURES, PRICES
-from ansible.module_utils.eodhd.model import Range
+from ansible.module_utils.eodhd.days import Range
 from ansible.module_utils.eodhd.store.parser import Malformed, Parser, width
 from hypothesis import given
 from hypothesis import strategies as st

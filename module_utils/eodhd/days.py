@@ -1,0 +1,36 @@
+"""Days, and when the bars of one stand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, timezone
+
+
+def midnight(day: date) -> datetime:
+    """Return when a bar of a day stands: midnight UTC, an instant whatever the time zone of a server."""
+    return datetime(day.year, day.month, day.day, tzinfo=timezone.utc)
+
+
+@dataclass(frozen=True)
+class Range:
+    """Days, both included."""
+
+    first: date
+    last: date
+
+    @property
+    def days(self) -> int:
+        """Return the number of days."""
+        return (self.last - self.first).days + 1
+
+    def covers(self, other: Range) -> bool:
+        """Whether every day of ``other`` is in this range."""
+        return self.first <= other.first and other.last <= self.last
+
+    def touches(self, other: Range) -> bool:
+        """Whether the two overlap or follow each other without a gap."""
+        return (other.first - self.last).days <= 1 and (self.first - other.last).days <= 1
+
+    def hull(self, other: Range) -> Range:
+        """Return the shortest range that covers both."""
+        return Range(min(self.first, other.first), max(self.last, other.last))

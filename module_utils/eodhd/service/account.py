@@ -1,0 +1,62 @@
+"""The account at the service: which one it is, and what it has left today."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timezone
+from typing import Any
+
+from ansible.module_utils.text import whole
+
+
+def account(token: str) -> str:
+    """What tells one account from another, and gives no token away: 16 hexadecimal digits."""
+    return hashlib.blake2b(token.encode(), digest_size=8, person=b"backfill").hexdigest()
+
+
+def today(now: datetime) -> date:
+    """Return the provider's day, which turns at 00:00 GMT."""
+    return now.astimezone(timezone.utc).date()
+
+
+@dataclass(frozen=True)
+class Quota:
+    """What the account has left; None if the provider did not say.
+
+    Attributes:
+        limit: calls of a day.
+        today: calls of today that are left.
+        extra: calls that were bought on top; they are spent when those of the day are gone, and do not expire.
+    """
+
+    limit: int | None
+    today: int | None
+    extra: int = 0
+
+    @property
+    def left(self) -> int | None:
+        """All calls that can be made now."""
+        return None if self.today is None else self.today + self.extra
+
+    def text(self) -> str:
+        """Say it."""
+        if self.today is None:
+            return "unknown" if self.limit is None else f"unknown, of {self.limit:,} calls a day"
+        extra = f", and {self.extra:,} extra" if self.extra else ""
+        return f"{self.today:,} of {self.limit:,} calls left today{extra}"
+
+
+def quota(user: Any, today: date) -> Quota:
+    """Return what is left, from the answer of ``/user``.
+
+    ``apiRequests`` is that of the last day with a call, so it counts only if ``apiRequestsDate`` is today.
+    """
+    if not isinstance(user, Mapping):
+        return Quota(None, None)
+    limit, used = whole(user.get("dailyRateLimit")), whole(user.get("apiRequests"))
+    if limit is None or used is None:
+        return Quota(limit, None)
+    spent = used if str(user.get("apiRequestsDate")) == today.isoformat() else 0
+    return Quota(limit, max(0, limit - spent), whole(user.get("extraLimit")) or 0)

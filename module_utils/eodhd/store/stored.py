@@ -1,0 +1,143 @@
+"""Which rows of ``market_data`` are stored: their days, their values, how many."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import date
+from decimal import Decimal
+from functools import partial
+from typing import Any, Callable, TypeVar
+
+from ansible.module_utils.database import tables
+from ansible.module_utils.eodhd.days import Range, midnight
+from ansible.module_utils.eodhd.store import arrivals
+from ansible.module_utils.eodhd.store.chunks import Chunks
+from ansible.module_utils.eodhd.store.database import Database
+
+T = TypeVar("T")
+
+# All days that a bar can have.
+ALL = Range(date(1, 1, 2), date(9999, 12, 30))
+# Ranges that one statement counts in.
+RANGES = 16
+
+
+def _each(database: Database, slices: list[Range], work: Callable[[Any, Range], T]) -> Iterator[T]:
+    """Yield what ``work`` returns for each slice, which it reads in a transaction of its own."""
+
+    def reading(cursor: Any, days: Range) -> T:
+        arrivals.hold(cursor)
+        return work(cursor, days)
+
+    for piece in slices:
+        yield database.run(partial(reading, days=piece))
+
+
+def stored_days(database: Database, symbols: list[str], chunks: Chunks) -> dict[str, set[date]]:
+    """Return the days of which rows of symbols are stored, for symbols with any."""
+
+    def work(cursor: Any, days: Range) -> list[tuple[str, list[date]]]:
+        cursor.execute(
+            "SELECT symbol, array_agg((time AT TIME ZONE 'UTC')::date)"
+            " FROM market_data WHERE symbol = ANY (%s) AND time BETWEEN %s AND %s GROUP BY symbol",
+            (symbols, midnight(days.first), midnight(days.last)),
+        )
+        return list(cursor.fetchall())
+
+    found: dict[str, set[date]] = {}
+    for rows in _each(database, chunks.slices(chunks.stored or ALL), work):
+        for symbol, some in rows:
+            found.setdefault(symbol, set()).update(some)
+    return found
+
+
+def read(
+    database: Database, symbol: str, days: Range, columns: Sequence[str], chunks: Chunks
+) -> dict[date, tuple[Decimal, ...]]:
+    """Return by day the values of a symbol's ``columns``, in their order, as they are stored."""
+
+    def work(cursor: Any, days: Range) -> list[Any]:
+        cursor.execute(
+            f"SELECT (time AT TIME ZONE 'UTC')::date, {', '.join(f'{name}::numeric' for name in columns)}"  # noqa: S608
+            " FROM market_data WHERE symbol = %s AND time BETWEEN %s AND %s",
+            (symbol, midnight(days.first), midnight(days.last)),
+        )
+        return list(cursor.fetchall())
+
+    pieces = _each(database, chunks.slices(days), work)
+    return {day: tuple(values) for rows in pieces for day, *values in rows}
+
+
+def count_stored(
+    database: Database, wanted: Sequence[tuple[str, Range, Range]], chunks: Chunks
+) -> dict[str, tuple[int, int]]:
+    """Count the stored rows of symbols in two ranges each, in one pass over the table.
+
+    Args:
+        database: any connection will do.
+        wanted: symbol, and the two ranges.
+        chunks: how the table is cut.
+
+    Returns:
+        dict: the two counts, for symbols with any row in either.
+    """
+    if not wanted:
+        return {}
+    ranges = list(dict.fromkeys(days for _, *both in wanted for days in both))
+    statement, values, picked = (_by_range if len(ranges) <= RANGES else _by_symbol)(wanted, ranges)
+
+    def work(cursor: Any, days: Range) -> list[tuple[Any, ...]]:
+        cursor.execute(statement, {**values, "first": midnight(days.first), "last": midnight(days.last)})
+        return list(cursor.fetchall())
+
+    reach = ranges[0]
+    for days in ranges:
+        reach = reach.hull(days)
+    sums: dict[str, list[int]] = {}
+    for rows in _each(database, chunks.slices(reach), work):
+        for symbol, *more in rows:
+            sums[symbol] = [a + b for a, b in zip(sums.get(symbol, [0] * len(more)), more)]
+    counts = {symbol: (sums[symbol][a], sums[symbol][b]) for symbol, a, b in picked if symbol in sums}
+    return {symbol: both for symbol, both in counts.items() if any(both)}
+
+
+# What counts: a statement, its values, and by symbol the places of its two counts in a row.
+_Counting = tuple[str, dict[str, Any], list[tuple[str, int, int]]]
+
+
+def _by_range(wanted: Sequence[tuple[str, Range, Range]], ranges: Sequence[Range]) -> _Counting:
+    """Count in ranges that many symbols share; the form that TimescaleDB answers out of compressed rows."""
+    columns = ", ".join(
+        f"count(*) FILTER (WHERE time BETWEEN %(first{n})s AND %(last{n})s)" for n in range(len(ranges))
+    )
+    values: dict[str, Any] = {f"first{n}": midnight(days.first) for n, days in enumerate(ranges)}
+    values.update({f"last{n}": midnight(days.last) for n, days in enumerate(ranges)})
+    values["symbols"] = [symbol for symbol, _, _ in wanted]
+    statement = f"SELECT symbol, {columns} FROM market_data WHERE time BETWEEN %(first)s AND %(last)s"  # noqa: S608
+    if len(wanted) <= tables.NAMED:
+        statement += " AND symbol = ANY (%(symbols)s)"
+    places = {days: n for n, days in enumerate(ranges)}
+    return (
+        f"{statement} GROUP BY symbol",
+        values,
+        [(symbol, places[one], places[other]) for symbol, one, other in wanted],
+    )
+
+
+def _by_symbol(wanted: Sequence[tuple[str, Range, Range]], _: Sequence[Range]) -> _Counting:
+    """Count in ranges that each symbol has for itself."""
+    values: dict[str, Any] = {
+        "symbols": [symbol for symbol, _, _ in wanted],
+        "a1": [midnight(one.first) for _, one, _ in wanted],
+        "a2": [midnight(one.last) for _, one, _ in wanted],
+        "b1": [midnight(other.first) for _, _, other in wanted],
+        "b2": [midnight(other.last) for _, _, other in wanted],
+    }
+    statement = (
+        "SELECT m.symbol, count(*) FILTER (WHERE m.time BETWEEN k.a1 AND k.a2),"
+        " count(*) FILTER (WHERE m.time BETWEEN k.b1 AND k.b2)"
+        " FROM market_data m JOIN unnest(%(symbols)s, %(a1)s, %(a2)s, %(b1)s, %(b2)s)"
+        " AS k (symbol, a1, a2, b1, b2) USING (symbol)"
+        " WHERE m.time BETWEEN %(first)s AND %(last)s GROUP BY m.symbol"
+    )
+    return statement, values, [(symbol, 0, 1) for symbol, _, _ in wanted]
