@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,10 +28,26 @@ hypothesis.settings.register_profile("full", max_examples=5000, deadline=None)
 hypothesis.settings.load_profile("full" if FULL else "loop")
 
 
+# A PostgreSQL's, with room to spare for those of the other processes.
+ROOM = 4 << 30
+
+
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+def memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder that others may enter: in memory, where the machine has room for files there."""
+    shared = Path("/dev/shm")  # noqa: S108
+    roomy = shared.is_dir() and shutil.disk_usage(shared).free > ROOM
+    with tempfile.TemporaryDirectory(
+        prefix="pytest-", dir=shared if roomy else tmp_path_factory.getbasetemp()
+    ) as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def postgres_server(memory: Path) -> Iterator[Database]:
     """One PostgreSQL for the whole session, of the engine that the layout needs."""
-    with engines.serving(tmp_path_factory.mktemp("postgres")) as server:
+    with engines.serving(memory / "postgres") as server:
         yield server
 
 

@@ -24,7 +24,14 @@ from ansible.module_utils.sandbox import postgres
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = "usr/lib/postgresql/15/bin"
-FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+FAST = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "max_wal_size": "128MB",  # its files lie in memory
+}
+# A verifier is 4,096 digests for every connection; since PostgreSQL 16 one will do.
+EMBEDDED = {"scram_iterations": "1"}
 TIMESCALEDB = {
     "shared_preload_libraries": "timescaledb",
     "timescaledb.telemetry_level": "off",
@@ -48,6 +55,8 @@ class Database(Server):
 
     def run(self, *statements: str, values: Any = None) -> None:
         """Execute statements, each on its own."""
+        if not statements:
+            return
         with closing(self.connect()) as connection:
             connection.autocommit = True
             with connection.cursor() as cursor:
@@ -150,7 +159,8 @@ def serving(folder: Path, engine: str = LAYOUT.engine, workers: int = WORKERS) -
             WORKER_SERVERS[:] = [
                 stack.enter_context(_cluster(folder / f"worker{n}", WORKER, True)) for n in range(workers)
             ]
-        more = {"timescaledb": TIMESCALEDB, "citus": {"shared_preload_libraries": "citus"}}.get(engine, {})
+        citus = {"shared_preload_libraries": "citus"}
+        more = {"embedded": EMBEDDED, "timescaledb": TIMESCALEDB, "citus": citus}.get(engine, {})
         yield stack.enter_context(_cluster(folder / "cluster", more, engine=engine))
 
 
@@ -173,6 +183,8 @@ def _cluster(
             (cluster.data / "pg_hba.conf").write_text(TRUSTING)
         cluster.start(server.port, {**FAST, **more})
         STARTED[server.port] = (cluster, {**FAST, **more})
+        if more is EMBEDDED:
+            server.run(f'ALTER ROLE "{server.user}" PASSWORD %s', values=[server.password])
         yield server
     finally:
         cluster.remove()

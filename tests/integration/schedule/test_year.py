@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from bisect import bisect_left
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -137,14 +135,10 @@ def look(year: Year, promise: Promise, day: date, moment: float) -> None:
 
 
 @pytest.fixture(scope="module")
-def year() -> Iterator[Year]:
-    # Thousands of transactions: in memory, where the machine has room for files there.
-    shared = Path("/dev/shm")  # noqa: S108
-    with tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else None) as folder:
-        yield live(Path(folder))
-
-
-def live(folder: Path) -> Year:
+def year(memory: Path) -> Year:
+    """Thousands of transactions, in a file in memory."""
+    folder = memory / "year"
+    folder.mkdir()
     config = Config("/project", ["hosts"], timed(GIVEN), str(folder), str(folder / "spare"))
     windows = [ASLEEP, *TROUBLES.values(), SHORT]
     seen: list[tuple[Year, Promise]] = []
