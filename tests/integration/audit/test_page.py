@@ -37,22 +37,22 @@ class Seen:
 
 
 def see(browser: Browser, audited: Audited, width: int = 1200, scheme: Any = "light") -> Seen:
-    """Open the page and unfold all of it."""
+    """Open the page."""
     page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
     seen = Seen(page)
     page.on("console", lambda message: seen.said.append(message.text))
     page.on("pageerror", lambda error: seen.said.append(str(error)))
     page.on("request", lambda request: seen.asked.append(request.url))
     page.goto((audited.folder / "index.html").as_uri())
-    for summary in page.locator("summary").all():
-        summary.click()
     return seen
 
 
 @pytest.fixture(scope="module")
 def seen(browser: Browser, audited: Audited) -> Iterator[Seen]:
-    """One for all tests that only look."""
+    """One for all tests that only look, unfolded by a click on each summary."""
     found = see(browser, audited)
+    for summary in found.page.locator("summary").all():
+        summary.click()
     yield found
     found.page.close()
 
@@ -62,8 +62,10 @@ def load(browser: Browser, audited: Audited) -> Iterator[Any]:
     opened: list[Page] = []
 
     def call(width: int = 1200, scheme: Any = "light") -> Page:
-        opened.append(see(browser, audited, width, scheme).page)
-        return opened[-1]
+        page = see(browser, audited, width, scheme).page
+        page.eval_on_selector_all("details", "all => all.forEach(one => { one.open = true })")
+        opened.append(page)
+        return page
 
     yield call
     for page in opened:

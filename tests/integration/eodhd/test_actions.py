@@ -109,9 +109,9 @@ def test_a_symbol_that_the_provider_does_not_know_is_named(market: Any) -> None:
 
 
 def test_killed_runs_resume_without_asking_for_what_the_ledger_has(market: Any) -> None:
-    symbols = [f"SYM{number:05d}.US" for number in range(400)]
+    symbols = [f"SYM{number:05d}.US" for number in range(200)]
     paid = {symbol: {"2026-11-10": "0.27"} for symbol in symbols}
-    market.standin.control(latency=0.05, token="", universe=400, dividends=paid)
+    market.standin.control(latency=0.1, token="", universe=200, dividends=paid)
     request = {"mode": "actions", "base_url": market.standin.url, "token": "token", "symbols": symbols}
     request |= {"concurrency": 8, "spool": market.spool, "first": LAST - timedelta(days=300), "last": LAST}
     names = "SELECT symbol FROM backfill_coverage"
@@ -130,7 +130,7 @@ def test_killed_runs_resume_without_asking_for_what_the_ledger_has(market: Any) 
     counts = market.standin.counts()
     assert {name: counts["asked"][name] for name in had} == had
     assert max(counts["paid"][f"{kind} {name}"] for kind in ("splits", "dividends") for name in symbols) == 1
-    assert market.query("SELECT count(*), count(DISTINCT symbol) FROM market_dividend") == [(400, 400)]
+    assert market.query("SELECT count(*), count(DISTINCT symbol) FROM market_dividend") == [(200, 200)]
 
 
 def known(market: Any, names: str) -> list[str]:

@@ -32,13 +32,13 @@ KILLS = 30 if FULL else 4
 def test_killed_runs_resume_without_asking_for_what_the_ledger_has(
     market: Any, standin: StandIn, how: int
 ) -> None:
-    standin.control(latency=0.05, token="")
+    standin.control(latency=0.1, token="")
     today = datetime.now(timezone.utc).date()
     figures = kills.run(
         market.server,
         standin,
         KILLS,
-        symbols=225 * KILLS,
+        symbols=120 * KILLS,
         how=how,
         between=lambda: market.server.run(*engines.LAYOUT.settle),
         days=30,
@@ -86,13 +86,14 @@ def test_a_database_that_loses_its_sessions_midway_is_waited_for(market: Any, st
     assert rows == market.query("SELECT sum(rows) FROM backfill_coverage")[0][0]
 
 
-def test_a_database_that_is_restarted_midway_is_waited_for(tmp_path: Path, standin: StandIn) -> None:
+def test_a_database_that_is_restarted_midway_is_waited_for(
+    memory: Path, tmp_path: Path, standin: StandIn
+) -> None:
     """The server itself goes down and comes back, twice."""
-    tmp_path.chmod(0o755)
-    cluster = postgres.Cluster(tmp_path / "cluster")
+    cluster = postgres.Cluster(memory / "restarted")
     server = Database("127.0.0.1", postgres.free_port(), "postgres", "restarted", "postgres")
-    standin.control(latency=0.05, token="")
-    symbols = [f"SYM{number:05d}.US" for number in range(400)]
+    standin.control(latency=0.1, token="")
+    symbols = [f"SYM{number:05d}.US" for number in range(200)]
     options = {"mode": "history", "base_url": standin.url, "token": "x", "symbols": symbols, "days": 1000}
     options["spool"] = str(tmp_path / "spool")
     try:
@@ -113,7 +114,7 @@ def test_a_database_that_is_restarted_midway_is_waited_for(tmp_path: Path, stand
             cursor.execute("SELECT count(DISTINCT symbol), count(*) FROM market_data")
             loaded, rows = cursor.fetchone() or (0, 0)
             cursor.execute("SELECT sum(rows) FROM backfill_coverage")
-            assert (loaded, rows) == (400, (cursor.fetchone() or [0])[0])
+            assert (loaded, rows) == (200, (cursor.fetchone() or [0])[0])
     finally:
         cluster.remove()
 
