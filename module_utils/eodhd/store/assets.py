@@ -6,23 +6,42 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-ASSETS = """
-INSERT INTO assets AS a (symbol, exchange, asset_type, is_active, last_synced)
-SELECT symbol, exchange, asset_type, true, %(at)s
+_SYMBOLS = """
 FROM unnest(%(symbols)s::text[], %(exchanges)s::text[], %(types)s::text[]) AS k (symbol, exchange, asset_type)
 ORDER BY symbol
+"""
+ENTER = f"""
+INSERT INTO assets (symbol, exchange, asset_type, is_active) SELECT symbol, exchange, asset_type, true {_SYMBOLS}
+ON CONFLICT (symbol) DO NOTHING RETURNING symbol
+"""  # noqa: S608 - our own words
+SYNCED = f"""
+INSERT INTO assets AS a (symbol, exchange, asset_type, is_active, last_synced)
+SELECT symbol, exchange, asset_type, true, %(at)s {_SYMBOLS}
 ON CONFLICT (symbol) DO UPDATE SET last_synced = EXCLUDED.last_synced,
   exchange = coalesce(a.exchange, EXCLUDED.exchange), asset_type = coalesce(a.asset_type, EXCLUDED.asset_type)
-RETURNING symbol, xmax = 0
-"""
+"""  # noqa: S608 - our own words
 
 
-def register(cursor: Any, symbols: Sequence[str], at: datetime) -> set[str]:
-    """Enter symbols in ``assets`` as synchronised at a time; return the new ones."""
-    exchanges = [symbol.rpartition(".")[2] for symbol in symbols]
-    types = [_kind(symbol) for symbol in symbols]
-    cursor.execute(ASSETS, {"symbols": list(symbols), "exchanges": exchanges, "types": types, "at": at})
-    return {symbol for symbol, new in cursor.fetchall() if new}
+def enter(cursor: Any, symbols: Sequence[str]) -> set[str]:
+    """Enter symbols in ``assets`` before their bars, which may refer to them by a foreign key; return the new ones."""
+    if not symbols:
+        return set()
+    cursor.execute(ENTER, _described(symbols))
+    return {symbol for (symbol,) in cursor.fetchall()}
+
+
+def synced(cursor: Any, symbols: Sequence[str], at: datetime) -> None:
+    """Note when symbols were synchronised. Others wait for these rows, so this comes late in a transaction."""
+    if symbols:
+        cursor.execute(SYNCED, {**_described(symbols), "at": at})
+
+
+def _described(symbols: Sequence[str]) -> dict[str, Any]:
+    return {
+        "symbols": list(symbols),
+        "exchanges": [symbol.rpartition(".")[2] for symbol in symbols],
+        "types": [_kind(symbol) for symbol in symbols],
+    }
 
 
 def _kind(symbol: str) -> str | None:

@@ -114,6 +114,8 @@ def write(database: Database, run: int, items: Sequence[Fetched], chunks: Chunks
     full = [item for item in items if item.parsed and item.parsed.lines]
     changes = {item.task.symbol: bars.Change() for item in items}
     *before, last = chunks.slices(_days(full)) if full else [ALL]
+    symbols = [item.task.symbol for item in full]
+    fresh = database.run(partial(assets.enter, symbols=symbols)) if before else set()
     # In step, one connection would wait in each slice for what the other decompresses there.
     random.shuffle(before)
     for piece in before:
@@ -127,13 +129,13 @@ def write(database: Database, run: int, items: Sequence[Fetched], chunks: Chunks
 
     def work(cursor: Any) -> list[Written]:
         now = {symbol: replace(change) for symbol, change in changes.items()}
-        symbols = [item.task.symbol for item in full]
         restated.update(_restated(cursor, symbols))
         doubtful.update(mark.symbol for mark in basis.marked(cursor, symbols))
+        new = fresh | assets.enter(cursor, symbols)
         for symbol, change in _write_rows(cursor, run, full, days).items():
             now[symbol].add(change)
-        fresh = assets.register(cursor, symbols, max(item.fetched for item in full)) if full else set()
-        written = [_written(item, now[item.task.symbol], fresh) for item in items]
+        assets.synced(cursor, symbols, max(item.fetched for item in items))
+        written = [_written(item, now[item.task.symbol], new) for item in items]
         _keep_aside(cursor, run, items)
         enter(cursor, run, list(zip(items, written)))
         return written

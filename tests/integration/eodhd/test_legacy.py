@@ -1,0 +1,46 @@
+"""Tables as their owners have made them: with rules of their own."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timezone
+from typing import Any
+
+import pytest
+from ansible.module_utils.database.schema import Schema
+
+from tests import engines
+
+SYMBOLS = ["AAPL.US", "MSFT.US", "BTC-USD.CC"]
+EVENING = datetime(2026, 11, 24, 23, 0, tzinfo=timezone.utc)
+
+
+@pytest.fixture
+def referring(market: Any) -> Any:
+    """Each bar has to be one of a symbol in ``assets``."""
+    if engines.LAYOUT.engine == "citus":
+        pytest.skip("Citus checks no such rule between these tables")
+    market.query("ALTER TABLE market_data ADD CONSTRAINT known FOREIGN KEY (symbol) REFERENCES assets (symbol)")
+    return market
+
+
+@pytest.mark.parametrize("mode", ["history", "daily"])
+def test_bars_may_refer_to_assets(referring: Any, mode: str) -> None:
+    referring.standin.control(now=EVENING.isoformat())
+    # So long that it comes in slices where TimescaleDB cuts it by the week.
+    asked = {"mode": mode, "symbols": SYMBOLS, "exchanges": ["US"]}
+    asked |= {"first": date(1995, 1, 2)} if mode == "history" else {}
+    result = referring.load(EVENING, **asked)
+    assert "SUCCESS" in result.get("report", result)
+    ((symbols,),) = referring.query("SELECT count(DISTINCT symbol) FROM market_data")
+    assert symbols >= len(SYMBOLS)
+    assert result["totals"]["registered"] == symbols
+    assert referring.load(EVENING, **asked)["changed"] is False
+
+
+@pytest.mark.skipif(bool(engines.LAYOUT.settle), reason="TimescaleDB widens no column of compressed chunks")
+def test_bars_that_come_in_by_widening_may_refer_to_assets(referring: Any) -> None:
+    referring.query("ALTER TABLE market_data ALTER COLUMN close TYPE numeric(12,4)")
+    asked = {"symbols": ["BTC-USD.CC"], "now": EVENING}
+    assert referring.load(**asked)["totals"]["set_aside"]
+    Schema(referring.server, 5, check=False, widen=True).ensure()
+    assert referring.query("SELECT DISTINCT symbol FROM market_data") == [("BTC-USD.CC",)]
