@@ -36,7 +36,7 @@ options:
     default: []
   widen:
     description:
-      - Widen narrow columns of existing tables to numeric without limits, which rewrites the tables.
+      - Widen narrow columns of existing tables to numeric and text without limits, which rewrites the tables.
       - Otherwise O(widen) is what RV(notes) advise.
     type: bool
     default: false

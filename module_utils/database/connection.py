@@ -89,6 +89,9 @@ def connect(
         "timezone": _UTC,
         # It compiles each chunk's part of a statement, which lasts longer than the statement.
         "jit": "off",
+        # psycopg2 reads no other, and quoted types and keys are not the ones that are looked for.
+        "intervalstyle": "postgres",
+        "quote_all_identifiers": "off",
         "default_transaction_read_only": "on" if read_only else None,
         "statement_timeout": _milliseconds(statement_timeout),
         "lock_timeout": _milliseconds(lock_timeout),

@@ -115,10 +115,13 @@ def said(error: Exception) -> str:
     if isinstance(error, Unreachable):
         return error.cause
     code = getattr(error, "pgcode", None) or ""
-    text = getattr(getattr(error, "diag", None), "message_primary", None) or "no message"
+    diagnosis = getattr(error, "diag", None)
+    text = getattr(diagnosis, "message_primary", None) or "no message"
     if code.startswith(_QUOTING):
         text = re.split(r"\s*[:：]|\s*[(=]|\s*[\"'«»„“].*$", text, maxsplit=1)[0] or "a value"
-    return f"{' '.join(text.split())} (SQLSTATE {code})"
+    named = {name: getattr(diagnosis, f"{name}_name", None) for name in ("constraint", "table", "column")}
+    where = [f"{name} {value}" for name, value in named.items() if value]
+    return f"{' '.join(text.split())} ({', '.join([*where, f'SQLSTATE {code}'])})"
 
 
 def explain(error: Exception, server: Server) -> str:
@@ -142,7 +145,8 @@ def explain(error: Exception, server: Server) -> str:
         " Add a line for it to the server's pg_hba.conf and reload the server, or check postgres_user;"
         " a server that takes only connections with TLS needs postgres_sslmode: require.",
         "connections": f"PostgreSQL at {at} has no connection left."
-        " End idle sessions (pg_stat_activity) or raise max_connections on the server.",
+        " End idle sessions (pg_stat_activity), or raise max_connections on the server or the CONNECTION LIMIT of"
+        f" {user} or {database}.",
         "starting": f"PostgreSQL at {at} is starting, stopping or recovering. Try again in a moment;"
         " its log says more.",
         "role": f"PostgreSQL at {at} does not know the user {user}."
@@ -156,7 +160,7 @@ def explain(error: Exception, server: Server) -> str:
         "closed": f"PostgreSQL at {at} closed the connection. Check that postgres_port is"
         " PostgreSQL's own port, and the server's log.",
         "slow": f"PostgreSQL at {at} did not finish the statement in time. Look for load or locks in"
-        " pg_stat_activity on the server.",
+        f" pg_stat_activity on the server, and for a short statement_timeout of {user} or {database}.",
         "locked": f"Another session of PostgreSQL at {at} holds a lock in database {database}."
         " Find it in pg_locks and pg_stat_activity, and wait for it or end it.",
         "busy": f"PostgreSQL at {at} cannot copy its template database while others use it. Try again.",

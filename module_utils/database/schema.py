@@ -221,12 +221,21 @@ class Schema:
             self.notes.append(f"{plural(loaded, 'bar')} that had been set aside went into {table.name}.")
 
     def _require_rights(self, cursor: Any) -> None:
-        cursor.execute("SELECT has_schema_privilege(current_schema(), 'CREATE')")
-        if not cursor.fetchone()[0]:
+        cursor.execute(
+            "SELECT quote_ident(current_schema()), has_schema_privilege(current_schema(), 'CREATE'),"
+            " current_setting('search_path')"
+        )
+        schema, may, path = cursor.fetchone()
+        user, database = self.server.user, self.server.database
+        if schema is None:
             raise Problem(
-                f"User {self.server.user} may not create tables in database {self.server.database}. Let an"
-                f' administrator run there: GRANT CREATE ON SCHEMA public TO "{self.server.user}"; or name one'
-                " with postgres_admin_user."
+                f"The search_path '{path}' names no schema of database {database} that user {user} may use. Create"
+                f' one, or set another path: ALTER ROLE "{user}" SET search_path = public.'
+            )
+        if not may:
+            raise Problem(
+                f"User {user} may not create tables in database {database}. Let an administrator run there:"
+                f' GRANT CREATE ON SCHEMA {schema} TO "{user}"; or name one with postgres_admin_user.'
             )
 
     def _extend(self, cursor: Any) -> None:

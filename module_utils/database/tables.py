@@ -6,6 +6,7 @@ that hold the values without changing their meaning, and a unique key for the up
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -25,18 +26,26 @@ FIGURES = {
     "volume": _AMOUNT,
 }
 PRICES = [name for name, fitting in FIGURES.items() if fitting is _PRICE]
+# Characters that a symbol, an exchange and a kind of asset have at most, with room to spare.
+LONGEST = 32
 # A question about more symbols than that does not name them: TimescaleDB plans each for each compressed chunk.
 NAMED = 50
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column as it is created, and the types that serve as well; a table may lack an ``optional`` one."""
+    """A column as it is created, and the types that serve as well.
+
+    Attributes:
+        optional: whether a table may lack it.
+        unknown: whether rows come without a value.
+    """
 
     name: str
     definition: str
     fitting: tuple[str, ...]
     optional: bool = False
+    unknown: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,7 +68,7 @@ TABLES = (
         (
             Column("symbol", "text", _TEXT),
             Column("exchange", "text", _TEXT),
-            Column("asset_type", "text", _TEXT),
+            Column("asset_type", "text", _TEXT, unknown=True),
             Column("is_active", "boolean DEFAULT true", ("boolean",)),
             Column("last_synced", "timestamptz", _INSTANT),
             # Set by the database alone, so their type is its own business.
@@ -90,12 +99,14 @@ class Found:
         kind: ``relkind`` of pg_class: r table, p partitioned table, v view, …
         types: of each column, as ``format_type`` writes it; domains are resolved.
         needed: columns that refuse a row which does not name them.
+        filled: columns that refuse a row without a value.
         keys: the columns of each unique index that an upsert can use.
     """
 
     kind: str
     types: Mapping[str, str]
     needed: frozenset[str]
+    filled: frozenset[str]
     keys: tuple[frozenset[str], ...]
 
 
@@ -116,6 +127,10 @@ def misfits(table: Table, found: Found) -> list[str]:
             problems.append(f"column {at} is missing; expected {wanted}")
         elif _base(have) not in column.fitting:
             problems.append(f"column {at} is {have}; expected {wanted}")
+        if column.unknown and column.name in found.filled:
+            problems.append(
+                f"column {at} is NOT NULL, and a symbol may come without it; expected that it may be null"
+            )
     ours = {column.name for column in table.columns}
     problems += [
         f"column {table.name}.{name} is NOT NULL without a default, and nothing fills it; expected a default"
@@ -134,8 +149,13 @@ def narrow(table: Table, found: Found) -> dict[str, str]:
     return {
         column.name: have
         for column in table.columns
-        if column.definition == "numeric" and (have := found.types[column.name]) != "numeric"
+        if (have := found.types.get(column.name)) and _is_narrow(column.definition, have)
     }
+
+
+def _is_narrow(definition: str, have: str) -> bool:
+    length = re.fullmatch(r"character varying\((\d+)\)", have)
+    return int(length[1]) < LONGEST if length else definition == "numeric" and have != "numeric"
 
 
 def limits(table: Table, found: Found) -> list[str]:
@@ -144,6 +164,7 @@ def limits(table: Table, found: Found) -> list[str]:
     for name, have in narrow(table, found).items():
         what = (
             "digits that do not fit are rounded or refused" if have.startswith("numeric(")
+            else "longer text is refused" if have.startswith("character")
             else "fractions are rounded" if have in ("bigint", "integer") else "very long values do not fit"
         )  # fmt: skip
         narrower.append(f"{name} is {have} ({what})")
@@ -154,7 +175,8 @@ def limits(table: Table, found: Found) -> list[str]:
 
 def widening(table: Table, found: Found) -> str | None:
     """Return the one statement that widens the narrow columns of an existing table."""
-    changes = [f"ALTER COLUMN {name} TYPE numeric" for name in narrow(table, found)]
+    wide = {column.name: column.definition for column in table.columns}
+    changes = [f"ALTER COLUMN {name} TYPE {wide[name]}" for name in narrow(table, found)]
     return f"ALTER TABLE {table.name} {', '.join(changes)}" if changes else None
 
 
@@ -166,7 +188,7 @@ def _base(type_name: str) -> str:
 _COLUMNS = """
 SELECT c.relkind, a.attname, format_type(coalesce(nullif(t.typbasetype, 0), t.oid),
          CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END),
-       a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AS needed
+       a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AS needed, a.attnotnull
 FROM pg_class c
 LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 LEFT JOIN pg_type t ON t.oid = a.atttypid
@@ -197,7 +219,8 @@ def look_up(cursor: Any, table: Table) -> Found | None:
     cursor.execute(_KEYS, (table.name,))
     return Found(
         kind=rows[0][0],
-        types={name: type_name for _, name, type_name, _ in rows if name},
-        needed=frozenset(name for _, name, _, needed in rows if needed),
+        types={name: type_name for _, name, type_name, *_ in rows if name},
+        needed=frozenset(name for _, name, _, needed, _ in rows if needed),
+        filled=frozenset(name for _, name, *_, filled in rows if filled),
         keys=tuple(frozenset(names) for (names,) in cursor.fetchall()),
     )

@@ -262,7 +262,7 @@ def _write(cursor: Any, run: int, ask: Ask, item: Fetched) -> Written:
     for start in range(0, len(lines), SLICE):
         some = lines[start : start + SLICE]
         symbols = sorted({line.split("\t", 2)[1] for line in some})
-        result.registered += len(assets.enter(cursor, symbols))
+        result.registered += len(assets.enter(cursor, symbols, item.fetched))
         changes = bars.merge(cursor, run, some, dict.fromkeys(symbols, settled))
         inserted = sum(change.inserted for change in changes.values())
         updated = sum(change.updated for change in changes.values())

@@ -11,7 +11,8 @@ FROM unnest(%(symbols)s::text[], %(exchanges)s::text[], %(types)s::text[]) AS k 
 ORDER BY symbol
 """
 ENTER = f"""
-INSERT INTO assets (symbol, exchange, asset_type, is_active) SELECT symbol, exchange, asset_type, true {_SYMBOLS}
+INSERT INTO assets (symbol, exchange, asset_type, is_active, last_synced)
+SELECT symbol, exchange, asset_type, true, %(at)s {_SYMBOLS}
 ON CONFLICT (symbol) DO NOTHING RETURNING symbol
 """  # noqa: S608 - our own words
 SYNCED = f"""
@@ -22,24 +23,25 @@ ON CONFLICT (symbol) DO UPDATE SET last_synced = EXCLUDED.last_synced,
 """  # noqa: S608 - our own words
 
 
-def enter(cursor: Any, symbols: Sequence[str]) -> set[str]:
+def enter(cursor: Any, symbols: Sequence[str], at: datetime) -> set[str]:
     """Enter symbols in ``assets`` before their bars, which may refer to them by a foreign key; return the new ones."""
     if not symbols:
         return set()
-    cursor.execute(ENTER, _described(symbols))
+    cursor.execute(ENTER, _described(symbols, at))
     return {symbol for (symbol,) in cursor.fetchall()}
 
 
 def synced(cursor: Any, symbols: Sequence[str], at: datetime) -> None:
     """Note when symbols were synchronised. Others wait for these rows, so this comes late in a transaction."""
     if symbols:
-        cursor.execute(SYNCED, {**_described(symbols), "at": at})
+        cursor.execute(SYNCED, _described(symbols, at))
 
 
-def _described(symbols: Sequence[str]) -> dict[str, Any]:
+def _described(symbols: Sequence[str], at: datetime) -> dict[str, Any]:
     return {
         "symbols": list(symbols),
         "exchanges": [symbol.rpartition(".")[2] for symbol in symbols],
+        "at": at,
         "types": [_kind(symbol) for symbol in symbols],
     }
 

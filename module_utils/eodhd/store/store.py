@@ -115,7 +115,8 @@ def write(database: Database, run: int, items: Sequence[Fetched], chunks: Chunks
     changes = {item.task.symbol: bars.Change() for item in items}
     *before, last = chunks.slices(_days(full)) if full else [ALL]
     symbols = [item.task.symbol for item in full]
-    fresh = database.run(partial(assets.enter, symbols=symbols)) if before else set()
+    at = max(item.fetched for item in items)
+    fresh = database.run(partial(assets.enter, symbols=symbols, at=at)) if before else set()
     # In step, one connection would wait in each slice for what the other decompresses there.
     random.shuffle(before)
     for piece in before:
@@ -131,10 +132,10 @@ def write(database: Database, run: int, items: Sequence[Fetched], chunks: Chunks
         now = {symbol: replace(change) for symbol, change in changes.items()}
         restated.update(_restated(cursor, symbols))
         doubtful.update(mark.symbol for mark in basis.marked(cursor, symbols))
-        new = fresh | assets.enter(cursor, symbols)
+        new = fresh | assets.enter(cursor, symbols, at)
         for symbol, change in _write_rows(cursor, run, full, days).items():
             now[symbol].add(change)
-        assets.synced(cursor, symbols, max(item.fetched for item in items))
+        assets.synced(cursor, symbols, at)
         written = [_written(item, now[item.task.symbol], new) for item in items]
         _keep_aside(cursor, run, items)
         enter(cursor, run, list(zip(items, written)))

@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize(
-    ("setting", "theirs", "ours"), [("timezone", "America/New_York", "UTC0"), ("jit", "on", "off")]
+    ("setting", "theirs", "ours"),
+    [
+        ("timezone", "America/New_York", "UTC0"),
+        ("jit", "on", "off"),
+        ("intervalstyle", "iso_8601", "postgres"),  # of others, psycopg2 reads none
+        ("quote_all_identifiers", "on", "off"),  # it changes the names of types and keys
+    ],
 )
 def test_our_sessions_have_settings_of_their_own(
     database: Database, setting: str, theirs: str, ours: str

@@ -20,6 +20,10 @@ MARKET_DATA = """CREATE TABLE market_data (time timestamptz, symbol text, open n
     low numeric, close numeric, adjusted_close numeric, volume bigint, PRIMARY KEY (time, symbol))"""
 
 
+ASSETS = """CREATE TABLE assets (symbol text PRIMARY KEY, exchange text, asset_type text, is_active boolean,
+    last_synced timestamptz, created_at timestamptz, updated_at timestamptz)"""
+
+
 def ensure(database: Database, check: bool = False) -> dict[str, Any]:
     result: dict[str, Any] = Schema(database, 5, check).ensure()
     return result
@@ -137,10 +141,14 @@ def test_existing_tables_that_fit_stay_as_they_are(database: Database, statement
             [MARKET_DATA, "ALTER TABLE market_data ADD source text NOT NULL"],
             "column market_data.source is NOT NULL without a default",
         ),
+        (
+            [ASSETS.replace("asset_type text", "asset_type text NOT NULL DEFAULT 'stock'"), MARKET_DATA],
+            "column assets.asset_type is NOT NULL, and a symbol may come without it; expected that it may be null",
+        ),
         ([MARKET_DATA, "ALTER TABLE market_data RENAME TO bars",
           "CREATE VIEW market_data AS SELECT * FROM bars"], "market_data is a view; expected a table"),
     ],
-    ids=["missing", "type", "no time zone", "wider key", "partial key", "not null", "view"],
+    ids=["missing", "type", "no time zone", "wider key", "partial key", "not null", "not null of ours", "view"],
 )  # fmt: skip
 def test_an_existing_table_that_does_not_fit_is_named_and_nothing_is_changed(
     database: Database, statements: list[str], message: str
@@ -149,8 +157,8 @@ def test_an_existing_table_that_does_not_fit_is_named_and_nothing_is_changed(
     with pytest.raises(Problem, match=message):
         ensure(database)
     with closing(database.connect()) as session, session.cursor() as cursor:
-        cursor.execute("SELECT to_regclass('assets')")
-        assert cursor.fetchone() == (None,)
+        cursor.execute("SELECT count(*) FROM pg_class WHERE relname IN ('assets', 'market_data')")
+        assert cursor.fetchone() == (sum(statement.count("CREATE TABLE") for statement in statements),)
 
 
 def test_columns_that_round_are_noted(database: Database) -> None:
@@ -162,6 +170,20 @@ def test_columns_that_round_are_noted(database: Database) -> None:
     ]
 
 
+def test_columns_too_short_for_symbols_are_noted_and_widened(database: Database) -> None:
+    short = MARKET_DATA.replace("symbol text", "symbol varchar(8)").replace("bigint", "numeric")
+    database.run(ASSETS.replace("text", "varchar(100)"), short)
+    statement = "ALTER TABLE market_data ALTER COLUMN symbol TYPE text"
+    assert ensure(database)["notes"] == [
+        "market_data: symbol is character varying(8) (longer text is refused). database_widen: true runs "
+        + statement
+    ]
+    widened = Schema(database, 5, check=False, widen=True)
+    assert widened.ensure()["tables"] == {"assets": "exists", "market_data": "widened"}
+    assert ensure(database)["notes"] == []
+    assert not Schema(database, 5, check=False, widen=True).ensure()["changed"]
+
+
 def test_a_user_who_may_not_create_databases_is_told_the_statement(missing: Database, nobody: str) -> None:
     with pytest.raises(Problem, match=f'CREATE DATABASE "{missing.database}" OWNER "{nobody}"'):
         ensure(replace(missing, user=nobody, password="pw"), check=True)
@@ -169,6 +191,15 @@ def test_a_user_who_may_not_create_databases_is_told_the_statement(missing: Data
 
 def test_a_user_who_may_not_create_tables_is_told_the_statement(database: Database, nobody: str) -> None:
     with pytest.raises(Problem, match="GRANT CREATE ON SCHEMA public"):
+        ensure(replace(database, user=nobody, password="pw"))
+
+
+@pytest.mark.parametrize("path", ["trading", "nowhere"])
+def test_the_schema_that_lacks_the_right_is_named(database: Database, nobody: str, path: str) -> None:
+    database.run("CREATE SCHEMA trading", f'GRANT USAGE ON SCHEMA trading TO "{nobody}"')
+    database.run(f'ALTER ROLE "{nobody}" SET search_path TO {path}')
+    wanted = {"trading": "GRANT CREATE ON SCHEMA trading", "nowhere": "search_path 'nowhere' names no schema"}
+    with pytest.raises(Problem, match=wanted[path]):
         ensure(replace(database, user=nobody, password="pw"))
 
 

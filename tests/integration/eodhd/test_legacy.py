@@ -19,7 +19,9 @@ def referring(market: Any) -> Any:
     """Each bar has to be one of a symbol in ``assets``."""
     if engines.LAYOUT.engine == "citus":
         pytest.skip("Citus checks no such rule between these tables")
-    market.query("ALTER TABLE market_data ADD CONSTRAINT known FOREIGN KEY (symbol) REFERENCES assets (symbol)")
+    market.query(
+        "ALTER TABLE market_data ADD CONSTRAINT known FOREIGN KEY (symbol) REFERENCES assets (symbol)"
+    )
     return market
 
 
@@ -27,8 +29,9 @@ def referring(market: Any) -> Any:
 def test_bars_may_refer_to_assets(referring: Any, mode: str) -> None:
     referring.standin.control(now=EVENING.isoformat())
     # So long that it comes in slices where TimescaleDB cuts it by the week.
-    asked = {"mode": mode, "symbols": SYMBOLS, "exchanges": ["US"]}
-    asked |= {"first": date(1995, 1, 2)} if mode == "history" else {}
+    asked: dict[str, Any] = {"mode": mode, "symbols": SYMBOLS, "exchanges": ["US"]}
+    if mode == "history":
+        asked["first"] = date(1995, 1, 2)
     result = referring.load(EVENING, **asked)
     assert "SUCCESS" in result.get("report", result)
     ((symbols,),) = referring.query("SELECT count(DISTINCT symbol) FROM market_data")
@@ -44,3 +47,19 @@ def test_bars_that_come_in_by_widening_may_refer_to_assets(referring: Any) -> No
     assert referring.load(**asked)["totals"]["set_aside"]
     Schema(referring.server, 5, check=False, widen=True).ensure()
     assert referring.query("SELECT DISTINCT symbol FROM market_data") == [("BTC-USD.CC",)]
+
+
+@pytest.mark.skipif(bool(engines.LAYOUT.settle), reason="TimescaleDB widens no column of compressed chunks")
+@pytest.mark.skipif(engines.LAYOUT.engine == "citus", reason="Citus widens no column that it distributes by")
+def test_a_symbol_that_is_too_long_comes_in_after_widening(market: Any) -> None:
+    market.query("ALTER TABLE market_data ALTER COLUMN symbol TYPE varchar(8)")
+    refused = market.load(symbols=SYMBOLS)
+    assert "database_widen: true" in refused["problem"]
+    Schema(market.server, 5, check=False, widen=True).ensure()
+    assert market.load(symbols=SYMBOLS)["totals"]["calls"] < len(SYMBOLS)
+    assert market.query("SELECT count(DISTINCT symbol) FROM market_data") == [(len(SYMBOLS),)]
+
+
+def test_a_rule_that_a_bar_breaks_is_named(market: Any) -> None:
+    market.query("ALTER TABLE market_data ADD CONSTRAINT busy CHECK (volume > 1e15)")
+    assert "constraint busy" in market.load()["problem"]

@@ -16,10 +16,10 @@ SERVER = Server("localhost", 5432, "postgres", "password", "data_nexus")
 class Sql(Exception):
     """An error as psycopg2 raises it for a statement."""
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, **named: str) -> None:
         super().__init__(message)
         self.pgcode = code
-        self.diag = SimpleNamespace(message_primary=message)
+        self.diag = SimpleNamespace(message_primary=message, **named)
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,8 @@ def test_a_message_of_the_server_is_understood(text: str, kind: str) -> None:
         ("database", "--tags database"),
         ("access", "pg_hba.conf"),
         ("connections", "max_connections"),
+        ("connections", "CONNECTION LIMIT"),
+        ("slow", "statement_timeout"),
         ("unknown", "postgres_user"),
     ],
 )
@@ -103,6 +105,15 @@ def test_an_error_of_a_statement_says_what_happened_and_never_blames_the_passwor
     assert f"(SQLSTATE {code})" in text
     assert "password" not in text
     assert "refuse" not in text
+
+
+def test_a_constraint_is_told_by_its_name() -> None:
+    error = Sql(
+        "23514", 'new row for relation "s3cret"', constraint_name="positive", table_name="market_data"
+    )
+    assert "new row for relation (constraint positive, table market_data, SQLSTATE 23514)." in errors.explain(
+        error, SERVER
+    )
 
 
 @pytest.mark.parametrize(
