@@ -262,14 +262,15 @@ def _write(cursor: Any, run: int, ask: Ask, item: Fetched) -> Written:
     for start in range(0, len(lines), SLICE):
         some = lines[start : start + SLICE]
         symbols = sorted({line.split("\t", 2)[1] for line in some})
-        result.registered += len(assets.enter(cursor, symbols, item.fetched))
+        new = assets.enter(cursor, symbols, item.fetched)
+        result.registered += len(new)
         changes = bars.merge(cursor, run, some, dict.fromkeys(symbols, settled))
         inserted = sum(change.inserted for change in changes.values())
         updated = sum(change.updated for change in changes.values())
         result.inserted += inserted
         result.updated += updated
         result.unchanged += len(some) - inserted - updated
-        assets.synced(cursor, symbols, item.fetched)
+        assets.synced(cursor, [symbol for symbol in symbols if symbol not in new], item.fetched)
         restated += [symbol for symbol, change in changes.items() if change.restated]
     aside = item.parsed.aside if item.parsed else []
     store.keep_aside(cursor, run, aside)

@@ -24,7 +24,7 @@ ON CONFLICT (symbol) DO UPDATE SET last_synced = EXCLUDED.last_synced,
 
 
 def enter(cursor: Any, symbols: Sequence[str], at: datetime) -> set[str]:
-    """Enter symbols in ``assets`` before their bars, which may refer to them by a foreign key; return the new ones."""
+    """Enter symbols before their bars, which may refer to them by a foreign key; return the new ones."""
     if not symbols:
         return set()
     cursor.execute(ENTER, _described(symbols, at))
@@ -32,7 +32,7 @@ def enter(cursor: Any, symbols: Sequence[str], at: datetime) -> set[str]:
 
 
 def synced(cursor: Any, symbols: Sequence[str], at: datetime) -> None:
-    """Note when symbols were synchronised. Others wait for these rows, so this comes late in a transaction."""
+    """Note when known symbols were synchronised. Others wait for these rows, so this comes late in a transaction."""
     if symbols:
         cursor.execute(SYNCED, _described(symbols, at))
 

@@ -135,7 +135,7 @@ def write(database: Database, run: int, items: Sequence[Fetched], chunks: Chunks
         new = fresh | assets.enter(cursor, symbols, at)
         for symbol, change in _write_rows(cursor, run, full, days).items():
             now[symbol].add(change)
-        assets.synced(cursor, symbols, at)
+        assets.synced(cursor, [symbol for symbol in symbols if symbol not in new], at)
         written = [_written(item, now[item.task.symbol], new) for item in items]
         _keep_aside(cursor, run, items)
         enter(cursor, run, list(zip(items, written)))
