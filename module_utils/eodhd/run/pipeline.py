@@ -88,6 +88,9 @@ class Others:
 class Answers:
     """Answers that wait to be stored. Who brings one more waits while there are rows for a batch.
 
+    What comes while a batch is being stored is stored together after it, or beside it if it is a batch of its own: a
+    transaction costs as much as some thousand rows.
+
     Args:
         batch: rows, about, that are stored in one transaction.
         full: whether a batch waits for what is under way, until it has its size.
@@ -99,6 +102,7 @@ class Answers:
         self._items: deque[Fetched] = deque()
         self._rows = 0
         self._coming = 0
+        self._storing = 0
         self._closed = False
         self._changed = threading.Condition()
 
@@ -117,8 +121,8 @@ class Answers:
             self._changed.notify_all()
 
     def _ready(self) -> bool:
-        waits = self._full and self._coming > 0 and self._rows < self._batch
-        return self._closed or bool(self._items and not waits)
+        waits = self._storing or (self._full and self._coming > 0)
+        return self._closed or self._rows >= self._batch or bool(self._items and not waits)
 
     def take(self) -> list[Fetched]:
         """Wait for answers and return those that are there, up to the size of a batch; none at the end."""
@@ -130,8 +134,15 @@ class Answers:
                 taken.append(self._items.popleft())
                 rows += _rows(taken[-1])
             self._rows -= rows
+            self._storing += 1
             self._changed.notify_all()
             return taken
+
+    def stored(self) -> None:
+        """What was taken is stored."""
+        with self._changed:
+            self._storing -= 1
+            self._changed.notify_all()
 
     def close(self) -> None:
         """No more will come."""
@@ -301,10 +312,10 @@ class Pipeline:
     def _storing(self, store: Callable[[list[Fetched]], list[Written]]) -> None:
         broken = False
         while batch := self._answers.take():
-            if broken:
-                continue
             try:
-                self._events.put(_Stored(batch, store(batch)))
+                if not broken:
+                    self._events.put(_Stored(batch, store(batch)))
             except Exception as error:  # noqa: BLE001 - raised again by the calling thread
                 broken = True
                 self._events.put(error)
+            self._answers.stored()

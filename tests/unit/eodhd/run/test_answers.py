@@ -48,6 +48,21 @@ def test_what_is_there_is_stored_at_once() -> None:
     assert taken(two_under_way(Answers()), lambda: None) == (["A"], ["A"])
 
 
+def test_what_comes_while_a_batch_is_stored_waits_for_its_end() -> None:
+    answers = two_under_way(Answers())
+    assert [item.task.symbol for item in answers.take()] == ["A"]
+    answers.put(answer("B"))
+    answers.put(answer("C"))
+    assert taken(answers, answers.stored) == ([], ["B", "C"])
+
+
+def test_a_second_batch_of_its_size_is_stored_beside_the_first() -> None:
+    answers = two_under_way(Answers(10))
+    answers.take()
+    answers.put(answer("B"))
+    assert taken(answers, lambda: None) == (["B"], ["B"])
+
+
 def test_a_full_batch_waits_for_the_answer_that_is_under_way() -> None:
     answers = two_under_way(Answers(full=True))
 
