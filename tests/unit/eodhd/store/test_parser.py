@@ -32,7 +32,11 @@ def test_spaces_another_order_and_strings_are_read_as_well() -> None:
     assert parse(json.dumps([row])).lines == [LINE]
 
 
-@pytest.mark.parametrize("body", ["", "<html>", f"[{ROW}", f"{ROW}]", '{"a":1}', "null", f"[{ROW}]]", "\xff"])
+@pytest.mark.parametrize(
+    "body",
+    ["", "<html>", f"[{ROW}", f"{ROW}]", '{"a":1}', "null", f"[{ROW}]]", "\xff"]
+    + [f"[{ROW},", f"7{ROW}]", f"[{ROW.replace('01-02', '01-01')}]{ROW}]"],
+)
 def test_what_is_no_list_is_unusable(body: str) -> None:
     with pytest.raises(Malformed):
         parse(body)
@@ -43,6 +47,16 @@ def test_no_character_of_an_answer_goes_unread(junk: str) -> None:
     parsed = parse(f"[{junk}{ROW}]")
     assert parsed.lines == [LINE]
     assert len(parsed.aside) == 1
+
+
+@pytest.mark.parametrize("place", [0, 1, 700, 1500, 2999, 3000])
+@pytest.mark.parametrize("junk", ["7", f'"{"x" * 300}"', ROW.replace("2024-01-02", "1992-01-02")])
+def test_no_character_of_a_long_answer_goes_unread(junk: str, place: int) -> None:
+    days = [date(1992, 1, 2) + timedelta(days=number) for number in range(3000)]
+    rows = [ROW.replace("2024-01-02", day.isoformat()) for day in days]
+    parsed = parse(f"[{','.join([*rows[:place], junk, *rows[place:]])}]")
+    assert parsed.lines == [LINE.replace("2024-01-02", day.isoformat()) for day in days]
+    assert [row.raw for row in parsed.aside] == [junk] * ("date" not in junk)
 
 
 @pytest.mark.parametrize(
