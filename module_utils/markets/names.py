@@ -10,6 +10,9 @@ OTC = frozenset({"OTC", "OTCBB", "OTCCE", "OTCGREY", "OTCMKTS", "OTCQB", "OTCQX"
 # Lists that the provider keeps, whose symbols all end in US.
 US_LISTS = OTC | {"AMEX", "ARCA", "BATS", "NASDAQ", "NMFQS", "NYSE", "NYSE ARCA", "NYSE MKT"}
 
+# Interest rates, which may be below zero: yields of government bonds, and the money market.
+RATES = frozenset({"GBOND", "MONEY"})
+
 # The markets by the names that exchange_calendars has for their calendars.
 CALENDARS = {
     "XNYS": ["US"],

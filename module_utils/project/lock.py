@@ -81,7 +81,10 @@ def _taken(fd: int, how: int) -> bool:
 
 def _refused(state: Directory, who: str) -> Problem:
     root = os.path.dirname(state.path)
-    return Problem(f"Another reset of {root} is under way: {who}. Wait for it to end. Nothing was touched.")
+    return Problem(
+        f"Another reset of {root} is under way: {who}. Wait for it to end."
+        " If hosts share this root, set reset_batch: 1. Nothing was touched."
+    )
 
 
 def _who(fd: int) -> str:

@@ -45,7 +45,7 @@ SUMMARY = """
 SELECT c.symbol, count(*) FILTER (WHERE NOT c.known), count(*) FILTER (WHERE c.known),
   coalesce(bool_or(c.known AND (
     CASE WHEN c.close = c.old_close THEN c.old_adjusted_close IS DISTINCT FROM c.adjusted_close
-    ELSE abs(c.old_adjusted_close * c.close - c.adjusted_close * c.old_close) > 0.0001 * (c.close + c.old_close) END
+    ELSE abs(c.old_adjusted_close * c.close - c.adjusted_close * c.old_close) > 0.0001 * abs(c.close + c.old_close) END
     OR (c.old_volume IS DISTINCT FROM c.volume AND c.time < k.settled))), false)
 FROM backfill_changed c JOIN unnest(%(symbols)s, %(settled)s) AS k (symbol, settled) USING (symbol)
 GROUP BY c.symbol

@@ -9,7 +9,7 @@ _CAUSES = """
 SELECT r.symbol, r.last_day, a.text
 FROM (SELECT symbol, max(day) AS last_day FROM backfill_revision
       WHERE run >= %(run)s AND found >= (SELECT started FROM backfill_run WHERE run = %(run)s)
-        AND abs(old_adjusted_close * new_close - new_adjusted_close * old_close) > 0.0001 * (new_close + old_close)
+        AND abs(old_adjusted_close * new_close - new_adjusted_close * old_close) > 0.0001 * abs(new_close + old_close)
       GROUP BY symbol) r
 LEFT JOIN LATERAL (
   SELECT day, 'the split of ' || day || ' (' || new_shares::float8 || ':' || old_shares::float8 || ')' AS text

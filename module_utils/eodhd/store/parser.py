@@ -8,14 +8,14 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from operator import lt
 from typing import Any
 
-from ansible.module_utils.database.tables import FIGURES
+from ansible.module_utils.database.tables import FIGURES, PRICES
 from ansible.module_utils.eodhd.days import Range
 from ansible.module_utils.markets import names
 
@@ -220,6 +220,8 @@ class Parser:
             asked: rows outside of it are not taken.
         """
         parsed = Parsed()
+        # Numbers of a rate may be below zero.
+        signed = PRICES if names.suffix(symbol) in names.RATES else ()
         taken: dict[str, tuple[str, Any]] = {}
         torn: set[str] = set()
         for row in rows:
@@ -227,7 +229,7 @@ class Parser:
                 parsed.truncated = True
                 if "date" not in row:
                     continue
-            day, values, reason = self._row(row)
+            day, values, reason = self._row(row, signed)
             if reason is None and day is not None:
                 if not asked.first.isoformat() <= day <= asked.last.isoformat():
                     continue
@@ -246,8 +248,8 @@ class Parser:
         parsed.lines = [taken[day][0] for day in sorted(taken)]
         return parsed
 
-    def _row(self, row: Any) -> tuple[str | None, list[str], str | None]:
-        """Return a row's day, its values as text, and what is wrong with it."""
+    def _row(self, row: Any, signed: Collection[str]) -> tuple[str | None, list[str], str | None]:
+        """Return a row's day, its values as text, and what is wrong with it; ``signed`` may be below zero."""
         if not isinstance(row, dict):
             return None, [], "not an object"
         day = str(row.get("date"))
@@ -272,7 +274,7 @@ class Parser:
                 number = None
             if number is None or not number.is_finite():
                 return day, [], f"{name} is no number"
-            if number < 0:
+            if number < 0 and name not in signed:
                 return day, [], f"{name} is negative"
             if not self._widths[name].holds(number):
                 return day, [], f"{name} {TOO_NARROW} {self._widths[name].name}"

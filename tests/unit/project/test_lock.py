@@ -33,6 +33,12 @@ def test_run_that_works_is_named_to_the_second_one(tmp_path: Path) -> None:
             pass
 
 
+def test_hosts_that_share_a_root_learn_what_to_set(tmp_path: Path) -> None:
+    told = pytest.raises(Problem, match="If hosts share this root, set reset_batch: 1")
+    with Directory.open(str(tmp_path)) as state, lock.held(state), told:
+        lock.check(state)
+
+
 def test_plan_stops_at_a_run_that_has_not_signed_yet(tmp_path: Path) -> None:
     with Directory.open(str(tmp_path)) as state, lock.held(state), pytest.raises(Problem, match="just begun"):
         lock.check(state)

@@ -42,6 +42,23 @@ def test_what_is_no_list_is_unusable(body: str) -> None:
         parse(body)
 
 
+@pytest.mark.parametrize(
+    ("symbol", "reason"),
+    [("DE10Y.GBOND", None), ("EURIBOR3M.MONEY", None), ("AAPL.US", "high is negative")],
+)
+def test_a_rate_may_be_below_zero(symbol: str, reason: str | None) -> None:
+    row = '{"date":"2020-03-09","open":-0.8,"high":-0.74,"low":-0.9,"close":-0.86,"adjusted_close":-8.6E-1,"volume":0}'
+    parsed = Parser({}).history(f"[{row}]".encode(), symbol, ALL)
+    assert parsed.lines == ([] if reason else [f"2020-03-09\t{symbol}\t-0.8\t-0.74\t-0.9\t-0.86\t-0.86\t0\n"])
+    assert all(str(reason).partition(" ")[2] in row.reason for row in parsed.aside)
+
+
+def test_no_volume_is_below_zero() -> None:
+    row = ROW.replace('"volume":7', '"volume":-7')
+    parsed = Parser({}).history(f"[{row}]".encode(), "DE10Y.GBOND", ALL)
+    assert [row.reason for row in parsed.aside] == ["volume is negative"]
+
+
 @pytest.mark.parametrize("junk", ["null,", "7,", '"x",', "[],", "{},"])
 def test_no_character_of_an_answer_goes_unread(junk: str) -> None:
     parsed = parse(f"[{junk}{ROW}]")
