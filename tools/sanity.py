@@ -34,13 +34,19 @@ FOLDERS = {
 TESTS = ("validate-modules", "pep8", "yamllint", "import", "compile")
 OLDEST = "3.9"  # the oldest Python that a host may have
 GALAXY = "namespace: local\nname: market\nversion: 1.0.0\nreadme: README.md\nauthors: [The maintainers]\n"
-# ansible-test would download a script that installs pip; this one unpacks what Python has: ensurepip takes 2 s a time.
+# ansible-test would download a script that installs pip; this one unpacks what Python has, once for all environments
+# of a Python, so that it is also compiled once.
 GET_PIP = """import ensurepip, pathlib, subprocess, sys, sysconfig, zipfile
 folder = sysconfig.get_config_var("WHEEL_PKG_DIR") or pathlib.Path(ensurepip.__file__).parent / "_bundled"
 wheels = sorted(pathlib.Path(folder).glob("pip-*.whl"))
 if not wheels:
     sys.exit(subprocess.call([sys.executable, "-m", "ensurepip"]))
-zipfile.ZipFile(wheels[-1]).extractall(sysconfig.get_path("purelib"))
+shared = pathlib.Path.home() / "pip" / wheels[-1].stem
+if not shared.exists():
+    building = shared.with_suffix(".new")
+    zipfile.ZipFile(wheels[-1]).extractall(building)
+    building.rename(shared)
+pathlib.Path(sysconfig.get_path("purelib"), "pip.pth").write_text(f"{shared}\\n")
 """
 
 
@@ -80,7 +86,7 @@ def interpreters() -> dict[str, str]:
     found = {}
     pyenv = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser() / "versions"
     for version in (*REMOTE_ONLY_PYTHON_VERSIONS, *CONTROLLER_PYTHON_VERSIONS):
-        for path in (shutil.which(f"python{version}"), *pyenv.glob(f"{version}.*/bin/python")):
+        for path in (*pyenv.glob(f"{version}.*/bin/python"), shutil.which(f"python{version}")):
             # Found by running it: a version manager's shim may only print an error.
             if path and not subprocess.run([path, "-c", "import ensurepip"], capture_output=True).returncode:
                 found[version] = str(path)
