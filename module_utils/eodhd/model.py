@@ -130,12 +130,12 @@ def normalise(symbols: list[str], exchange: str) -> list[str]:
     found: dict[str, None] = {}
     wrong = []
     for text in symbols:
-        name = str(text).partition("#")[0].strip()
-        if not name:
+        given = str(text).lstrip("\ufeff").partition("#")[0].strip()
+        if not given:
             continue
-        name = name if "." in name else f"{name}.{exchange}"
+        name = given if "." in given else f"{given}.{exchange}"
         if not _SYMBOL.fullmatch(name):
-            wrong.append(name)
+            wrong.append(given)
         # Former holders of a code keep a lower-case _old, _old1 and so on.
         found[re.sub(r"_OLD(?=\d*\.)", "_old", name.upper())] = None
     if wrong:
@@ -143,6 +143,7 @@ def normalise(symbols: list[str], exchange: str) -> list[str]:
             f"These are no EODHD symbols: {', '.join(wrong[:10])}{' …' if len(wrong) > 10 else ''}."
             " A symbol has one dot, before its exchange: AAPL.US, BRK-B.US, BTC-USD.CC, EURUSD.FOREX"
             " (backfill_symbols)."
+            + (" There is no such file on the machine that runs the playbook." if "/" in wrong[0] else "")
         )
     if not found:
         raise Problem("There is no symbol to load. Name some in backfill_symbols, or set backfill_top.")

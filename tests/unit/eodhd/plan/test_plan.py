@@ -131,6 +131,17 @@ def test_symbols() -> None:
         normalise([], "US")
 
 
+def test_a_file_may_begin_with_a_mark_of_its_encoding() -> None:
+    assert normalise(["\ufeffAAPL.US", "MSFT\r"], "US") == ["AAPL.US", "MSFT.US"]
+
+
+def test_a_file_that_is_not_there_is_told_as_one() -> None:
+    with pytest.raises(
+        Problem, match="no EODHD symbols: lists/mine. .* no such file on the machine that runs"
+    ):
+        normalise(["lists/mine"], "US")
+
+
 COUNTS = {"market_data": 0, "assets": 0}
 
 
