@@ -363,7 +363,7 @@ def is_day(text: str) -> bool:
 
 
 def symbol_of(row: Mapping[str, Any], asked: str) -> str:
-    """Return the symbol of a row of an answer about a whole exchange; empty if the row names none.
+    """Return the symbol of a row of a whole exchange; empty if it names none, or one that COPY would read as another.
 
     The provider keeps the United States under one suffix: a row of the list ``NYSE`` or ``PINK`` is ``….US``.
 
@@ -373,4 +373,5 @@ def symbol_of(row: Mapping[str, Any], asked: str) -> str:
     """
     code = row.get("code") or row.get("Code")
     suffix = str(row.get("exchange_short_name") or row.get("exchange") or asked)
-    return f"{code}.{names.DEFAULT if suffix in names.US_LISTS else suffix}" if code else ""
+    symbol = f"{code}.{names.DEFAULT if suffix in names.US_LISTS else suffix}"
+    return symbol if code and symbol.isprintable() and "\\" not in symbol else ""

@@ -209,3 +209,11 @@ def test_a_bulk_row_of_the_future_is_set_aside() -> None:
 def test_a_warning_in_a_bulk_answer_is_no_row() -> None:
     parsed = Parser({}).bulk(json.dumps([bulk_row("A"), {"warning": "one year"}]).encode(), "US")
     assert (len(parsed.lines), parsed.aside, parsed.truncated) == (1, [], True)
+
+
+@pytest.mark.parametrize("code", ["A\\B", "A\tB", "A\nB", ".\\"])
+def test_a_code_that_copy_would_read_as_another_is_set_aside(code: str) -> None:
+    row = {"code": code, **json.loads(ROW)}
+    parsed = Parser({}).bulk(json.dumps([row]).encode(), "US")
+    assert parsed.lines == []
+    assert [row.reason for row in parsed.aside] == ["no code"]
