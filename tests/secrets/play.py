@@ -141,7 +141,8 @@ class Host:
 
     def _made(self, folders: list[Path], since: float) -> Iterator[tuple[Path, str]]:
         for folder in folders:
-            for path in [folder, *folder.rglob("*")]:
+            # Unlike rglob, walk bears folders that go meanwhile, as those of another test's database.
+            for path in [folder, *(Path(top, name) for top, _, names in os.walk(folder) for name in names)]:
                 try:
                     if path.is_symlink() or not path.is_file() or path.stat().st_ctime < since:
                         continue
