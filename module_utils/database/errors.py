@@ -78,7 +78,10 @@ _CODES = {
     "XX": "internal",
 }
 # What Citus says of a worker that went away, under codes of internal and system errors.
-_NODE = r"failure on connection|terminating connection|connection to the remote node|failed to COPY to shard"
+_NODE = (
+    r"failure on connection|terminating connection|connection to the remote node|failed to COPY to shard"
+    r"|server closed the connection"
+)
 # Classes whose message quotes a value of the data.
 _QUOTING = ("22", "23")
 

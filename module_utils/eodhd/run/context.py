@@ -29,7 +29,7 @@ from ansible.module_utils.eodhd.service.client import Client, Stop
 from ansible.module_utils.eodhd.service.courier import Courier
 from ansible.module_utils.eodhd.service.spool import Spool, Unusable
 from ansible.module_utils.eodhd.service.transport import Policy, Reply, Sender, Transport
-from ansible.module_utils.eodhd.store import basis, causes, chunks, parser
+from ansible.module_utils.eodhd.store import basis, causes, chunks, doubt, parser
 from ansible.module_utils.eodhd.store.chunks import Chunks
 from ansible.module_utils.eodhd.store.database import Database
 from ansible.module_utils.eodhd.store.store import Fetched, Written
@@ -112,7 +112,7 @@ class Context:
         self.database.close()
 
     def widths(self) -> dict[str, parser.Width]:
-        """Return what the columns of ``market_data`` hold.
+        """Return what the columns of ``market_data`` hold, once all of its rows can be seen.
 
         Raises:
             Problem: a table is missing or does not fit.
@@ -146,6 +146,7 @@ class Context:
             if table.name == "market_data":
                 types = dict(found.types)
         self.chunks = self.database.run(chunks.look)
+        doubt.wait(self.database)
         return {name: parser.width(types[name]) for name in tables.FIGURES}
 
     def known(self, names: list[str]) -> dict[str, SymbolEntry]:

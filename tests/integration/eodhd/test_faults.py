@@ -148,9 +148,12 @@ def test_the_pipeline_ends_where_the_database_stays_away(
     assert "SUCCESS" in rest["report"]
 
 
-@pytest.mark.skipif(
+WORKERS = pytest.mark.skipif(
     engines.LAYOUT.engine != "citus" or "TEST_CITUS_URL" in os.environ, reason="needs Citus's workers"
 )
+
+
+@WORKERS
 def test_after_a_stopped_worker_of_citus_the_next_run_finishes(market: Any, standin: StandIn) -> None:
     standin.control(latency=0.05, token="")
     figures = kills.Figures(symbols=300)
@@ -176,3 +179,36 @@ def test_after_a_stopped_worker_of_citus_the_next_run_finishes(market: Any, stan
     assert (figures.rows_lost, figures.rows_doubled) == (0, 0)
     paid = {name: times for name, times in standin.counts()["paid"].items() if name != "user"}
     assert (len(paid), max(paid.values())) == (figures.symbols, 1)
+
+
+@WORKERS
+def test_rows_that_a_worker_of_citus_has_not_committed_yet_are_not_paid_for_again(
+    market: Any, standin: StandIn
+) -> None:
+    standin.control(token="")
+    market.load(symbols=["AAPL.US"], days=30)
+    with closing(market.server.connect()) as session, session.cursor() as cursor:
+        session.autocommit = True
+        cursor.execute(
+            "SELECT shardid, groupid, nodeport FROM pg_dist_placement JOIN pg_dist_node USING (groupid)"
+            " WHERE shardid = get_shard_id_for_distribution_column('market_data', 'AAPL.US')"
+        )
+        shard, group, port = cursor.fetchone()
+        with closing(replace(market.server, port=port).connect()) as worker_session:
+            # As it is if the worker was stopped between the two phases: prepared there, committed here.
+            rows = worker_session.cursor()
+            rows.execute("SET citus.enable_manual_changes_to_shards = on")
+            rows.execute(
+                f"CREATE TABLE kept AS SELECT * FROM market_data_{shard}; DELETE FROM market_data_{shard}"
+            )
+            worker_session.commit()
+            rows.execute(f"INSERT INTO market_data_{shard} SELECT * FROM kept; DROP TABLE kept")
+            rows.execute("PREPARE TRANSACTION 'citus_0_1_1_1'")
+        cursor.execute("INSERT INTO pg_dist_transaction VALUES (%s, 'citus_0_1_1_1')", (group,))
+        request = {"base_url": standin.url, "token": "x", "symbols": ["AAPL.US"], "days": 30}
+        process = worker.start(market.server, mode="history", **request)
+        time.sleep(3)
+        cursor.execute("SELECT recover_prepared_transactions()")
+    rest = worker.finish(process)
+    assert "SUCCESS" in rest.get("report", ""), rest
+    assert standin.counts()["paid"]["AAPL.US"] == 1

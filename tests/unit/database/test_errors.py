@@ -72,6 +72,7 @@ def test_an_explanation_holds_nothing_of_the_drivers_text() -> None:
     "words",
     [
         "failure on connection marked as essential: worker-1:5432",
+        "server closed the connection unexpectedly",
         "terminating connection due to administrator command",
     ],
 )

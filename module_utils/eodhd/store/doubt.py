@@ -1,0 +1,60 @@
+"""Transactions of Citus in doubt: committed by the coordinator, and not yet by a worker that was stopped just then.
+
+Until the coordinator finishes them, which it does once a minute, their rows cannot be seen: a plan would ask for them
+once more, and a store of the same rows would wait.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Callable
+
+from ansible.module_utils.database.tables import there
+from ansible.module_utils.eodhd.store.database import Database
+from ansible.module_utils.reporting import Problem
+
+# Seconds: twice as long as the coordinator's minute (citus.recover_2pc_interval), and how often it is looked.
+PATIENCE = 130.0
+_LOOK = 0.5
+_PREPARED = """
+SELECT result FROM run_command_on_workers($$
+  SELECT coalesce(string_agg(gid, ' '), '') FROM pg_prepared_xacts
+  WHERE database = current_database() AND gid LIKE 'citus\\_%'
+$$) WHERE success
+"""
+
+
+def wait(
+    database: Database, sleep: Callable[[float], object] = time.sleep, patience: float = PATIENCE
+) -> None:
+    """Wait until what was in doubt at the call is decided.
+
+    Args:
+        database: any connection will do.
+        sleep: in seconds.
+        patience: seconds.
+
+    Raises:
+        Problem: it took too long.
+    """
+    waited = 0.0
+    doubtful = database.run(in_doubt)
+    while doubtful:
+        if waited >= patience:
+            raise Problem(
+                f"{len(doubtful)} transactions of Citus are half committed since a worker was stopped, and their rows"
+                " cannot be seen. Nothing was asked. Let an administrator run `SELECT recover_prepared_transactions()`"
+                " on the coordinator, and check citus.recover_2pc_interval there; then run this again."
+            )
+        sleep(_LOOK)
+        waited += _LOOK
+        # Those of other runs come and go.
+        doubtful &= database.run(in_doubt)
+
+
+def in_doubt(cursor: Any) -> set[str]:
+    """Return the names of the transactions that Citus's workers have prepared and not committed."""
+    if not there(cursor, "pg_dist_node"):
+        return set()
+    cursor.execute(_PREPARED)
+    return {name for (names,) in cursor.fetchall() for name in names.split()}
