@@ -38,7 +38,7 @@ from ansible.module_utils.reporting import Problem
 
 # Stores a batch by a connection: database, run, items.
 Writing = Callable[[Database, int, list[Fetched]], list[Written]]
-# Connections that store: a second one works if a whole batch waits while the first is at one.
+# Connections that store: a second one works if enough waits while the first is at a batch.
 STORES = 2
 # Seconds for each of the counts that the report shows; over it the report says what was written only.
 COUNT_TIMEOUT = 10

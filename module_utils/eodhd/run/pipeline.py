@@ -88,7 +88,7 @@ class Others:
 class Answers:
     """Answers that wait to be stored. Who brings one more waits while there are rows for a batch.
 
-    What comes while a batch is being stored is stored together after it, or beside it if it is a batch of its own: a
+    What comes while a batch is being stored is stored together after it, or beside it if it is a fifth of a batch: a
     transaction costs as much as some thousand rows.
 
     Args:
@@ -99,6 +99,7 @@ class Answers:
     def __init__(self, batch: int = BATCH_ROWS, *, full: bool = False) -> None:
         self._batch = batch
         self._full = full
+        self._enough = batch if full else batch // 5
         self._items: deque[Fetched] = deque()
         self._rows = 0
         self._coming = 0
@@ -122,7 +123,7 @@ class Answers:
 
     def _ready(self) -> bool:
         waits = self._storing or (self._full and self._coming > 0)
-        return self._closed or self._rows >= self._batch or bool(self._items and not waits)
+        return self._closed or self._rows >= self._enough or bool(self._items and not waits)
 
     def take(self) -> list[Fetched]:
         """Wait for answers and return those that are there, up to the size of a batch; none at the end."""

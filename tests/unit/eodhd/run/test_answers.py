@@ -56,8 +56,8 @@ def test_what_comes_while_a_batch_is_stored_waits_for_its_end() -> None:
     assert taken(answers, answers.stored) == ([], ["B", "C"])
 
 
-def test_a_second_batch_of_its_size_is_stored_beside_the_first() -> None:
-    answers = two_under_way(Answers(10))
+def test_a_fifth_of_a_batch_is_stored_beside_another() -> None:
+    answers = two_under_way(Answers(50))
     answers.take()
     answers.put(answer("B"))
     assert taken(answers, lambda: None) == (["B"], ["B"])
