@@ -82,6 +82,8 @@ _NODE = (
     r"failure on connection|terminating connection|connection to the remote node|failed to COPY to shard"
     r"|server closed the connection"
 )
+# And of a row that a worker did not take.
+_RULE = r"violates [a-z -]*constraint"
 # Classes whose message quotes a value of the data.
 _QUOTING = ("22", "23")
 
@@ -103,6 +105,8 @@ def meaning(error: Exception) -> str:
     if code:
         if code[:2] in ("XX", "58") and re.search(_NODE, str(error)):
             return "node"
+        if code[:2] == "XX" and re.search(_RULE, str(error)):
+            return "rule"
         return _CODES.get(code) or _CODES.get(code[:2], "unknown")
     text = str(error).lower()
     return next((kind for words, kind in _MEANINGS if re.search(words, text)), "unknown")

@@ -62,4 +62,6 @@ def test_a_symbol_that_is_too_long_comes_in_after_widening(market: Any) -> None:
 
 def test_a_rule_that_a_bar_breaks_is_named(market: Any) -> None:
     market.query("ALTER TABLE market_data ADD CONSTRAINT busy CHECK (volume > 1e15)")
-    assert "constraint busy" in market.load()["problem"]
+    problem = market.load()["problem"]
+    assert "breaks a constraint" in problem
+    assert "busy" in problem

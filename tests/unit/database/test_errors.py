@@ -80,6 +80,14 @@ def test_a_worker_of_citus_that_went_away_is_told_as_one(words: str) -> None:
     assert "all workers run" in errors.explain(Sql("XX000", words), SERVER)
 
 
+@pytest.mark.parametrize("kind", ["check", "foreign key", "not-null", "unique"])
+def test_a_row_that_a_worker_of_citus_does_not_take_is_told_as_one(kind: str) -> None:
+    words = f'new row for relation "market_data_102022" violates {kind} constraint "busy_102022"'
+    text = errors.explain(Sql("XX000", words), SERVER)
+    assert "breaks a constraint" in text
+    assert "busy_102022" in text
+
+
 @pytest.mark.parametrize(
     ("code", "what_to_do"),
     [
