@@ -67,7 +67,7 @@ class Market:
 
     Attributes:
         name: the suffix of its symbols.
-        days: its sessions in order, as far as its calendar is known.
+        days: its sessions in order that can have a bar, as far as its calendar is known.
     """
 
     name: str
@@ -103,8 +103,9 @@ class Markets:
         if suffix not in self._known:
             found = calendar.of_market(suffix)
             if found:
-                first, last = max(self.window.first, found.first), min(self.window.last, found.last)
-                self._known[suffix] = Market(suffix, found.sessions(first, last))
+                # A session that nobody can have yet is not missing before a bar with a date to come.
+                last = min(self.window.last, found.last, publishing.due(suffix, self.now) or found.last)
+                self._known[suffix] = Market(suffix, found.sessions(max(self.window.first, found.first), last))
             else:
                 self._known[suffix] = None
         return self._known[suffix]

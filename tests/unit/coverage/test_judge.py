@@ -31,6 +31,11 @@ def test_a_session_inside_the_range_is_missing_and_one_after_it_is_behind() -> N
     assert lack("A.US", [*DUE[:3], *DUE[5:-4]]) == Lack("A.US", DUE[-5], 2, 4)
 
 
+def test_a_session_that_is_to_come_is_not_missing_before_a_bar_of_the_far_future() -> None:
+    future = date(2040, 1, 3)
+    assert lack("A.US", [*DUE, future]) == Lack("A.US", future, 0, 0)
+
+
 def test_an_inactive_symbol_is_never_behind() -> None:
     assert lack("A.US", DUE[:3], active=False).behind == 0
 
