@@ -105,7 +105,9 @@ class Markets:
             if found:
                 # A session that nobody can have yet is not missing before a bar with a date to come.
                 last = min(self.window.last, found.last, publishing.due(suffix, self.now) or found.last)
-                self._known[suffix] = Market(suffix, found.sessions(max(self.window.first, found.first), last))
+                self._known[suffix] = Market(
+                    suffix, found.sessions(max(self.window.first, found.first), last)
+                )
             else:
                 self._known[suffix] = None
         return self._known[suffix]
