@@ -101,13 +101,11 @@ class Markets:
     def named(self, suffix: str) -> Market | None:
         """Return the market of a suffix; None if there is no calendar."""
         if suffix not in self._known:
-            found = calendar.of_market(suffix)
-            if found:
+            found, newest = calendar.of_market(suffix), publishing.due(suffix, self.now)
+            if found and newest:
                 # A session that nobody can have yet is not missing before a bar with a date to come.
-                last = min(self.window.last, found.last, publishing.due(suffix, self.now) or found.last)
-                self._known[suffix] = Market(
-                    suffix, found.sessions(max(self.window.first, found.first), last)
-                )
+                first, last = max(self.window.first, found.first), min(self.window.last, found.last, newest)
+                self._known[suffix] = Market(suffix, found.sessions(first, last))
             else:
                 self._known[suffix] = None
         return self._known[suffix]

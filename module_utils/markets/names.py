@@ -83,5 +83,9 @@ def listed(text: str) -> str:
 
 def market(text: str) -> str:
     """Return the market of what ``listed`` takes: ``US`` for all lists of the United States."""
-    found = listed(text)
-    return DEFAULT if found in US_LISTS else found
+    return suffix_of(listed(text))
+
+
+def suffix_of(exchange: str) -> str:
+    """Return the suffix of an exchange's symbols: ``US`` for every list of the United States."""
+    return DEFAULT if exchange in US_LISTS else exchange

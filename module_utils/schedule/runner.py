@@ -166,13 +166,8 @@ class Runner:
                 note = f"its {job.seconds} s were over"
                 found = [Trouble(f"cut:{job.name}", node, f"The run did not end: {note}. See the evidence.")]
                 return replace(run, outcome=CUT, note=note), (found, well)
-            if played.code == 0 and not hosts:  # Ansible skips a play without hosts, and ends well
-                message = (
-                    "ansible-playbook found no host to ask, so nothing was done. Check reset_hosts, and the hosts of"
-                    f" the inventory: {', '.join(self.config.inventory)}."
-                )
-                found = [Trouble(f"failed:{job.name}", node, message)]
-            if not (played.code or found):
+            # Ansible skips a play without hosts, and ends well.
+            if hosts and not (played.code or found):
                 if job.exchange and not calls:
                     note = f"{run.note} was there already: another scheduler or a run by hand loads it too"
                     run = replace(run, note=note)
@@ -180,6 +175,9 @@ class Runner:
             if not found:
                 message = (
                     f"ansible-playbook ended with {played.code} before any host was asked. See the evidence."
+                    if played.code
+                    else "ansible-playbook found no host to ask, so nothing was done. Check reset_hosts, and the hosts"
+                    f" of the inventory: {', '.join(self.config.inventory)}."
                 )
                 found = [Trouble(f"failed:{job.name}", node, message)]
             passing = {trouble.cause for trouble in found} & troubles.PASSING

@@ -7,8 +7,9 @@ from datetime import date, datetime
 from typing import Any
 
 from ansible.module_utils.database.tables import there
-from ansible.module_utils.eodhd.plan.daily import SessionEntry, suffix
+from ansible.module_utils.eodhd.plan.daily import SessionEntry
 from ansible.module_utils.eodhd.store.parser import UNTRADED
+from ansible.module_utils.markets import names
 
 
 def read(cursor: Any, exchanges: Sequence[str], since: date) -> dict[str, dict[date, SessionEntry]]:
@@ -33,7 +34,7 @@ def read(cursor: Any, exchanges: Sequence[str], since: date) -> dict[str, dict[d
             (list(exchanges), since),
         )
         for exchange, day, rows, arrived, asked in cursor.fetchall():
-            kept = aside.get((suffix(exchange), day), 0)
+            kept = aside.get((names.suffix_of(exchange), day), 0)
             found[exchange][day] = SessionEntry(day, rows, arrived, asked, kept)
     return found
 

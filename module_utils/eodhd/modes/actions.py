@@ -12,12 +12,12 @@ from ansible.module_utils.eodhd.model import Task, normalise
 from ansible.module_utils.eodhd.modes.history import conclude
 from ansible.module_utils.eodhd.plan import actions as planned
 from ansible.module_utils.eodhd.plan import plan as planning
-from ansible.module_utils.eodhd.plan.daily import suffix
 from ansible.module_utils.eodhd.run import report
 from ansible.module_utils.eodhd.run.context import Context, in_one_transaction
 from ansible.module_utils.eodhd.service.client import Answer
 from ansible.module_utils.eodhd.store import actions
 from ansible.module_utils.eodhd.store.parser import Parsed, symbol_of
+from ansible.module_utils.markets import names
 from ansible.module_utils.reporting import Problem
 
 TABLES = tuple(kind.table for kind in actions.KINDS.values())
@@ -85,7 +85,7 @@ def _registered(cursor: Any, exchanges: Sequence[str]) -> list[str]:
     cursor.execute(
         "SELECT symbol FROM assets WHERE is_active IS NOT FALSE"
         " AND reverse(split_part(reverse(symbol), '.', 1)) = ANY (%s) ORDER BY symbol",
-        ([suffix(exchange) for exchange in exchanges],),
+        ([names.suffix_of(exchange) for exchange in exchanges],),
     )
     return [row[0] for row in cursor.fetchall()]
 

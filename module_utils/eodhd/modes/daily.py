@@ -21,7 +21,7 @@ from ansible.module_utils.eodhd.service.client import Answer
 from ansible.module_utils.eodhd.store import assets, bars, store
 from ansible.module_utils.eodhd.store.parser import Parsed, Parser, Width
 from ansible.module_utils.eodhd.store.store import Fetched, Written
-from ansible.module_utils.markets import publishing
+from ansible.module_utils.markets import names, publishing
 from ansible.module_utils.text import plural
 
 # Rows that are compared and written by one statement.
@@ -95,7 +95,7 @@ def _refetch(
 
 
 def _restated(context: Context, exchanges: Sequence[str]) -> list[str]:
-    suffixes = sorted({daily.suffix(exchange) for exchange in exchanges})
+    suffixes = sorted({names.suffix_of(exchange) for exchange in exchanges})
     return [] if context.absent else context.database.run(lambda cursor: sessions.restated(cursor, suffixes))
 
 
@@ -235,7 +235,7 @@ def verdict(
     """
     if outcome not in (None, "unknown") or ask.day is None or ask.day in days:
         return None
-    due = publishing.due_at(daily.suffix(ask.exchange), ask.day)
+    due = publishing.due_at(names.suffix_of(ask.exchange), ask.day)
     if due is None:  # no calendar: nobody knows whether the day was a session, or the exchange one
         return None
     if outcome is None and days:
@@ -270,7 +270,7 @@ def _write(cursor: Any, run: int, ask: Ask, item: Fetched) -> Written:
         result.inserted += inserted
         result.updated += updated
         result.unchanged += len(some) - inserted - updated
-        assets.synced(cursor, [symbol for symbol in symbols if symbol not in new], item.fetched)
+        assets.synced(cursor, symbols, item.fetched, new)
         restated += [symbol for symbol, change in changes.items() if change.restated]
     aside = item.parsed.aside if item.parsed else []
     store.keep_aside(cursor, run, aside)

@@ -13,13 +13,13 @@ from ansible.module_utils.database.tables import FIGURES
 from ansible.module_utils.eodhd.days import Range
 from ansible.module_utils.eodhd.model import Task, normalise
 from ansible.module_utils.eodhd.plan import plan as planning
-from ansible.module_utils.eodhd.plan.daily import suffix
 from ansible.module_utils.eodhd.run import report
 from ansible.module_utils.eodhd.run.context import Context, Executed
 from ansible.module_utils.eodhd.service.client import Answer
 from ansible.module_utils.eodhd.store import store
 from ansible.module_utils.eodhd.store.parser import Parsed, Parser, Width
 from ansible.module_utils.eodhd.store.stored import count_stored
+from ansible.module_utils.markets import names
 from ansible.module_utils.reporting import Problem
 from ansible.module_utils.text import plural
 
@@ -109,7 +109,7 @@ def _symbols(context: Context) -> tuple[list[str], int]:
 def _delisted(context: Context) -> list[str]:
     """Return the delisted symbols of the exchange, as the register has them."""
     exchange = context.request.exchanges[0]
-    found = [] if context.absent else context.ledger.delisted(suffix(exchange))
+    found = [] if context.absent else context.ledger.delisted(names.suffix_of(exchange))
     if not found:
         raise Problem(
             f"The ledger knows no delisted symbol of {exchange}. Run backfill_mode=register with"

@@ -11,7 +11,6 @@ from ansible.module_utils.eodhd.days import Range
 from ansible.module_utils.eodhd.model import ANSWERED, Task
 from ansible.module_utils.eodhd.modes.history import conclude
 from ansible.module_utils.eodhd.plan import plan as planning
-from ansible.module_utils.eodhd.plan.daily import suffix
 from ansible.module_utils.eodhd.run import report
 from ansible.module_utils.eodhd.run.context import Context, in_one_transaction
 from ansible.module_utils.eodhd.service.client import Answer
@@ -118,7 +117,7 @@ def _plan(context: Context) -> planning.Plan:
     exchanges = list(dict.fromkeys(context.request.exchanges))
     today = Range(context.today, context.today)
     days = {f"register {exchange}": today for exchange in exchanges}
-    if any(suffix(exchange) == names.DEFAULT for exchange in exchanges):
+    if any(names.suffix_of(exchange) == names.DEFAULT for exchange in exchanges):
         days[RENAMES] = Range(FIRST_RENAME, context.today)
     known = context.known(list(days))
     tasks = [
@@ -169,7 +168,7 @@ def _write_listing(cursor: Any, run: int, item: Fetched) -> Written:
     cursor.execute(LISTING)
     bars.copy_into(cursor, COPY_LISTING, lines)
     cursor.execute(KEEP_LISTING, {"run": run})
-    exchange = suffix(item.task.symbol.partition(" ")[2])
+    exchange = names.suffix_of(item.task.symbol.partition(" ")[2])
     cursor.execute(REGISTER, {"exchange": exchange, "now": item.fetched})
     new = [row[0] for row in cursor.fetchall()]
     cursor.execute("TRUNCATE backfill_listing_stage")
@@ -208,7 +207,7 @@ def renames(body: bytes) -> Parsed:
     """
     lines = []
     for row in _objects(body):
-        ending = suffix(str(row.get("exchange") or names.DEFAULT))
+        ending = names.suffix_of(str(row.get("exchange") or names.DEFAULT))
         old, new, day = row.get("old_symbol"), row.get("new_symbol"), str(row.get("effective"))
         if old and new and is_day(day):
             lines.append(f"{old}.{ending}\t{new}.{ending}\t{day}\n")

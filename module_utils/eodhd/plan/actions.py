@@ -9,7 +9,7 @@ from ansible.module_utils.eodhd.days import Range
 from ansible.module_utils.eodhd.model import ANSWERED, SymbolEntry, Task
 from ansible.module_utils.eodhd.plan import daily
 from ansible.module_utils.eodhd.plan.plan import BULK_CALLS, Rules
-from ansible.module_utils.markets import calendar, publishing
+from ansible.module_utils.markets import calendar, names, publishing
 
 # By symbol the whole past costs as much as a day of it.
 FIRST = date(1962, 1, 1)
@@ -28,7 +28,7 @@ def by_session(kinds: Iterable[str], exchanges: Sequence[str], asked: Range, now
     """Return a bulk call for each session and kind that is due; every day is one if there is no calendar."""
     tasks = []
     for exchange in (each for each in exchanges if each not in WITHOUT):
-        market = calendar.of_market(daily.suffix(exchange))
+        market = calendar.of_market(names.suffix_of(exchange))
         days = market.sessions(asked.first, asked.last) if market else _all(asked)
         due = publishing.due(exchange, now) if market else asked.last
         days = [day for day in days if due and day <= due]

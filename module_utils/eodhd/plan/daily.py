@@ -99,7 +99,7 @@ def asks(
         force: ask also for what is there.
         settles: how many sessions may be asked for again.
     """
-    market = calendar.of_market(suffix(exchange))
+    market = calendar.of_market(names.suffix_of(exchange))
     if market is None:
         newest = max((each.asked for each in known.values()), default=None)
         wanted = force or newest is None or now - newest >= fresh
@@ -124,17 +124,12 @@ def asks(
     return Asks(sorted(found, key=_by_day), expected, missed, unsettled[max(0, settles) :])
 
 
-def suffix(exchange: str) -> str:
-    """Return the suffix of an exchange's symbols: ``US`` for every list of the United States."""
-    return names.DEFAULT if exchange in names.US_LISTS else exchange
-
-
 def unsettled(exchange: str, day: date, asked: datetime, now: datetime) -> bool:
     """Whether a moment at which a session's files are asked for has passed since they were last asked for.
 
     Without a calendar, the moments count from the end of the day in UTC.
     """
-    due = publishing.due_at(exchange, day) if suffix(exchange) in names.KNOWN else None
+    due = publishing.due_at(exchange, day) if names.suffix_of(exchange) in names.KNOWN else None
     due = due or midnight(day) + timedelta(days=1)
     return any(asked < due + after <= now for after in (timedelta(0), *SETTLES))
 

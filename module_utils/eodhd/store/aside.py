@@ -46,9 +46,9 @@ def load_again(cursor: Any, widths: Mapping[str, Width]) -> int:
         symbols = sorted({symbol for symbol, _ in lines})
         run = max(run for _, _, _, _, run in kept)
         now = datetime.now(timezone.utc)
-        assets.enter(cursor, symbols, now)
+        new = assets.enter(cursor, symbols, now)
         bars.merge(cursor, run, list(lines.values()), dict.fromkeys(symbols, date.min))
-        assets.synced(cursor, symbols, now)
+        assets.synced(cursor, symbols, now, new)
         cursor.execute(
             "UPDATE backfill_set_aside a SET resolved = now() FROM unnest(%s::text[], %s::date[]) AS k (symbol, day)"
             " WHERE a.symbol = k.symbol AND a.day = k.day AND a.resolved IS NULL AND a.reason LIKE %s",

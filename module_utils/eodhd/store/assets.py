@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -31,10 +31,14 @@ def enter(cursor: Any, symbols: Sequence[str], at: datetime) -> set[str]:
     return {symbol for (symbol,) in cursor.fetchall()}
 
 
-def synced(cursor: Any, symbols: Sequence[str], at: datetime) -> None:
-    """Note when known symbols were synchronised. Others wait for these rows, so this comes late in a transaction."""
-    if symbols:
-        cursor.execute(SYNCED, _described(symbols, at))
+def synced(cursor: Any, symbols: Sequence[str], at: datetime, new: Collection[str]) -> None:
+    """Note when symbols were synchronised, but for the ``new`` ones, which say so already.
+
+    Others wait for these rows, so this comes late in a transaction.
+    """
+    known = [symbol for symbol in symbols if symbol not in new]
+    if known:
+        cursor.execute(SYNCED, _described(known, at))
 
 
 def _described(symbols: Sequence[str], at: datetime) -> dict[str, Any]:

@@ -6,14 +6,12 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, TypeVar
+from typing import Any
 
 from ansible.module_utils.database import layout
 from ansible.module_utils.database.tables import FIGURES
 from ansible.module_utils.eodhd.days import midnight
 from ansible.module_utils.eodhd.store import arrivals
-
-T = TypeVar("T")
 
 _VALUES = ", ".join(FIGURES)
 COPY = f"COPY {{}} (time, symbol, {_VALUES}) FROM STDIN"

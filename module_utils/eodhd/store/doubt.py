@@ -24,15 +24,12 @@ $$) WHERE success
 """
 
 
-def wait(
-    database: Database, sleep: Callable[[float], object] = time.sleep, patience: float = PATIENCE
-) -> None:
+def wait(database: Database, sleep: Callable[[float], object] = time.sleep) -> None:
     """Wait until what was in doubt at the call is decided.
 
     Args:
         database: any connection will do.
         sleep: in seconds.
-        patience: seconds.
 
     Raises:
         Problem: it took too long.
@@ -40,7 +37,7 @@ def wait(
     waited = 0.0
     doubtful = database.run(in_doubt)
     while doubtful:
-        if waited >= patience:
+        if waited >= PATIENCE:
             raise Problem(
                 f"{len(doubtful)} transactions of Citus are half committed since a worker was stopped, and their rows"
                 " cannot be seen. Nothing was asked. Let an administrator run `SELECT recover_prepared_transactions()`"

@@ -372,6 +372,6 @@ def symbol_of(row: Mapping[str, Any], asked: str) -> str:
         asked: the exchange or list of the call.
     """
     code = row.get("code") or row.get("Code")
-    suffix = str(row.get("exchange_short_name") or row.get("exchange") or asked)
-    symbol = f"{code}.{names.DEFAULT if suffix in names.US_LISTS else suffix}"
+    exchange = str(row.get("exchange_short_name") or row.get("exchange") or asked)
+    symbol = f"{code}.{names.suffix_of(exchange)}"
     return symbol if code and symbol.isprintable() and "\\" not in symbol else ""

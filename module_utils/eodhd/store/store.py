@@ -132,10 +132,10 @@ def write(database: Database, run: int, items: Sequence[Fetched], chunks: Chunks
         now = {symbol: replace(change) for symbol, change in changes.items()}
         restated.update(_restated(cursor, symbols))
         doubtful.update(mark.symbol for mark in basis.marked(cursor, symbols))
-        new = fresh | assets.enter(cursor, symbols, at)
+        new = fresh if before else assets.enter(cursor, symbols, at)
         for symbol, change in _write_rows(cursor, run, full, days).items():
             now[symbol].add(change)
-        assets.synced(cursor, [symbol for symbol in symbols if symbol not in new], at)
+        assets.synced(cursor, symbols, at, new)
         written = [_written(item, now[item.task.symbol], new) for item in items]
         _keep_aside(cursor, run, items)
         enter(cursor, run, list(zip(items, written)))
