@@ -1,9 +1,7 @@
-"""Writes what follows from the sources of truth: ``make reference``.
+"""Writes what follows from the list of settings and from the documentation of the modules: ``make reference``.
 
-Settings: ``roles/settings/settings.yml`` has each with its type, default and meaning. The defaults of that
-role and the argument specifications of the roles that take settings as they are follow from it.
-Modules: their documentation, as ansible-doc reads it. The specifications of their arguments follow from it.
-``docs/reference.md`` shows both.
+The settings give the defaults of the role ``settings`` and the argument specifications of the other roles, the modules'
+documentation gives the specifications of their arguments, and ``docs/reference.md`` shows both.
 """
 
 from __future__ import annotations
@@ -12,7 +10,6 @@ import json
 import re
 import subprocess
 import sys
-import textwrap
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -32,16 +29,8 @@ this page is not what they say.
 Option = Mapping[str, Any]
 # Ansible keeps their values out of the target's system log. The whole connection: the log gets a dictionary as its
 # repr, where a quote in a password is escaped and the masker does not know it again.
-SECRET = {
-    "admin_password",
-    "api_keys",
-    "api_token",
-    "connection",
-    "extra",
-    "index_urls",
-    "password",
-    "secrets",
-}
+SECRET = {"admin_password", "api_keys", "api_token", "connection"}
+SECRET |= {"extra", "index_urls", "password", "secrets"}
 # Their names look like secrets to Ansible.
 PUBLIC = {"token", "token_known"}
 ARGUMENTS = '''"""The arguments of {name}. Written by `make reference` out of its documentation; edit that."""
@@ -77,8 +66,22 @@ def load(path: Path) -> Any:
 
 
 def sections(root: Path) -> list[Mapping[str, Any]]:
-    """The groups of settings, each with ``short_description`` and ``options``."""
-    return list(load(root / SETTINGS).values())
+    """The groups of settings, each with ``short_description`` and ``options``.
+
+    Where no type is said, it is that of the default; elements are ``str``.
+    """
+    found = list(load(root / SETTINGS).values())
+    for section in found:
+        for name, option in section["options"].items():
+            known = {
+                "description": option.get("description"),
+                "type": type(option["default"]).__name__,
+                **option,
+            }
+            if known["type"] == "list":
+                known.setdefault("elements", "str")
+            section["options"][name] = known
+    return found
 
 
 def files(root: Path = ROOT) -> dict[Path, str]:
@@ -100,13 +103,13 @@ def files(root: Path = ROOT) -> dict[Path, str]:
 
 
 def defaults(root: Path) -> str:
-    """The defaults of the role ``settings``, each with what it means."""
+    """The defaults of the role ``settings``."""
     text = WRITTEN
     for section in sections(root):
-        text += f"\n# {section['short_description']}.\n\n"
-        for name, option in section["options"].items():
-            text += textwrap.indent(textwrap.fill(meaning(option), 118), "# ")
-            text += f"\n{name}:{literal(option['default'])}\n"
+        text += f"\n# {section['short_description']}\n"
+        text += "".join(
+            f"{name}:{literal(option['default'])}\n" for name, option in section["options"].items()
+        )
     return text
 
 

@@ -53,7 +53,7 @@ def write(path: Path, text: str) -> None:
 
 def test_a_setting_is_in_the_reference_and_in_the_defaults(tree: Path) -> None:
     assert "| `project_root` | path | `/opt/x` | The root. |" in reference.variables(tree)
-    assert '# The root.\nproject_root: "/opt/x"\n' in reference.defaults(tree)
+    assert 'project_root: "/opt/x"\n' in reference.defaults(tree)
 
 
 def test_an_entry_point_takes_the_settings_that_its_tasks_name(tree: Path) -> None:
