@@ -18,7 +18,7 @@ from ansible.module_utils.eodhd.ledger.ledger import Ledger
 from ansible.module_utils.eodhd.model import SymbolEntry, Task
 from ansible.module_utils.eodhd.plan.plan import Plan, Rules
 from ansible.module_utils.eodhd.run import report
-from ansible.module_utils.eodhd.run.pipeline import ALONE_ROWS, BATCH_ROWS, Answers, Locks, Others, Pipeline
+from ansible.module_utils.eodhd.run.pipeline import ALONE_ROWS, BATCH_ROWS, Locks, Pipeline
 from ansible.module_utils.eodhd.run.progress import Progress, to_file
 from ansible.module_utils.eodhd.run.request import Request
 from ansible.module_utils.eodhd.run.signals import signals, stop_of
@@ -257,19 +257,19 @@ class Context:
             fetch,
             min(self.request.concurrency, max(1, len(plan.tasks))),
             [self._storing(database, run, write) for database in databases],
-            Others(
-                self.claims,
-                entries or self.ledger.entries,
-                plan.known,
-                self.began if self.request.force else None,
-            ),
+            self.claims,
+            entries or self.ledger.entries,
+            plan.known,
+            self.began if self.request.force else None,
             self.stop,
-            Answers(ALONE_ROWS if alone else BATCH_ROWS, full=alone),
+            totals,
+            ALONE_ROWS if alone else BATCH_ROWS,
+            full=alone,
         )
         tasks = own_part_first(plan.tasks, self.request.shard, self.request.shards)
         try:
             with signals(self.stop) as caught:
-                pipeline.run(tasks, totals, progress.tick)
+                pipeline.run(tasks, progress.tick)
         finally:
             for database in databases:
                 database.close()
