@@ -98,13 +98,15 @@ class Task:
         vacant: no row of it was stored when the plan was made, so that COPY may go straight into the table.
         kept: the ledger's entry that the answer will extend; None if it will replace it.
         whole: whether all that is stored of the symbol lies in the range.
+        calls: what it costs.
     """
 
     symbol: str
     range: Range
-    vacant: bool
+    vacant: bool = False
     kept: SymbolEntry | None = None
     whole: bool = False
+    calls: int = 1
 
     def covered(self) -> Range:
         """Return the days that the ledger may call answered for once there is an answer."""

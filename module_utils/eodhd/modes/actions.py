@@ -47,37 +47,29 @@ def _plan(context: Context, asked: Range) -> planning.Plan:
     """Return the cheaper plan; with no symbol named, and none registered, by session."""
     request = context.request
     exchanges = list(dict.fromkeys(request.exchanges))
+    title = f"actions: {', '.join(exchanges)}"
     if request.symbols:
         symbols = normalise(request.symbols, exchanges[0])
         exchanges = sorted({symbol.rpartition(".")[2] for symbol in symbols})
+        title = f"actions: {len(symbols):,} symbols"
     else:
         symbols = [] if context.absent else context.database.run(partial(_registered, exchanges=exchanges))
-    ways = []
-    for tasks in (
-        planned.by_symbol(actions.KINDS, symbols, asked.last),
-        planned.by_session(actions.KINDS, exchanges, asked, context.rules.now),
-    ):
-        known = context.known([task.symbol for task in tasks])
-        ways.append((tasks, known, planned.waiting(tasks, known, context.rules)))
-    chosen = planned.cheaper(ways[0][2], ways[1][2]) if symbols else ways[1][2]
-    tasks, known, waiting = ways[0] if chosen is ways[0][2] else ways[1]
-    if not tasks and not set(exchanges) <= set(planned.WITHOUT):
+    by_symbol, by_session = (
+        planned.plan_of(title, tasks, context.known([task.symbol for task in tasks]), context.rules)
+        for tasks in (
+            planned.by_symbol(actions.KINDS, symbols, asked.last),
+            planned.by_session(actions.KINDS, exchanges, asked, context.rules.now),
+        )
+    )
+    # By symbol if nothing speaks against it, for that brings the whole past.
+    plan = by_symbol if symbols and by_symbol.calls <= by_session.calls else by_session
+    if not (plan.tasks or plan.fresh) and not set(exchanges) <= set(planned.WITHOUT):
         raise Problem(
             f"No session in {', '.join(exchanges)} from {asked.first} to {asked.last} is due, and there is no symbol."
             " Check backfill_symbols, backfill_exchange and the dates."
         )
-    left = {task.symbol for task in waiting}
-    costs = [sum(map(planned.cost, way[2])) for way in ways]
-    plan = planning.Plan(
-        f"actions: {len(symbols):,} symbols" if request.symbols else f"actions: {', '.join(exchanges)}",
-        list(waiting),
-        known,
-        {task.symbol: known[task.symbol] for task in tasks if task.symbol not in left},
-        calls=sum(map(planned.cost, waiting)),
-        rows=sum(known[name].rows for name in left if name in known),
-    )
     if symbols:
-        plan.remarks.append(f"   by symbol: {costs[0]:,} calls; by session: {costs[1]:,}")
+        plan.remarks.append(f"   by symbol: {by_symbol.calls:,} calls; by session: {by_session.calls:,}")
     return plan
 
 
@@ -92,14 +84,12 @@ def _registered(cursor: Any, exchanges: Sequence[str]) -> list[str]:
 
 def _fetch(context: Context, task: Task) -> tuple[Answer, Parsed | None]:
     kind, subject, day = actions.named(task.symbol)
-    answer: Answer
-    parsed: Parsed | None
     if day:
         answer, parsed = context.client.get(
             f"eod-bulk-last-day/{subject}",
             lambda body: actions.parse(body, kind, lambda row: symbol_of(row, subject)),
             {"type": kind.name, "date": day},
-            planning.BULK_CALLS,
+            task.calls,
         )
     else:
         answer, parsed = context.client.get(

@@ -88,7 +88,7 @@ def _refetch(
         return done
     today = Range(context.today, context.today)
     known = context.known(list(symbols))
-    tasks = [Task(symbol, known[symbol].range.hull(today), vacant=False) for symbol in symbols]
+    tasks = [Task(symbol, known[symbol].range.hull(today)) for symbol in symbols]
     again = history.load(context, planning.Plan("restated histories", tasks, known, calls=len(tasks)), widths)
     again.totals.refetched += len(tasks)
     return replace(again, run=done.run, totals=done.totals.plus(again.totals))
@@ -154,7 +154,7 @@ def _plan(
             f"   settling: {settling:,} calls; {spent:,} spent on it today, of at most"
             f" {context.request.settle_calls:,} (backfill_settle_calls)"
         )
-    tasks = [Task(ask.name, _days(ask, context.today), vacant=False) for ask in asks]
+    tasks = [Task(ask.name, _days(ask, context.today)) for ask in asks]
     title = f"daily: {', '.join(found)}"
     pending = len(_restated(context, list(found)))
     if pending:

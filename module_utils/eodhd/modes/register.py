@@ -8,9 +8,10 @@ from functools import partial
 from typing import Any
 
 from ansible.module_utils.eodhd.days import Range
-from ansible.module_utils.eodhd.model import ANSWERED, Task
+from ansible.module_utils.eodhd.model import Task
 from ansible.module_utils.eodhd.modes.history import conclude
-from ansible.module_utils.eodhd.plan import plan as planning
+from ansible.module_utils.eodhd.plan.actions import plan_of
+from ansible.module_utils.eodhd.plan.plan import Plan
 from ansible.module_utils.eodhd.run import report
 from ansible.module_utils.eodhd.run.context import Context, in_one_transaction
 from ansible.module_utils.eodhd.service.client import Answer
@@ -74,7 +75,6 @@ UPDATE assets a SET renamed_to = k.new_symbol, updated_at = %(now)s
 FROM unnest(%(old)s::text[], %(new)s::text[]) AS k (old_symbol, new_symbol)
 WHERE a.symbol = k.old_symbol AND a.is_active IS FALSE AND a.renamed_to IS DISTINCT FROM k.new_symbol
 """
-RENAME_CALLS = 5
 # The provider knows renames of the United States alone, and none from before this day.
 FIRST_RENAME = date(2022, 7, 22)
 
@@ -85,7 +85,10 @@ def run(context: Context) -> dict[str, Any]:
 
     def fetch(task: Task) -> tuple[Answer, Parsed | None]:
         kind, _, exchange = task.symbol.partition(" ")
-        return _ask_listings(context, exchange) if kind == "register" else _ask_renames(context, task.range)
+        if kind == "register":
+            return _ask_listings(context, exchange)
+        days = {"from": task.range.first, "to": task.range.last}
+        return context.client.get("symbol-change-history", renames, days, task.calls)
 
     def write(cursor: Any, run: int, items: list[Fetched]) -> list[Written]:
         results = [
@@ -112,31 +115,15 @@ def run(context: Context) -> dict[str, Any]:
     return conclude(context, done, plan, text, notes)
 
 
-def _plan(context: Context) -> planning.Plan:
+def _plan(context: Context) -> Plan:
     """Return the calls: two lists an exchange, and the renames of the United States once."""
     exchanges = list(dict.fromkeys(context.request.exchanges))
     today = Range(context.today, context.today)
-    days = {f"register {exchange}": today for exchange in exchanges}
+    tasks = [Task(f"register {exchange}", today, calls=2) for exchange in exchanges]
     if any(names.suffix_of(exchange) == names.DEFAULT for exchange in exchanges):
-        days[RENAMES] = Range(FIRST_RENAME, context.today)
-    known = context.known(list(days))
-    tasks = [
-        Task(name, asked, vacant=False)
-        for name, asked in days.items()
-        if name not in known
-        or known[name].range.last < asked.last
-        or not context.rules.fresh(known[name])
-        or known[name].outcome not in ANSWERED
-    ]
-    waiting = {task.symbol for task in tasks}
-    return planning.Plan(
-        f"register: {', '.join(exchanges)}",
-        tasks,
-        known,
-        {name: known[name] for name in days if name not in waiting},
-        calls=sum(RENAME_CALLS if name == RENAMES else 2 for name in waiting),
-        rows=sum(known[name].rows for name in waiting if name in known),
-    )
+        tasks.append(Task(RENAMES, Range(FIRST_RENAME, context.today), calls=5))
+    known = context.known([task.symbol for task in tasks])
+    return plan_of(f"register: {', '.join(exchanges)}", tasks, known, context.rules)
 
 
 def _ask_listings(context: Context, exchange: str) -> tuple[Answer, Parsed | None]:
@@ -155,12 +142,6 @@ def _ask_listings(context: Context, exchange: str) -> tuple[Answer, Parsed | Non
         merged.lines += parsed.lines
         body += answer.body
     return Answer(None, body, calls, requests, kept=kept), merged
-
-
-def _ask_renames(context: Context, days: Range) -> tuple[Answer, Parsed | None]:
-    return context.client.get(
-        "symbol-change-history", renames, {"from": days.first, "to": days.last}, RENAME_CALLS
-    )
 
 
 def _write_listing(cursor: Any, run: int, item: Fetched) -> Written:

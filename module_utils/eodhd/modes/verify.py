@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
@@ -22,46 +22,10 @@ from ansible.module_utils.eodhd.store.store import SETTLE_DAYS
 from ansible.module_utils.reporting import Problem
 from ansible.module_utils.text import plural
 
-Row = Mapping[str, Decimal]
-
-
-@dataclass(frozen=True)
-class Mismatch:
-    """A stored value that is not the provider's; ``row`` as field means that one side has no such row."""
-
-    symbol: str
-    day: str
-    field: str
-    stored: str
-    provider: str
-
-
-def compare(
-    symbol: str, stored: Mapping[str, Row], provider: Mapping[str, Row], settled: date
-) -> list[Mismatch]:
-    """Return where stored rows and the provider's differ.
-
-    Args:
-        stored, provider: values by column, by ISO day.
-        settled: from this day on the provider's volume is not final, and is not compared.
-    """
-    found = []
-    for day in sorted({*stored, *provider}):
-        ours, theirs = stored.get(day), provider.get(day)
-        if ours is None or theirs is None:
-            if day < settled.isoformat():
-                found.append(
-                    Mismatch(
-                        symbol, day, "row", "present" if ours else "none", "present" if theirs else "none"
-                    )
-                )
-            continue
-        found += [
-            Mismatch(symbol, day, name, str(ours[name]), str(theirs[name]))
-            for name in FIGURES
-            if ours[name] != theirs[name] and not (name == "volume" and day >= settled.isoformat())
-        ]
-    return found
+# By day the values of ``FIGURES``, in their order.
+Bars = Mapping[date, tuple[Decimal, ...]]
+# Mismatches that the report names.
+LISTED = 50
 
 
 def run(context: Context) -> dict[str, Any]:
@@ -74,11 +38,11 @@ def run(context: Context) -> dict[str, Any]:
     asked = planning.asked_range(request.days, request.first, request.last, context.today)
     parser = Parser(context.widths())
     sample = (
-        [] if context.absent else context.database.run(lambda cursor: _sample(cursor, asked, request.sample))
+        {} if context.absent else context.database.run(partial(_sample, asked=asked, size=request.sample))
     )
-    plan = planning.Plan(f"verify: {plural(len(sample), 'symbol')}, {asked.first} to {asked.last}", [], {})
-    plan.calls = len(sample)
-    plan.rows = sum(expected.bars(symbol, days.first, days.last) for symbol, days in sample)
+    title = f"{plural(len(sample), 'symbol')}"
+    plan = planning.Plan(f"verify: {title}, {asked.first} to {asked.last}", [], {}, calls=len(sample))
+    plan.rows = sum(expected.bars(symbol, days.first, days.last) for symbol, days in sample.items())
     if priced := context.priced(plan, changes=False):
         return priced
     if not sample:
@@ -86,73 +50,106 @@ def run(context: Context) -> dict[str, Any]:
             f"There is nothing to verify: the ledger has no symbol with rows from {asked.first} to {asked.last}."
             " Load some with backfill_mode=history, or choose other days."
         )
-    settled = context.today - timedelta(days=SETTLE_DAYS)
-    mismatches: list[Mismatch] = []
-    unanswered: dict[str, str] = {}
-    rows = calls = 0
-    names = [symbol for symbol, _ in sample]
-    marks = context.database.run(lambda cursor: basis.marked(cursor, names))
-    adjustment = Adjustment()
-    for symbol, days in sample:
+    marks = context.database.run(partial(basis.marked, symbols=list(sample)))
+    found = Findings([mark.text for mark in marks])
+    for symbol, days in sample.items():
         answer, parsed = context.client.get(
             f"eod/{symbol}", partial(parser.history, symbol=symbol, asked=days), eod_query(days), anew=True
         )
         context.client.stored(answer)  # nothing is stored of it
-        calls += answer.calls
+        found.calls += answer.calls
         if parsed is None:
-            unanswered[symbol] = f"{answer.outcome} ({answer.message})"
+            found.unanswered[symbol] = f"{answer.outcome} ({answer.message})"
             continue
-        stored = _stored(context, symbol, days)
-        rows += len(stored)
-        sent = dict(map(_values, parsed.lines))
+        ours = stored.read(context.database, symbol, days, list(FIGURES), context.chunks)
+        found.rows += len(ours)
+        sent = dict(map(_bar, parsed.lines))
         # What is marked as left on an old basis is no mismatch.
         old = [mark for mark in marks if mark.symbol == symbol]
-        ours = {
-            day: row for day, row in stored.items() if day in sent or not any(mark.has(day) for mark in old)
-        }
-        mismatches += compare(symbol, ours, sent, settled)
+        left = [day for day in ours.keys() - sent.keys() if any(mark.has(str(day)) for mark in old)]
+        ours = {day: bar for day, bar in ours.items() if day not in left}
+        settled = context.today - timedelta(days=SETTLE_DAYS)
+        found.mismatches += [{"symbol": symbol, **mismatch} for mismatch in mismatches(ours, sent, settled)]
         later = Range(days.first, context.today)
-        adjustment.add(symbol, known.read(context.database, symbol, later, context.chunks), sent)
-    remarks = [*adjustment.lines(), *(mark.text for mark in marks)]
-    text = _text(asked, len(sample), rows, calls, mismatches, unanswered, remarks, adjustment.note)
+        found.hold_adjusted(symbol, known.read(context.database, symbol, later, context.chunks), sent)
+    lines = [
+        f"🔎 VERIFYING {title} ({asked.first} to {asked.last})",
+        f"   compared: {plural(found.rows, 'row')}, {plural(found.calls, 'call')}",
+        *(f"   {line}" for line in found.lines()),
+    ]
     result = {
         "changed": False,
         "plan": plan.facts(),
-        "report": text,
-        "mismatches": [asdict(mismatch) for mismatch in mismatches],
-        "not_loaded": [{"symbol": name, "message": message} for name, message in unanswered.items()],
-        "adjusted": [asdict(found) for found in adjustment.differences],
-        "notes": [adjustment.note] if adjustment.note else [],
+        "report": "\n".join([*lines, "", found.verdict]),
+        "mismatches": found.mismatches,
+        "not_loaded": [{"symbol": name, "message": why} for name, why in found.unanswered.items()],
+        "adjusted": [asdict(each) for each in found.differences],
+        "notes": [found.note] if found.note else [],
     }
-    if mismatches:
+    if found.mismatches:
+        first = found.mismatches[0]
         raise Problem(
-            f"{len(mismatches):,} stored values are not the provider's, the first at {mismatches[0].symbol}"
-            f" {mismatches[0].day}. Load them again with backfill_mode=history and -e backfill_force=true.",
+            f"{len(found.mismatches):,} stored values are not the provider's, the first at {first['symbol']}"
+            f" {first['day']}. Load them again with backfill_mode=history and -e backfill_force=true.",
             **result,
         )
-    if unanswered or not rows:
+    if found.unanswered or not found.rows:
         raise Problem(
-            f"{len(unanswered) or len(sample)} symbols of the sample could not be compared; see the report.",
+            f"{len(found.unanswered) or len(sample)} symbols of the sample could not be compared; see the report.",
             **result,
         )
     return result
 
 
-@dataclass
-class Adjustment:
-    """The adjusted close of the sample, computed from closes and actions and held against the provider's."""
+def mismatches(stored: Bars, provider: Bars, settled: date) -> Iterator[dict[str, str]]:
+    """Yield where stored bars and the provider's differ; ``row`` as field means that one side has no such bar.
 
+    Args:
+        settled: from this day on the provider's volume is not final, and is not compared.
+    """
+    for day in sorted({*stored, *provider}):
+        ours, theirs, final = stored.get(day), provider.get(day), day < settled
+        differing = []
+        if ours and theirs:
+            differing = [
+                (name, str(one), str(other))
+                for name, one, other in zip(FIGURES, ours, theirs)
+                if one != other and (name != "volume" or final)
+            ]
+        elif final:
+            differing = [("row", "present" if ours else "none", "present" if theirs else "none")]
+        for name, one, other in differing:
+            yield {"day": str(day), "field": name, "stored": one, "provider": other}
+
+
+@dataclass
+class Findings:
+    """What came of the sample; of the adjusted close computed from closes and actions, held against the provider's.
+
+    Attributes:
+        marks: what is marked as left on an old basis, in words.
+        unanswered: why there is no answer, by symbol.
+        days: on which an adjusted close was computed.
+        unknown: symbols whose actions nobody has asked for.
+    """
+
+    marks: Sequence[str]
+    rows: int = 0
+    calls: int = 0
+    mismatches: list[dict[str, str]] = field(default_factory=list)
+    unanswered: dict[str, str] = field(default_factory=dict)
     days: int = 0
     unknown: int = 0
     differences: list[Difference] = field(default_factory=list)
 
-    def add(self, symbol: str, of_symbol: known.Known | None, sent: Mapping[str, Row]) -> None:
-        """Compare one symbol; ``of_symbol`` is None if nobody has asked for its actions."""
+    def hold_adjusted(self, symbol: str, of_symbol: known.Known | None, sent: Bars) -> None:
+        """Compare the adjusted close of a symbol."""
         if of_symbol is None:
             self.unknown += 1
             return
         computed = adjusted(of_symbol.closes, of_symbol.actions)
-        provider = {date.fromisoformat(day): row["adjusted_close"] for day, row in sent.items()}
+        place = list(FIGURES).index("adjusted_close")
+        provider = {day: bar[place] for day, bar in sent.items()}
         self.days += len(computed.keys() & provider.keys())
         found = difference(symbol, computed, provider)
         if found:
@@ -169,6 +166,13 @@ class Adjustment:
             " differs may be a spin-off, or closes that EODHD rounded."
         )
 
+    @property
+    def verdict(self) -> str:
+        """Say whether all is well."""
+        if self.mismatches or self.unanswered or not self.rows:
+            return "❌ NOT VERIFIED"
+        return f"⚠️  NOT EXPLAINED: {self.note}" if self.note else "🎉 SUCCESS: Every value is the provider's"
+
     def lines(self) -> list[str]:
         """Return what people read of it."""
         lines = []
@@ -183,12 +187,20 @@ class Adjustment:
         ]
         if self.unknown:
             lines.append(f"actions are not known of {plural(self.unknown, 'symbol')}: backfill_mode=actions")
+        lines += self.marks
+        lines += [f"{symbol}: {why}" for symbol, why in self.unanswered.items()]
+        lines += [
+            "{symbol} {day} {field}: stored {stored}, provider {provider}".format(**found)
+            for found in self.mismatches[:LISTED]
+        ]
+        if len(self.mismatches) > LISTED:
+            lines.append(f"and {len(self.mismatches) - LISTED:,} more")
         return lines
 
 
-def _sample(cursor: Any, asked: Range, size: int) -> list[tuple[str, Range]]:
+def _sample(cursor: Any, asked: Range, size: int) -> dict[str, Range]:
     if not there(cursor, "backfill_coverage"):
-        return []
+        return {}
     cursor.execute(
         "SELECT symbol, greatest(first_day, %(first)s), least(last_day, %(last)s) FROM backfill_coverage"
         " WHERE rows > 0 AND first_day <= %(last)s AND last_day >= %(first)s AND symbol LIKE '%%.%%'"
@@ -196,42 +208,9 @@ def _sample(cursor: Any, asked: Range, size: int) -> list[tuple[str, Range]]:
         " ORDER BY random() LIMIT %(size)s",
         {"first": asked.first, "last": asked.last, "size": size},
     )
-    return [(symbol, Range(first, last)) for symbol, first, last in cursor.fetchall()]
+    return {symbol: Range(first, last) for symbol, first, last in cursor.fetchall()}
 
 
-def _stored(context: Context, symbol: str, days: Range) -> dict[str, Row]:
-    found = stored.read(context.database, symbol, days, list(FIGURES), context.chunks)
-    return {day.isoformat(): dict(zip(FIGURES, values)) for day, values in found.items()}
-
-
-def _values(line: str) -> tuple[str, Row]:
+def _bar(line: str) -> tuple[date, tuple[Decimal, ...]]:
     day, _symbol, *values = line.rstrip("\n").split("\t")
-    return day, dict(zip(FIGURES, map(Decimal, values)))
-
-
-def _text(
-    asked: Range,
-    symbols: int,
-    rows: int,
-    calls: int,
-    mismatches: Sequence[Mismatch],
-    unanswered: Mapping[str, str],
-    remarks: Sequence[str],
-    warning: str,
-) -> str:
-    lines = [
-        f"🔎 VERIFYING {plural(symbols, 'symbol')} ({asked.first} to {asked.last})",
-        f"   compared: {plural(rows, 'row')}, {plural(calls, 'call')}",
-    ]
-    lines += [f"   {remark}" for remark in remarks]
-    lines += [f"   {symbol}: {why}" for symbol, why in unanswered.items()]
-    lines += [
-        f"   {found.symbol} {found.day} {found.field}: stored {found.stored}, provider {found.provider}"
-        for found in mismatches[:50]
-    ]
-    if len(mismatches) > 50:
-        lines.append(f"   and {len(mismatches) - 50:,} more")
-    verdict = "❌ NOT VERIFIED"
-    if not mismatches and not unanswered and rows:
-        verdict = f"⚠️  NOT EXPLAINED: {warning}" if warning else "🎉 SUCCESS: Every value is the provider's"
-    return "\n".join([*lines, "", verdict])
+    return date.fromisoformat(day), tuple(map(Decimal, values))

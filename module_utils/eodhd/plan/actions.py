@@ -1,4 +1,4 @@
-"""Which calls bring the corporate actions that are asked for: by symbol or by session, whichever is cheaper. Pure."""
+"""Which calls bring the corporate actions that are asked for, by symbol or by session. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta
 from ansible.module_utils.eodhd.days import Range
 from ansible.module_utils.eodhd.model import ANSWERED, SymbolEntry, Task
 from ansible.module_utils.eodhd.plan import daily
-from ansible.module_utils.eodhd.plan.plan import BULK_CALLS, Rules
+from ansible.module_utils.eodhd.plan.plan import BULK_CALLS, Plan, Rules
 from ansible.module_utils.markets import calendar, names, publishing
 
 # By symbol the whole past costs as much as a day of it.
@@ -19,9 +19,7 @@ WITHOUT = ("CC", "FOREX")
 
 def by_symbol(kinds: Iterable[str], symbols: Sequence[str], last: date) -> list[Task]:
     """Return a call for each symbol and kind, for the whole past."""
-    return [
-        Task(f"{kind} {symbol}", Range(FIRST, last), vacant=False) for symbol in symbols for kind in kinds
-    ]
+    return [Task(f"{kind} {symbol}", Range(FIRST, last)) for symbol in symbols for kind in kinds]
 
 
 def by_session(kinds: Iterable[str], exchanges: Sequence[str], asked: Range, now: datetime) -> list[Task]:
@@ -29,16 +27,17 @@ def by_session(kinds: Iterable[str], exchanges: Sequence[str], asked: Range, now
     tasks = []
     for exchange in (each for each in exchanges if each not in WITHOUT):
         market = calendar.of_market(names.suffix_of(exchange))
-        days = market.sessions(asked.first, asked.last) if market else _all(asked)
-        due = publishing.due(exchange, now) if market else asked.last
-        days = [day for day in days if due and day <= due]
-        tasks += [Task(f"{kind} {exchange} {day}", Range(day, day), False) for day in days for kind in kinds]
+        if market:
+            due = publishing.due(exchange, now)
+            days = [day for day in market.sessions(asked.first, asked.last) if due and day <= due]
+        else:
+            days = [asked.first + timedelta(days=number) for number in range(asked.days)]
+        tasks += [
+            Task(f"{kind} {exchange} {day}", Range(day, day), calls=BULK_CALLS)
+            for day in days
+            for kind in kinds
+        ]
     return tasks
-
-
-def cost(task: Task) -> int:
-    """Return the calls that a task costs."""
-    return BULK_CALLS if task.symbol.count(" ") == 2 else 1
 
 
 def waiting(tasks: Iterable[Task], known: Mapping[str, SymbolEntry], rules: Rules) -> list[Task]:
@@ -46,20 +45,25 @@ def waiting(tasks: Iterable[Task], known: Mapping[str, SymbolEntry], rules: Rule
     return [task for task in tasks if not _answered(task, known.get(task.symbol), rules)]
 
 
-def cheaper(symbols: Sequence[Task], sessions: Sequence[Task]) -> Sequence[Task]:
-    """Return the cheaper of two ways; by symbol if nothing speaks against it, for that brings the whole past."""
-    return min(symbols, sessions, key=lambda tasks: sum(map(cost, tasks)))
+def plan_of(title: str, tasks: Sequence[Task], known: Mapping[str, SymbolEntry], rules: Rules) -> Plan:
+    """Return the plan of those tasks that the ledger has no good answer for."""
+    left = waiting(tasks, known, rules)
+    asked = {task.symbol for task in left}
+    return Plan(
+        title,
+        left,
+        known,
+        {task.symbol: known[task.symbol] for task in tasks if task.symbol not in asked},
+        calls=sum(task.calls for task in left),
+        rows=sum(known[name].rows for name in asked if name in known),
+    )
 
 
 def _answered(task: Task, known: SymbolEntry | None, rules: Rules) -> bool:
     if known is None or known.outcome not in ANSWERED or not known.range.covers(task.range):
         return False
-    if cost(task) == 1:
+    if task.calls < BULK_CALLS:
         return rules.fresh(known)
     forced = rules.forced_since is not None and known.fetched < rules.forced_since
     exchange = task.symbol.split(" ")[1]
     return not (forced or daily.unsettled(exchange, task.range.last, known.fetched, rules.now))
-
-
-def _all(days: Range) -> list[date]:
-    return [days.first + timedelta(days=number) for number in range(days.days)]

@@ -77,7 +77,7 @@ def task_for(
         rules: what counts as good enough.
     """
     if known is not None and known.restated and not (known.outcome in PASTLESS and rules.fresh(known)):
-        return Task(symbol, known.range.hull(asked), False)
+        return Task(symbol, known.range.hull(asked))
     if known is None or known.outcome not in ANSWERED or stored < known.rows:
         return Task(symbol, asked, vacant)
     kept = known if known.range.touches(asked) else None
@@ -90,7 +90,7 @@ def task_for(
         return Task(symbol, asked, vacant, kept)
     # One call whatever its length, but a short answer is quickly read and compared.
     overlap = min(known.range.last, asked.last) - timedelta(days=rules.overlap_days - 1)
-    return Task(symbol, Range(max(asked.first, overlap), asked.last), False, kept)
+    return Task(symbol, Range(max(asked.first, overlap), asked.last), kept=kept)
 
 
 @dataclass

@@ -143,7 +143,7 @@ class Pipeline:
                 self.totals.take_fresh(task.symbol, now)
             else:
                 if now and now.restated:  # found by a run that was killed before it asked for the whole past
-                    task = Task(task.symbol, now.range.hull(task.range), vacant=False)
+                    task = Task(task.symbol, now.range.hull(task.range))
                 self._ask(task)
         if finished:
             self.claims.release(finished)
@@ -222,7 +222,7 @@ class Pipeline:
             else:
                 # Claimed until its whole past is stored, or another run would take it for done.
                 self.totals.refetched += 1
-                self._ask(Task(symbol, written.again, vacant=False, whole=True))
+                self._ask(Task(symbol, written.again, whole=True))
         self.claims.release(finished)
 
     def _drop(self, task: Task) -> None:
