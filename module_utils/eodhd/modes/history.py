@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from ansible.module_utils.coverage import expected
-from ansible.module_utils.database.tables import FIGURES
+from ansible.module_utils.database.tables import FIGURES, PRICES
 from ansible.module_utils.eodhd.days import Range
 from ansible.module_utils.eodhd.model import Task, normalise
 from ansible.module_utils.eodhd.plan import plan as planning
@@ -37,7 +37,12 @@ def run(context: Context) -> dict[str, Any]:
     asked = planning.asked_range(request.days, request.first, request.last, context.today)
     span = f"{request.days} days" if request.first is None else f"{asked.first} to {asked.last}"
     widths = context.widths()
-    warnings = context.rounding(widths)
+    warnings = [
+        f"market_data.{name} is {found.name}: rows with more digits are kept in backfill_set_aside. Set"
+        " database_widen: true and run `ansible-playbook playbooks/reset.yml --tags database`, which loads them."
+        for name, found in widths.items()
+        if name in PRICES and found.name != "numeric"
+    ]
     symbols, ranking_calls = _symbols(context)
     title = f"history: {plural(len(symbols) or request.top or 0, 'symbol')}, {asked.first} to {asked.last}"
     plan = _plan(context, symbols, asked, title)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
 from typing import Any, Callable
 
 from ansible.module_utils.database import tables
+from ansible.module_utils.database.connection import driver
 from ansible.module_utils.database.errors import Unreachable
 from ansible.module_utils.eodhd.ledger.ledger import Ledger
 from ansible.module_utils.eodhd.model import SymbolEntry, Task
@@ -21,10 +24,9 @@ from ansible.module_utils.eodhd.run import report
 from ansible.module_utils.eodhd.run.pipeline import ALONE_ROWS, BATCH_ROWS, Locks, Pipeline
 from ansible.module_utils.eodhd.run.progress import Progress, to_file
 from ansible.module_utils.eodhd.run.request import Request
-from ansible.module_utils.eodhd.run.signals import signals, stop_of
 from ansible.module_utils.eodhd.run.totals import Totals
 from ansible.module_utils.eodhd.service import budget
-from ansible.module_utils.eodhd.service.account import Quota, account, quota, today
+from ansible.module_utils.eodhd.service.account import account, quota, today
 from ansible.module_utils.eodhd.service.client import Client, Stop
 from ansible.module_utils.eodhd.service.courier import Courier
 from ansible.module_utils.eodhd.service.spool import Spool, Unusable
@@ -119,12 +121,8 @@ class Context:
         """
         types: dict[str, str] = {}
         for table in tables.TABLES:
-
-            def look(cursor: Any, table: Any = table) -> Any:
-                return tables.look_up(cursor, table)
-
             try:
-                found = self.database.run(look)
+                found = self.database.run(partial(tables.look_up, table=table))
             except Unreachable as error:
                 if not self.request.check or error.kind != "database":
                     raise
@@ -143,8 +141,7 @@ class Context:
                 raise Problem(
                     f"{'; '.join(wrong)}. Nothing was asked. Alter the table, or use another postgres_db."
                 )
-            if table.name == "market_data":
-                types = dict(found.types)
+            types.update(found.types)
         self.chunks = self.database.run(chunks.look)
         doubt.wait(self.database)
         return {name: parser.width(types[name]) for name in tables.FIGURES}
@@ -152,21 +149,6 @@ class Context:
     def known(self, names: list[str]) -> dict[str, SymbolEntry]:
         """Return what the ledger has of symbols or exchanges; nothing before there is a database."""
         return {} if self.absent else self.ledger.entries(names)
-
-    def rounding(self, widths: dict[str, parser.Width]) -> list[str]:
-        """Return a warning for each price column that is narrower than what the provider may send."""
-        return [
-            f"market_data.{name} is {found.name}: rows with more digits are kept in backfill_set_aside. Set"
-            " database_widen: true and run `ansible-playbook playbooks/reset.yml --tags database`, which loads them."
-            for name, found in widths.items()
-            if name in tables.PRICES and found.name != "numeric"
-        ]
-
-    def quota(self) -> Quota:
-        """Ask what the account has left today; an account that may not know is taken as unknown."""
-        answer, user = self.client.get("user", json.loads, anew=True)
-        self.client.stored(answer)  # nothing is stored of it
-        return quota(user if answer.outcome is None else None, self.today)
 
     def priced(self, plan: Plan, notes: Sequence[str] = (), *, changes: bool = True) -> dict[str, Any] | None:
         """Hold a plan against what the account has left; in check mode the plan is the result, else None.
@@ -180,50 +162,35 @@ class Context:
             Problem: the quota does not cover it, and going as far as it can is not asked.
         """
         if plan.calls:
-            plan.quota = self.quota()
+            answer, user = self.client.get("user", json.loads, anew=True)
+            self.client.stored(answer)  # nothing is stored of it
+            plan.quota = quota(user, self.today)
         plan.require_quota(self.request.partial)
         if not self.request.check:
             return None
-        report = "\n".join(plan.lines())
         return {
             "changed": changes and plan.calls > 0,
             "plan": plan.facts(),
-            "report": report,
+            "report": "\n".join(plan.lines()),
             "notes": list(notes),
         }
 
     def counts(self, tables: Sequence[str] = ("market_data", "assets")) -> dict[str, int | None]:
         """Count tables; None if that takes too long, or locks more than one transaction should."""
 
-        def work(table: str, cursor: Any) -> int:
-            cursor.execute(f"SET LOCAL statement_timeout = '{COUNT_TIMEOUT}s'")
-            cursor.execute(f"SELECT count(*) FROM {table}")  # noqa: S608 - our own names
-            count: int = cursor.fetchone()[0]
-            return count
-
         counts: dict[str, int | None] = dict.fromkeys(tables)
-        for table in counts:
-            if table == "market_data" and len(self.chunks.slices(self.chunks.stored or ALL)) > 1:
-                continue
-            try:
-                counts[table] = self.database.run(partial(work, table))
-            except Exception as error:
-                if getattr(error, "pgcode", None) != "57014":  # cancelled by the time-out
-                    raise
+        in_slices = len(self.chunks.slices(self.chunks.stored or ALL)) > 1
+        for table in tables:
+            if table != "market_data" or not in_slices:
+                with contextlib.suppress(driver().errors.QueryCanceled):
+                    counts[table] = self.database.run(partial(_count, table=table))
         return counts
 
     def remarked(self, text: str, run: int, symbols: Sequence[str]) -> str:
-        """Return a report with the causes of restatements since a run began, and the bars on an old basis.
-
-        Args:
-            text: the report.
-            symbols: those whose bars may be on an old basis.
-        """
-
-        def work(cursor: Any) -> tuple[list[str], list[str]]:
-            return causes.explained(cursor, run), [mark.text for mark in basis.marked(cursor, symbols)]
-
-        return report.remarked(text, *self.database.run(work))
+        """Return a report with the causes of what a run found restated, and the bars of symbols on an old basis."""
+        restated = self.database.run(partial(causes.explained, run=run))
+        marks = self.database.run(partial(basis.marked, symbols=symbols))
+        return report.remarked(text, restated, [mark.text for mark in marks])
 
     def execute(
         self,
@@ -240,9 +207,8 @@ class Context:
             entries: what the ledger has by the names of the tasks, if they are no symbols.
         """
         self.ledger.create()
-        run = self.ledger.begin(
-            self.request.mode, self.request.facts(), f"{socket.gethostname()} {os.getpid()}"
-        )
+        worker = f"{socket.gethostname()} {os.getpid()}"
+        run = self.ledger.begin(self.request.mode, self.request.facts(), worker)
         self.budget.share(self.ledger)
         totals = Totals(symbols=len(plan.tasks) + len(plan.fresh))
         for symbol, known in plan.fresh.items():
@@ -252,11 +218,18 @@ class Context:
         databases = [Database(self.request.server, "backfill store") for _ in range(stores)]
         for database in databases:
             database.prepare()
+
+        def store(items: list[Fetched], database: Database) -> list[Written]:
+            written = write(database, run, items)
+            for item in items:
+                self.client.stored(item.answer)
+            return written
+
         progress = Progress(to_file(self.request.progress_path))
         pipeline = Pipeline(
             fetch,
             min(self.request.concurrency, max(1, len(plan.tasks))),
-            [self._storing(database, run, write) for database in databases],
+            [partial(store, database=database) for database in databases],
             self.claims,
             entries or self.ledger.entries,
             plan.known,
@@ -268,35 +241,35 @@ class Context:
         )
         tasks = own_part_first(plan.tasks, self.request.shard, self.request.shards)
         try:
-            with signals(self.stop) as caught:
+            with _signals(self.stop) as caught:
                 pipeline.run(tasks, progress.tick)
         finally:
             for database in databases:
                 database.close()
         # A run that does not come here is closed by the next one, as interrupted.
-        stopped = pipeline.stopped_by or stop_of(caught)
+        stopped = pipeline.stopped_by
+        if caught and not stopped:
+            stopped = Stop(
+                "interrupted",
+                f"The run was ended by {caught[0].name}. What was received is stored;"
+                " run the same command again and the rest follows without paying twice.",
+            )
         if stopped is None:
             self.stop.clear()  # the pipeline has ended its threads by it; a further one may follow
         self.ledger.end(run, stopped.kind if stopped else "done", totals.facts(), str(stopped or ""))
         return Executed(run, totals, stopped)
 
-    def _storing(
-        self, database: Database, run: int, write: Writing
-    ) -> Callable[[list[Fetched]], list[Written]]:
-        """Return what stores a batch by its own connection."""
-
-        def keep(items: list[Fetched]) -> list[Written]:
-            written = write(database, run, items)
-            for item in items:
-                self.client.stored(item.answer)
-            return written
-
-        return keep
-
 
 def in_one_transaction(write: Callable[[Any, int, list[Fetched]], list[Written]]) -> Writing:
     """Return what stores a batch in one transaction, from what does it with a cursor."""
     return lambda database, run, items: database.run(lambda cursor: write(cursor, run, items))
+
+
+def _count(cursor: Any, table: str) -> int:
+    cursor.execute(f"SET LOCAL statement_timeout = '{COUNT_TIMEOUT}s'")
+    cursor.execute(f"SELECT count(*) FROM {table}")  # noqa: S608 - our own names
+    count: int = cursor.fetchone()[0]
+    return count
 
 
 @dataclass(frozen=True)
@@ -312,3 +285,29 @@ def own_part_first(tasks: list[Task], shard: int, shards: int) -> list[Task]:
     """Return all tasks, beginning with the part of this run, so that several runs seldom meet."""
     start = len(tasks) * shard // max(1, shards)
     return tasks[start:] + tasks[:start]
+
+
+@contextlib.contextmanager
+def _signals(stop: threading.Event) -> Iterator[list[signal.Signals]]:
+    """Turn the first signal that would end the process into ``stop``; the second one ends it."""
+    caught: list[signal.Signals] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield caught
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def handle(number: int, _frame: object) -> None:
+        caught.append(signal.Signals(number))
+        stop.set()
+        restore()
+
+    for number in before:
+        signal.signal(number, handle)
+    try:
+        yield caught
+    finally:
+        restore()

@@ -11,12 +11,7 @@ INTERVAL = 3.0
 
 
 def line(totals: Totals, seconds: float) -> str:
-    """Return one line: symbols done, rows, calls, requests a second, time left.
-
-    Args:
-        totals: so far.
-        seconds: since the first request.
-    """
+    """Return what was done in the seconds since the first request, and the time left."""
     rate = totals.requests / seconds if seconds > 0 else 0.0
     asked = totals.done - totals.fresh
     left = totals.symbols - totals.done
@@ -40,13 +35,7 @@ def duration(seconds: float) -> str:
 
 
 class Progress:
-    """Writes a line now and then.
-
-    Args:
-        write: takes a line; must not block.
-        interval: seconds between two lines.
-        clock: in seconds.
-    """
+    """Gives a line to ``write`` every ``interval`` seconds of ``clock``."""
 
     def __init__(
         self,
@@ -69,12 +58,11 @@ class Progress:
 
 
 def to_file(path: str | None) -> Callable[[str], None]:
-    """Return what appends lines to a file that another process reads; without a path, what drops them."""
-    if path is None:
-        return lambda text: None
+    """Return what appends lines to a file that another process reads; without a path they are dropped."""
 
     def write(text: str) -> None:
-        with open(path, "a", encoding="utf-8") as file:
-            file.write(text + "\n")
+        if path is not None:
+            with open(path, "a", encoding="utf-8") as file:
+                file.write(text + "\n")
 
     return write

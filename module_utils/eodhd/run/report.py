@@ -36,31 +36,31 @@ def of_symbol(
     """Return the report of one symbol.
 
     Args:
-        symbol: with its exchange.
         span: the days asked for, in words.
         before, after: rows of both tables.
         lacking: symbols whose rows are not all in the table at the end.
         accept: outcomes that the user declared good enough.
     """
-    lines = [f"⬇️  DOWNLOADING {symbol} ({span})"]
+    downloaded = "❌ Downloaded nothing"
     if totals.fresh:
-        lines.append("✅ Nothing to download: the ledger has a fresh answer")
+        downloaded = "✅ Nothing to download: the ledger has a fresh answer"
     elif totals.downloaded:
-        lines.append(f"✅ Downloaded {plural(totals.downloaded, 'record')}")
-    else:
-        lines.append("❌ Downloaded nothing")
-    lines += ["", "💾 INSERTING INTO DATABASE"]
-    lines.append(f"✅ Inserted {plural(totals.inserted, 'row')} into market_data")
-    if totals.updated:
-        lines.append(f"✅ Updated {plural(totals.updated, 'row')}, the old values are in backfill_revision")
-    if totals.unchanged:
-        lines.append(f"✅ {plural(totals.unchanged, 'row')} unchanged")
-    if totals.set_aside:
-        lines.append(f"⚠️  {plural(totals.set_aside, 'row')} set aside, the reasons are in backfill_set_aside")
-    if totals.untraded:
-        lines.append(f"✅ {plural(totals.untraded, 'row')} without any price kept aside: nobody traded")
-    if totals.registered:
-        lines.append(f"✅ Registered {symbol} in assets")
+        downloaded = f"✅ Downloaded {plural(totals.downloaded, 'record')}"
+    told = {
+        f"✅ Updated {plural(totals.updated, 'row')}, the old values are in backfill_revision": totals.updated,
+        f"✅ {plural(totals.unchanged, 'row')} unchanged": totals.unchanged,
+        f"⚠️  {plural(totals.set_aside, 'row')} set aside, the reasons are in backfill_set_aside": totals.set_aside,
+        f"✅ {plural(totals.untraded, 'row')} without any price kept aside: nobody traded": totals.untraded,
+        f"✅ Registered {symbol} in assets": totals.registered,
+    }
+    lines = [
+        f"⬇️  DOWNLOADING {symbol} ({span})",
+        downloaded,
+        "",
+        "💾 INSERTING INTO DATABASE",
+        f"✅ Inserted {plural(totals.inserted, 'row')} into market_data",
+        *(line for line, count in told.items() if count),
+    ]
     return "\n".join([*lines, *_ending(totals, before, after, lacking, accept)])
 
 
@@ -68,15 +68,15 @@ def of_many(
     title: str, totals: Totals, before: Counts, after: Counts, lacking: Sequence[str], accept: Collection[str]
 ) -> str:
     """Return the report of a bulk run, in totals; the arguments are those of ``of_symbol``."""
+    fresh = f"; {totals.fresh:,} fresh in the ledger, not asked again" if totals.fresh else ""
+    untraded = f", untraded {totals.untraded:,}" if totals.untraded else ""
     lines = [
         f"⬇️  DOWNLOADING {title}",
-        f"✅ Downloaded {plural(totals.downloaded, 'record')} in {plural(totals.calls, 'call')}"
-        f"{f'; {totals.fresh:,} fresh in the ledger, not asked again' if totals.fresh else ''}",
+        f"✅ Downloaded {plural(totals.downloaded, 'record')} in {plural(totals.calls, 'call')}{fresh}",
         "",
         "💾 INSERTING INTO DATABASE",
         f"✅ Inserted {plural(totals.inserted, 'row')}, updated {totals.updated:,},"
-        f" unchanged {totals.unchanged:,}, set aside {totals.set_aside:,}"
-        f"{f', untraded {totals.untraded:,}' if totals.untraded else ''}",
+        f" unchanged {totals.unchanged:,}, set aside {totals.set_aside:,}{untraded}",
         f"✅ Registered {plural(totals.registered, 'symbol')} in assets",
     ]
     if totals.refetched:
@@ -87,16 +87,20 @@ def of_many(
 def _ending(
     totals: Totals, before: Counts, after: Counts, lacking: Sequence[str], accept: Collection[str]
 ) -> list[str]:
-    lines = ["", "📊 VERIFICATION", *(_grown(table, before[table], after[table]) for table in after)]
+    lines = ["", "📊 VERIFICATION"]
+    for table, now in after.items():
+        was = before[table]
+        if was is None or now is None:
+            lines.append(f"   {table}: too large to count in time")
+        else:
+            lines.append(f"   {table}: {plural(now, 'row')} (was {was:,}) → {now - was:+,}")
     if lacking:
         more = f" and {len(lacking) - LISTED:,} more" if len(lacking) > LISTED else ""
         lines.append(f"   ❌ rows are missing in market_data: {', '.join(lacking[:LISTED])}{more}")
     if totals.not_loaded:
         by_outcome = Counter(outcome for outcome, _ in totals.not_loaded.values())
-        lines += [
-            "",
-            "⚠️  NOT LOADED: " + ", ".join(f"{count:,} {name}" for name, count in by_outcome.items()),
-        ]
+        counted = ", ".join(f"{count:,} {name}" for name, count in by_outcome.items())
+        lines += ["", f"⚠️  NOT LOADED: {counted}"]
         lines += [
             f"   {symbol}: {outcome}{f' ({message})' if message else ''}"
             for symbol, (outcome, message) in totals.not_loaded.items()
@@ -111,13 +115,7 @@ def _ending(
 
 
 def remarked(text: str, restated: Sequence[str], old: Sequence[str]) -> str:
-    """Return a report with what explains restatements, and with the bars on an old basis, which are no success.
-
-    Args:
-        text: of ``of_symbol`` or ``of_many``.
-        restated: a line for each restated symbol.
-        old: a line for each symbol with bars on an old basis.
-    """
+    """Return a report with a line for each restated symbol, and for each with bars on an old basis: no success."""
     *lines, _empty, verdict = text.split("\n")
     if restated:
         lines += ["", "🔁 RESTATED", *(f"   {line}" for line in restated)]
@@ -126,12 +124,6 @@ def remarked(text: str, restated: Sequence[str], old: Sequence[str]) -> str:
         if verdict.startswith("🎉"):
             verdict = "⚠️  LOADED, BUT NOT ON ONE BASIS: see backfill_old_basis; delete those bars, or do not mix them"
     return "\n".join([*lines, "", verdict])
-
-
-def _grown(table: str, before: int | None, after: int | None) -> str:
-    if before is None or after is None:
-        return f"   {table}: too large to count in time"
-    return f"   {table}: {plural(after, 'row')} (was {before:,}) → {after - before:+,}"
 
 
 def advice(outcomes: Collection[str]) -> str:
