@@ -8,17 +8,12 @@ DOCUMENTATION = r"""
 module: eodhd_backfill
 short_description: Fill market_data and assets from EODHD, paying once and losing nothing
 description:
-  - Loads daily bars from the EODHD service into the tables C(market_data) and C(assets), which stay as they
-    are, plain, partitioned or a hypertable.
-  - Only rows that are new or differ are written. A second run writes nothing and asks for nothing while the
-    ledger's answers are fresh.
-  - A ledger in the same database (tables C(backfill_…)) holds every run and what became of each symbol. A run
-    that was killed, or that met the end of the day's quota, goes on where it was. Several runs at once, on one
-    host or many, share the symbols and the provider's limit a minute.
-  - Rows that cannot be taken are kept in C(backfill_set_aside) with their reason. Values that the provider
-    changed are kept in C(backfill_revision), old and new; if the past was restated, by a split for
-    example, the whole stored history of that symbol is asked for again.
-  - Runs with the Python of the environment that a reset builds.
+  - Loads daily bars, and what belongs to them, from the EODHD service into the tables C(market_data) and C(assets), and
+    writes only rows that are new or differ. A ledger beside them (tables C(backfill_…)) holds every run and answer.
+  - No call is paid twice. A run that was killed, or that met the end of the day's quota, goes on where it was. Several
+    runs at once, on one host or many, share the symbols and the provider's limit a minute.
+  - Rows that cannot be taken are kept in C(backfill_set_aside), values that the provider changed in
+    C(backfill_revision), old and new. If the past was restated, the whole history of that symbol is asked for again.
 extends_documentation_fragment: [connection]
 options:
   api_token:
@@ -32,33 +27,29 @@ options:
   mode:
     description:
       - V(history) loads the days asked for, of O(symbols) or of the O(top) most traded ones; one call each.
-      - V(daily) loads the sessions of whole exchanges that are due, or the one of O(last), by one bulk call each, which
-        costs 100. It asks for a session again one day and three days after it was due, because rows come late and
-        are corrected. If the past of a symbol was restated, it loads the whole history of that symbol.
-      - V(register) enters the symbols of whole exchanges in C(assets), with type, active or delisted; two
-        calls each, and five for the renames of the United States. Names, currencies and ISINs are kept in
-        C(backfill_listing), renames in C(backfill_rename).
-      - V(actions) loads splits and dividends into C(market_split) and C(market_dividend), of O(symbols), or of all
-        symbols of O(exchanges) if none are named. By symbol the whole past costs two calls; by session of an exchange
-        the days asked for cost 200 calls each. The cheaper way is taken.
+      - V(daily) loads the sessions of whole exchanges that are due, or the one of O(last), by a bulk call of 100 each,
+        and asks again one day and three days later, because rows come late and are corrected.
+      - V(register) enters the symbols of whole exchanges in C(assets), details in C(backfill_listing) and renames in
+        C(backfill_rename); two calls each, and five for the renames of the United States.
+      - V(actions) loads splits and dividends into C(market_split) and C(market_dividend), of O(symbols), or of
+        O(exchanges) if none are named; two calls a symbol, or 200 a session if that is cheaper.
       - V(verify) asks again for a sample of what is stored and compares it field by field.
-      - V(snapshot) gives the present moment the name O(snapshot), with a digest over the bars, which can be read
-        again by C(market_data_asof). If there is one of that name, it is held against its digest.
+      - V(snapshot) gives the present moment the name O(snapshot), with a digest over the bars, which
+        C(market_data_asof) reads again. If there is one of that name, it is held against its digest.
     type: str
     choices: [history, daily, register, actions, verify, snapshot]
     default: history
   symbols:
-    description:
-      - What to load with O(mode=history), as V(AAPL.US), V(BTC-USD.CC), V(EURUSD.FOREX). Without a suffix the
-        first of O(exchanges) is meant. Empty entries and what follows a C(#) are left out.
+    description: >-
+      What to load, as V(AAPL.US), V(BTC-USD.CC). Without a suffix the first of O(exchanges) is meant. Empty entries
+      and what follows a C(#) are left out.
     type: list
     elements: str
     default: []
   top:
-    description:
-      - Load this many of the most traded symbols of the first of O(exchanges) instead of O(symbols), by turnover of
-        the last session.
-      - Finding them costs 100 calls; the order is kept for seven days.
+    description: >-
+      Load this many of the most traded symbols of the first of O(exchanges) instead of O(symbols). Finding them
+      costs 100 calls; the order is kept for seven days.
     type: int
   exchanges:
     description: For O(mode=daily), O(mode=register) and O(top).
@@ -83,9 +74,7 @@ options:
     description: The name of the snapshot with O(mode=snapshot).
     type: str
   fresh_hours:
-    description:
-      - For so long an answer is not asked for again, unless rows of it have gone missing in C(market_data).
-      - It holds for symbols that the provider does not know or does not allow, too.
+    description: For so long an answer is not asked for again, unless rows of it have gone missing in C(market_data).
     type: float
     default: 12
   overlap_days:
@@ -101,9 +90,7 @@ options:
     type: bool
     default: false
   accept:
-    description:
-      - Outcomes that are good enough. A run with any other symbol that was not loaded as asked fails, after
-        loading all the others.
+    description: Outcomes that do not fail the run.
     type: list
     elements: str
     choices: [empty, set_aside, truncated, unknown, forbidden]
@@ -113,9 +100,7 @@ options:
     type: int
     default: 2000
   delisted:
-    description:
-      - With O(mode=history), load the delisted symbols of the first of O(exchanges) too. O(mode=register) has to have
-        entered them. One without any bar is no failure.
+    description: With O(mode=history), load the delisted symbols that O(mode=register) has entered too.
     type: bool
     default: false
   concurrency:
@@ -123,9 +108,7 @@ options:
     type: int
     default: 32
   shard:
-    description:
-      - Which of O(shards) runs this is, from 0. Each begins in a part of the list of its own and then helps the others;
-        no symbol is asked for by two of them.
+    description: Which of O(shards) runs this is, from 0. Each begins in a part of the list of its own.
     type: int
     default: 0
   shards:
@@ -133,36 +116,28 @@ options:
     type: int
     default: 1
   interpreter:
-    description:
-      - A Python with psycopg2 and requests, usually C(bin/python) of the project's venv. The module continues
-        in it.
-      - If it is missing, the Python that Ansible uses has to have both.
+    description: The Python with psycopg2 and requests to continue in; without it, that of Ansible has to have both.
     type: path
   progress_path:
     description: A file to which lines of progress are added every few seconds while the module runs.
     type: path
   spool:
-    description:
-      - A folder, private to the user of the run, in which answers are kept between their receipt and the ledger, so
-        that a kill costs no call. It is made if it is missing, and not used in check mode.
-      - Without it, answers that a killed run had received and not stored are paid for again.
+    description: >-
+      A folder, private to the user of the run, in which answers are kept between their receipt and the ledger, so
+      that a kill costs no call. It is made if it is missing, and not used in check mode.
     type: path
 requirements:
   - psycopg2
   - requests
 attributes:
   check_mode:
-    description:
-      - Returns the plan - symbols, calls, what the account has left, rows expected - and asks the service for
-        nothing but the account's quota.
+    description: Returns the plan, and asks the service for nothing but the account's quota.
     support: full
   diff_mode:
     description: The changes are in C(backfill_revision), the counts in RV(totals).
     support: none
   idempotent:
-    description:
-      - A second run writes no row version and costs no call while the ledger is fresh; later ones write what
-        differs. C(assets.last_synced) and the ledger do not count as a change.
+    description: A second run writes nothing and costs no call while the ledger is fresh, but for C(assets.last_synced).
     support: full
 author: [The maintainers (@ansible-reset)]
 """
@@ -185,14 +160,6 @@ EXAMPLES = r"""
     top: 100
     days: 365
     partial: true
-    accept: [empty, set_aside]
-
-- name: Load the last session of an exchange every evening
-  eodhd_backfill:
-    connection: "{{ database }}"
-    api_token: "{{ vault_eodhd_api_token }}"
-    mode: daily
-    exchanges: [US]
 """
 
 RETURN = r"""
@@ -209,34 +176,12 @@ plan:
   description: The calls that the run costs, the account's quota, the rows expected, and the symbols.
   type: dict
   returned: always, once a plan could be made
-  sample:
-    calls: 100
-    quota_left: 99812
-    quota_limit: 100000
-    rows_expected: 25200
-    symbols: 103
-    symbols_fresh: 3
-    symbols_to_ask: 100
+  sample: {calls: 100, quota_left: 99812, quota_limit: 100000, rows_expected: 25200, symbols: 103, symbols_to_ask: 100}
 totals:
-  description:
-    - What the run did. Of the downloaded rows each is inserted, updated, unchanged or set aside.
+  description: What the run did. Of the downloaded rows each is inserted, updated, unchanged or set aside.
   type: dict
   returned: when something was run
-  sample:
-    bytes: 2615
-    calls: 1
-    done: 1
-    downloaded: 21
-    fresh: 0
-    inserted: 21
-    loaded: 1
-    refetched: 0
-    registered: 1
-    requests: 1
-    set_aside: 0
-    symbols: 1
-    unchanged: 0
-    updated: 0
+  sample: {calls: 1, done: 1, downloaded: 21, inserted: 21, loaded: 1, unchanged: 0, updated: 0}
 not_loaded:
   description: Every symbol that is not in the table as asked, with its outcome and why.
   type: list
