@@ -34,3 +34,8 @@ class Range:
     def hull(self, other: Range) -> Range:
         """Return the shortest range that covers both."""
         return Range(min(self.first, other.first), max(self.last, other.last))
+
+
+def one_day(day: date) -> Range:
+    """Return the range of a day alone."""
+    return Range(day, day)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from ansible.module_utils.eodhd.days import Range
 from ansible.module_utils.reporting import Problem
@@ -15,14 +15,8 @@ Outcome = Literal[
 ]  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Consequence:
-    """What follows from an outcome.
-
-    Attributes:
-        advice: what to do about it.
-        answered: the provider would say it again; not asked again while the ledger's entry is fresh.
-    """
+class Consequence(NamedTuple):
+    """What follows from an outcome: what to do, and whether the provider would say it again while it is fresh."""
 
     advice: str = ""
     answered: bool = False
@@ -34,8 +28,7 @@ CONSEQUENCES: dict[Outcome, Consequence] = {
     "loaded": Consequence(answered=True),
     # An answer without rows.
     "empty": Consequence(
-        'check the dates, or accept it with -e \'{"backfill_accept": ["empty"]}\'',
-        answered=True,
+        'check the dates, or accept it with -e \'{"backfill_accept": ["empty"]}\'', answered=True
     ),
     # The provider has not published the session yet, though it is due.
     "late": Consequence("run the same command again later; what came is stored"),
@@ -43,8 +36,7 @@ CONSEQUENCES: dict[Outcome, Consequence] = {
     "set_aside": Consequence("look at backfill_set_aside, or accept it in backfill_accept", answered=True),
     # The provider says that it cut the history.
     "truncated": Consequence(
-        "the free plan has one year; ask for less (backfill_days), or accept it",
-        answered=True,
+        "the free plan has one year; ask for less (backfill_days), or accept it", answered=True
     ),
     # No such symbol.
     "unknown": Consequence("correct or remove the symbol in backfill_symbols", answered=True),
@@ -57,9 +49,7 @@ CONSEQUENCES: dict[Outcome, Consequence] = {
     # Not asked: the run ended before.
     "pending": Consequence("run the same command again; only these are asked for"),
 }
-ANSWERED: frozenset[str] = frozenset(
-    name for name, consequence in CONSEQUENCES.items() if consequence.answered
-)
+ANSWERED: frozenset[str] = frozenset(name for name, found in CONSEQUENCES.items() if found.answered)
 # Answers that do not hold the whole past, so that one found restated stays marked.
 PASTLESS: frozenset[str] = ANSWERED - {"loaded", "set_aside"}
 
@@ -132,14 +122,14 @@ def normalise(symbols: list[str], exchange: str) -> list[str]:
     found: dict[str, None] = {}
     wrong = []
     for text in symbols:
-        given = str(text).lstrip("\ufeff").partition("#")[0].strip()
-        if not given:
-            continue
-        name = given if "." in given else f"{given}.{exchange}"
-        if not _SYMBOL.fullmatch(name):
-            wrong.append(given)
-        # Former holders of a code keep a lower-case _old, _old1 and so on.
-        found[re.sub(r"_OLD(?=\d*\.)", "_old", name.upper())] = None
+        name = str(text).lstrip("\ufeff").partition("#")[0].strip()
+        if name and "." not in name:
+            name = f"{name}.{exchange}"
+        if name and not _SYMBOL.fullmatch(name):
+            wrong.append(name.removesuffix(f".{exchange}"))
+        elif name:
+            # Former holders of a code keep a lower-case _old, _old1 and so on.
+            found[re.sub(r"_OLD(?=\d*\.)", "_old", name.upper())] = None
     if wrong:
         raise Problem(
             f"These are no EODHD symbols: {', '.join(wrong[:10])}{' …' if len(wrong) > 10 else ''}."

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
-from ansible.module_utils.eodhd.days import Range
+from ansible.module_utils.eodhd.days import one_day
 from ansible.module_utils.eodhd.ledger import sessions
 from ansible.module_utils.eodhd.model import Outcome, SymbolEntry, Task
 from ansible.module_utils.eodhd.modes import history
@@ -28,22 +28,23 @@ from ansible.module_utils.text import plural
 SLICE = 50_000
 # Sessions older than this have settled, or nobody has asked for them since.
 MEMORY = timedelta(days=30)
+# What the ledger has of the sessions of each exchange.
+Sessions = Mapping[str, Mapping[date, SessionEntry]]
 
 
 def run(context: Context) -> dict[str, Any]:
     """Load the sessions that are due, and those that have not settled, of each exchange."""
-    request = context.request
     widths = context.widths()
     parser = Parser(widths)
-    exchanges = list(dict.fromkeys(request.exchanges))
+    exchanges = list(dict.fromkeys(context.request.exchanges))
     known, spent = _known(context, exchanges)
-    found = _asks(context, exchanges, known, spent)
+    found = _asks(context, known, spent)
     by_name = {ask.name: ask for each in found.values() for ask in each.asks}
     plan = _plan(context, found, known, spent)
     notes = _notes(found)
     if priced := context.priced(plan, notes):
         return priced
-    came: dict[str, list[date]] = {}
+    came: dict[str, set[date]] = {exchange: set() for exchange in exchanges}
     newest = context.today + timedelta(days=1)  # in the east the next day has begun
 
     def fetch(task: Task) -> tuple[Answer, Parsed | None]:
@@ -52,10 +53,11 @@ def run(context: Context) -> dict[str, Any]:
             f"eod-bulk-last-day/{ask.exchange}",
             lambda body: parser.bulk(body, ask.exchange, newest),
             {"date": ask.day},
-            planning.BULK_CALLS,
+            task.calls,
         )
-        came[ask.name] = sorted(parsed.days) if parsed else []
-        outcome = verdict(ask, answer.outcome, came[ask.name], context)
+        days = sorted(parsed.days) if parsed else []
+        came[ask.exchange].update(days)
+        outcome = verdict(ask, answer.outcome, days, context.now)
         return (replace(answer, outcome=outcome[0], message=outcome[1]) if outcome else answer), parsed
 
     def write(cursor: Any, run: int, items: list[Fetched]) -> list[Written]:
@@ -72,23 +74,24 @@ def run(context: Context) -> dict[str, Any]:
     restated: list[str] = []
     done = context.execute(plan, fetch, in_one_transaction(write), entries)
     if done.stopped is None:
+        # Also those that a run found which was killed.
         restated = _restated(context, exchanges)
         done = _refetch(context, done, restated, widths)
-    after = context.counts()
-    text = report.of_many(_title(found, came), done.totals, before, after, [], request.accept)
-    text = context.remarked(text, done.run, restated)
-    return conclude(context, done, plan, text, notes)
+    told = [f"{name} {', '.join(map(str, sorted(came[name]))) or '(no session)'}" for name in exchanges]
+    text = report.of_many(
+        f"daily: {'; '.join(told)}", done.totals, before, context.counts(), [], context.request.accept
+    )
+    return conclude(context, done, plan, context.remarked(text, done.run, restated), notes)
 
 
 def _refetch(
     context: Context, done: Executed, symbols: Sequence[str], widths: Mapping[str, Width]
 ) -> Executed:
-    """Load the histories of symbols whose past a session has shown to be restated, also by a run that was killed."""
+    """Load the histories of symbols whose past is restated."""
     if not symbols:
         return done
-    today = Range(context.today, context.today)
     known = context.known(list(symbols))
-    tasks = [Task(symbol, known[symbol].range.hull(today)) for symbol in symbols]
+    tasks = [Task(symbol, known[symbol].range.hull(one_day(context.today))) for symbol in symbols]
     again = history.load(context, planning.Plan("restated histories", tasks, known, calls=len(tasks)), widths)
     again.totals.refetched += len(tasks)
     return replace(again, run=done.run, totals=done.totals.plus(again.totals))
@@ -99,29 +102,27 @@ def _restated(context: Context, exchanges: Sequence[str]) -> list[str]:
     return [] if context.absent else context.database.run(lambda cursor: sessions.restated(cursor, suffixes))
 
 
-def _known(context: Context, exchanges: Sequence[str]) -> tuple[dict[str, dict[date, SessionEntry]], int]:
+def _known(context: Context, exchanges: Sequence[str]) -> tuple[Sessions, int]:
     """Return the ledger's sessions, and the calls that settling has cost today."""
     if context.absent:
         return {exchange: {} for exchange in exchanges}, 0
 
-    def work(cursor: Any) -> tuple[dict[str, dict[date, SessionEntry]], int]:
+    def work(cursor: Any) -> tuple[Sessions, int]:
         since = min(context.today, context.request.last or context.today) - MEMORY
         return sessions.read(cursor, exchanges, since), sessions.settling_calls(cursor, context.today)
 
     return context.database.run(work)
 
 
-def _asks(
-    context: Context, exchanges: Sequence[str], known: Mapping[str, Mapping[date, SessionEntry]], spent: int
-) -> dict[str, Asks]:
+def _asks(context: Context, known: Sessions, spent: int) -> dict[str, Asks]:
     request = context.request
     left = max(0, request.settle_calls - spent) // planning.BULK_CALLS
     found = {}
-    for exchange in exchanges:
+    for exchange, entries in known.items():
         found[exchange] = daily.asks(
             exchange,
             context.now,
-            known[exchange],
+            entries,
             day=request.last,
             fresh=timedelta(hours=request.fresh_hours),
             force=request.force,
@@ -131,78 +132,54 @@ def _asks(
     return found
 
 
-def _plan(
-    context: Context, found: Mapping[str, Asks], known: Mapping[str, Mapping[date, SessionEntry]], spent: int
-) -> planning.Plan:
+def _plan(context: Context, found: Mapping[str, Asks], known: Sessions, spent: int) -> planning.Plan:
     asks = [ask for each in found.values() for ask in each.asks]
-    settling = sum(ask.why == daily.SETTLE for ask in asks) * planning.BULK_CALLS
-    fresh = {}
-    rows = 0
+    tasks = [Task(ask.name, one_day(ask.day or context.today), calls=planning.BULK_CALLS) for ask in asks]
+    plan = planning.Plan(f"daily: {', '.join(found)}", tasks, _entries(context, asks, known))
     for exchange, each in found.items():
         newest = known[exchange].get(max(known[exchange], default=date.min))
-        rows += len(each.asks) * (newest.rows if newest else 0)
-        if not each.asks:
+        if each.asks:
+            plan.rows += len(each.asks) * (newest.rows if newest else 0)
+            told = ", ".join(f"{ask.day or 'the last session'} ({ask.why})" for ask in each.asks)
+            plan.remarks.append(f"   {exchange}: {told}")
+        else:
             day = each.expected or context.today
             entry = known[exchange].get(day) or newest
-            fresh[f"daily {exchange}"] = (
-                _covered(entry) if entry else SymbolEntry(Range(day, day), "loaded", 0, context.now)
+            plan.fresh[f"daily {exchange}"] = (
+                _covered(entry) if entry else SymbolEntry(one_day(day), "loaded", 0, context.now)
             )
-    remarks = [f"   {exchange}: {', '.join(map(_told, each.asks))}" for exchange, each in found.items()
-               if each.asks]  # fmt: skip
+    settling = sum(ask.why == daily.SETTLE for ask in asks) * planning.BULK_CALLS
     if settling or any(each.postponed for each in found.values()):
-        remarks.append(
+        plan.remarks.append(
             f"   settling: {settling:,} calls; {spent:,} spent on it today, of at most"
             f" {context.request.settle_calls:,} (backfill_settle_calls)"
         )
-    tasks = [Task(ask.name, _days(ask, context.today)) for ask in asks]
-    title = f"daily: {', '.join(found)}"
     pending = len(_restated(context, list(found)))
     if pending:
-        remarks.append(f"   restated histories to load again: {pending:,}")
-    calls = planning.BULK_CALLS * len(tasks) + planning.HISTORY_CALLS * pending
-    stored = _entries(context, asks, known)
-    return planning.Plan(title, tasks, stored, fresh, calls=calls, rows=rows, remarks=remarks)
+        plan.remarks.append(f"   restated histories to load again: {pending:,}")
+    plan.calls = planning.BULK_CALLS * len(tasks) + planning.HISTORY_CALLS * pending
+    return plan
 
 
-def _title(found: Mapping[str, Asks], came: Mapping[str, Sequence[date]]) -> str:
-    """Name each exchange with the sessions that came."""
-    told = []
-    for exchange, each in found.items():
-        days = sorted({day for ask in each.asks for day in came.get(ask.name, ())})
-        told.append(f"{exchange} {', '.join(map(str, days)) if days else '(no session)'}")
-    return f"daily: {'; '.join(told)}"
-
-
-def _days(ask: Ask, today: date) -> Range:
-    return Range(ask.day or today, ask.day or today)
-
-
-def _told(ask: Ask) -> str:
-    return f"{ask.day or 'the last session'} ({ask.why})"
-
-
-def _entries(
-    context: Context, asks: Sequence[Ask], known: Mapping[str, Mapping[date, SessionEntry]]
-) -> dict[str, SymbolEntry]:
+def _entries(context: Context, asks: Sequence[Ask], known: Sessions) -> dict[str, SymbolEntry]:
     """Return what the ledger has of calls, as other symbols stand in it: the time is the clock's."""
     found = {}
     for ask in asks:
-        sessions_of = known[ask.exchange]
-        newest = max(sessions_of.values(), key=lambda each: each.asked, default=None)
-        entry = sessions_of.get(ask.day) if ask.day else newest
+        of_exchange = known[ask.exchange]
+        newest = max(of_exchange.values(), key=lambda each: each.asked, default=None)
+        entry = of_exchange.get(ask.day) if ask.day else newest
         if entry:
-            days = _days(ask, context.today)
-            found[ask.name] = replace(_covered(entry), range=days, fetched=entry.asked - context.ahead)
+            days, at = one_day(ask.day or context.today), entry.asked - context.ahead
+            found[ask.name] = replace(_covered(entry), range=days, fetched=at)
     return found
 
 
 def _covered(entry: SessionEntry) -> SymbolEntry:
     """Return a session as other symbols stand in the ledger."""
-    days = Range(entry.day, entry.day)
+    outcome, told = "loaded" if entry.rows else "empty", ""
     if entry.set_aside:
-        told = f"{plural(entry.set_aside, 'row')} in backfill_set_aside"
-        return SymbolEntry(days, "set_aside", entry.rows, entry.asked, message=told)
-    return SymbolEntry(days, "loaded" if entry.rows else "empty", entry.rows, entry.asked)
+        outcome, told = "set_aside", f"{plural(entry.set_aside, 'row')} in backfill_set_aside"
+    return SymbolEntry(one_day(entry.day), outcome, entry.rows, entry.asked, message=told)
 
 
 def _notes(found: Mapping[str, Asks]) -> list[str]:
@@ -223,32 +200,29 @@ def _notes(found: Mapping[str, Asks]) -> list[str]:
 
 
 def verdict(
-    ask: Ask, outcome: Outcome | None, days: Sequence[date], context: Context
+    ask: Ask, outcome: Outcome | None, days: Sequence[date], now: datetime
 ) -> tuple[Outcome, str] | None:
     """Return outcome and message of an answer that is not the session asked for; None if it is, or failed.
 
     Args:
-        ask: the call.
         outcome: what the service said; None if it sent data.
         days: the sessions of the rows that it sent.
-        context: of the run.
     """
     if outcome not in (None, "unknown") or ask.day is None or ask.day in days:
         return None
     due = publishing.due_at(names.suffix_of(ask.exchange), ask.day)
     if due is None:  # no calendar: nobody knows whether the day was a session, or the exchange one
         return None
-    if outcome is None and days:
-        sent = f"the newest session that EODHD sent is {days[-1]}"
-    else:
-        sent = f"EODHD has no rows of {ask.day}"
     if ask.before is not None:  # what is stored of it stays
         return "loaded", ""
-    if context.now < due + daily.SETTLES[-1]:
-        told = f"{due:%Y-%m-%d %H:%M} UTC"
-        if context.now < due:
-            return "late", f"{sent}; the data of {ask.day} is due at {told}"
-        return "late", f"{sent}; the data of {ask.day} was due at {told}. Run the same again later"
+    sent = f"EODHD has no rows of {ask.day}"
+    if outcome is None and days:
+        sent = f"the newest session that EODHD sent is {days[-1]}"
+    told = f"the data of {ask.day} {{}} due at {due:%Y-%m-%d %H:%M} UTC"
+    if now < due:
+        return "late", f"{sent}; {told.format('is')}"
+    if now < due + daily.SETTLES[-1]:
+        return "late", f"{sent}; {told.format('was')}. Run the same again later"
     return "empty", f"{sent}; if {ask.day} was a holiday there, this is right"
 
 

@@ -7,7 +7,7 @@ from datetime import date
 from functools import partial
 from typing import Any
 
-from ansible.module_utils.eodhd.days import Range
+from ansible.module_utils.eodhd.days import Range, one_day
 from ansible.module_utils.eodhd.model import Task
 from ansible.module_utils.eodhd.modes.history import conclude
 from ansible.module_utils.eodhd.plan.actions import plan_of
@@ -118,8 +118,7 @@ def run(context: Context) -> dict[str, Any]:
 def _plan(context: Context) -> Plan:
     """Return the calls: two lists an exchange, and the renames of the United States once."""
     exchanges = list(dict.fromkeys(context.request.exchanges))
-    today = Range(context.today, context.today)
-    tasks = [Task(f"register {exchange}", today, calls=2) for exchange in exchanges]
+    tasks = [Task(f"register {exchange}", one_day(context.today), calls=2) for exchange in exchanges]
     if any(names.suffix_of(exchange) == names.DEFAULT for exchange in exchanges):
         tasks.append(Task(RENAMES, Range(FIRST_RENAME, context.today), calls=5))
     known = context.known([task.symbol for task in tasks])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 
-from ansible.module_utils.eodhd.days import Range
+from ansible.module_utils.eodhd.days import Range, one_day
 from ansible.module_utils.eodhd.model import ANSWERED, SymbolEntry, Task
 from ansible.module_utils.eodhd.plan import daily
 from ansible.module_utils.eodhd.plan.plan import BULK_CALLS, Plan, Rules
@@ -33,9 +33,7 @@ def by_session(kinds: Iterable[str], exchanges: Sequence[str], asked: Range, now
         else:
             days = [asked.first + timedelta(days=number) for number in range(asked.days)]
         tasks += [
-            Task(f"{kind} {exchange} {day}", Range(day, day), calls=BULK_CALLS)
-            for day in days
-            for kind in kinds
+            Task(f"{kind} {exchange} {day}", one_day(day), calls=BULK_CALLS) for day in days for kind in kinds
         ]
     return tasks
 

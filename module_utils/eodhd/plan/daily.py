@@ -25,10 +25,8 @@ class SessionEntry:
     """What the ledger has of one session of an exchange.
 
     Attributes:
-        day: the session.
         rows: stored of it by the last answer.
-        arrived: when its rows first came.
-        asked: when they last came.
+        arrived, asked: when its rows came, first and last.
         set_aside: rows that cannot be loaded, of all its market's symbols.
     """
 
@@ -105,23 +103,24 @@ def asks(
         wanted = force or newest is None or now - newest >= fresh
         return Asks([Ask(exchange, day, NEW)] if wanted else [], None)
     if day is not None:
-        if not market.is_session(day):
-            return Asks([], day)
-        if day not in known:
-            return Asks([Ask(exchange, day, NEW)], day)
-        again = force or _unsettled(exchange, known[day], now)
-        return Asks([Ask(exchange, day, AGAIN if force else SETTLE, known[day].asked)] if again else [], day)
+        why = {}
+        if market.is_session(day) and (day not in known or force or _unsettled(exchange, known[day], now)):
+            why[day] = NEW if day not in known else AGAIN if force else SETTLE
+        return Asks(_calls(exchange, why, known), day)
     expected = publishing.due(exchange, now)
     assert expected is not None  # noqa: S101 - the market has a calendar
     new, missed = _new(market, expected, sorted(known), now)
-    found = [Ask(exchange, each, NEW) for each in new]
+    why = dict.fromkeys(new, NEW)
     if force and expected in known:
-        found.append(Ask(exchange, expected, AGAIN, known[expected].asked))
-    unsettled = [each for each in sorted(known) if each not in new and _unsettled(exchange, known[each], now)]
-    unsettled = [each for each in unsettled if not (force and each == expected)]
+        why[expected] = AGAIN
     # The oldest first: it is the nearest to being final.
-    found += [Ask(exchange, each, SETTLE, known[each].asked) for each in unsettled[: max(0, settles)]]
-    return Asks(sorted(found, key=_by_day), expected, missed, unsettled[max(0, settles) :])
+    again = [each for each in sorted(known) if each not in why and _unsettled(exchange, known[each], now)]
+    why.update(dict.fromkeys(again[:settles], SETTLE))
+    return Asks(_calls(exchange, why, known), expected, missed, again[settles:])
+
+
+def _calls(exchange: str, why: Mapping[date, str], known: Mapping[date, SessionEntry]) -> list[Ask]:
+    return [Ask(exchange, day, why[day], known[day].asked if day in known else None) for day in sorted(why)]
 
 
 def unsettled(exchange: str, day: date, asked: datetime, now: datetime) -> bool:
@@ -154,7 +153,3 @@ def _new(
         missed = market.sessions(newest + timedelta(days=1), expected - timedelta(days=1))
         return [expected], (missed[0], missed[-1]) if missed else None
     return [day for day in market.sessions(max(first, known[0]), expected) if day not in known], None
-
-
-def _by_day(ask: Ask) -> date:
-    return ask.day or date.max
