@@ -24,22 +24,17 @@ MODES: Mapping[str, Callable[[Context], dict[str, Any]]] = {
 
 
 def run(request: Request, now: datetime | None = None) -> dict[str, Any]:
-    """Do what a request asks for; in check mode, plan it.
+    """Do what a request asks for, and return the module's result; in check mode, plan it.
 
     Args:
         now: the present, in UTC; the clock's by default.
-
-    Returns:
-        dict: the module's result, without a secret.
 
     Raises:
         Problem: the run did not get what it asked for; its details are those of a result.
     """
     context = Context(request, now)
     try:
-        result = MODES[request.mode](context)
-        result["notes"] = [*context.notes, *result["notes"]]
-        return result
+        return {"notes": context.notes, **MODES[request.mode](context)}
     except (Unreachable, driver().Error) as error:
         raise Problem(
             f"{explain(error, request.server)} What was stored before stays;"

@@ -40,7 +40,7 @@ def run(context: Context) -> dict[str, Any]:
     done = context.execute(plan, partial(_fetch, context), in_one_transaction(actions.write))
     after = context.counts(TABLES)
     text = report.of_many(plan.title, done.totals, before, after, [], request.accept)
-    return conclude(context, done, plan, text, [])
+    return conclude(context, done, plan, text)
 
 
 def _plan(context: Context, asked: Range) -> planning.Plan:

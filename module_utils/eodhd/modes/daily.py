@@ -41,8 +41,8 @@ def run(context: Context) -> dict[str, Any]:
     found = _asks(context, known, spent)
     by_name = {ask.name: ask for each in found.values() for ask in each.asks}
     plan = _plan(context, found, known, spent)
-    notes = _notes(found)
-    if priced := context.priced(plan, notes):
+    context.notes += _notes(found)
+    if priced := context.priced(plan):
         return priced
     came: dict[str, set[date]] = {exchange: set() for exchange in exchanges}
     newest = context.today + timedelta(days=1)  # in the east the next day has begun
@@ -81,7 +81,7 @@ def run(context: Context) -> dict[str, Any]:
     text = report.of_many(
         f"daily: {'; '.join(told)}", done.totals, before, context.counts(), [], context.request.accept
     )
-    return conclude(context, done, plan, context.remarked(text, done.run, restated), notes)
+    return conclude(context, done, plan, context.remarked(text, done.run, restated))
 
 
 def _refetch(

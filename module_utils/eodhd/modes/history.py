@@ -37,7 +37,7 @@ def run(context: Context) -> dict[str, Any]:
     asked = planning.asked_range(request.days, request.first, request.last, context.today)
     span = f"{request.days} days" if request.first is None else f"{asked.first} to {asked.last}"
     widths = context.widths()
-    warnings = [
+    context.notes += [
         f"market_data.{name} is {found.name}: rows with more digits are kept in backfill_set_aside. Set"
         " database_widen: true and run `ansible-playbook playbooks/reset.yml --tags database`, which loads them."
         for name, found in widths.items()
@@ -46,11 +46,10 @@ def run(context: Context) -> dict[str, Any]:
     symbols, ranking_calls = _symbols(context)
     title = f"history: {plural(len(symbols) or request.top or 0, 'symbol')}, {asked.first} to {asked.last}"
     plan = _plan(context, symbols, asked, title)
-    plan.calls += ranking_calls
-    if ranking_calls and not symbols:
-        plan.calls += request.top or 0
+    if ranking_calls:
+        plan.calls = ranking_calls + (request.top or 0)
         plan.rows = (request.top or 0) * expected.bars(request.exchanges[0], asked.first, asked.last)
-    if priced := context.priced(plan, warnings):
+    if priced := context.priced(plan):
         return priced
     if ranking_calls:
         context.ledger.create()
@@ -77,7 +76,7 @@ def run(context: Context) -> dict[str, Any]:
             f"{len(symbols):,} symbols ({span})", done.totals, before, after, lacking, request.accept
         )
     text = context.remarked(text, done.run, symbols)
-    return conclude(context, done, plan, text, warnings, lacking)
+    return conclude(context, done, plan, text, lacking)
 
 
 def load(context: Context, plan: planning.Plan, widths: Mapping[str, Width]) -> Executed:
@@ -194,12 +193,7 @@ def _lacking(context: Context, run: int) -> list[str]:
 
 
 def conclude(
-    context: Context,
-    done: Executed,
-    plan: planning.Plan,
-    text: str,
-    notes: list[str],
-    lacking: Sequence[str] = (),
+    context: Context, done: Executed, plan: planning.Plan, text: str, lacking: Sequence[str] = ()
 ) -> dict[str, Any]:
     """Return the module's result, or raise it as a ``Problem`` if the run did not get what it asked for."""
     totals, stopped = done.totals, done.stopped
@@ -214,7 +208,7 @@ def conclude(
             for symbol, (outcome, message) in totals.not_loaded.items()
         ],
         "report": text,
-        "notes": notes,
+        "notes": context.notes,
     }
     if stopped is not None:
         raise Problem(str(stopped), cause=stopped.kind, **result)

@@ -109,10 +109,10 @@ def run(context: Context) -> dict[str, Any]:
     after = context.counts()
     title = f"register {', '.join(request.exchanges)}"
     # A plan without the renames, or a time without any, is no failure of the register.
-    refused = done.totals.forgive(RENAMES, ("forbidden", "empty")) == "forbidden"
-    notes = ["The account's plan does not tell renamed symbols (403)."] if refused else []
+    if done.totals.forgive(RENAMES, ("forbidden", "empty")) == "forbidden":
+        context.notes.append("The account's plan does not tell renamed symbols (403).")
     text = report.of_many(title, done.totals, before, after, [], request.accept)
-    return conclude(context, done, plan, text, notes)
+    return conclude(context, done, plan, text)
 
 
 def _plan(context: Context) -> Plan:

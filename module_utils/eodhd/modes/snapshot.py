@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from ansible.module_utils.database.tables import there
@@ -22,32 +23,37 @@ def run(context: Context) -> dict[str, Any]:
     if not name:
         raise Problem("A snapshot needs a name: -e backfill_snapshot=NAME.")
     context.widths()
-    found = None if context.absent else context.database.run(lambda cursor: read(cursor, name))
+    found = None if context.absent else context.database.run(partial(_read, name=name))
     if context.request.check:
         plan = "is there" if found else "would be made; it costs no call"
-        return {"changed": not found, "report": f"📋 PLAN snapshot {name}: {plan}", "notes": []}
+        return {"changed": not found, "report": f"📋 PLAN snapshot {name}: {plan}"}
     if found:
-        moment, rows, digest = found
-        now = context.database.run(lambda cursor: digested(cursor, moment))
-        if now != (rows, digest):
+        moment, had, then = found
+        rows, digest = context.database.run(partial(_digested, moment=moment))
+        if (rows, digest) != (had, then):
             raise Problem(
-                f"Snapshot {name} of {moment:%Y-%m-%d %H:%M:%S} UTC had {plural(rows, 'row')} and reads {now[0]:,} now,"
+                f"Snapshot {name} of {moment:%Y-%m-%d %H:%M:%S} UTC had {plural(had, 'row')} and reads {rows:,} now,"
                 " or other values: something besides the backfill has written to market_data or to the ledger."
                 " Restore both from a backup of the database."
             )
-        return _result(name, moment, rows, digest, changed=False)
-    context.ledger.create()
-    moment = context.database.run(_moment)
-    rows, digest = context.database.run(lambda cursor: digested(cursor, moment))
-    context.database.execute(
-        "INSERT INTO backfill_snapshot (name, moment, rows, digest) VALUES (%s, %s, %s, %s)",
-        (name, moment, rows, digest),
-    )
-    return _result(name, moment, rows, digest, changed=True)
+    else:
+        context.ledger.create()
+        moment = context.database.run(_moment)
+        rows, digest = context.database.run(partial(_digested, moment=moment))
+        context.database.execute(
+            "INSERT INTO backfill_snapshot (name, moment, rows, digest) VALUES (%s, %s, %s, %s)",
+            (name, moment, rows, digest),
+        )
+    at = f"{moment.isoformat(sep=' ')}+00"
+    told = "still reads the same" if found else "made"
+    return {
+        "changed": not found,
+        "snapshot": {"name": name, "moment": at, "rows": rows, "digest": digest},
+        "report": f"📸 SNAPSHOT {name}: {told}, {plural(rows, 'row')}\n   market_data_asof('{at}') reads it",
+    }
 
 
-def read(cursor: Any, name: str) -> tuple[datetime, int, str] | None:
-    """Return moment, rows and digest of a snapshot; None if there is none."""
+def _read(cursor: Any, name: str) -> tuple[datetime, int, str] | None:
     if not there(cursor, "backfill_snapshot"):
         return None
     cursor.execute(
@@ -57,7 +63,7 @@ def read(cursor: Any, name: str) -> tuple[datetime, int, str] | None:
     return row
 
 
-def digested(cursor: Any, moment: datetime) -> tuple[int, str]:
+def _digested(cursor: Any, moment: datetime) -> tuple[int, str]:
     """Return the number and the digest of the rows as they were at a moment, in UTC."""
     arrivals.hold(cursor)
     cursor.execute("SELECT rows, digest FROM market_data_digest(%s::timestamp AT TIME ZONE 'UTC')", (moment,))
@@ -70,14 +76,3 @@ def _moment(cursor: Any) -> datetime:
     cursor.execute("SELECT pg_advisory_xact_lock(%s), clock_timestamp() AT TIME ZONE 'UTC'", (arrivals.LOCK,))
     moment: datetime = cursor.fetchone()[1]
     return moment
-
-
-def _result(name: str, moment: datetime, rows: int, digest: str, *, changed: bool) -> dict[str, Any]:
-    told = "made" if changed else "still reads the same"
-    at = f"{moment.isoformat(sep=' ')}+00"
-    return {
-        "changed": changed,
-        "snapshot": {"name": name, "moment": at, "rows": rows, "digest": digest},
-        "report": f"📸 SNAPSHOT {name}: {told}, {plural(rows, 'row')}\n   market_data_asof('{at}') reads it",
-        "notes": [],
-    }

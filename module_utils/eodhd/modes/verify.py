@@ -77,6 +77,7 @@ def run(context: Context) -> dict[str, Any]:
         f"   compared: {plural(found.rows, 'row')}, {plural(found.calls, 'call')}",
         *(f"   {line}" for line in found.lines()),
     ]
+    context.notes += [found.note] if found.note else []
     result = {
         "changed": False,
         "plan": plan.facts(),
@@ -84,7 +85,7 @@ def run(context: Context) -> dict[str, Any]:
         "mismatches": found.mismatches,
         "not_loaded": [{"symbol": name, "message": why} for name, why in found.unanswered.items()],
         "adjusted": [asdict(each) for each in found.differences],
-        "notes": [found.note] if found.note else [],
+        "notes": context.notes,
     }
     if found.mismatches:
         first = found.mismatches[0]

@@ -62,6 +62,7 @@ def _answered(task: Task, known: SymbolEntry | None, rules: Rules) -> bool:
         return False
     if task.calls < BULK_CALLS:
         return rules.fresh(known)
-    forced = rules.forced_since is not None and known.fetched < rules.forced_since
     exchange = task.symbol.split(" ")[1]
-    return not (forced or daily.unsettled(exchange, task.range.last, known.fetched, rules.now))
+    return not rules.forced(known) and not daily.unsettled(
+        exchange, task.range.last, known.fetched, rules.now
+    )

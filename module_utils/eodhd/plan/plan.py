@@ -22,7 +22,6 @@ class Rules:
     """When an answer is good enough.
 
     Attributes:
-        now: the present, in UTC.
         fresh_hours: for so long the provider is not asked again for days that it has answered for.
         overlap_days: how far before its first new day a top-up re-reads.
         forced_since: answers before this moment do not count; None if nothing is forced.
@@ -33,20 +32,17 @@ class Rules:
     overlap_days: int
     forced_since: datetime | None = None
 
+    def forced(self, entry: SymbolEntry) -> bool:
+        """Whether the user insists on another answer."""
+        return self.forced_since is not None and entry.fetched < self.forced_since
+
     def fresh(self, entry: SymbolEntry) -> bool:
         """Whether an answer is too young to be asked for again."""
-        if self.forced_since is not None and entry.fetched < self.forced_since:
-            return False
-        return self.now - entry.fetched < timedelta(hours=self.fresh_hours)
+        return not self.forced(entry) and self.now - entry.fetched < timedelta(hours=self.fresh_hours)
 
 
 def asked_range(days: int, first: date | None, last: date | None, today: date) -> Range:
-    """Return the days that a user asks for.
-
-    Args:
-        days: back from ``last``; only without ``first``.
-        first, last: given dates; ``last`` is ``today`` by default.
-        today: the provider's day, in GMT.
+    """Return the days that a user asks for: ``days`` back from ``last``, or from ``first``.
 
     Raises:
         Problem: the range is empty or in the future.
@@ -69,24 +65,18 @@ def task_for(
     """Return the call that a symbol needs, or None if the ledger and the table have what is asked.
 
     Args:
-        symbol: with its exchange.
-        asked: the days that the user wants.
-        known: what the ledger has.
         stored: rows of ``known.range`` that are in the table now; fewer than the ledger says means damage.
         vacant: the table has no row of the symbol in ``asked``.
-        rules: what counts as good enough.
     """
     if known is not None and known.restated and not (known.outcome in PASTLESS and rules.fresh(known)):
         return Task(symbol, known.range.hull(asked))
     if known is None or known.outcome not in ANSWERED or stored < known.rows:
         return Task(symbol, asked, vacant)
     kept = known if known.range.touches(asked) else None
-    if rules.forced_since and known.fetched < rules.forced_since:
-        return Task(symbol, asked, vacant, kept)
     if known.range.covers(asked) and rules.fresh(known):
         return None
     extends = kept is not None and known.range.first <= asked.first
-    if not extends or known.outcome not in ("loaded", "set_aside"):
+    if not extends or known.outcome in PASTLESS or rules.forced(known):
         return Task(symbol, asked, vacant, kept)
     # One call whatever its length, but a short answer is quickly read and compared.
     overlap = min(known.range.last, asked.last) - timedelta(days=rules.overlap_days - 1)
@@ -99,8 +89,7 @@ class Plan:
 
     Attributes:
         title: what is loaded, for people.
-        tasks: calls of one symbol each.
-        known: what the ledger had of them; a task with another answer by then is done.
+        known: what the ledger had of the tasks; a task with another answer by then is done.
         fresh: symbols that need none, with what the ledger has of them.
         calls: what everything costs.
         rows: expected in the answers, about.
@@ -148,12 +137,12 @@ class Plan:
 
     def lines(self) -> list[str]:
         """Return the plan for people."""
+        names = ", ".join(task.symbol for task in self.tasks[:10]) or "none to ask"
+        more = f" … {len(self.tasks):,} in all" if len(self.tasks) > 10 else ""
         fresh = f"; {len(self.fresh):,} fresh in the ledger, not asked again" if self.fresh else ""
         lines = [
             f"📋 PLAN {self.title}",
-            f"   symbols: {', '.join(task.symbol for task in self.tasks[:10])}"
-            f"{f' … {len(self.tasks):,} in all' if len(self.tasks) > 10 else '' if self.tasks else 'none to ask'}"
-            f"{fresh}",
+            f"   symbols: {names}{more}{fresh}",
             *self.remarks,
             f"   calls: {self.calls:,}",
         ]
@@ -172,15 +161,10 @@ def of_history(
     stored: Mapping[str, tuple[int, int]],
     rules: Rules,
 ) -> Plan:
-    """Return the plan for the histories of ``symbols``.
+    """Return the plan for the histories of ``symbols``, to which the others belong.
 
     Args:
-        symbols: with their exchanges.
-        asked: days for each.
-        title: for people.
-        known: the ledger, by symbol.
         stored: by symbol, the table's rows in the ledger's range and in ``asked``; absent means none.
-        rules: what counts as good enough.
     """
     plan = Plan(title, [], known)
     for symbol in symbols:

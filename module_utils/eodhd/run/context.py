@@ -50,8 +50,10 @@ POLICY = Policy()
 class Context:
     """The parts of one run, made from a request.
 
-    Args:
-        now: the present, in UTC.
+    Attributes:
+        now, today: the present, in UTC, and the provider's day.
+        absent: there is no database, or no table, to plan with.
+        notes: of the result.
     """
 
     def __init__(self, request: Request, now: datetime | None = None) -> None:
@@ -150,12 +152,11 @@ class Context:
         """Return what the ledger has of symbols or exchanges; nothing before there is a database."""
         return {} if self.absent else self.ledger.entries(names)
 
-    def priced(self, plan: Plan, notes: Sequence[str] = (), *, changes: bool = True) -> dict[str, Any] | None:
+    def priced(self, plan: Plan, *, changes: bool = True) -> dict[str, Any] | None:
         """Hold a plan against what the account has left; in check mode the plan is the result, else None.
 
         Args:
             plan: gets the quota.
-            notes: of the result.
             changes: whether a run that makes calls may change something.
 
         Raises:
@@ -172,7 +173,6 @@ class Context:
             "changed": changes and plan.calls > 0,
             "plan": plan.facts(),
             "report": "\n".join(plan.lines()),
-            "notes": list(notes),
         }
 
     def counts(self, tables: Sequence[str] = ("market_data", "assets")) -> dict[str, int | None]:
