@@ -114,7 +114,6 @@ def normalise(symbols: list[str], exchange: str) -> list[str]:
 
     Args:
         symbols: ``AAPL.US``; a missing suffix means ``exchange``. Empty ones and ``#`` comments are left out.
-        exchange: for example ``US``.
 
     Raises:
         Problem: one is no symbol; all such are named before any call is paid.

@@ -204,9 +204,7 @@ def verdict(
 ) -> tuple[Outcome, str] | None:
     """Return outcome and message of an answer that is not the session asked for; None if it is, or failed.
 
-    Args:
-        outcome: what the service said; None if it sent data.
-        days: the sessions of the rows that it sent.
+    ``outcome`` is what the service said, None if it sent data; ``days`` are the sessions of the rows that it sent.
     """
     if outcome not in (None, "unknown") or ask.day is None or ask.day in days:
         return None

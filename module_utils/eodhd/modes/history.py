@@ -28,7 +28,7 @@ RANKING_DAYS = 7
 
 
 def run(context: Context) -> dict[str, Any]:
-    """Plan, and outside of check mode load; returns the module's result.
+    """Plan, and outside of check mode load.
 
     Raises:
         Problem: a symbol was not loaded and that was not accepted, after loading all the others.
@@ -123,41 +123,37 @@ def _delisted(context: Context) -> list[str]:
 
 
 def _rank(context: Context) -> tuple[list[str], int]:
-    """Ask for the last day of the exchange and return its symbols by turnover, and the calls; the ranking is kept.
+    """Return the symbols of the exchange by turnover, and what it cost to ask for its last day; the ranking is kept.
 
     Raises:
         Stop: the account may not ask this.
         Problem: there was no answer.
     """
-    exchange = context.request.exchanges[0]
+    exchange, top = context.request.exchanges[0], context.request.top
     claim, waited = f"ranking {exchange}", False
     while not context.claims.claim([claim]):  # another run asks for it
         time.sleep(0.25)
         waited = True
     try:
-        known = (
-            context.ledger.ranking(exchange, RANKING_DAYS) if waited or not context.request.force else None
+        if waited or not context.request.force:
+            known = context.ledger.ranking(exchange, RANKING_DAYS)
+            if known:
+                return known[:top], 0
+        answer, ranked = context.client.get(
+            f"eod-bulk-last-day/{exchange}",
+            lambda body: ranking(Parser({}).bulk(body, exchange)),
+            cost=planning.BULK_CALLS,
         )
-        ranked, calls = (known, 0) if known else (_ask_ranking(context, exchange), planning.BULK_CALLS)
-        return ranked[: context.request.top], calls
+        if answer.outcome is not None or not ranked:
+            raise Problem(
+                f"The most traded symbols of {exchange} could not be found: {answer.message or 'an empty answer'}."
+                " Check backfill_exchange, or name the symbols in backfill_symbols."
+            )
+        context.ledger.keep_ranking(exchange, ranked, context.now)
+        context.client.stored(answer)
+        return list(ranked[:top]), planning.BULK_CALLS
     finally:
         context.claims.release([claim])
-
-
-def _ask_ranking(context: Context, exchange: str) -> list[str]:
-    answer, ranked = context.client.get(
-        f"eod-bulk-last-day/{exchange}",
-        lambda body: ranking(Parser({}).bulk(body, exchange)),
-        cost=planning.BULK_CALLS,
-    )
-    if answer.outcome is not None or not ranked:
-        raise Problem(
-            f"The most traded symbols of {exchange} could not be found: {answer.message or 'an empty answer'}."
-            " Check backfill_exchange, or name the symbols in backfill_symbols."
-        )
-    context.ledger.keep_ranking(exchange, ranked, context.now)
-    context.client.stored(answer)
-    return list(ranked)
 
 
 def ranking(parsed: Parsed) -> list[str]:

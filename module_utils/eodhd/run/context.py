@@ -177,7 +177,6 @@ class Context:
 
     def counts(self, tables: Sequence[str] = ("market_data", "assets")) -> dict[str, int | None]:
         """Count tables; None if that takes too long, or locks more than one transaction should."""
-
         counts: dict[str, int | None] = dict.fromkeys(tables)
         in_slices = len(self.chunks.slices(self.chunks.stored or ALL)) > 1
         for table in tables:

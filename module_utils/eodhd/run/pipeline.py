@@ -93,11 +93,7 @@ class Pipeline:
         self._done: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
 
     def run(self, tasks: Iterable[Task], tick: Callable[[Totals], None]) -> None:
-        """Run all tasks.
-
-        Args:
-            tasks: each of another symbol.
-            tick: told of the totals about every second.
+        """Run all tasks, each of another symbol; ``tick`` is told of the totals about every second.
 
         Raises:
             Exception: what the storing met and could not fix.
