@@ -32,15 +32,11 @@ CONSEQUENCES: dict[Outcome, Consequence] = {
     ),
     # The provider has not published the session yet, though it is due.
     "late": Consequence("run the same command again later; what came is stored"),
-    # Loaded, but for rows that stand in backfill_set_aside.
     "set_aside": Consequence("look at backfill_set_aside, or accept it in backfill_accept", answered=True),
-    # The provider says that it cut the history.
     "truncated": Consequence(
         "the free plan has one year; ask for less (backfill_days), or accept it", answered=True
     ),
-    # No such symbol.
     "unknown": Consequence("correct or remove the symbol in backfill_symbols", answered=True),
-    # Outside of the account's plan.
     "forbidden": Consequence("the plan of eodhd_api_token does not include it", answered=True),
     # The provider calls the request malformed.
     "rejected": Consequence("check the symbol and the dates"),
