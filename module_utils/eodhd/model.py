@@ -80,7 +80,6 @@ class Task:
 
     Attributes:
         symbol: with its exchange, ``AAPL.US``.
-        range: the days asked of the provider.
         vacant: no row of it was stored when the plan was made, so that COPY may go straight into the table.
         kept: the ledger's entry that the answer will extend; None if it will replace it.
         whole: whether all that is stored of the symbol lies in the range.

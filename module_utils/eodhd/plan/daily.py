@@ -90,8 +90,6 @@ def asks(
 
     Args:
         exchange: an exchange, or a list of the United States such as ``NYSE``.
-        now: the present, in UTC.
-        known: what the ledger has of its sessions.
         day: the one session that the user wants; None for the newest and what belongs to it.
         fresh: for so long an answer is not asked for again if nothing says when it is final.
         force: ask also for what is there.

@@ -39,7 +39,6 @@ def of_symbol(
         span: the days asked for, in words.
         before, after: rows of both tables.
         lacking: symbols whose rows are not all in the table at the end.
-        accept: outcomes that the user declared good enough.
     """
     downloaded = "❌ Downloaded nothing"
     if totals.fresh:

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests import engines
+
 
 def test_the_emergency_backfill_reads_as_promised_and_a_second_one_does_nothing(market: Any) -> None:
     first = market.load()
@@ -39,6 +41,23 @@ def test_the_emergency_backfill_reads_as_promised_and_a_second_one_does_nothing(
     assert market.standin.counts()["calls"] == 1
     assert "SUCCESS" in second["report"]
     assert market.versions() == versions
+
+
+@pytest.mark.skipif(engines.LAYOUT.engine == "citus", reason="a trigger changes no distributed table")
+def test_rows_that_something_deletes_are_missed_and_asked_for_again(market: Any) -> None:
+    market.load()
+    market.query(
+        "CREATE FUNCTION thief() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " DELETE FROM market_data WHERE symbol = NEW.symbol; RETURN NEW; END $$;"
+        " CREATE TRIGGER thief AFTER INSERT ON backfill_outcome FOR EACH ROW EXECUTE FUNCTION thief()"
+    )
+    robbed = market.load(symbols=["AAPL.US", "MSFT.US"])
+    assert "lacks rows of 1 symbols" in robbed["problem"]
+    assert "❌ rows are missing in market_data: MSFT.US" in robbed["report"]
+    market.query("DROP FUNCTION thief CASCADE")
+    again = market.load(symbols=["AAPL.US", "MSFT.US"])
+    assert again["totals"]["calls"] == 1
+    assert "SUCCESS" in again["report"]
 
 
 def test_bars_stand_at_midnight_utc_whatever_the_zone_of_the_server(market: Any) -> None:
