@@ -116,12 +116,11 @@ def normalise(symbols: list[str], exchange: str) -> list[str]:
     found: dict[str, None] = {}
     wrong = []
     for text in symbols:
-        name = str(text).lstrip("\ufeff").partition("#")[0].strip()
-        if name and "." not in name:
-            name = f"{name}.{exchange}"
-        if name and not _SYMBOL.fullmatch(name):
-            wrong.append(name.removesuffix(f".{exchange}"))
-        elif name:
+        given = str(text).lstrip("\ufeff").partition("#")[0].strip()
+        name = given if "." in given else f"{given}.{exchange}"
+        if given and not _SYMBOL.fullmatch(name):
+            wrong.append(given)
+        elif given:
             # Former holders of a code keep a lower-case _old, _old1 and so on.
             found[re.sub(r"_OLD(?=\d*\.)", "_old", name.upper())] = None
     if wrong:
