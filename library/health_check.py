@@ -12,8 +12,8 @@ description:
     names, and looks at the tables and the bars in one read-only session. Besides, it asks EODHD about the token,
     pings the Redis that C(.env) names, and looks at the free space.
   - Each finding is V(ok), V(warn) or V(fail); the worst decides, and only V(fail) makes the host unhealthy.
-  - Nothing takes longer than the time-outs, whatever the server does. What is wrong is in the result, each
-    problem with what to do about it; the module itself succeeds, and RV(healthy) says how it stands.
+  - Nothing takes longer than the time-outs, whatever the server does. The module itself succeeds, and RV(healthy)
+    says how it stands.
   - In check mode, a host that was never reset gets no verdict but a plan. See O(server).
   - It continues in the Python of the project's venv, which proves that the venv works.
 extends_documentation_fragment: [reading]
@@ -23,15 +23,11 @@ options:
     type: path
     required: true
   interpreter:
-    description:
-      - The Python to check with. It needs psycopg2 and python-dotenv.
-      - Without it, C(venv/bin/python) in O(root).
+    description: The Python to check with; C(venv/bin/python) in O(root) if it is not given.
     type: path
   tables:
     description:
-      - Tables that have to be there, each a name, C(schema.table), or a dictionary with C(name) and
-        C(min_rows), the number of rows that it has to hold at least.
-      - An empty table is healthy, with a warning.
+      - Tables that have to be there, each a name, C(schema.table), or a dictionary with C(name) and C(min_rows).
     type: list
     elements: raw
     default: [market_data, assets]
@@ -50,8 +46,7 @@ options:
         type: int
         required: true
   timeout:
-    description:
-      - Seconds for the connection, all addresses of the host together; for EODHD and for Redis each as many.
+    description: Seconds for the connection, all addresses of the host together; for EODHD and Redis each as many.
     type: float
     default: 3
   query_timeout:
@@ -175,11 +170,6 @@ EXAMPLES = r"""
       - name: market_data
         min_rows: 1000
   register: health
-
-- name: Stop if it is unhealthy
-  ansible.builtin.assert:
-    that: health.healthy
-    fail_msg: "{{ health.report }}"
 """
 
 RETURN = r"""
@@ -191,59 +181,37 @@ report:
   description: The text for people.
   type: str
   returned: success
-  sample: |-
-    📊 Infrastructure Health Check
-    Database: postgresql://postgres:***@localhost:5432/data_nexus
-    ✅ Connection successful
-    📈 Table Statistics:
-       market_data: 21 rows
-       assets: 1 row
-    ✅ System Healthy
 reachable:
   description: Whether C(postgresql) and C(eodhd) take connections.
   type: dict
   returned: in the plan for a host that was never reset
-  sample: {postgresql: true, eodhd: true}
 level:
   description: That of the worst finding.
   type: str
   returned: success
-  sample: ok
 problems:
   description: What makes the host unhealthy, each with what to do.
   type: list
   elements: str
   returned: success
-  sample: []
 checks:
-  description: Every finding in order.
+  description:
+    - Every finding in order - the name of its C(check), its C(level), a C(message) with what was found and what to do,
+      and what the check C(expects).
   type: list
   elements: dict
   returned: success
-  contains:
-    check:
-      description: Name of the check.
-      type: str
-      sample: connection
-    level:
-      description: V(ok), V(warn) or V(fail).
-      type: str
-      sample: ok
-    message:
-      description: What was found, and what to do about it.
-      type: str
-      sample: PostgreSQL 18.1 at localhost:5432
-    expects:
-      description: What the check expects.
-      type: str
-      sample: PostgreSQL answers within health_timeout, and soon
+  sample:
+    - check: connection
+      level: ok
+      message: PostgreSQL 18.1 at localhost:5432
+      expects: PostgreSQL answers within health_timeout, and soon
 token:
   description:
     - What EODHD answered about the token, for O(token_known); null without an answer. C(account) tells accounts apart
       and gives no token away.
   type: dict
   returned: success
-  sample: {level: ok, message: "EODHD accepts the token; 99,998 calls are left today", account: 6f1c2a90be77d354}
 measures:
   description: The numbers that were found, as far as they were looked for.
   type: dict
@@ -259,22 +227,18 @@ estimated:
   type: list
   elements: str
   returned: success
-  sample: []
 server_version:
   description: Version of PostgreSQL, or null without a connection.
   type: str
   returned: success
-  sample: "18.1"
 latency_ms:
   description: Milliseconds of one question and its answer on the open connection, or null without one.
   type: float
   returned: success
-  sample: 0.4
 url:
   description: The database, its password masked; null if C(.env) does not name it.
   type: str
   returned: success
-  sample: postgresql://postgres:***@localhost:5432/data_nexus
 """
 
 import time
@@ -284,7 +248,6 @@ from typing import Any
 from ansible.module_utils import reporting
 from ansible.module_utils.arguments.health_check import ARGUMENTS
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.health.limits import Limits
 from ansible.module_utils.project import interpreter
 
 
@@ -294,10 +257,7 @@ def main() -> None:
     options = module.params
 
     def work() -> dict[str, Any]:
-        root = Path(options["root"])
-        obstacle = interpreter.enter(options["interpreter"] or str(root / "venv/bin/python"))
-        # What follows is compiled in each Python that comes here, so not in the one that is left.
-        result = examined(root, obstacle)
+        result = examined(Path(options["root"]))
         missing = any(
             found["level"] == "fail" and found["check"] in ("environment", "settings")
             for found in result["checks"]
@@ -312,24 +272,21 @@ def main() -> None:
             prometheus.write(options["metrics_path"], text, "health_metrics_path")
         return result
 
-    def examined(root: Path, obstacle: str | None) -> dict[str, Any]:
+    def examined(root: Path) -> dict[str, Any]:
+        obstacle = interpreter.enter(options["interpreter"] or str(root / "venv/bin/python"))
+        # Compiled in each Python that comes here, so not in the one that is left.
         from ansible.module_utils.health import checks, model
 
         if obstacle:
             return checks.result([model.Finding("environment", "fail", obstacle)])
-        found: dict[str, Any] = checks.examine(
-            model.Host(
-                env=root / ".env",
-                tables=model.wanted(options["tables"]),
-                timeout=options["timeout"],
-                query_timeout=options["query_timeout"],
-                count=options["count"],
-                limits=Limits(**options["limits"]),
-                service=options["base_url"] if options["token"] else None,
-                token=options["token_known"],
-                redis=options["redis"],
-            )
+        host = model.Host(
+            env=root / ".env",
+            tables=model.wanted(options["tables"]),
+            service=options["base_url"] if options["token"] else None,
+            token=options["token_known"],
+            **{name: options[name] for name in ("timeout", "query_timeout", "count", "limits", "redis")},
         )
+        found: dict[str, Any] = checks.examine(host)
         return found
 
     def planned() -> dict[str, Any]:

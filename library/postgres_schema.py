@@ -9,10 +9,8 @@ module: postgres_schema
 short_description: Create the application's database and tables if they are missing
 description:
   - Creates the database, and in it the tables C(assets) and C(market_data), if they are missing.
-  - What exists stays as it is, also partitioned tables and hypertables, and prices of any precision.
-  - A table that the application could not read and write - a column is missing or of another kind, nothing
-    for an upsert is unique - stops the module with the table, the column, what was found and what is
-    expected; nothing is changed then.
+  - What exists stays as it is, of any layout and precision. A table that the application could not read and write stops
+    the module with the table, the column, what was found and what is expected; nothing is changed then.
   - The role needs CREATEDB if the database is missing; it is created from C(postgres) or C(template1).
   - Several hosts may do this at once.
 extends_documentation_fragment: [connection, interpreter]
@@ -80,35 +78,29 @@ database:
   description: Whether the database was V(created) or V(exists); in check mode, would be.
   type: str
   returned: success
-  sample: exists
 tables:
   description: The same for each table, by name; also V(widened).
   type: dict
   returned: success
-  sample: {assets: exists, market_data: created}
 layout:
   description: The layout that C(market_data) has, or gets.
   type: str
   returned: success
-  sample: partitioned
 rights:
   description: Roles and rights that were missing and are there now; with O(admin_user) only.
   type: list
   elements: str
   returned: success
-  sample: ["role reader", "reader: select, insert, update on market_data"]
 notes:
   description: Columns of existing tables that would round a value or refuse a large one.
   type: list
   elements: str
   returned: success
-  sample: ["market_data.open is numeric(12,4): digits that do not fit are rounded or refused"]
 problems:
   description: What does not fit, each with table, column, found and expected.
   type: list
   elements: str
   returned: failure because of an existing table
-  sample: [column market_data.close is text; expected numeric or double precision]
 skipped_because:
   description: Why nothing could be looked at.
   type: str

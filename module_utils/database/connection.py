@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import queue
 import socket
 import threading
 import time
-from typing import Any, Callable, NoReturn, TypeVar
+from concurrent.futures import Future, wait
+from typing import Any, Callable, TypeVar
 
 from ansible.module_utils.database.errors import TimedOut, Unreachable
 from ansible.module_utils.database.server import PREFER, Server
@@ -24,35 +24,25 @@ def within(seconds: float, work: Callable[[], T], late: Callable[[T], None] = la
     Name resolution and libpq have no time-out that holds in all cases, so the work runs in a thread that is
     left behind. ``late`` gets a result that nobody waits for any more, to close it.
     """
-    done: queue.SimpleQueue[Callable[[], T]] = queue.SimpleQueue()
-    lock, abandoned = threading.Lock(), threading.Event()
+    outcome: Future[T] = Future()
 
     def deliver() -> None:
         try:
-            result = work()
+            outcome.set_result(work())
         except Exception as error:  # noqa: BLE001 - raised again where it is waited for
-            failed = error
-
-            def again() -> NoReturn:
-                raise failed
-
-            done.put(again)
-            return
-        with lock:
-            done.put(lambda: result)
-            if abandoned.is_set():
-                late(result)
+            outcome.set_exception(error)
 
     threading.Thread(target=deliver, daemon=True).start()
-    try:
-        outcome = done.get(timeout=max(seconds, 0))
-    except queue.Empty:
-        with lock:
-            if done.empty():
-                abandoned.set()
-                raise TimedOut from None
-            outcome = done.get()
-    return outcome()
+    wait([outcome], timeout=max(seconds, 0))
+    if outcome.done():
+        return outcome.result()
+
+    def close(done: Future[T]) -> None:
+        if done.exception() is None:
+            late(done.result())
+
+    outcome.add_done_callback(close)
+    raise TimedOut
 
 
 def driver() -> Any:
@@ -71,15 +61,11 @@ def connect(
 ) -> Any:
     """Return an open psycopg2 connection, its time zone UTC.
 
-    Args:
-        timeout: seconds for everything together: name resolution, all addresses, the server's answer.
-        read_only: let the server refuse every change.
-        statement_timeout, lock_timeout: seconds for each statement, and for its wait for a lock; without one
-            the server's own setting holds.
-        application_name: as the server's ``pg_stat_activity`` shows it.
+    All times are seconds. ``timeout`` is for name resolution, all addresses and the server's answer together. Without
+    ``statement_timeout`` and ``lock_timeout`` the server's own hold.
 
     Raises:
-        Unreachable: for whatever reason, also if a pooler drops the settings; ``errors.explain`` turns it into words.
+        Unreachable: for whatever reason, also if a pooler drops the settings.
         Problem: psycopg2 is missing.
     """
     psycopg2 = driver()
@@ -125,11 +111,7 @@ def connect(
 
 
 def reach(server: Server, timeout: float) -> None:
-    """Find out whether something takes connections there; no driver and no password are needed.
-
-    Raises:
-        Unreachable: nothing does, within ``timeout`` seconds.
-    """
+    """Raise ``Unreachable`` if nothing takes connections there; no driver and no password are needed."""
 
     def attempt() -> None:
         if _answering_address(server.host, server.port, time.monotonic() + timeout) is None:

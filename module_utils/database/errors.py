@@ -13,12 +13,7 @@ class TimedOut(Exception):
 
 
 class Unreachable(Exception):
-    """No connection came about, or a session cannot go on; the driver's text is left behind.
-
-    Attributes:
-        kind: why, in one word.
-        cause: the name of the error, or what the server said of a statement.
-    """
+    """No connection came about, or a session cannot go on: ``kind`` is why, ``cause`` what was ``said``."""
 
     def __init__(self, kind: str, cause: str) -> None:
         super().__init__(kind)
@@ -28,7 +23,7 @@ class Unreachable(Exception):
     @classmethod
     def of(cls, error: Exception) -> Unreachable:
         """Return what an error of the driver means for a session."""
-        return cls(meaning(error), said(error) if getattr(error, "pgcode", None) else type(error).__name__)
+        return cls(meaning(error), said(error))
 
 
 # What a message of libpq or of the server says in English; matched, never shown.
@@ -74,7 +69,7 @@ _CODES = {
     "23": "rule",
     "25006": "read_only",
     "54": "limit",
-    "58": "system",
+    "58": "internal",
     "XX": "internal",
 }
 # What Citus says of a worker that went away, under codes of internal and system errors.
@@ -86,10 +81,68 @@ _NODE = (
 _RULE = r"violates [a-z -]*constraint"
 # Classes whose message quotes a value of the data.
 _QUOTING = ("22", "23")
+# What happened and what to do, by meaning.
+_SENTENCES = {
+    "silent": "PostgreSQL at {at} does not answer in time. Check postgres_host and postgres_port, the firewall, and the"
+    " server's load.",
+    "name": "The host name {host} cannot be resolved. Check postgres_host and DNS.",
+    "refused": "PostgreSQL at {at} refuses connections. Is it running? Otherwise check postgres_host and"
+    " postgres_port.",
+    "network": "PostgreSQL at {at} cannot be reached over the network. Check postgres_host, route and firewall.",
+    "password": "PostgreSQL at {at} refuses the password of user {user}. Check postgres_password"
+    " (vault_postgres_password in the vault) and postgres_user, then write .env again with `--tags dotenv`.",
+    "access": "PostgreSQL at {at} does not let user {user} into database {database} from this host. Add a line for it"
+    " to the server's pg_hba.conf and reload the server, or check postgres_user; a server that takes only connections"
+    " with TLS needs postgres_sslmode: require.",
+    "connections": "PostgreSQL at {at} has no connection left. End idle sessions (pg_stat_activity), or raise"
+    " max_connections on the server or the CONNECTION LIMIT of {user} or {database}.",
+    "starting": "PostgreSQL at {at} is starting, stopping or recovering. Try again in a moment; its log says more.",
+    "role": "PostgreSQL at {at} does not know the user {user}. Check postgres_user, or create the role on the server.",
+    "database": "PostgreSQL at {at} has no database {database}. Check postgres_db, or create it with"
+    " `ansible-playbook playbooks/reset.yml --tags database` and database_manage: true.",
+    "ssl": "PostgreSQL at {at} and this host do not agree on TLS. Check postgres_sslmode and postgres_sslrootcert, and"
+    " the server's ssl setting and pg_hba.conf.",
+    "pooler": "A connection pooler such as PgBouncer answers at {at} and keeps back the time zone, time-outs and locks"
+    " of a session. Set postgres_host and postgres_port to the PostgreSQL server itself.",
+    "closed": "PostgreSQL at {at} closed the connection. Check that postgres_port is PostgreSQL's own port, and the"
+    " server's log.",
+    "slow": "PostgreSQL at {at} did not finish the statement in time. Look for load or locks in pg_stat_activity on the"
+    " server, and for a short statement_timeout of {user} or {database}.",
+    "locked": "Another session of PostgreSQL at {at} holds a lock in database {database}. Find it in pg_locks and"
+    " pg_stat_activity, and wait for it or end it.",
+    "busy": "PostgreSQL at {at} cannot copy its template database while others use it. Try again.",
+    "rights": "User {user} lacks a right in database {database} at {at}: {said}. Let an administrator GRANT it, or set"
+    " postgres_admin_user and run `ansible-playbook playbooks/reset.yml --tags database`.",
+    "read_only": "PostgreSQL at {at} takes no changes: it is a standby, or the database is read-only. Set postgres_host"
+    " to the primary server.",
+    "disk": "The disk of PostgreSQL at {at} is full. Make room on the server.",
+    "locks": "PostgreSQL at {at} has no memory left for this statement: {said}. If its log says 'shared memory', set"
+    " max_locks_per_transaction there to 256 or more and restart it; otherwise give the server more memory.",
+    "limit": "PostgreSQL at {at} keeps to a limit of its configuration: {said}. Raise the setting that it names; of"
+    " TimescaleDB, timescaledb.max_tuples_decompressed_per_dml_transaction = 0.",
+    "conflict": "Other sessions of PostgreSQL at {at} change the same rows of database {database}, and trying again did"
+    " not help: {said}. Run this again when the other job has ended.",
+    "missing": "Database {database} at {at} lacks a table, column or function: {said}. Create what is missing with"
+    " `ansible-playbook playbooks/reset.yml --tags database`.",
+    "statement": "PostgreSQL at {at} does not take a statement of this project: {said}. Is it older than PostgreSQL 12?"
+    " Otherwise report it with the server's version.",
+    "unsupported": "PostgreSQL at {at} cannot do this on a table of this kind: {said}. Report it with the server's"
+    " version and the table's layout.",
+    "node": "PostgreSQL at {at} lost a connection or one of its own nodes: {said}. Check that all workers run and that"
+    " the coordinator reaches them, then run this again.",
+    "value": "A value does not fit its column in database {database}: {said}. Set database_widen: true and run"
+    " `ansible-playbook playbooks/reset.yml --tags database`.",
+    "rule": "A row breaks a constraint of its table in database {database}: {said}. Look for constraints and triggers"
+    " that this project did not create.",
+    "internal": "PostgreSQL at {at} met an error of its own: {said}. The server's log has more.",
+    "other": "PostgreSQL at {at} could not do a statement in database {database}: {said}.",
+    "unknown": "PostgreSQL at {at} refused user {user} on database {database} ({said}). Check postgres_user,"
+    " postgres_password and postgres_db; the server's log has the reason.",
+}
 
 
 def meaning(error: Exception) -> str:
-    """Return what kind of failure this is, as one word; ``unknown`` if nothing fits.
+    """Return what kind of failure this is, as a word of ``_SENTENCES``.
 
     A connection that failed carries no SQLSTATE in psycopg2, and the server may speak another language.
     """
@@ -107,7 +160,7 @@ def meaning(error: Exception) -> str:
             return "node"
         if code[:2] == "XX" and re.search(_RULE, str(error)):
             return "rule"
-        return _CODES.get(code) or _CODES.get(code[:2], "unknown")
+        return _CODES.get(code) or _CODES.get(code[:2], "other")
     text = str(error).lower()
     return next((kind for words, kind in _MEANINGS if re.search(words, text)), "unknown")
 
@@ -118,11 +171,12 @@ def cause(error: Exception) -> str:
 
 
 def said(error: Exception) -> str:
-    """Return what the server said of an SQL error, with its SQLSTATE and without values of the data."""
+    """Return what the server said of an SQL error, without values of the data; of others the type alone."""
     if isinstance(error, Unreachable):
         return error.cause
-    code = getattr(error, "pgcode", None) or ""
-    diagnosis = getattr(error, "diag", None)
+    code, diagnosis = getattr(error, "pgcode", None), getattr(error, "diag", None)
+    if not code:
+        return type(error).__name__
     text = getattr(diagnosis, "message_primary", None) or "no message"
     if code.startswith(_QUOTING):
         text = re.split(r"\s*[:：]|\s*[(=]|\s*[\"'«»„“].*$", text, maxsplit=1)[0] or "a value"
@@ -132,81 +186,7 @@ def said(error: Exception) -> str:
 
 
 def explain(error: Exception, server: Server) -> str:
-    """Return one line that says what is wrong and what to do.
-
-    Nothing of the driver's own text is in it; of the server's, what ``said`` lets through.
-    """
-    at, user, database = server.place(), server.user, server.database
-    sentences = {
-        "silent": f"PostgreSQL at {at} does not answer in time. Check postgres_host and postgres_port"
-        ", the firewall, and the server's load.",
-        "name": f"The host name {server.host} cannot be resolved. Check postgres_host and DNS.",
-        "refused": f"PostgreSQL at {at} refuses connections. Is it running?"
-        " Otherwise check postgres_host and postgres_port.",
-        "network": f"PostgreSQL at {at} cannot be reached over the network."
-        " Check postgres_host, the route and the firewall.",
-        "password": f"PostgreSQL at {at} refuses the password of user {user}."
-        " Check postgres_password (vault_postgres_password in the vault) and postgres_user,"
-        " then write .env again with `--tags dotenv`.",
-        "access": f"PostgreSQL at {at} does not let user {user} into database {database} from this host."
-        " Add a line for it to the server's pg_hba.conf and reload the server, or check postgres_user;"
-        " a server that takes only connections with TLS needs postgres_sslmode: require.",
-        "connections": f"PostgreSQL at {at} has no connection left."
-        " End idle sessions (pg_stat_activity), or raise max_connections on the server or the CONNECTION LIMIT of"
-        f" {user} or {database}.",
-        "starting": f"PostgreSQL at {at} is starting, stopping or recovering. Try again in a moment;"
-        " its log says more.",
-        "role": f"PostgreSQL at {at} does not know the user {user}."
-        " Check postgres_user, or create the role on the server.",
-        "database": f"PostgreSQL at {at} has no database {database}. Check postgres_db, or"
-        " create it with `ansible-playbook playbooks/reset.yml --tags database` and database_manage: true.",
-        "ssl": f"PostgreSQL at {at} and this host do not agree on TLS. Check postgres_sslmode and"
-        " postgres_sslrootcert, and the server's ssl setting and pg_hba.conf.",
-        "pooler": f"A connection pooler such as PgBouncer answers at {at} and keeps back the time zone, time-outs and"
-        " locks of a session. Set postgres_host and postgres_port to the PostgreSQL server itself.",
-        "closed": f"PostgreSQL at {at} closed the connection. Check that postgres_port is"
-        " PostgreSQL's own port, and the server's log.",
-        "slow": f"PostgreSQL at {at} did not finish the statement in time. Look for load or locks in"
-        f" pg_stat_activity on the server, and for a short statement_timeout of {user} or {database}.",
-        "locked": f"Another session of PostgreSQL at {at} holds a lock in database {database}."
-        " Find it in pg_locks and pg_stat_activity, and wait for it or end it.",
-        "busy": f"PostgreSQL at {at} cannot copy its template database while others use it. Try again.",
-        "rights": f"User {user} lacks a right in database {database} at {at}: {{said}}."
-        " Let an administrator GRANT it, or set postgres_admin_user and run"
-        " `ansible-playbook playbooks/reset.yml --tags database`.",
-        "read_only": f"PostgreSQL at {at} takes no changes: it is a standby, or the database is read-only."
-        " Set postgres_host to the primary server.",
-        "disk": f"The disk of PostgreSQL at {at} is full. Make room on the server.",
-        "locks": f"PostgreSQL at {at} has no memory left for this statement: {{said}}. If its log says"
-        " 'shared memory', set max_locks_per_transaction there to 256 or more and restart it;"
-        " otherwise give the server more memory.",
-        "limit": f"PostgreSQL at {at} keeps to a limit of its configuration: {{said}}. Raise the setting that"
-        " it names; of TimescaleDB, timescaledb.max_tuples_decompressed_per_dml_transaction = 0.",
-        "conflict": f"Other sessions of PostgreSQL at {at} change the same rows of database {database}, and"
-        " trying again did not help: {said}. Run this again when the other job has ended.",
-        "missing": f"Database {database} at {at} lacks a table, column or function: {{said}}. Create what is"
-        " missing with `ansible-playbook playbooks/reset.yml --tags database`.",
-        "statement": f"PostgreSQL at {at} does not take a statement of this project: {{said}}. Is it older than"
-        " PostgreSQL 12? Otherwise report it with the server's version.",
-        "unsupported": f"PostgreSQL at {at} cannot do this on a table of this kind: {{said}}."
-        " Report it with the server's version and the table's layout.",
-        "node": f"PostgreSQL at {at} lost a connection or one of its own nodes: {{said}}."
-        " Check that all workers run and that the coordinator reaches them, then run this again.",
-        "value": f"A value does not fit its column in database {database}: {{said}}."
-        " Set database_widen: true and run `ansible-playbook playbooks/reset.yml --tags database`.",
-        "rule": f"A row breaks a constraint of its table in database {database}: {{said}}."
-        " Look for constraints and triggers that this project did not create.",
-        "system": f"PostgreSQL at {at} has trouble with its files: {{said}}. The server's log has more.",
-        "internal": f"PostgreSQL at {at} met an error of its own: {{said}}. The server's log has more.",
-    }
-    sentence = sentences.get(meaning(error))
-    if sentence is not None:
-        return sentence.replace("{said}", said(error))
-    if "SQLSTATE" in said(error):
-        return f"PostgreSQL at {at} could not do a statement in database {database}: {said(error)}."
-    cause = error.cause if isinstance(error, Unreachable) else type(error).__name__
-    return (
-        f"PostgreSQL at {at} refused user {user} on database {database} ({cause})."
-        " Check postgres_user, postgres_password and postgres_db; the server's log has"
-        " the reason."
+    """Return one line that says what is wrong and what to do, with no more of the server's text than ``said``."""
+    return _SENTENCES[meaning(error)].format(
+        at=server.place(), host=server.host, user=server.user, database=server.database, said=said(error)
     )

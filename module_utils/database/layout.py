@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 from ansible.module_utils.reporting import Problem
@@ -25,24 +25,14 @@ _LOCK = 0x706172746974696F
 
 @dataclass(frozen=True)
 class Layout:
-    """A layout as it is asked for.
-
-    Attributes:
-        kind: ``plain``, ``partitioned``, ``timescaledb`` or ``citus``.
-        compress_after: days after which a chunk of TimescaleDB is compressed; 0 for never.
-        workers: of Citus, ``host`` or ``host:port`` each, as the coordinator reaches them.
-    """
+    """A layout as it is asked for, in the words of the module ``postgres_schema``."""
 
     kind: str = "plain"
     compress_after: int = COMPRESS_AFTER
     workers: Sequence[str] = ()
 
     def nodes(self) -> list[tuple[str, int]]:
-        """Return host and port of each worker.
-
-        Raises:
-            Problem: one is not written so.
-        """
+        """Return host and port of each worker; raises ``Problem`` if one is not written so."""
         nodes = []
         for worker in self.workers:
             host, colon, port = str(worker).rpartition(":")
@@ -79,8 +69,7 @@ def recognise(cursor: Any, table: str = TABLE) -> Existing:
         row = cursor.fetchone()
         if row:
             interval, compressed, chunks = row
-            days = interval.days if isinstance(interval, timedelta) else interval
-            text = f"a hypertable of {chunks:,} chunks of {days} days"
+            text = f"a hypertable of {chunks:,} chunks of {interval.days} days"
             return Existing("timescaledb", f"{text}, compressed" if compressed else text)
     if citus:
         cursor.execute(
@@ -116,14 +105,7 @@ def require_extension(cursor: Any, kind: str) -> None:
 
 
 def create(cursor: Any, statement: str, wanted: Layout, table: str = TABLE) -> None:
-    """Create a table in a layout.
-
-    Args:
-        cursor: in a transaction that the caller commits; the extension is there.
-        statement: creates it as a plain table, with its primary key last.
-        wanted: the layout.
-        table: its name.
-    """
+    """Create a table in a layout whose extension is there; ``statement`` creates it as a plain one."""
     if wanted.kind == "partitioned" and table in (TABLE, NEXT):
         cursor.execute(f"{statement} PARTITION BY RANGE (time)")
         create_partition_function(cursor, table)
@@ -179,15 +161,9 @@ WHERE i.inhparent = to_regclass(%s) ORDER BY 1 NULLS FIRST
 
 
 def make_room(cursor: Any, first: date, last: date, table: str = TABLE) -> list[str]:
-    """Make the partitions that a table partitioned by time lacks for some days, a year each.
+    """Make the partitions that a table partitioned by time lacks for some days, a year each; return their names.
 
-    Args:
-        cursor: in a transaction that the caller commits; before the first row of it is written.
-        first, last: the days.
-        table: partitioned or not.
-
-    Returns:
-        list: names of the partitions that were made.
+    To be done before the transaction writes its first row.
     """
     if not missing_years(cursor, first, last, table):
         return []
@@ -230,12 +206,7 @@ def _instant(value: Any, unbounded: str = "") -> str:
 
 
 def gaps(begin: str, beyond: str, taken: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return the parts of a span that no other span covers.
-
-    Args:
-        begin, beyond: instants in ISO format, which sorts as they follow each other.
-        taken: spans in ascending order that do not overlap.
-    """
+    """Return the parts of a span that no other one covers; all are instants in ISO format, those taken in order."""
     found = []
     for first, end in taken:
         if first > begin and first < beyond:

@@ -7,7 +7,6 @@ has to be kept of a move: one that was killed begins again and finds the years t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
@@ -35,7 +34,6 @@ _YEAR = "time >= %(first)s AND time < %(beyond)s"
 _DIGEST = ", ".join(
     ["extract(epoch FROM time)", "symbol", *(f"coalesce({name}::numeric::text, '')" for name in _VALUES)]
 )
-_CHANGED = ", ".join(f"{name} = EXCLUDED.{name}" for name in _VALUES)
 _SIZES = {
     "plain": "pg_total_relation_size(%s)",
     "partitioned": "(SELECT sum(pg_total_relation_size(relid)) FROM pg_partition_tree(%s))",
@@ -63,61 +61,43 @@ _INDEXES = """
 SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = to_regclass(%s) AND NOT indisprimary ORDER BY 1
 """
 _BRING = f"""
-INSERT INTO {NEXT} AS n ({", ".join(_COLUMNS)}) SELECT {", ".join(_COLUMNS)} FROM {TABLE} WHERE {_YEAR}
-ON CONFLICT (time, symbol) DO UPDATE SET {_CHANGED}
-WHERE ({", ".join(f"n.{name}" for name in _VALUES)}) IS DISTINCT FROM ({", ".join(f"EXCLUDED.{n}" for n in _VALUES)})
+DELETE FROM {NEXT} WHERE {_YEAR};
+INSERT INTO {NEXT} ({", ".join(_COLUMNS)}) SELECT {", ".join(_COLUMNS)} FROM {TABLE} WHERE {_YEAR}
 """  # noqa: S608 - our own names
 
 
 def run(session: Any, wanted: Layout, *, check: bool) -> dict[str, Any]:
-    """Plan a move, and make it unless in check mode.
-
-    Args:
-        session: an open connection of whoever owns the table.
-        wanted: the layout.
-        check: plan alone.
-
-    Returns:
-        dict: ``changed``, ``rows`` and ``report``.
+    """Plan a move, and make it unless in check mode; return ``changed``, ``rows`` and ``report``.
 
     Raises:
-        Problem: see ``plan`` and ``move``.
+        Problem: the table cannot be moved, another move is under way, or the rows could not be made equal.
     """
     with session, session.cursor() as cursor:
-        found = plan(cursor, wanted)
-    lines = [f"{TABLE}: {found['from']} → {found['to']}"]
-    if not found["needed"]:
-        if not check:
-            finish(session)
-        return {"changed": False, "rows": found["rows"], "report": f"{lines[0]}: nothing to move"}
-    if check:
-        about = found["rows"]
-        rows = "an unknown number of rows (ANALYZE tells)" if about is None else f"about {about:,} rows"
-        pace = "" if about is None else f"; about {max(1, round(about / PACE)):,} s"
-        lines.append(f"   {rows}, {found['bytes']:,} bytes{pace}")
-        lines.append("   as much room again until the old table is dropped; others read and write meanwhile")
-        if found["begun"]:
-            lines.append(f"   {NEXT} was begun before: the move goes on where it is")
-        lines += _left_behind(found["indexes"])
-        return {"changed": True, "rows": found["rows"], "report": "\n".join(lines)}
-    moved = move(session, wanted)
-    finish(session)
-    lines[0] += f": {moved:,} rows moved, every year compared"
-    lines += _left_behind(found["indexes"])
-    return {"changed": True, "rows": moved, "report": "\n".join(lines)}
+        existing = _movable(cursor)
+        title = f"{TABLE}: {existing.text} → {wanted.kind}"
+        cursor.execute("SELECT to_regclass(%s)::oid", (TABLE,))
+        rows = estimate(cursor, cursor.fetchone()[0])
+        needed = wanted.kind != existing.kind
+        if needed:
+            layout.require_extension(cursor, wanted.kind)
+            _refuse_attached(cursor)
+            indexes = _left_behind(cursor)
+            lines = _plan(cursor, existing.kind, rows)
+    if needed and check:
+        return {"changed": True, "rows": rows, "report": "\n".join([title, *lines, *indexes])}
+    if needed:
+        rows = _move(session, wanted)
+        title += f": {rows:,} rows moved, every year compared"
+    else:
+        indexes = []
+        title += ": nothing to move"
+    if not check:
+        _finish(session)
+    return {"changed": needed, "rows": rows, "report": "\n".join([title, *indexes])}
 
 
-def _left_behind(indexes: Sequence[str]) -> list[str]:
-    """Return a line for each index that the new table does not have."""
-    return [f"   not in the new table; create it again if you need it: {index}" for index in indexes]
-
-
-def plan(cursor: Any, wanted: Layout) -> dict[str, Any]:
-    """Return what a move would do: from, to, rows, bytes, the indexes that stay behind.
-
-    Raises:
-        Problem: the table cannot be moved.
-    """
+def _movable(cursor: Any) -> layout.Existing:
+    """Return the layout of the table, or raise ``Problem`` if a move would lose something of it."""
     found = look_up(cursor, _TABLE)
     if found is None:
         raise Problem(f"There is no {TABLE} to move. Create it with `playbooks/reset.yml --tags database`.")
@@ -126,27 +106,29 @@ def plan(cursor: Any, wanted: Layout) -> dict[str, Any]:
     ]
     if wrong:
         raise Problem(f"{TABLE} cannot be moved: {'; '.join(wrong)}. Nothing was changed.")
-    existing = layout.recognise(cursor)
-    if wanted.kind != existing.kind:
-        layout.require_extension(cursor, wanted.kind)
-    cursor.execute(f"SELECT {_SIZES[existing.kind]}::bigint", (TABLE,))  # noqa: S608 - our own words
-    (size_now,) = cursor.fetchone()
-    cursor.execute("SELECT to_regclass(%s) IS NOT NULL, to_regclass(%s)::oid", (NEXT, TABLE))
-    begun, oid = cursor.fetchone()
-    needed = wanted.kind != existing.kind
-    if needed:
-        _refuse_attached(cursor)
+    return layout.recognise(cursor)
+
+
+def _plan(cursor: Any, kind: str, rows: int | None) -> list[str]:
+    """Return the lines that say what a move would cost."""
+    cursor.execute(f"SELECT {_SIZES[kind]}::bigint", (TABLE,))  # noqa: S608 - our own words
+    size = int(cursor.fetchone()[0] or 0)
+    known = "an unknown number of rows (ANALYZE tells)" if rows is None else f"about {rows:,} rows"
+    pace = "" if rows is None else f"; about {max(1, round(rows / PACE)):,} s"
+    lines = [
+        f"   {known}, {size:,} bytes{pace}",
+        "   as much room again until the old table is dropped; others read and write meanwhile",
+    ]
+    if there(cursor, NEXT):
+        lines.append(f"   {NEXT} was begun before: the move goes on where it is")
+    return lines
+
+
+def _left_behind(cursor: Any) -> list[str]:
+    """Return a line for each index that the new table will not have."""
     cursor.execute(_INDEXES, (TABLE,))
-    indexes = [index for (index,) in cursor.fetchall()]
-    return {
-        "from": existing.text,
-        "to": wanted.kind,
-        "rows": estimate(cursor, oid),
-        "bytes": int(size_now or 0),
-        "begun": begun,
-        "needed": needed,
-        "indexes": indexes,
-    }
+    told = "   not in the new table; create it again if you need it:"
+    return [f"{told} {index}" for (index,) in cursor.fetchall()]
 
 
 def _refuse_attached(cursor: Any) -> None:
@@ -163,22 +145,18 @@ def _refuse_attached(cursor: Any) -> None:
         )
 
 
-def move(session: Any, wanted: Layout) -> int:
-    """Move the table, and return how many rows it holds.
-
-    Args:
-        session: an open connection outside of a transaction, of whoever owns the table.
-        wanted: the layout, other than the present one.
-
-    Raises:
-        Problem: another move is under way, or the rows could not be made equal.
-    """
+def _move(session: Any, wanted: Layout) -> int:
+    """Move the table to another layout than its present one, and return how many rows it holds."""
     session.autocommit = True
     with session.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,))
         if not cursor.fetchone()[0]:
             raise Problem("Another move of the layout is under way in this database. Wait for it.")
-        _clear_other(cursor, wanted)
+        # What a complete move left, and what was begun of a move to another layout.
+        if there(cursor, NEXT) and layout.recognise(cursor, NEXT).kind != wanted.kind:
+            _drop(cursor, NEXT)
+        if there(cursor, BEFORE):
+            _drop(cursor, BEFORE)
         if not there(cursor, NEXT):
             with session:
                 _begin(cursor)
@@ -191,7 +169,7 @@ def move(session: Any, wanted: Layout) -> int:
             return _exchange(cursor, wanted)
 
 
-def finish(session: Any) -> None:
+def _finish(session: Any) -> None:
     """Drop the table as it was before a move that is complete."""
     session.autocommit = True
     with session.cursor() as cursor:
@@ -222,27 +200,21 @@ def _begin(cursor: Any) -> None:
     )
 
 
-def _clear_other(cursor: Any, wanted: Layout) -> None:
-    """Drop what a complete move left, and what was begun of a move to another layout."""
-    if there(cursor, NEXT) and layout.recognise(cursor, NEXT).kind != wanted.kind:
-        _drop(cursor, NEXT)
-    if there(cursor, BEFORE):
-        _drop(cursor, BEFORE)
-
-
 def _years(cursor: Any) -> list[dict[str, Any]]:
-    """Return the bounds of each year that either table has rows of."""
-    found = []
+    """Return the bounds of each year from the first to the last that either table has rows of."""
+    found: list[int] = []
     for table in (TABLE, NEXT):
         cursor.execute(
             "SELECT extract(year FROM min(time) AT TIME ZONE 'UTC')::int,"  # noqa: S608 - our own names
             f" extract(year FROM max(time) AT TIME ZONE 'UTC')::int FROM {table}"
         )
         found += [year for year in cursor.fetchone() if year is not None]
-    return [
-        {"first": datetime(year, 1, 1, tzinfo=timezone.utc), "beyond": datetime(year + 1, 1, 1, tzinfo=timezone.utc)}
-        for year in range(min(found), max(found) + 1)
-    ] if found else []  # fmt: skip
+    starts = (
+        [datetime(year, 1, 1, tzinfo=timezone.utc) for year in range(min(found), max(found) + 2)]
+        if found
+        else []
+    )
+    return [{"first": first, "beyond": beyond} for first, beyond in zip(starts, starts[1:])]
 
 
 def _digest(cursor: Any, table: str, year: dict[str, Any]) -> tuple[int, Any]:
@@ -251,22 +223,19 @@ def _digest(cursor: Any, table: str, year: dict[str, Any]) -> tuple[int, Any]:
         f"SELECT count(*), sum(hashtextextended(concat_ws('|', {_DIGEST}), 0)::numeric) FROM {table} WHERE {_YEAR}",  # noqa: S608
         year,
     )
-    found: tuple[int, Any] = cursor.fetchone()
-    return found
+    rows, total = cursor.fetchone()
+    return rows, total
 
 
-def _bring(cursor: Any, year: dict[str, Any]) -> int:
-    """Make a year of the new table equal to the old one, and return its rows."""
+def _bring(cursor: Any, year: dict[str, Any]) -> tuple[int, bool]:
+    """Bring a year over anew if the new table differs; return the old table's rows, and whether both are equal now."""
     old = _digest(cursor, TABLE, year)
-    if _digest(cursor, NEXT, year) == old:
-        return old[0]
-    layout.make_room(cursor, year["first"].date(), year["first"].date(), NEXT)
-    cursor.execute(_BRING, year)
     new = _digest(cursor, NEXT, year)
-    if new[0] > old[0]:  # rows went away meanwhile
-        cursor.execute(f"DELETE FROM {NEXT} WHERE {_YEAR}", year)  # noqa: S608 - our own names
+    if new != old:
+        layout.make_room(cursor, year["first"].date(), year["first"].date(), NEXT)
         cursor.execute(_BRING, year)
-    return old[0]
+        new = _digest(cursor, NEXT, year)
+    return old[0], new == old
 
 
 def _exchange(cursor: Any, wanted: Layout) -> int:
@@ -274,10 +243,11 @@ def _exchange(cursor: Any, wanted: Layout) -> int:
     _begin(cursor)
     cursor.execute(f"LOCK TABLE {TABLE} IN EXCLUSIVE MODE")
     _refuse_attached(cursor)  # somebody may have made one since the plan
-    years = _years(cursor)
-    rows = sum(_bring(cursor, year) for year in years)
-    for year in years:
-        if _digest(cursor, TABLE, year) != _digest(cursor, NEXT, year):
+    moved = 0
+    for year in _years(cursor):
+        rows, equal = _bring(cursor, year)
+        moved += rows
+        if not equal:
             raise Problem(
                 f"The rows of {year['first'].year} did not become equal in the new layout, so {TABLE} stays as it is."
                 f" {NEXT} holds what was brought over; run the same command again, or drop it."
@@ -290,7 +260,7 @@ def _exchange(cursor: Any, wanted: Layout) -> int:
     if wanted.kind == "partitioned":
         layout.create_partition_function(cursor)
     functions.fit(cursor)
-    return rows
+    return moved
 
 
 def _hand_on(cursor: Any) -> None:

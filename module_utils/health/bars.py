@@ -8,22 +8,15 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any, Callable
 
 from ansible.module_utils.database.connection import driver
 from ansible.module_utils.database.errors import explain
-from ansible.module_utils.database.tables import PRICES
+from ansible.module_utils.database.tables import PRICES, Table, look_up
 from ansible.module_utils.eodhd.store import chunks
-from ansible.module_utils.health.model import (
-    BACKFILL,
-    LOCK_TIMEOUT,
-    Finding,
-    Host,
-    Wanted,
-    limit,
-)
+from ansible.module_utils.health.model import BACKFILL, LOCK_TIMEOUT, Finding, Host, Wanted, limit
 from ansible.module_utils.reporting import Problem
 from ansible.module_utils.text import plural
 
@@ -55,12 +48,10 @@ def ask(host: Host, table: Wanted, work: Callable[[Any], Any]) -> Any:
         Problem: a column is missing, or a right.
         Unreachable: the server fell silent or away.
     """
-    if host.deadline is None:
-        host.deadline = time.monotonic() + host.query_timeout
-    deadline = host.deadline
+    deadline = host.deadline = host.deadline or time.monotonic() + host.query_timeout
+    errors = driver().errors
 
     def read() -> Any:
-        errors = driver().errors
         if time.monotonic() >= deadline:
             return None
         try:
@@ -82,13 +73,18 @@ def ask(host: Host, table: Wanted, work: Callable[[Any], Any]) -> Any:
     return host.bounded(read, max(0.0, deadline - time.monotonic()) + LOCK_TIMEOUT)
 
 
-def too_slow(host: Host, check: str, what: str) -> Finding:
-    """Say that the time was over."""
-    return Finding(
-        check,
-        "warn",
-        f"{what} could not be told within {host.query_timeout:g} s. Raise health_query_timeout.",
-    )
+def told(host: Host, table: Wanted, what: str, work: Callable[[Any], Any]) -> Any:
+    """Return what ``work`` reads, as ``ask``, but raise ``too_slow`` if the time is over."""
+    found = ask(host, table, work)
+    if found is None:
+        raise too_slow(host, what)
+    return found
+
+
+def too_slow(host: Host, what: str) -> Problem:
+    """Return the warning that the time was over."""
+    text = f"{what} could not be told within {host.query_timeout:g} s. Raise health_query_timeout."
+    return Problem(text, level="warn")
 
 
 def load(symbols: Sequence[str], first: date | None = None, last: date | None = None) -> str:
@@ -114,31 +110,33 @@ FROM (SELECT symbol, day, reason FROM backfill_set_aside
 _UNTRADED = ["untraded%", "all prices are zero"]
 
 
+def _may_read(cursor: Any, table: Wanted) -> bool:
+    """Whether a table of the ledger is there and may be read."""
+    cursor.execute("SELECT coalesce(has_table_privilege(to_regclass(%s), 'SELECT'), false)", (table.name,))
+    return bool(cursor.fetchone()[0])
+
+
 def check_basis(host: Host) -> Iterator[Finding]:
     """No bar has kept the basis from before a restatement, because the provider sends it no more."""
+    table = Wanted("backfill_old_basis")
 
-    def read(cursor: Any) -> Any:
-        cursor.execute(
-            "SELECT coalesce(has_table_privilege(to_regclass('backfill_old_basis'), 'SELECT'), false)"
-        )
-        if not cursor.fetchone()[0]:
+    def read(cursor: Any) -> list[str]:
+        if not _may_read(cursor, table):
             return []
         cursor.execute("SELECT symbol FROM backfill_old_basis WHERE resolved IS NULL ORDER BY symbol")
         return [symbol for (symbol,) in cursor.fetchall()]
 
-    symbols = ask(host, Wanted("backfill_old_basis"), read)
-    if symbols is None:
-        yield too_slow(host, "basis", "Whether bars are on an old basis")
-    elif symbols:
-        yield Finding(
-            "basis",
-            "warn",
-            f"older bars of {plural(len(symbols), 'symbol')} ({named(symbols[:NAMED], len(symbols))}) keep the"
-            " basis from before a split or dividend: see backfill_old_basis. EODHD sends them no more."
-            " Delete them and load the symbol again with -e backfill_force=true, or do not mix them with later ones.",
-        )
-    else:
+    symbols = told(host, table, "Whether bars are on an old basis", read)
+    if not symbols:
         yield Finding("basis", "ok", "all bars of a symbol are on one basis")
+        return
+    yield Finding(
+        "basis",
+        "warn",
+        f"older bars of {plural(len(symbols), 'symbol')} ({named(symbols, len(symbols))}) keep the"
+        " basis from before a split or dividend: see backfill_old_basis. EODHD sends them no more."
+        " Delete them and load the symbol again with -e backfill_force=true, or do not mix them with later ones.",
+    )
 
 
 def check_set_aside(host: Host) -> Iterator[Finding]:
@@ -146,53 +144,33 @@ def check_set_aside(host: Host) -> Iterator[Finding]:
     table = Wanted("backfill_set_aside")
 
     def read(cursor: Any) -> Any:
-        cursor.execute(
-            "SELECT to_regclass('backfill_set_aside') IS NOT NULL"
-            " AND coalesce(has_table_privilege(to_regclass('backfill_set_aside'), 'SELECT'), false)"
-        )
-        if not cursor.fetchone()[0]:
-            return (0,)
+        if not _may_read(cursor, table):
+            return 0, 0, [], None, None, None
         cursor.execute(_SET_ASIDE, (LISTED + 1, _UNTRADED, MANY))
         return cursor.fetchone()
 
-    found = ask(host, table, read)
-    if found is None:
-        yield too_slow(host, "set_aside", "How many bars the backfill set aside")
-        return
-    rows = found[0]
+    found = told(host, table, "How many bars the backfill set aside", read)
+    rows, symbols, examples, reason, first, last = found
     host.measures["bars_set_aside"] = rows
-    level = host.limits.level("set_aside", rows)
-    if level == "ok":
-        text = "the backfill has set no bar aside" if not rows else f"{plural(rows, 'bar')} set aside"
-        yield Finding("set_aside", "ok", text)
-        return
-    _, symbols, examples, reason, first, last = found
-    least = "At least " if rows == MANY else ""
-    yield Finding(
-        "set_aside",
-        level,
-        f"{least}{plural(rows, 'bar')} of {plural(symbols, 'symbol')} ({named(examples, symbols)})"
-        f" {'was' if rows == 1 else 'were'} set aside, mostly: {reason}. See the rows of backfill_set_aside"
-        f" whose resolved is null, fix the cause, and load them again with `{load(examples, first, last)}"
-        " -e backfill_force=true`.",
-    )
+    level = host.level("set_aside", rows)
+    text = f"{plural(rows, 'bar')} set aside" if rows else "the backfill has set no bar aside"
+    if level != "ok":
+        least = "At least " if rows == MANY else ""
+        text = (
+            f"{least}{plural(rows, 'bar')} of {plural(symbols, 'symbol')} ({named(examples, symbols)})"
+            f" {'was' if rows == 1 else 'were'} set aside, mostly: {reason}. See the rows of backfill_set_aside"
+            f" whose resolved is null, fix the cause, and load them again with `{load(examples, first, last)}"
+            " -e backfill_force=true`."
+        )
+    yield Finding("set_aside", level, text)
 
 
 def check_locks(host: Host) -> Iterator[Finding]:
     """The server has locks enough for the chunks or partitions that one transaction touches."""
     table = readable(host, "market_data")
-    if table is None:
-        return
-    if ask(host, table, chunks.look) is None:
-        yield too_slow(host, "locks", "Whether PostgreSQL has locks enough for the backfill")
-    else:
+    if table:
+        told(host, table, "Whether PostgreSQL has locks enough for the backfill", chunks.look)
         yield Finding("locks", "ok", "PostgreSQL has locks enough for the backfill")
-
-
-_TYPES = """
-SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute
-WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped
-"""
 
 
 def check_precision(host: Host) -> Iterator[Finding]:
@@ -201,20 +179,16 @@ def check_precision(host: Host) -> Iterator[Finding]:
     if table is None:
         return
 
-    def read(cursor: Any) -> Any:
+    def read(cursor: Any) -> Mapping[str, str]:
         from psycopg2 import sql
 
-        cursor.execute(_TYPES, (sql.Identifier(*table.parts).as_string(cursor),))
-        return dict(cursor.fetchall())
+        found = look_up(cursor, Table(sql.Identifier(*table.parts).as_string(cursor), (), ()))
+        return found.types if found else {}
 
-    types = ask(host, table, read)
-    if types is None:
-        yield too_slow(host, "precision", f"What the columns of {table.name} hold")
-        return
-    yield judge_precision(table, types)
+    yield judge_precision(table, told(host, table, f"What the columns of {table.name} hold", read))
 
 
-def judge_precision(table: Wanted, types: dict[str, str]) -> Finding:
+def judge_precision(table: Wanted, types: Mapping[str, str]) -> Finding:
     """Decide what the types of the columns mean."""
     narrow = {name: types[name] for name in PRICES if _narrow(types.get(name, ""))}
     # Real files of stocks have volumes with fractions too.

@@ -25,27 +25,25 @@ def check_settings(host: Host) -> Iterator[Finding]:
             f"{path} cannot be read ({error.strerror}). Work as its owner, or as root (ansible_become)."
         ) from None
     host.settings = found.values
-    dropped = ", ".join(map(str, found.dropped))
-    malformed = f"{path} is malformed: python-dotenv ignores line {dropped}, which is no KEY=value."
-    if found.missing:
-        yield Finding(
-            "settings",
-            "fail",
-            (f"{malformed} " if dropped else "")
-            + f"{path} has no value for {', '.join(found.missing)}."
-            + (f" Fix the line. {rewrite}" if dropped else f" {rewrite}"),
+    malformed = ""
+    if found.dropped:
+        lines = ", ".join(map(str, found.dropped))
+        malformed = (
+            f"{path} is malformed: python-dotenv ignores line {lines}, which is no KEY=value. Fix the line. "
         )
-    elif dropped:
-        yield Finding("settings", "warn", f"{malformed} Fix or remove the line.")
+    if found.missing:
+        text = f"{malformed}{path} has no value for {', '.join(found.missing)}. {rewrite}"
+        yield Finding("settings", "fail", text)
+    elif malformed:
+        yield Finding("settings", "warn", malformed.rstrip())
     if "DB_URL" in found.missing:
         return
-    driver()
+    driver()  # without it nothing can take the URL apart
     host.server = settings.server(found.values["DB_URL"], path)
     others = settings.disagreements(found.values, host.server)
-    if others and not found.missing:
-        yield Finding(
-            "settings", "warn", f"{path}: {', '.join(others)} and DB_URL name different things. {rewrite}"
-        )
+    if not found.missing and others:
+        text = f"{path}: {', '.join(others)} and DB_URL name different things. {rewrite}"
+        yield Finding("settings", "warn", text)
     elif not found.missing:
         yield Finding("settings", "ok", f"{path} holds every setting that is needed")
 
@@ -81,7 +79,7 @@ def check_connection(host: Host) -> Iterator[Finding]:
             f"{host.server.user} is a superuser of PostgreSQL at {place}: whoever reads .env may do anything there."
             " Set postgres_admin_user, and another postgres_user, which `--tags database` then creates.",
         )
-    if host.limits.level("latency", latency) == "warn":
+    if host.level("latency", latency) == "warn":
         yield Finding(
             "connection",
             "warn",

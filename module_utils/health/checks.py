@@ -12,8 +12,7 @@ from typing import Any
 
 from ansible.module_utils.database.errors import Unreachable, explain
 from ansible.module_utils.health import bars, basics, counts, coverage, services
-from ansible.module_utils.health.limits import LEVELS
-from ansible.module_utils.health.model import Check, Finding, Host
+from ansible.module_utils.health.model import LEVELS, Check, Finding, Host
 from ansible.module_utils.reporting import Problem
 
 CHECKS: tuple[Check, ...] = (
@@ -57,7 +56,7 @@ def _run(check: Check, host: Host) -> list[Finding]:
         for finding in check.run(host):
             findings.append(finding)
     except Problem as problem:
-        findings.append(Finding(check.name, "fail", str(problem)))
+        findings.append(Finding(check.name, problem.details.get("level", "fail"), str(problem)))
     except Unreachable as error:
         assert host.server is not None
         findings.append(Finding(check.name, "fail", explain(error, host.server)))

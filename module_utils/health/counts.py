@@ -24,7 +24,6 @@ def check_tables(host: Host) -> Iterator[Finding]:
 def _count_tables(host: Host) -> Iterator[Finding]:
     deadline = time.monotonic() + host.query_timeout
     estimates: dict[str, int | None] = {}
-    counts: dict[str, Count] = {}
     with host.session.cursor() as cursor:
         for table in host.tables:
             try:
@@ -37,47 +36,37 @@ def _count_tables(host: Host) -> Iterator[Finding]:
                     raise
                 yield Finding("tables", "fail", _table_problem(error, table, host, cursor))
         # The smallest first, so that one that takes all the time does not leave the others without.
-        for table in sorted(host.tables, key=lambda table: estimates.get(table.name) or 0):
-            if table.name in estimates:
-                count = _count(cursor, table, estimates[table.name], host.count, deadline)
-                counts[table.name] = count
-    for table in host.tables:
-        if table.name in counts:
-            host.counts[table.name] = counts[table.name]
-            yield judge(table, counts[table.name], host.count, host.query_timeout)
+        known = [table for table in host.tables if table.name in estimates]
+        counts = {
+            table.name: _count(cursor, table, estimates[table.name], host.count, deadline)
+            for table in sorted(known, key=lambda table: estimates[table.name] or 0)
+        }
+    for table in known:
+        host.counts[table.name] = counts[table.name]
+        yield judge(table, counts[table.name], host.count, host.query_timeout)
 
 
 def judge(table: Wanted, count: Count, mode: str, query_timeout: float) -> Finding:
     """Decide what a count means."""
-    if count.rows is None and mode != "estimate":
-        level = "fail" if mode == "exact" or table.min_rows else "warn"
-        message = (
-            f"{table.name} could not be counted within {query_timeout:g} s, and was never analysed. Raise"
-            f" health_query_timeout, or run ANALYZE {table.name} in the database."
-        )
-        if mode == "exact":
-            message = (
-                f"{table.name} could not be counted within {query_timeout:g} s. Raise health_query_timeout,"
-                " or set health_count to auto."
-            )
-        return Finding("tables", level, message)
+    name, level, text = table.name, "ok", f"{table.name}: {count.text()}"
     if count.rows is None:
-        return Finding(
-            "tables",
-            "fail" if table.min_rows else "warn",
-            f"{table.name} has no estimate, for it was never analysed. Run ANALYZE {table.name} in the"
-            " database, or set health_count to auto.",
+        level = "fail" if mode == "exact" or table.min_rows else "warn"
+        late = f"{name} could not be counted within {query_timeout:g} s"
+        text = {
+            "exact": f"{late}. Raise health_query_timeout, or set health_count to auto.",
+            "auto": f"{late}, and was never analysed. Raise health_query_timeout, or run ANALYZE {name} there.",
+            "estimate": f"{name} has no estimate, for it was never analysed. Run ANALYZE {name} in the database, or set"
+            " health_count to auto.",
+        }[mode]
+    elif count.rows < table.min_rows:
+        level = "fail"
+        text = (
+            f"{name} holds {count.text()}, but health_tables asks for {table.min_rows:,} at least. Fill it with"
+            f" `{BACKFILL}`."
         )
-    if count.rows < table.min_rows:
-        return Finding(
-            "tables",
-            "fail",
-            f"{table.name} holds {count.text()}, but health_tables asks for {table.min_rows:,} at least."
-            f" Fill it with `{BACKFILL}`.",
-        )
-    if count.rows == 0:
-        return Finding("tables", "warn", f"{table.name} is empty. Fill it with `{BACKFILL}`.")
-    return Finding("tables", "ok", f"{table.name}: {count.text()}")
+    elif count.rows == 0:
+        level, text = "warn", f"{name} is empty. Fill it with `{BACKFILL}`."
+    return Finding("tables", level, text)
 
 
 def _estimate(cursor: Any, table: Wanted) -> int | None:

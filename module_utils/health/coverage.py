@@ -12,7 +12,7 @@ from ansible.module_utils.coverage.expected import Markets, Window
 from ansible.module_utils.coverage.judge import Lack, lacks
 from ansible.module_utils.coverage.survey import Survey, Tables
 from ansible.module_utils.health.bars import NAMED, ask, filled, load, named, too_slow
-from ansible.module_utils.health.model import Coverage, Finding, Host
+from ansible.module_utils.health.model import Coverage, Finding, Host, Wanted
 from ansible.module_utils.markets import names
 from ansible.module_utils.text import plural
 
@@ -24,22 +24,21 @@ STEP = 4
 
 def check_freshness(host: Host) -> Iterator[Finding]:
     """Every active symbol has the bar of the last session whose bars are due."""
-    if filled(host, "market_data") is None:
+    bars = filled(host, "market_data")
+    if bars is None:
         return
-    host.coverage = look(host)
+    host.coverage = look(host, bars)
     if host.coverage is None:
-        yield too_slow(host, "freshness", "How fresh the bars are")
-        return
+        raise too_slow(host, "How fresh the bars are")
     yield judge_freshness(host.coverage, host)
 
 
-def look(host: Host) -> Coverage | None:
+def look(host: Host, bars: Wanted) -> Coverage | None:
     """Return what is there, as far back as gaps are looked for and the time allows; None if it allows nothing."""
-    bars, assets = filled(host, "market_data"), filled(host, "assets")
-    assert bars is not None
-    now, days = host.now(), max(host.limits.gap_days, RECENT)
+    assets = filled(host, "assets")
+    now, days = host.now(), max(int(host.limits["gap_days"]), RECENT)
     window = Window(now.date() - timedelta(days=days), now.date())
-    markets = Markets(window, now, timedelta(hours=host.limits.publish_hours))
+    markets = Markets(window, now, timedelta(hours=host.limits["publish_hours"]))
     started = time.monotonic()
 
     def time_is_left() -> bool:
@@ -74,7 +73,7 @@ def sizes(days: int) -> list[int]:
 
 def judge_freshness(coverage: Coverage, host: Host) -> Finding:
     """Decide what the last bars mean, each by the calendar of its market."""
-    limits, found = host.limits, coverage.survey
+    found = coverage.survey
     # A symbol that never had a bar is a matter of coverage; of one whose past is not known, it is not known either.
     active = [
         lack
@@ -84,9 +83,9 @@ def judge_freshness(coverage: Coverage, host: Host) -> Finding:
     unknown = ", ".join(sorted({names.suffix(lack.symbol) for lack in active if not lack.charted}))
     aside = f" Not checked, for no calendar is known: {unknown}." if unknown else ""
     active = [lack for lack in active if lack.charted]
-    beyond = sum(1 for lack in active if limits.level("stale", lack.behind) == "fail")
+    beyond = sum(1 for lack in active if host.level("stale", lack.behind) == "fail")
     late = sorted(
-        (lack for lack in active if limits.level("stale", lack.behind) != "ok"),
+        (lack for lack in active if host.level("stale", lack.behind) != "ok"),
         key=lambda lack: (-lack.behind, lack.symbol),
     )
     host.measures["stale_symbols"] = len(late)
@@ -96,7 +95,7 @@ def judge_freshness(coverage: Coverage, host: Host) -> Finding:
     first = min((lack.last for lack in late if lack.last), default=None)
     return Finding(
         "freshness",
-        "fail" if beyond > limits.stale_share * len(active) else "warn",
+        "fail" if beyond > host.limits["stale_share"] * len(active) else "warn",
         f"{len(late):,} of {plural(len(active), 'symbol')} stale: {named(texts, len(late))}. Load with"
         f" `{load([lack.symbol for lack in late], first)}`, or set assets.is_active to false if one is no"
         f" longer traded.{aside}",
@@ -118,11 +117,10 @@ def check_coverage(host: Host) -> Iterator[Finding]:
     found = host.coverage.survey
     empty = [symbol for symbol in found.bare() if symbol not in (found.older or ())]
     if empty and found.older is None:
-        what = f"Whether {plural(len(empty), 'symbol')} without a bar since {found.since} ever had one"
-        yield too_slow(host, "coverage", what)
-        return
+        text = f"Whether {plural(len(empty), 'symbol')} without a bar since {found.since} ever had one"
+        raise too_slow(host, text)
     host.measures["uncovered_symbols"] = len(empty)
-    level = host.limits.level("coverage", len(empty))
+    level = host.level("coverage", len(empty))
     text = f"{plural(len(empty), 'active symbol')} of {assets.name} without a bar"
     if level != "ok":
         text += f": {named(empty, len(empty))}. Load with `{load(empty)}`, or set {assets.name}.is_active to false."
@@ -131,40 +129,32 @@ def check_coverage(host: Host) -> Iterator[Finding]:
 
 def check_gaps(host: Host) -> Iterator[Finding]:
     """No session is missing between the first bar of a symbol and its last one."""
-    if not host.limits.gap_days or host.coverage is None:
+    if not host.limits["gap_days"] or host.coverage is None:
         return
     coverage, bars = host.coverage, filled(host, "market_data")
-    assert bars is not None
-    if not any(lack.charted for lack in coverage.lacks):
+    if bars is None or not any(lack.charted for lack in coverage.lacks):
         return
     worst = [lack for lack in coverage.lacks if lack.missing and lack.symbol not in coverage.survey.inactive]
     worst.sort(key=lambda lack: (-lack.missing, lack.symbol))
     missing: dict[str, list[date]] = {}
-    if host.limits.level("gap", sum(lack.missing for lack in worst)) != "ok":
+    if host.level("gap", sum(lack.missing for lack in worst)) != "ok":
         some = [lack.symbol for lack in worst[:NAMED]]
         window = Window(coverage.survey.since, host.now().date())
         days = ask(host, bars, lambda cursor: survey.days(cursor, bars.parts, some, window))
-        missing = {symbol: _missing(coverage, symbol, held) for symbol, held in (days or {}).items()}
+        for symbol, held in (days or {}).items():
+            market = coverage.markets.of(symbol)
+            sessions = market.days if market else []
+            missing[symbol] = [day for day in sessions if min(held) < day < max(held) and day not in held]
     yield judge_gaps(worst, missing, host, coverage.survey)
 
 
-def _missing(coverage: Coverage, symbol: str, held: list[date]) -> list[date]:
-    market = coverage.markets.of(symbol)
-    assert market
-    have = set(held)
-    return [day for day in market.days if min(have) < day < max(have) and day not in have]
-
-
 def judge_gaps(worst: list[Lack], missing: dict[str, list[date]], host: Host, found: Survey) -> Finding:
-    """Decide what missing sessions mean.
-
-    ``worst`` are the active symbols that miss some, the worst first; ``missing`` the days of the first, if known.
-    """
+    """Decide what it means that ``worst`` miss sessions, those of the first ``missing`` days that are known."""
     count = sum(lack.missing for lack in worst)
-    level = host.limits.level("gap", count)
+    level = host.level("gap", count)
     host.measures["gap_sessions"] = count
     short = ""
-    if found.since > host.now().date() - timedelta(days=host.limits.gap_days):
+    if found.since > host.now().date() - timedelta(days=host.limits["gap_days"]):
         short = (
             f" Gaps were looked for back to {found.since} only, as far as {host.query_timeout:g} s reached. Raise"
             " health_query_timeout, or lower health_gap_days."

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ansible.module_utils import prometheus
-from ansible.module_utils.health.limits import LEVELS
+from ansible.module_utils.health.model import LEVELS
 
 # Names in the ``measures`` of a result, and what each says.
 _MEASURES = (

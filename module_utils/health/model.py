@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,17 +10,25 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Callable
 
+from ansible.module_utils.arguments.health_check import ARGUMENTS
 from ansible.module_utils.coverage.expected import Markets
 from ansible.module_utils.coverage.judge import Lack
 from ansible.module_utils.coverage.survey import Survey
 from ansible.module_utils.database.connection import connect, driver, within
 from ansible.module_utils.database.errors import TimedOut, Unreachable
 from ansible.module_utils.database.server import Server
-from ansible.module_utils.health.limits import USUAL, Limits
 from ansible.module_utils.reporting import Problem
 from ansible.module_utils.text import plural
 
 BACKFILL = "ansible-playbook playbooks/backfill.yml"
+# From the best to the worst; the worst finding decides.
+LEVELS = ("ok", "warn", "fail")
+# Where ok ends; the documentation of the module ``health_check`` has the meaning and the unit of each.
+USUAL = {name: option["default"] for name, option in ARGUMENTS["limits"]["options"].items()}
+# Seconds to wait for another session's lock; readers wait only for those who alter or empty a table.
+LOCK_TIMEOUT = 1.0
+# Seconds until a statement whose time is over has ended, about.
+_NOTICED = 0.02
 
 
 @dataclass(frozen=True)
@@ -72,23 +81,16 @@ class Coverage:
 class Host:
     """What the checks look at, and what the first ones find out for the later ones.
 
+    ``env`` to ``redis`` are as the options of the module ``health_check`` say; what a check finds out is below.
+
     Attributes:
-        env: path of the project's ``.env``.
-        tables: what has to be there, in the order of the report.
-        timeout: seconds for the connection, and for each of the other services.
-        query_timeout: seconds for all counts together, and again for all questions about the bars.
-        count: ``exact``, ``estimate`` or ``auto``.
-        open_connection: opens the session.
-        limits: the thresholds.
         now: the present, in UTC.
         service: EODHD's address, to ask about the token; None if that is switched off.
         token: what EODHD answered in this run, maybe to another host: ``level`` and ``message`` of the finding, and
             ``account``, whose token it was.
-        redis: whether to ping the Redis of the settings.
         settings: the values of ``.env``.
         deadline: of the monotonic clock, for all questions about the bars.
         coverage: what is there of each symbol; None if it could not be read.
-        measures: numbers for the metrics.
     """
 
     env: Path
@@ -97,7 +99,7 @@ class Host:
     query_timeout: float
     count: str
     open_connection: Callable[..., Any] = connect
-    limits: Limits = USUAL
+    limits: Mapping[str, float] = field(default_factory=USUAL.copy)
     now: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
     service: str | None = None
     token: Mapping[str, str] | None = None
@@ -111,6 +113,14 @@ class Host:
     deadline: float | None = None
     coverage: Coverage | None = None
     measures: dict[str, float] = field(default_factory=dict)
+
+    def level(self, name: str, found: float) -> str:
+        """Return the level of an amount by the thresholds ``<name>_warn`` and ``<name>_fail``; 0 is none."""
+        for level in ("fail", "warn"):
+            bound = self.limits.get(f"{name}_{level}")
+            if bound and found >= bound:
+                return level
+        return "ok"
 
     def bounded(self, work: Callable[[], Any], seconds: float) -> Any:
         """Do something on the connection; if the server falls silent or goes away, there is no session any more."""
@@ -137,34 +147,22 @@ class Check:
 
 
 def wanted(entries: Sequence[object]) -> list[Wanted]:
-    """Return the tables of ``health_tables``: names, ``schema.table``, or ``{name, min_rows}``.
-
-    Raises:
-        Problem: an entry is none of these.
-    """
+    """Return the tables of ``health_tables``; raises ``Problem`` if an entry is none."""
     tables = []
     for entry in entries:
         values = entry if isinstance(entry, Mapping) else {"name": entry}
-        name, rows = values.get("name"), values.get("min_rows", 0)
-        parts = name.split(".") if isinstance(name, str) else []
-        try:
-            if not 1 <= len(parts) <= 2 or not all(parts) or set(values) - {"name", "min_rows"}:
-                raise ValueError
-            tables.append(Wanted(".".join(parts), int(str(rows))))
-        except ValueError:
+        name, rows = str(values.get("name")), str(values.get("min_rows", 0))
+        if not (
+            isinstance(values.get("name"), str)
+            and re.fullmatch(r"[^.]+(\.[^.]+)?", name)
+            and rows.isdigit()
+            and values.keys() <= {"name", "min_rows"}
+        ):
             raise Problem(
-                f"health_tables holds {entry!r}; expected table, schema.table, or"
-                f" {{name: table, min_rows: number}}."
-            ) from None
+                f"health_tables holds {entry!r}; expected table, schema.table, or {{name: table, min_rows: number}}."
+            )
+        tables.append(Wanted(name, int(rows)))
     return tables
-
-
-# Seconds to wait for another session's lock; readers wait only for those who alter or empty a table.
-LOCK_TIMEOUT = 1.0
-
-
-# Seconds until a statement whose time is over has ended, about.
-_NOTICED = 0.02
 
 
 def limit(cursor: Any, deadline: float) -> None:

@@ -24,29 +24,29 @@ def plan(
         service: EODHD's address; None if the token will not be asked about.
         timeout: seconds for each of the two.
     """
-    found = {"PostgreSQL": database(server, timeout)}
-    if service:
-        found["EODHD"] = answering(service, timeout)
-    places = {"PostgreSQL": server.place(), "EODHD": service}
+    reachable = {}
     lines = [
         "📝 Health check, after the reset",
         f"   It will look at: {', '.join(looks)}",
         f"   Tables: {', '.join(tables)}",
     ]
-    lines += [
-        f"⚠️  {problem}" if problem else f"✅ {name} at {places[name]} can be reached"
-        for name, problem in found.items()
-    ]
+    for name, place, problem in (
+        ("PostgreSQL", server.place(), _database(server, timeout)),
+        ("EODHD", service, _answering(service, timeout) if service else ""),
+    ):
+        if place:
+            reachable[name.lower()] = not problem
+            lines.append(f"⚠️  {problem}" if problem else f"✅ {name} at {place} can be reached")
     return {
         "changed": False,
         "healthy": None,
         "problems": [],
-        "reachable": {name.lower(): not problem for name, problem in found.items()},
+        "reachable": reachable,
         "report": "\n".join(lines),
     }
 
 
-def database(server: Server, timeout: float) -> str:
+def _database(server: Server, timeout: float) -> str:
     """Why the server takes no connections; empty if it does."""
     try:
         reach(server, timeout)
@@ -55,7 +55,7 @@ def database(server: Server, timeout: float) -> str:
     return ""
 
 
-def answering(service: str, timeout: float) -> str:
+def _answering(service: str, timeout: float) -> str:
     """Why EODHD does not answer; empty if it does. Any answer will do: without a token it costs no call."""
     request = urllib.request.Request(service, method="HEAD")  # noqa: S310 - the user's own setting
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -11,7 +12,7 @@ from typing import Any
 from ansible.module_utils.database.connection import within
 from ansible.module_utils.database.errors import TimedOut
 from ansible.module_utils.health.model import Finding, Host
-from ansible.module_utils.reporting import package
+from ansible.module_utils.reporting import Problem, package
 
 # The token that the provider publishes for trials; it has no account to ask about.
 PUBLIC_TOKEN = "demo"  # noqa: S105 - public
@@ -41,15 +42,7 @@ def check_token(host: Host) -> Iterator[Finding]:
 
 
 def judge_token(status: int, body: bytes, fault: str, token: str, host: Host) -> Finding:
-    """Decide what EODHD's answer about a token means.
-
-    Args:
-        status: of HTTP; 0 if no answer came.
-        body: the answer, of ``/user``.
-        fault: why it is of no use, in words that hold no secret.
-        token: what was asked about.
-        host: gets the calls left.
-    """
+    """Decide what EODHD's answer about a token means: HTTP's status (0 if none came), body, and fault in words."""
     from ansible.module_utils.eodhd.service.account import quota, today
 
     if status == 403 and token == PUBLIC_TOKEN:
@@ -61,25 +54,23 @@ def judge_token(status: int, body: bytes, fault: str, token: str, host: Host) ->
             "EODHD refuses EODHD_API_TOKEN. Set eodhd_api_token (vault_eodhd_api_token in the vault) to a valid one,"
             " and write .env again with `ansible-playbook playbooks/reset.yml --tags dotenv`.",
         )
-    left: int | None = 0  # 402: spent
-    if status != 402:
-        try:
-            user = json.loads(body) if status == 200 else None
-        except ValueError:
-            user = None
-        if not isinstance(user, dict):
-            why = "an answer that is no account" if status == 200 else fault
-            return Finding(
-                "token",
-                "warn",
-                f"EODHD could not be asked about the token ({why}). Check eodhd_base_url"
-                " and the way to the internet, or set health_token to false.",
-            )
-        left = quota(user, today(host.now())).left
+    user: Any = None
+    if status == 200:
+        fault = "an answer that is no account"
+        with contextlib.suppress(ValueError):
+            user = json.loads(body)
+    if status != 402 and not isinstance(user, dict):
+        return Finding(
+            "token",
+            "warn",
+            f"EODHD could not be asked about the token ({fault}). Check eodhd_base_url"
+            " and the way to the internet, or set health_token to false.",
+        )
+    left = 0 if status == 402 else quota(user, today(host.now())).left
     if left is None:
         return Finding("token", "ok", "EODHD accepts the token; what is left of its quota it does not say")
     host.measures["quota_left"] = left
-    if left < host.limits.quota_warn:
+    if left < host.limits["quota_warn"]:
         return Finding(
             "token",
             "warn",
@@ -165,21 +156,19 @@ def check_disk(host: Host) -> Iterator[Finding]:
     try:
         free = free_space(root)
     except OSError as error:
-        yield Finding("disk", "fail", f"{root} cannot be looked at ({error.strerror}). Check project_root.")
-        return
+        raise Problem(f"{root} cannot be looked at ({error.strerror}). Check project_root.") from None
     host.measures["disk_free_mib"] = free
-    limits = host.limits
-    level = "fail" if free < limits.disk_fail else "warn" if free < limits.disk_warn else "ok"
-    if level == "ok":
-        yield Finding("disk", "ok", f"{free:,.0f} MiB are free at {root}")
-        return
-    bound = limits.disk_fail if level == "fail" else limits.disk_warn
-    yield Finding(
-        "disk",
-        level,
-        f"Only {free:,.0f} MiB are free at {root}, less than the {bound:,} of health_disk_{level}. Make room, for"
-        " example with project_quarantine_keep: 0 at the next reset, which keeps no former state.",
-    )
+    for level in ("fail", "warn"):
+        bound = host.limits[f"disk_{level}"]
+        if free < bound:
+            yield Finding(
+                "disk",
+                level,
+                f"Only {free:,.0f} MiB are free at {root}, less than the {bound:,} of health_disk_{level}. Make room,"
+                " for example with project_quarantine_keep: 0 at the next reset, which keeps no former state.",
+            )
+            return
+    yield Finding("disk", "ok", f"{free:,.0f} MiB are free at {root}")
 
 
 def free_space(path: Path) -> float:

@@ -35,11 +35,7 @@ class Settings:
 
 
 def read(content: bytes, path: str) -> Settings:
-    """Parse a ``.env``.
-
-    Args:
-        content: the file's bytes.
-        path: for messages.
+    """Parse the content of a ``.env``; ``path`` is for messages.
 
     Raises:
         Problem: it is not UTF-8, so the application cannot read any of it; or python-dotenv is missing.
@@ -73,11 +69,7 @@ def _first_line(original: object) -> int:
 
 
 def server(url: str, path: str) -> Server:
-    """Return the server that ``DB_URL`` names, taken apart by libpq itself.
-
-    Args:
-        url: with or without SQLAlchemy's driver name, ``postgresql+psycopg2://``.
-        path: of the file that it is from, for messages.
+    """Return the server that ``DB_URL`` names, with or without SQLAlchemy's driver, taken apart by libpq itself.
 
     Raises:
         Problem: it cannot be used; no part of it is named.

@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,7 @@ from ansible.module_utils.audit import data
 from ansible.module_utils.database import connection, layout, tables
 from ansible.module_utils.database.estimates import estimate
 from ansible.module_utils.health import bars, counts, coverage
-from ansible.module_utils.health.limits import USUAL
-from ansible.module_utils.health.model import Host, Wanted
+from ansible.module_utils.health.model import USUAL, Host, Wanted
 from standin import worker
 from standin.process import StandIn
 
@@ -171,7 +170,7 @@ def health(server: Database) -> None:
     """The checks of the tables and their bars."""
     tables = [Wanted("market_data"), Wanted("assets")]
     context = Host(
-        Path(), tables, 5, 120, "auto", connection.connect, replace(USUAL, gap_days=9000), now=lambda: NOW
+        Path(), tables, 5, 120, "auto", connection.connect, {**USUAL, "gap_days": 9000}, now=lambda: NOW
     )
     context.server = server
     with closing(connection.connect(server, 10, read_only=True)) as session:

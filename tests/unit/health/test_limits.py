@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible.module_utils.health import bars, checks, coverage, metrics, services
-from ansible.module_utils.health.limits import USUAL
 from ansible.module_utils.health.model import Count, Finding, Host, Wanted
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
@@ -24,12 +22,15 @@ def context() -> Host:
 @pytest.mark.parametrize(
     ("found", "level"), [(2, "ok"), (3, "warn"), (9, "warn"), (10, "fail"), (11, "fail")]
 )
-def test_an_amount_has_the_level_of_the_highest_threshold_that_it_reaches(found: int, level: str) -> None:
-    assert USUAL.level("stale", found) == level
+def test_an_amount_has_the_level_of_the_highest_threshold_that_it_reaches(
+    context: Host, found: int, level: str
+) -> None:
+    assert context.level("stale", found) == level
 
 
-def test_a_threshold_of_zero_is_off() -> None:
-    assert replace(USUAL, stale_warn=0, stale_fail=0).level("stale", 1000) == "ok"
+def test_a_threshold_of_zero_is_off(context: Host) -> None:
+    context.limits = {"stale_warn": 0, "stale_fail": 0}
+    assert context.level("stale", 1000) == "ok"
 
 
 def test_the_worst_level_decides() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
@@ -12,8 +11,7 @@ import pytest
 from ansible.module_utils.audit import data
 from ansible.module_utils.database import connection, layout, move
 from ansible.module_utils.health import counts, coverage
-from ansible.module_utils.health.limits import USUAL
-from ansible.module_utils.health.model import Host, Wanted
+from ansible.module_utils.health.model import USUAL, Host, Wanted
 
 from tests import engines
 
@@ -63,7 +61,7 @@ def test_every_job_works_on_many_chunks(chunked: Any) -> None:
 def health(market: Any) -> Host:
     """Look for gaps in all that is stored."""
     tables = [Wanted("market_data"), Wanted("assets")]
-    context = Host(market.server, tables, 5, 120, "auto", connection.connect, replace(USUAL, gap_days=12000))
+    context = Host(market.server, tables, 5, 120, "auto", connection.connect, {**USUAL, "gap_days": 12000})
     context.server = market.server
     with closing(connection.connect(market.server, 10, read_only=True)) as session:
         session.autocommit = True
