@@ -89,10 +89,6 @@ options:
     description: What messages begin with.
     type: str
     default: market data
-  evidence:
-    description: Folder of the audits' evidence; what is older than O(days) is removed. Empty keeps all.
-    type: str
-    default: ""
   secrets:
     description: Secrets by the name of their credential, C(webhook), C(heartbeat) and C(vault.ID).
     type: dict
@@ -148,66 +144,64 @@ def work(options: dict[str, Any], check: bool) -> dict[str, Any]:
     present = options["state"] == "present"
     timers: dict[str, str] = {}
     if present:
-        config, settings = wanted(options, system, where, systemd)
-        files = units.render(settings, config, where)
-        encrypted = settings.encrypted
-        changes = install.compare(systemd, where, settings.name, files, options["secrets"], encrypted)
-        timers = {f"{settings.name}-{job.name}.timer": job.at for job in config.jobs.values()}
-        lines = [f"🗓️  Runs by itself, as {settings.user or me.pw_name}:"]
+        config = wanted(options, where, systemd)
+        files = units.render(config, where)
+        changes = install.compare(systemd, where, config.name, files, options["secrets"])
+        timers = {f"{config.name}-{job.name}.timer": job.at for job in config.jobs.values()}
+        lines = [f"🗓️  Runs by itself, as {config.user or me.pw_name}:"]
         lines += [f"   {name}: {at}" for name, at in timers.items()]
     else:
-        encrypted, lines = False, ["🗓️  Nothing runs by itself now"]
+        lines = ["🗓️  Nothing runs by itself now"]
         changes = install.removal(where, options["name"], options["metrics_path"])
     lingers = install.linger(systemd, where, wanted=present, check=check)
     shown = install.diff(changes)
     if not check:
-        install.apply(systemd, where, changes, encrypted)
+        install.apply(systemd, where, changes)
     changed = bool(changes) or lingers
     return {"changed": changed, "diff": shown, "report": "\n".join(lines), "timers": timers}
 
 
-def wanted(
-    options: dict[str, Any], system: bool, where: units.Places, systemd: install.Systemd
-) -> tuple[jobs.Config, units.UnitSettings]:
-    """Return the configuration and the units' settings; every time in them is one that systemd understands."""
-    project = Path(options["project"])
-    python = project / ".venv/bin/python"
-    for path in (project / "tools/run_job.py", python):
-        if not path.exists():
-            raise Problem(
-                f"{path} is missing. Clone the project to schedule_project on this machine, and run `make setup` there."
-            )
-    asked = jobs.parse(options["jobs"], options["exchanges"])
+def wanted(options: dict[str, Any], where: units.Places, systemd: install.Systemd) -> jobs.Config:
+    """Return the configuration; every time in it is one that systemd understands."""
     timed = {}
-    for name, job in asked.items():
+    for name, job in jobs.parse(options["jobs"], options["exchanges"]).items():
         at = due.moment(job) if job.at == "published" else job.at
         timed[name] = replace(job, at=at, interval=systemd.interval(at))
-    names = ("retries", "days", "mail", "sendmail", "command", "title", "evidence", "inventory")
+    names = (
+        "name",
+        "project",
+        "inventory",
+        "days",
+        "retries",
+        "mail",
+        "sendmail",
+        "command",
+        "title",
+        "delay",
+        "sudo",
+    )
     config = jobs.Config(
-        project=str(project),
         jobs=timed,
         state=str(where.state),
         spare=str(where.spare),
         metrics=options["metrics_path"],
-        **{name: options[name] for name in names},
-    )
-    owner = pwd.getpwuid(project.stat().st_uid)
-    user = options["user"] or owner.pw_name
-    home = pwd.getpwnam(user).pw_dir if system else ""
-    writable = [*options["writable"], f"{home}/.ansible"]
-    if config.metrics:
-        writable.append(os.path.dirname(config.metrics))
-    settings = units.UnitSettings(
-        name=options["name"],
-        python=str(python),
-        user=user if system else "",
-        delay=options["delay"],
-        sudo=options["sudo"],
-        writable=writable,
+        writable=options["writable"],
         secrets=list(options["secrets"]),
         encrypted=systemd.has_creds(),
+        **{name: options[name] for name in names},
     )
-    return config, settings
+    for path in (f"{config.project}/tools/run_job.py", config.python):
+        if not os.path.exists(path):
+            raise Problem(
+                f"{path} is missing. Clone the project to schedule_project on this machine, and run `make setup` there."
+            )
+    if not where.system:
+        return config
+    user = options["user"] or Path(config.project).owner()
+    writable = [*config.writable, f"{pwd.getpwnam(user).pw_dir}/.ansible"]
+    if config.metrics:
+        writable.append(os.path.dirname(config.metrics))
+    return replace(config, user=user, writable=writable)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ ARGUMENTS: dict[str, Any] = {
     'command': {'type': 'list', 'elements': 'str', 'default': []},
     'days': {'type': 'int', 'default': 400},
     'delay': {'type': 'int', 'default': 300},
-    'evidence': {'type': 'str', 'default': ''},
     'exchanges': {'type': 'list', 'elements': 'str', 'default': []},
     'inventory': {'type': 'list', 'elements': 'str', 'default': []},
     'jobs': {'type': 'dict', 'default': {}},

@@ -25,15 +25,7 @@ OURS = "linger"
 
 @dataclass
 class Changes:
-    """What differs from what is asked.
-
-    Attributes:
-        files: new text by path; None to remove.
-        secrets: new value by path; None to remove.
-        timers: that are to run.
-        gone: timers that are to go.
-        folders: to remove with all that is in them.
-    """
+    """What differs from what is asked: texts by path, None to remove; timers to start and to end; folders to remove."""
 
     files: dict[Path, str | None] = field(default_factory=dict)
     secrets: dict[Path, str | None] = field(default_factory=dict)
@@ -50,10 +42,8 @@ class Systemd:
 
     def __init__(self, system: bool) -> None:
         self.system = system
-        uid = os.getuid()
-        self._environment = {**os.environ, "LC_ALL": "C.UTF-8"}
-        if not system:
-            self._environment.setdefault("XDG_RUNTIME_DIR", f"/run/user/{uid}")
+        runtime = {} if system else {"XDG_RUNTIME_DIR": f"/run/user/{os.getuid()}"}
+        self._environment = {**runtime, **os.environ, "LC_ALL": "C.UTF-8"}
 
     def __call__(self, program: str, *arguments: str, given: bytes = b"", check: bool = True) -> bytes:
         """Run a program; its output. ``Problem`` if it fails and ``check`` is set."""
@@ -114,14 +104,13 @@ def compare(
     name: str,
     files: Mapping[Path, str],
     secrets: Mapping[str, str],
-    encrypted: bool,
 ) -> Changes:
     """Return what has to change so that exactly these files, secrets and timers are there."""
     changes = Changes({path: text for path, text in files.items() if _read(path) != text})
     changes.files.update(dict.fromkeys(path for path in _ours(where, name) if path not in files))
     wanted = {where.credentials / key: value for key, value in secrets.items()}
     for path, value in wanted.items():
-        if _secret(systemd, path, encrypted) != value:
+        if _secret(systemd, path) != value:
             changes.secrets[path] = value
     for path in where.credentials.iterdir() if where.credentials.is_dir() else ():
         if path not in wanted:
@@ -143,7 +132,7 @@ def _timers(units: Iterable[Path]) -> list[str]:
     return [path.name for path in units if path.suffix == ".timer"]
 
 
-def apply(systemd: Systemd, where: Places, changes: Changes, encrypted: bool) -> None:
+def apply(systemd: Systemd, where: Places, changes: Changes) -> None:
     """Make the changes."""
     for timer in changes.gone:
         systemd.control("disable", "--now", timer, check=False)
@@ -154,7 +143,7 @@ def apply(systemd: Systemd, where: Places, changes: Changes, encrypted: bool) ->
             path.unlink(missing_ok=True)
             continue
         secret, content = path in changes.secrets, text.encode()
-        if secret and encrypted:
+        if secret and systemd.has_creds():
             content = systemd("systemd-creds", "encrypt", f"--name={path.name}", "-", "-", given=content)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700 if secret else 0o777)
         replace(path, content, 0o600 if secret else 0o644)
@@ -179,18 +168,14 @@ def linger(systemd: Systemd, where: Places, wanted: bool, check: bool) -> bool:
         return False
     user = pwd.getpwuid(os.getuid()).pw_name
     note = where.settings / OURS
-    is_on = (LINGER / user).exists()
-    if wanted and not is_on:
-        if not check:
-            systemd("loginctl", "enable-linger", user)
+    if (LINGER / user).exists() == wanted or not (wanted or note.exists()):
+        return False
+    if not check:
+        systemd("loginctl", "enable-linger" if wanted else "disable-linger", user)
+        if wanted:
             note.parent.mkdir(parents=True, exist_ok=True)
             note.touch()
-        return True
-    if not wanted and is_on and note.exists():
-        if not check:
-            systemd("loginctl", "disable-linger", user)
-        return True
-    return False
+    return True
 
 
 def diff(changes: Changes) -> list[dict[str, Any]]:
@@ -219,12 +204,8 @@ def _read(path: Path) -> str | None:
     return None
 
 
-def _secret(systemd: Systemd, path: Path, encrypted: bool) -> str | None:
+def _secret(systemd: Systemd, path: Path) -> str | None:
     """Return a credential that is kept; None if there is none, or none that this machine can read."""
-    if not path.exists():
-        return None
-    if encrypted:
-        return systemd(
-            "systemd-creds", "decrypt", f"--name={path.name}", str(path), "-", check=False
-        ).decode()
-    return _read(path)
+    if not path.exists() or not systemd.has_creds():
+        return _read(path)
+    return systemd("systemd-creds", "decrypt", f"--name={path.name}", str(path), "-", check=False).decode()

@@ -21,17 +21,12 @@ class Job:
     """One command that runs at certain times.
 
     Attributes:
-        name: also that of its units.
-        playbook: one of ``playbooks/``, without the suffix.
-        at: when, as systemd's OnCalendar takes it.
+        at: as systemd's OnCalendar takes it.
         exchange: a market; the job has nothing to do before the market has a new session.
-        tags: of the playbook.
-        variables: for the playbook.
         check: only plan; a plan that would change something is a problem.
-        seconds: how long one run may take.
-        memory: how much, as systemd's MemoryMax takes it.
+        seconds: of one run at most.
         again: seconds until a run that failed is repeated.
-        heartbeat: whether its success is told to the heartbeat URL.
+        heartbeat: whether its success is told to the watchdog.
         interval: seconds between two of its times at most; 0 if nobody has looked.
     """
 
@@ -51,22 +46,13 @@ class Job:
 
 @dataclass(frozen=True)
 class Config:
-    """All that the runner has to know; nothing in it is secret.
+    """A schedule, without its secrets; what is not here is as the options of the module ``schedule_units``.
 
     Attributes:
-        project: the clone whose playbooks run.
-        inventory: sources, as ``ansible-playbook -i`` takes them.
-        jobs: by name.
         state: folder of the history and the logs.
         spare: folder in memory, for the locks, and for the history while the disk is full.
-        days: for how long history and logs are kept.
-        retries: seconds to wait before each further attempt of a run that met a passing trouble.
-        metrics: file for node_exporter, or empty.
-        mail: addresses.
-        sendmail: the program that takes mail.
-        command: of the user's; gets the message on its standard input.
-        title: what messages begin with.
-        evidence: folder of the audits, for the retention; empty for none.
+        secrets: names of the credentials.
+        encrypted: whether they are kept encrypted.
     """
 
     project: str
@@ -81,7 +67,18 @@ class Config:
     sendmail: str = "/usr/sbin/sendmail"
     command: Sequence[str] = ()
     title: str = "market data"
-    evidence: str = ""
+    name: str = "market-data"
+    user: str = ""
+    delay: int = 300
+    sudo: bool = False
+    writable: Sequence[str] = ()
+    secrets: Sequence[str] = ()
+    encrypted: bool = True
+
+    @property
+    def python(self) -> str:
+        """The interpreter of the control node's environment."""
+        return f"{self.project}/.venv/bin/python"
 
     def text(self) -> str:
         """Return the configuration as a file."""
@@ -108,11 +105,7 @@ def load(path: Path) -> Config:
 
 
 def parse(given: Mapping[str, Any], exchanges: Sequence[str]) -> dict[str, Job]:
-    """Return the jobs of ``schedule_jobs``; one with ``each: exchange`` becomes a job for each exchange.
-
-    Args:
-        given: values by name; a job whose value is false or null is switched off.
-        exchanges: ``schedule_exchanges``.
+    """Return the jobs of ``schedule_jobs`` that are not switched off, by name.
 
     Raises:
         Problem: a job has an unknown key, or lacks one.

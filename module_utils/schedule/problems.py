@@ -12,17 +12,12 @@ from ansible.module_utils.schedule.troubles import Trouble
 
 @dataclass(frozen=True)
 class Lasting:
-    """A problem, over all hosts that have it.
+    """A problem, over all hosts that have it; times are seconds since 1970.
 
     Attributes:
-        cause: what sets it apart from others.
-        since: seconds since 1970.
-        hosts: that have or had it.
         jobs: that found it and have not yet found it gone.
-        message: what is wrong and what to do.
-        evidence: where more of it is.
         told: whether people know.
-        over: seconds since 1970, 0 while it lasts.
+        over: 0 while it lasts.
     """
 
     cause: str
@@ -47,11 +42,9 @@ def judge(
 
     Args:
         lasting: those before it.
-        job: what ran.
         found: its troubles.
-        well: causes that the run proves to be none; None for all, since it went well.
-        now: seconds since 1970.
-        evidence: where the run's output is.
+        well: causes that it proves to be none; None for all, since it went well.
+        evidence: where its output is.
     """
     result = []
     causes: dict[str, list[Trouble]] = {}

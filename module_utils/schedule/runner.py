@@ -16,6 +16,7 @@ from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 
+from ansible.module_utils.reporting import Problem
 from ansible.module_utils.schedule import due, problems, tell, troubles
 from ansible.module_utils.schedule.jobs import AGAIN, Config, Job
 from ansible.module_utils.schedule.play import Played
@@ -31,28 +32,18 @@ from ansible.module_utils.schedule.state import (
     State,
     alone,
     in_turn,
-)  # fmt: skip
+)
 from ansible.module_utils.schedule.troubles import Trouble
-
-Play = Callable[[Job, Path], Played]
-DAY = 86400.0
 
 
 @dataclass
 class World:
-    """What a run has to do with the world; tests give another.
+    """What a run has to do with the world: ``play`` writes its output to a file, ``say`` a line to the journal.
 
-    Attributes:
-        play: runs the playbook of a job, its output to a file.
-        ways: how people are told; each raises ``tell.Untold``.
-        heartbeat: says that a run went well; may raise ``tell.Untold``.
-        metrics: writes the text for Prometheus; may raise ``Problem``.
-        now: seconds since 1970.
-        sleep: waits.
-        say: a line for the journal.
+    ``ways`` tell people, ``heartbeat`` the watchdog, ``metrics`` Prometheus; they raise ``Untold`` or ``Problem``.
     """
 
-    play: Play
+    play: Callable[[Job, Path], Played]
     ways: Sequence[Callable[[str], None]] = ()
     heartbeat: Callable[[], None] = lambda: None
     metrics: Callable[[], None] = lambda: None
@@ -121,7 +112,6 @@ class Runner:
         self._try(self.world.metrics)
 
     def _note_cut(self, name: str) -> None:
-        """Note that a run ended before it could say what came of it."""
         last = self.state.last().get(name)
         if last is None or last.outcome != RUNNING:
             return
@@ -154,21 +144,20 @@ class Runner:
             self.logs.mkdir(parents=True, exist_ok=True, mode=0o700)
         node = socket.gethostname()
         waits = list(self.config.retries)
-        calls = rows = 0
         while True:
             played = self.world.play(job, Path(run.log))
             found, well = troubles.of(job, played.records)
             figures = troubles.figures(played.records)
-            calls, rows = calls + figures["calls"], rows + figures["rows"]
-            hosts, failed, changed = (figures[name] for name in ("hosts", "failed", "changed"))
-            run = replace(run, hosts=hosts, failed=failed, changed=changed, calls=calls, rows=rows)
+            figures["calls"] += run.calls
+            figures["rows"] += run.rows
+            run = replace(run, **figures)
             if played.code is None:
                 note = f"its {job.seconds} s were over"
                 found = [Trouble(f"cut:{job.name}", node, f"The run did not end: {note}. See the evidence.")]
                 return replace(run, outcome=CUT, note=note), (found, well)
             # Ansible skips a play without hosts, and ends well.
-            if hosts and not (played.code or found):
-                if job.exchange and not calls:
+            if run.hosts and not (played.code or found):
+                if job.exchange and not run.calls:
                     note = f"{run.note} was there already: another scheduler or a run by hand loads it too"
                     run = replace(run, note=note)
                 return replace(run, outcome=OK), ([], None)
@@ -238,26 +227,18 @@ class Runner:
                 self.state.keep_mark(f"beat {name}", run.id)
 
     def _try(self, work: Callable[[], None]) -> bool:
-        """Do what may fail without harm to the run."""
         try:
             work()
-        except (tell.Untold, OSError) as error:
+        except (tell.Untold, Problem, OSError) as error:
             self.world.say(f"⚠️  {error}")
             return False
         return True
 
     def _clean(self) -> None:
         """Remove history, logs and evidence that are old enough."""
-        oldest = self.world.now() - self.config.days * DAY
+        oldest = self.world.now() - self.config.days * 86400.0
         self.state.forget(oldest)
-        remove_old(self.logs, oldest)
-        if self.config.evidence:
-            remove_old(Path(self.config.evidence), oldest)
-
-
-def remove_old(folder: Path, before: float) -> None:
-    """Remove what is in a folder and was not written to since a moment."""
-    for path in folder.iterdir() if folder.is_dir() else ():
-        with contextlib.suppress(OSError):  # another run removes it, too
-            if path.stat().st_mtime < before:
-                path.unlink() if path.is_file() else shutil.rmtree(path)
+        for path in (*self.logs.glob("*"), *Path(self.config.project, "reports/audit").glob("*")):
+            with contextlib.suppress(OSError):  # another run removes it, too
+                if path.stat().st_mtime < oldest:
+                    path.unlink() if path.is_file() else shutil.rmtree(path)

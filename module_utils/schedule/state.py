@@ -11,7 +11,7 @@ import fcntl
 import json
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -31,26 +31,14 @@ CREATE TABLE IF NOT EXISTS marks (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 # In the order of the fields of ``Run``.
 SELECT = "SELECT id, job, began, ended, outcome, hosts, failed, changed, calls, rows, note, log FROM runs"
 KEEP = "INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-# Outcomes of a run that tell how things are; the others mean that there was nothing to do.
 RUNNING, OK, FAILED, CUT, MET, NOTHING = "running", "ok", "failed", "cut", "met", "nothing"
+# Outcomes that tell how things are; ``met`` and ``nothing`` mean that there was nothing to do.
 TELLING = (OK, FAILED, CUT)
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a job; the numbers are those of all its hosts together.
-
-    Attributes:
-        id: sorts by time.
-        job: what ran.
-        began, ended: seconds since 1970; ``ended`` is None while it runs.
-        outcome: one of the constants above.
-        hosts, failed, changed: how many.
-        calls: paid to the provider.
-        rows: inserted or updated.
-        note: in a few words.
-        log: path of its output.
-    """
+    """One run of a job: ids sort by time, times are seconds since 1970, numbers are those of all hosts together."""
 
     id: str
     job: str
@@ -127,8 +115,8 @@ class State:
 
     def _write(self, *steps: tuple[str, tuple[Any, ...]]) -> None:
         def work(connection: sqlite3.Connection) -> None:
-            for statement, values in steps:
-                connection.execute(statement, values)
+            for step in steps:
+                connection.execute(*step)
 
         try:
             with self._cursor() as connection:
@@ -145,14 +133,10 @@ class State:
         """Write a run, or its new state."""
         self._write((KEEP, tuple(asdict(run).values())))
 
-    def runs(self, job: str = "", since: float = 0.0) -> list[Run]:
-        """Return the runs, of one job or all, the oldest first."""
+    def runs(self) -> list[Run]:
+        """Return the runs, the oldest first."""
         with self._cursor() as connection:
-            rows = connection.execute(
-                SELECT + " WHERE (? = '' OR job = ?) AND began >= ? ORDER BY began, id",
-                (job, job, since),
-            ).fetchall()
-        return [Run(*row) for row in rows]
+            return [Run(*row) for row in connection.execute(SELECT + " ORDER BY began, id")]
 
     def last(self) -> dict[str, Run]:
         """Return for each job the last run that told how things are, or is at it."""
@@ -171,23 +155,14 @@ class State:
         """Return the lasting problems, and those that are over but not told."""
         with self._cursor() as connection:
             rows = connection.execute("SELECT problem FROM problems ORDER BY cause").fetchall()
-        found = []
-        for (text,) in rows:
-            values = json.loads(text)
-            found.append(
-                Lasting(**{**values, "hosts": tuple(values["hosts"]), "jobs": tuple(values["jobs"])})
-            )
-        return found
+        found = [Lasting(**json.loads(text)) for (text,) in rows]
+        return [replace(each, hosts=tuple(each.hosts), jobs=tuple(each.jobs)) for each in found]
 
     def keep_problems(self, problems: list[Lasting]) -> None:
         """Write the problems; those that are not among them are gone."""
-        self._write(
-            ("DELETE FROM problems", ()),
-            *(
-                ("INSERT INTO problems VALUES (?, ?)", (each.cause, json.dumps(asdict(each))))
-                for each in problems
-            ),
-        )
+        insert = "INSERT INTO problems VALUES (?, ?)"
+        kept = [(insert, (each.cause, json.dumps(asdict(each)))) for each in problems]
+        self._write(("DELETE FROM problems", ()), *kept)
 
     def mark(self, name: str) -> str:
         """Return what ``keep_mark`` noted under a name; empty at the beginning."""

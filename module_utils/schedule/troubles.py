@@ -129,22 +129,19 @@ def _cause(record: Mapping[str, Any]) -> str:
     return ""
 
 
-def figures(records: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+def figures(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Return what a run did in numbers: hosts, failed, changed, calls, rows."""
-    hosts: dict[str, dict[str, bool]] = {}
+    hosts, failed, changed = set(), set(), set()
     calls = rows = 0
     for record in records:
-        host = hosts.setdefault(str(record.get("host", "")), {"failed": False, "changed": False})
+        host = record.get("host", "")
+        hosts.add(host)
         if record["state"] in ("failed", "unreachable") and not record.get("ignored"):
-            host["failed"] = True
-        host["changed"] |= bool(record.get("changed"))
+            failed.add(host)
+        if record.get("changed"):
+            changed.add(host)
         totals = record.get("totals") or {}
         calls += totals.get("calls", 0)
         rows += totals.get("inserted", 0) + totals.get("updated", 0)
-    return {
-        "hosts": len(hosts),
-        "failed": sum(host["failed"] for host in hosts.values()),
-        "changed": sum(host["changed"] for host in hosts.values()),
-        "calls": calls,
-        "rows": rows,
-    }
+    numbers = {"hosts": len(hosts), "failed": len(failed), "changed": len(changed)}
+    return {**numbers, "calls": calls, "rows": rows}

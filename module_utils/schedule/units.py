@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from ansible.module_utils.schedule.jobs import AGAIN, Config, Job
@@ -51,16 +51,7 @@ VAULT = "vault."
 
 @dataclass(frozen=True)
 class Places:
-    """Where a schedule lies on a machine.
-
-    Attributes:
-        system: whether the units are the system's, or those of a user.
-        units: folder of the units.
-        settings: folder of the configuration and the credentials.
-        state: folder of history and logs.
-        spare: folder in memory.
-        stamps: where systemd remembers when a timer last fired.
-    """
+    """Folders of a schedule: ``spare`` is in memory, in ``stamps`` systemd remembers when a timer last fired."""
 
     system: bool
     units: Path
@@ -101,32 +92,7 @@ def places(name: str, home: Path | None, uid: int) -> Places:
     )
 
 
-@dataclass(frozen=True)
-class UnitSettings:
-    """What the units are made of.
-
-    Attributes:
-        name: what the names of all units begin with.
-        python: interpreter of the control node's environment.
-        user: who runs the jobs; empty in units of a user.
-        delay: seconds; a timer fires at a random moment of as many.
-        sudo: whether jobs may gain rights on this machine.
-        writable: paths that jobs write to besides the project and the state.
-        secrets: names of the credentials.
-        encrypted: whether they are kept encrypted.
-    """
-
-    name: str
-    python: str
-    user: str
-    delay: int
-    sudo: bool = False
-    writable: Sequence[str] = field(default_factory=list)
-    secrets: Sequence[str] = field(default_factory=list)
-    encrypted: bool = True
-
-
-def render(settings: UnitSettings, config: Config, where: Places) -> dict[Path, str]:
+def render(config: Config, where: Places) -> dict[Path, str]:
     """Return every file of the schedule but the credentials, by path."""
     files = {where.configuration: config.text()}
     again = Job(
@@ -137,75 +103,79 @@ def render(settings: UnitSettings, config: Config, where: Places) -> dict[Path, 
         memory=max((job.memory for job in config.jobs.values()), key=_bytes, default="2G"),
     )
     for job in [*config.jobs.values(), again]:
-        unit = where.units / f"{settings.name}-{job.name}"
-        files[unit.with_name(unit.name + ".service")] = _job(settings, config, where, job)
-        files[unit.with_name(unit.name + ".timer")] = _timer(settings, job)
-    files[where.units / f"{settings.name}-after@.service"] = _after(settings, config, where)
+        unit = where.units / f"{config.name}-{job.name}"
+        files[unit.with_name(unit.name + ".service")] = _job(config, where, job)
+        files[unit.with_name(unit.name + ".timer")] = _timer(config, job)
+    files[where.units / f"{config.name}-after@.service"] = _after(config, where)
     return files
 
 
-def _job(settings: UnitSettings, config: Config, where: Places, job: Job) -> str:
-    attempts = 1 + len(config.retries)
-    longest = job.seconds * attempts + sum(config.retries) + 120
-    after = f"{settings.name}-after@{job.name}.service"
-    secrets = [name for name in settings.secrets if name.startswith(VAULT)]
-    return f"""\
-{MARK}
-[Unit]
-Description={_literal(config.title)}: {job.name}
-OnSuccess={after}
-OnFailure={after}
-{_online(where)}
-[Service]
-Type=exec
-ExecStart={_command(settings, config, where)} {job.name}
-RuntimeMaxSec={longest}
-TimeoutStopSec=90
-MemoryMax={job.memory}
-{_surroundings(settings, config, where, secrets, strict=not settings.sudo)}"""
+def _job(config: Config, where: Places, job: Job) -> str:
+    longest = job.seconds * (1 + len(config.retries)) + sum(config.retries) + 120
+    after = f"{config.name}-after@{job.name}.service"
+    unit = f"OnSuccess={after}\nOnFailure={after}"
+    bounds = f"RuntimeMaxSec={longest}\nTimeoutStopSec=90\nMemoryMax={job.memory}"
+    return _service(config, where, job.name, job.name, unit, bounds, vault=True, strict=not config.sudo)
 
 
-def _after(settings: UnitSettings, config: Config, where: Places) -> str:
-    secrets = [name for name in settings.secrets if not name.startswith(VAULT)]
+def _after(config: Config, where: Places) -> str:
     strict = not (config.mail or config.command)
-    return f"""\
-{MARK}
-[Unit]
-Description={_literal(config.title)}: what follows %i
-StartLimitIntervalSec=0
-{_online(where)}
-[Service]
-Type=exec
-ExecStart={_command(settings, config, where)} after %i
-RuntimeMaxSec=300
-MemoryMax=512M
-{_surroundings(settings, config, where, secrets, strict)}"""
+    bounds = "RuntimeMaxSec=300\nMemoryMax=512M"
+    unit = "StartLimitIntervalSec=0"
+    return _service(config, where, "what follows %i", "after %i", unit, bounds, vault=False, strict=strict)
 
 
-def _timer(settings: UnitSettings, job: Job) -> str:
+def _service(
+    config: Config,
+    where: Places,
+    what: str,
+    arguments: str,
+    unit: str,
+    bounds: str,
+    vault: bool,
+    strict: bool,
+) -> str:
+    """Return a service that gets the vault passwords, or the other secrets, and is ``strict`` or not."""
+    program = (config.python, f"{config.project}/tools/run_job.py", str(where.configuration))
+    lines = [MARK, "[Unit]", f"Description={_literal(config.title)}: {what}", unit]
+    if where.system:
+        lines += ["Wants=network-online.target", "After=network-online.target"]
+    lines += ["", "[Service]", "Type=exec", f"ExecStart={' '.join(map(_word, program))} {arguments}", bounds]
+    lines += [f"WorkingDirectory={_literal(config.project)}", "UMask=0077", "Nice=5"]
+    if config.user:
+        lines.append(f"User={config.user}")
+    folder = f"RuntimeDirectory={config.name}"
+    lines += [folder, "RuntimeDirectoryMode=0700", "RuntimeDirectoryPreserve=yes"]
+    if where.system:
+        lines += [f"StateDirectory={config.name}", "StateDirectoryMode=0700"]
+    kind = "LoadCredentialEncrypted" if config.encrypted else "LoadCredential"
+    secrets = sorted(name for name in config.secrets if name.startswith(VAULT) == vault)
+    lines += [f"{kind}={name}:{_literal(str(where.credentials / name))}" for name in secrets]
+    if strict:
+        lines += STRICT.splitlines()
+    if where.system:
+        lines += (STRICT_OF_SYSTEM if strict else LOOSE_OF_SYSTEM).splitlines()
+    if where.system and strict:
+        # A path that is not there is passed over.
+        lines += [f"ReadWritePaths={_word(f'-{path}')}" for path in (config.project, *config.writable)]
+    return "\n".join(lines) + "\n"
+
+
+def _timer(config: Config, job: Job) -> str:
     again = job.name == AGAIN
     return f"""\
 {MARK}
 [Unit]
-Description=When {settings.name}-{job.name} runs
+Description=When {config.name}-{job.name} runs
 
 [Timer]
 OnCalendar={job.at}
 Persistent={"no" if again else "yes"}
-RandomizedDelaySec={0 if again else settings.delay}
+RandomizedDelaySec={0 if again else config.delay}
 
 [Install]
 WantedBy=timers.target
 """
-
-
-def _online(where: Places) -> str:
-    return "Wants=network-online.target\nAfter=network-online.target\n" if where.system else ""
-
-
-def _command(settings: UnitSettings, config: Config, where: Places) -> str:
-    program = (settings.python, f"{config.project}/tools/run_job.py", where.configuration)
-    return " ".join(_word(str(path)) for path in program)
 
 
 def _literal(text: str) -> str:
@@ -216,32 +186,6 @@ def _literal(text: str) -> str:
 def _word(path: str) -> str:
     """Return a path as one word of a list; one with quotes is none that systemd starts."""
     return f'"{_literal(path)}"' if " " in path else _literal(path)
-
-
-def _surroundings(
-    settings: UnitSettings, config: Config, where: Places, secrets: Sequence[str], strict: bool
-) -> str:
-    lines = [f"WorkingDirectory={_literal(config.project)}", "UMask=0077", "Nice=5"]
-    if settings.user:
-        lines.append(f"User={settings.user}")
-    lines += [
-        f"RuntimeDirectory={settings.name}",
-        "RuntimeDirectoryMode=0700",
-        "RuntimeDirectoryPreserve=yes",
-    ]
-    if where.system:
-        lines += [f"StateDirectory={settings.name}", "StateDirectoryMode=0700"]
-    kind = "LoadCredentialEncrypted" if settings.encrypted else "LoadCredential"
-    lines += [f"{kind}={name}:{_literal(str(where.credentials / name))}" for name in sorted(secrets)]
-    if strict:
-        lines += STRICT.splitlines()
-    if where.system:
-        lines += (STRICT_OF_SYSTEM if strict else LOOSE_OF_SYSTEM).splitlines()
-        # A path that is not there is passed over.
-        lines += [
-            f"ReadWritePaths={_word(f'-{path}')}" for path in (config.project, *settings.writable) if strict
-        ]
-    return "\n".join(lines) + "\n"
 
 
 def _bytes(text: str) -> float:

@@ -19,11 +19,13 @@ def test_the_clone_may_lie_in_any_folder(tmp_path: Path) -> None:
     python.write_text("#!/bin/sh\n")
     python.chmod(0o755)
     parsed = jobs.parse({"health": {"playbook": "reset", "at": "daily"}}, [])
-    config = jobs.Config(str(project), ["hosts"], parsed, "/var/lib/md", "/run/md", title="50% off")
-    settings = units.UnitSettings("md", str(python), "root", 0, writable=["/data/all bars"])
+    config = jobs.Config(
+        str(project), ["hosts"], parsed, "/var/lib/md", "/run/md", title="50% off", name="md", user="root",
+        writable=["/data/all bars"],
+    )  # fmt: skip
     folder = tmp_path / "units"
     folder.mkdir()
-    for path, text in units.render(settings, config, units.places("md", None, 0)).items():
+    for path, text in units.render(config, units.places("md", None, 0)).items():
         (folder / path.name).write_text(text)
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", str(folder / "md-health.service")],

@@ -44,8 +44,8 @@ def files(where: Places, at: str = "daily", *names: str) -> dict[Path, str]:
 
 
 def bring(systemd: Systemd, where: Places, wanted: dict[Path, str], **secrets: str) -> install.Changes:
-    changes = install.compare(systemd, where, "x", wanted, secrets, encrypted=False)
-    install.apply(systemd, where, changes, encrypted=False)
+    changes = install.compare(systemd, where, "x", wanted, secrets)
+    install.apply(systemd, where, changes)
     return changes
 
 
@@ -82,14 +82,14 @@ def test_removal_leaves_nothing(where: Places, tmp_path: Path) -> None:
     metrics = tmp_path / "schedule.prom"
     metrics.touch()
     bring(systemd, where, files(where), webhook="1")
-    install.apply(systemd, where, install.removal(where, "x", str(metrics)), encrypted=False)
+    install.apply(systemd, where, install.removal(where, "x", str(metrics)))
     assert systemd.timers == set()
     assert [path.name for path in tmp_path.iterdir() if path.name != "units"] == ["stamps"]
     assert list(where.units.iterdir()) == []
 
 
 def test_a_difference_shows_texts_and_hides_secrets(where: Places) -> None:
-    changes = install.compare(Systemd(), where, "x", files(where), {"webhook": "hidden"}, encrypted=False)
+    changes = install.compare(Systemd(), where, "x", files(where), {"webhook": "hidden"})
     shown = install.diff(changes)
     assert "hidden" not in str(shown)
     assert {each["after"] for each in shown} == {"{}\n", f"{MARK}\ndaily\n", "a secret\n"}
