@@ -166,17 +166,6 @@ moved:
     target: {description: Where a link points., type: str}
     tracked: {description: Files in it that git tracks., type: int}
   sample: [{name: lib64, kind: link, files: 0, bytes: 0, target: lib, tracked: 0}]
-python:
-  description: Version that the interpreter answers.
-  type: str
-  returned: preflight and venv
-  sample: 3.11.2
-reasons:
-  description: Why the environment was built, or in check mode would be; empty if it is as asked.
-  type: list
-  elements: str
-  returned: venv
-  sample: [it was not built by this project]
 interpreter:
   description: Path of the environment's interpreter.
   type: str
@@ -187,19 +176,6 @@ platform:
   type: dict
   returned: preflight and venv
   sample: {python: 3.11.2, implementation: cpython, machine: x86_64, libc: glibc 2.36}
-tool:
-  description: What built the environment, V(uv) or V(pip).
-  type: str
-  returned: venv, when built
-index:
-  description: The index that served it, without credentials.
-  type: str
-  returned: venv, when built
-packages:
-  description: Version of every installed distribution by name.
-  type: dict
-  returned: venv, when built
-  sample: {pandas: 3.1.1}
 managed:
   description: Names of the managed keys by what happened to them; values are nowhere in the result.
   type: dict
@@ -222,29 +198,10 @@ proofs:
     expected: {description: What was promised., type: str}
     found: {description: What was found., type: str}
     ok: {description: Whether they agree., type: bool}
-closed:
-  description: Runs that were closed.
-  type: list
-  elements: str
-  returned: close
-expired:
-  description: Runs that were deleted.
-  type: list
-  elements: str
-  returned: close
-restored:
-  description: The run that was undone, null if there is none to undo.
-  type: str
-  returned: restore
 back:
   description: What came back, or in check mode would; fields as in RV(moved).
   type: list
   elements: dict
-  returned: restore
-removed:
-  description: Names that did not exist before that run, and do not any more.
-  type: list
-  elements: str
   returned: restore
 undo:
   description: The run that keeps what stood there until now, null if nothing was done.

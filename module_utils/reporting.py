@@ -12,7 +12,7 @@ import importlib
 import os
 import sys
 import traceback
-from typing import Any, Callable, NoReturn
+from typing import Any, Callable
 
 
 class Problem(Exception):
@@ -27,11 +27,7 @@ class Problem(Exception):
 
 
 def package(name: str, listed: str) -> Any:
-    """Return a module of the project's environment; ``listed`` is its package in ``project_packages``.
-
-    Raises:
-        Problem: this Python does not have it.
-    """
+    """Import a module of the project's environment; Problem names its package in ``project_packages``, ``listed``."""
     try:
         return importlib.import_module(name)
     except ImportError:
@@ -41,35 +37,27 @@ def package(name: str, listed: str) -> Any:
         ) from None
 
 
-def run(module: Any, work: Callable[[], dict[str, Any]]) -> NoReturn:
-    """Do the module's work and end it.
+def run(module: Any, work: Callable[[], dict[str, Any]]) -> None:
+    """Do the work of an ``AnsibleModule`` and end it.
 
-    Args:
-        module: the ``AnsibleModule``.
-        work: returns the result's fields (``changed`` among them, ``notes`` are shown as warnings); raises
-            ``Problem`` if it cannot.
-
+    ``work`` returns the result's fields (``changed`` among them, ``notes`` are shown as warnings), or raises Problem.
     An exception that nobody foresaw is reported by type and place alone: its text may quote a secret.
     """
     # The owner of an environment could not remove what root compiles there.
     sys.dont_write_bytecode |= os.stat(sys.prefix).st_uid != os.geteuid()
+    end = module.fail_json
     try:
         result = work()
     except Problem as problem:
-        _end(module.fail_json, module, msg=str(problem), **problem.details)
+        result = {"msg": str(problem), **problem.details}
     except Exception as error:  # noqa: BLE001 - see above; the type and the place are still reported
         place = traceback.extract_tb(error.__traceback__)[-1]
-        _end(
-            module.fail_json,
-            module,
-            msg=f"Unexpected {type(error).__name__} at {place.filename.rsplit('/', 1)[-1]}:{place.lineno}"
-            f" ({place.name}). This is a defect of the project; please report this line.",
-        )
-    for note in result.get("notes", ()):
-        module.warn(note)
-    _end(module.exit_json, module, **result)
-
-
-def _end(end: Callable[..., NoReturn], module: Any, **result: Any) -> NoReturn:
+        where = f"{place.filename.rsplit('/', 1)[-1]}:{place.lineno} ({place.name})"
+        defect = "This is a defect of the project; please report this line."
+        result = {"msg": f"Unexpected {type(error).__name__} at {where}. {defect}"}
+    else:
+        end = module.exit_json
+        for note in result.get("notes", ()):
+            module.warn(note)
     module.no_log_values.clear()
     end(invocation={}, **result)

@@ -12,7 +12,6 @@ ARGUMENTS: dict[str, Any] = {
     'pollute_again': {'type': 'bool', 'default': False},
     'port': {'type': 'int'},
     'root': {'type': 'path', 'required': True},
-    'settings': {'type': 'dict', 'default': {}},
     'state': {'type': 'str', 'choices': ['present', 'absent'], 'default': 'present'},
     'user': {'type': 'str', 'default': 'postgres'},
 }

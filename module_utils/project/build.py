@@ -6,7 +6,7 @@ import json
 import os
 import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Callable
 
 from ansible.module_utils.project import indexes
@@ -17,38 +17,24 @@ from ansible.module_utils.reporting import Problem
 
 @dataclass(frozen=True)
 class Means:
-    """What a build works with.
-
-    Attributes:
-        run: runs a program as the owner of the root.
-        uv: gives the path of uv, fetched with an index's environment if the host has none; None: use pip.
-        pip_settings: the host's own pip configuration, by pip's option names.
-        fetch: see ``indexes.fetch``.
-    """
+    """What a build works with."""
 
     run: Execute
+    # Gives the path of uv, fetched with an index's environment if the host has none; None: use pip.
     uv: Callable[[Mapping[str, str | None]], str | None]
-    pip_settings: Mapping[str, str]
+    pip_settings: Mapping[str, str]  # see ``indexes.pip_settings``
     fetch: Callable[..., bytes] = indexes.fetch
 
 
-@dataclass
+@dataclass(frozen=True)
 class Built:
-    """How a build went.
+    """How a build went."""
 
-    Attributes:
-        tool: ``uv`` or ``pip``.
-        index: the index that served it, without credentials.
-        warnings: each index that was passed over, and why.
-        version: what the new interpreter says it is.
-        installed: name to version of all that it holds.
-    """
-
-    tool: str
-    index: str
-    warnings: list[str]
-    version: str = ""
-    installed: dict[str, str] = field(default_factory=dict)
+    tool: str  # ``uv`` or ``pip``
+    index: str  # the one that served it, without credentials
+    warnings: list[str]  # each index that was passed over, and why
+    version: str  # what the new interpreter says it is
+    installed: dict[str, str]  # name to version of all that it holds
 
 
 def build(
@@ -58,17 +44,19 @@ def build(
 
     ``folder`` is empty and belongs to the build; ``python`` is the answer of ``venv.interpreter``.
     """
-    built = _filled(folder, required, python, means)
+    tool, index, warnings = _filled(folder, required, python, means)
     answer = _proven(os.path.join(folder.path, "venv", "bin", "python"), required, means.run)
-    built.version, built.installed = answer["version"], answer["installed"]
+    version, installed = answer["version"], answer["installed"]
     with folder.enter("venv") as venv:
         _settle(venv, final)
-        record = {"asked": list(required.packages), "python": built.version, "installed": built.installed}
+        record = {"asked": list(required.packages), "python": version, "installed": installed}
         venv.write_new(RECORD, json.dumps(record, indent=1, sort_keys=True).encode() + b"\n", 0o644)
-    return built
+    return Built(tool, index, warnings, version, installed)
 
 
-def _filled(folder: Directory, required: Requirements, python: Mapping[str, Any], means: Means) -> Built:
+def _filled(
+    folder: Directory, required: Requirements, python: Mapping[str, Any], means: Means
+) -> tuple[str, str, list[str]]:
     """Make the environment and install from the first index that has everything."""
     passed_over: list[str] = []
     for url in required.index_urls:
@@ -77,8 +65,7 @@ def _filled(folder: Directory, required: Requirements, python: Mapping[str, Any]
         if why is None:
             tool, why = _installed(folder, required, python["base"], means, environ)
         if why is None:
-            warnings = [f"Package index passed over, {one}" for one in passed_over]
-            return Built(tool, indexes.masked(url), warnings)
+            return tool, indexes.masked(url), [f"Package index passed over, {one}" for one in passed_over]
         passed_over.append(indexes.told(url, why, required.index_urls))
     raise Problem(
         "The new venv could not be built; the one in place, if any, still serves. Tried in the order of"
@@ -88,11 +75,7 @@ def _filled(folder: Directory, required: Requirements, python: Mapping[str, Any]
 
 
 def _installed(
-    folder: Directory,
-    required: Requirements,
-    python: str,
-    means: Means,
-    environ: Mapping[str, str | None],
+    folder: Directory, required: Requirements, python: str, means: Means, environ: Mapping[str, str | None]
 ) -> tuple[str, str | None]:
     """The tool that installed from one index, and why it could not, or None."""
     path = os.path.join(folder.path, "venv")
@@ -128,7 +111,6 @@ def failure(
 
 
 def _proven(interpreter: str, required: Requirements, run: Execute) -> dict[str, Any]:
-    """The new interpreter's own answer; raises Problem if it does not hold what is asked."""
     answer = probe(run, interpreter, required.packages)
     if answer is None or answer["failed"]:
         failures = answer["failed"] if answer else {"its python": "does not run"}

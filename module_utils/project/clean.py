@@ -14,19 +14,18 @@ from ansible.module_utils.project.root import described, listed
 from ansible.module_utils.project.stages import Stage
 from ansible.module_utils.project.venv import Execute
 
-_GIT_SECONDS = 10.0
-
 
 def plan(root: OpenRoot, params: dict[str, Any], warn: Callable[[str], None]) -> Stage:
     """Pass the guards of what would move, or raise Problem."""
     folder = root.folder
     # The venv serves until another one is proven: its turn comes with the exchange.
-    names = [name for name in params["artifacts"] if name != VENV]
-    found = {name: item for name in dict.fromkeys(names) if (item := folder.item(name)) is not None}
-    guards.check_file_systems(folder, list(found), root.facts.mounts)
-    for use in guards.check_in_use(folder, list(found), root.facts, params["allow_in_use"]):
+    wanted = [name for name in dict.fromkeys(params["artifacts"]) if name != VENV]
+    found = {name: item for name in wanted if (item := folder.item(name)) is not None}
+    names = list(found)
+    guards.check_file_systems(folder, names, root.facts.mounts)
+    for use in guards.check_in_use(folder, names, root.facts, params["allow_in_use"]):
         warn(use)
-    tracked = git_tracks(Owner(folder).run, list(found))
+    tracked = _git_tracks(Owner(folder).run, names)
     lines = [
         f"{name}  {described(item)}{f', {tracked[name]} tracked by git' if name in tracked else ''}\n"
         for name, item in found.items()
@@ -46,25 +45,25 @@ def plan(root: OpenRoot, params: dict[str, Any], warn: Callable[[str], None]) ->
     }
     return Stage(
         result,
-        apply=lambda quarantine, run: quarantine.displace(run, list(found)),
-        proofs=lambda: proofs.gone(folder, list(found)),
+        apply=lambda quarantine, run: quarantine.displace(run, names),
+        proofs=lambda: proofs.gone(folder, names),
     )
 
 
-def git_tracks(run: Execute, names: Sequence[str]) -> dict[str, int]:
+def _git_tracks(run: Execute, names: Sequence[str]) -> dict[str, int]:
     """How many files git tracks below each name in the root; empty without git or a repository."""
     if not names:
         return {}
     elsewhere = dict.fromkeys(("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"))
     command = ["git", "--literal-pathspecs", "ls-files", "-z", "--", *names]
-    code, out, _ = run(command, env=elsewhere, seconds=_GIT_SECONDS)
+    code, out, _ = run(command, env=elsewhere, seconds=10.0)
     return dict(Counter(path.partition("/")[0] for path in out.split("\0") if path)) if code == 0 else {}
 
 
 def _dirty(tracked: dict[str, int]) -> str:
     each = ", ".join(f"{count} in {name}" for name, count in tracked.items())
-    total = sum(tracked.values())
     return (
-        f"git tracks {total} of the files that leave the root ({each}): `git status` will be dirty. Take what is"
-        " yours out of project_artifacts, commit that it is gone, or bring it back with playbooks/restore.yml."
+        f"git tracks {sum(tracked.values())} of the files that leave the root ({each}): `git status` will be dirty."
+        " Take what is yours out of project_artifacts, commit that it is gone, or bring it back with"
+        " playbooks/restore.yml."
     )

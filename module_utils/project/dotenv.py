@@ -8,28 +8,20 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import cast
 
 
 @dataclass(frozen=True)
 class Statement:
-    """One statement of the file, as python-dotenv separates them.
+    """One statement of the file, as python-dotenv separates them."""
 
-    Attributes:
-        line: number of its first line, from 1.
-        blank: the blank lines before it.
-        text: all the rest, its end of line included.
-        key, value: of an assignment; the value is None for a key alone, and ``${…}`` is not resolved.
-        comment: what follows on the line, from the ``#`` on.
-        valid: False if python-dotenv drops it.
-    """
-
-    line: int
-    blank: str
-    text: str
+    line: int  # number of its first line, from 1
+    blank: str  # the blank lines before it
+    text: str  # all the rest, its end of line included
     key: str | None = None
-    value: str | None = None
-    comment: str = ""
-    valid: bool = True
+    value: str | None = None  # None for a key alone; ``${…}`` is not resolved
+    comment: str = ""  # what follows on the line, from the ``#`` on
+    valid: bool = True  # False if python-dotenv drops it
 
 
 # --- values ------------------------------------------------------------------------------------------------
@@ -66,85 +58,61 @@ def decode(value: str) -> str:
 
 # --- grammar -----------------------------------------------------------------------------------------------
 
-_BLANK = re.compile(r"\s*")
-_SPACE = re.compile(r"[^\S\r\n]*")
-_EXPORT = re.compile(r"(?:export[^\S\r\n]+)?")
-_QUOTED_KEY = re.compile(r"'([^']+)'")
-_UNQUOTED_KEY = re.compile(r"([^=\#\s]+)")
-_EQUALS = re.compile(r"=[^\S\r\n]*")
-_SINGLE = re.compile(r"'((?:\\.|[^'\\])*)'", re.DOTALL)
-_DOUBLE = re.compile(r'"((?:\\.|[^"\\])*)"', re.DOTALL)
-_UNQUOTED = re.compile(r"[^\r\n]*")
-_COMMENT = re.compile(r"(?:[^\S\r\n]*(#[^\r\n]*))?")
-_END = re.compile(r"[^\S\r\n]*(?:\r\n|\n|\r|\Z)")
-_REST = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)?")
+# The optional parts are taken in order, each only if all of it is there; what then does not end the line is invalid.
+_STATEMENT = re.compile(
+    r"""
+    (?: export[^\S\r\n]+ )?
+    (?P<assignment>
+        (?: (?=\#) | '(?P<quoted_key>[^']+)' | (?!') (?P<key>[^=\#\s]+) )
+        [^\S\r\n]*
+        (?P<value>
+            = [^\S\r\n]* (?![^\S\r\n])
+            (?: '(?P<single>(?:\\.|[^'\\])*)' | "(?P<double>(?:\\.|[^"\\])*)"
+                | (?<=[^\S\r\n]) (?=\#) | (?!['"]) (?P<plain>[^\r\n]*) )
+        )?
+        (?: [^\S\r\n]* (?P<comment>\#[^\r\n]*) )?
+    )?
+    (?: [^\S\r\n]* (?:\r\n|\n|\r|\Z) | (?P<invalid>[^\r\n]*(?:\r\n|\r|\n)?) )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_SPACE = re.compile(r"\s*")
+_LINE_END = re.compile("\r\n|\r|\n")
 _ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
-
-
-class _Unparsable(Exception):
-    pass
-
-
-class _Cursor:
-    def __init__(self, text: str, at: int) -> None:
-        self.text = text
-        self.at = at
-
-    def take(self, pattern: re.Pattern[str]) -> re.Match[str]:
-        match = pattern.match(self.text, self.at)
-        if match is None:
-            raise _Unparsable
-        self.at = match.end()
-        return match
-
-    def next(self) -> str:
-        return self.text[self.at : self.at + 1]
 
 
 def parse(text: str) -> list[Statement]:
     """Return the statements of a file; put together again they are ``text``."""
     statements: list[Statement] = []
-    cursor, line = _Cursor(text, 0), 1
-    while cursor.at < len(text):
-        start = cursor.at
-        blank = re.sub(r"[^\r\n]*\Z", "", cursor.take(_BLANK)[0])
-        key, value, comment, valid = _assignment(cursor)
-        body = text[start + len(blank) : cursor.at]
-        line += len(re.findall("\r\n|\r|\n", blank))
-        statements.append(Statement(line, blank, body, key, value, comment, valid))
-        line += len(re.findall("\r\n|\r|\n", body))
+    at, line = 0, 1
+    while at < len(text):
+        space = cast("re.Match[str]", _SPACE.match(text, at))
+        found = cast("re.Match[str]", _STATEMENT.match(text, space.end()))
+        blank = re.sub(r"[^\r\n]*\Z", "", space[0])
+        body = text[at + len(blank) : found.end()]
+        line += len(_LINE_END.findall(blank))
+        if space.end() == len(text):
+            statements.append(Statement(line, blank, body))
+        elif found["assignment"] is None or found["invalid"] is not None:
+            statements.append(Statement(line, blank, body, valid=False))
+        else:
+            key = found["quoted_key"] or found["key"]
+            statements.append(Statement(line, blank, body, key, *_value(found)))
+        line += len(_LINE_END.findall(body))
+        at = found.end()
     return statements
 
 
-def _assignment(cursor: _Cursor) -> tuple[str | None, str | None, str, bool]:
-    if not cursor.next():
-        return None, None, "", True
-    try:
-        cursor.take(_EXPORT)
-        key = None
-        if cursor.next() != "#":
-            key = cursor.take(_QUOTED_KEY if cursor.next() == "'" else _UNQUOTED_KEY)[1]
-        cursor.take(_SPACE)
-        value, comment = None, ""
-        if cursor.next() == "=":
-            spaced = len(cursor.take(_EQUALS)[0]) > 1
-            value, comment = ("", "") if spaced and cursor.next() == "#" else _value(cursor)
-        comment = cursor.take(_COMMENT)[1] or comment
-        cursor.take(_END)
-    except _Unparsable:
-        cursor.take(_REST)
-        return None, None, "", False
-    return key, value, comment, True
-
-
-def _value(cursor: _Cursor) -> tuple[str, str]:
-    """Take a value, and the comment behind it if it is not quoted."""
-    quote = cursor.next()
-    if quote == "'":
-        return re.sub(r"\\([\\'])", r"\1", cursor.take(_SINGLE)[1]), ""
-    if quote == '"':
-        quoted = cursor.take(_DOUBLE)[1]
-        return re.sub(r"\\([\\'\"abfnrtv])", lambda found: _ESCAPES.get(found[1], found[1]), quoted), ""
-    part = cursor.take(_UNQUOTED)[0]
-    found = re.search(r"\s+(#.*)", part)
-    return (part[: found.start()].rstrip(), found[1]) if found else (part.rstrip(), "")
+def _value(found: re.Match[str]) -> tuple[str | None, str]:
+    """The value of an assignment, and the comment behind it."""
+    comment = found["comment"] or ""
+    if found["value"] is None:
+        return None, comment
+    if found["single"] is not None:
+        return re.sub(r"\\([\\'])", r"\1", found["single"]), comment
+    if found["double"] is not None:
+        escaped = re.compile(r"\\([\\'\"abfnrtv])")
+        return escaped.sub(lambda each: _ESCAPES.get(each[1], each[1]), found["double"]), comment
+    plain = found["plain"] or ""
+    behind = re.search(r"\s+(#.*)", plain)
+    return (plain[: behind.start()].rstrip(), behind[1]) if behind else (plain.rstrip(), comment)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, Callable
 
@@ -17,66 +16,6 @@ from ansible.module_utils.project.quarantine import BUILD, Manifest, Quarantine
 from ansible.module_utils.project.root import Directory
 from ansible.module_utils.project.stages import Stage
 from ansible.module_utils.project.venv import Requirements
-
-
-@dataclass
-class Environment:
-    """The environment as asked.
-
-    Attributes:
-        python: the answer of the interpreter to build with.
-        kit: archive of the control node's wheels; empty without them.
-        warn: is told of each index that was passed over.
-        result: of the stage, completed by a build.
-    """
-
-    folder: Directory
-    required: Requirements
-    python: dict[str, Any]
-    kit: str
-    warn: Callable[[str], None]
-    result: dict[str, Any]
-
-    def apply(self, quarantine: Quarantine, run: Manifest) -> Manifest:
-        """Build another one beside the one in place, prove it, and let the two change places."""
-        beside = run.name
-        with (
-            quarantine.state.make("tools") as tools,
-            quarantine.state.enter(BUILD) as builds,
-            builds.make(beside) as folder,
-        ):
-            try:
-                self._build(folder, tools)
-                return quarantine.displace(run, [VENV], put=folder)
-            finally:
-                builds.remove(beside)
-
-    def _build(self, folder: Directory, tools: Directory) -> None:
-        # Here, for a host whose environment is as asked never compiles it.
-        from ansible.module_utils.project.build import Means, build
-
-        owner, required = Owner(self.folder), self.required
-        means = Means(owner.run, partial(find_uv, owner, tools, self.python["base"]), owner.pip_settings())
-        if self.kit:
-            from ansible.module_utils.project import kit
-
-            with folder.make("wheels") as into:
-                kit.unpack(self.kit, into)
-            required = replace(required, index_urls=[into.path])
-            means = replace(means, uv=lambda _: f"{into.path}/{kit.UV}")
-        built = build(folder, f"{self.folder.path}/{VENV}", required, self.python, means)
-        for warning in built.warnings:
-            self.warn(warning)
-        index = "the control node's wheels" if self.kit else built.index
-        self.result.update(tool=built.tool, index=index, python=built.version, packages=built.installed)
-        self.result["report"] = (
-            f"🐍 Python {built.version}, built by {built.tool} from {index}: {_held(built.installed, required)}"
-        )
-
-    def proofs(self) -> Iterator[Proof]:
-        """That its programs are there, and that it was proven for what is asked."""
-        packages = proofs.packages(self.folder, self.required.packages)
-        return itertools.chain(proofs.programs(self.folder), [packages])
 
 
 def plan(root: OpenRoot, params: dict[str, Any], warn: Callable[[str], None]) -> Stage:
@@ -97,29 +36,65 @@ def plan(root: OpenRoot, params: dict[str, Any], warn: Callable[[str], None]) ->
             for use in guards.check_in_use(folder, [VENV], root.facts, params["allow_in_use"]):
                 warn(use)
         guards.check_space(folder, params["space_mb"] << 20, root.facts.free_bytes)
+    after = f"Python {python['version']}: {', '.join(required.packages)}\n"
     result = {
         "changed": bool(reasons),
-        "reasons": reasons,
-        "python": python["version"],
         "interpreter": f"{folder.path}/{VENV}/bin/python",
         "platform": python.get("platform") if reasons else None,
-        "diff": _diff(folder.path, required, python["version"], reasons),
-    }
-    asked = Environment(folder, required, python, params.get("kit") or "", warn, result)
-    return Stage(result, asked.apply, asked.proofs)
-
-
-def _diff(path: str, required: Requirements, version: str, reasons: list[str]) -> dict[str, str]:
-    after = f"Python {version}: {', '.join(required.packages)}\n"
-    return {
-        "before": "".join(f"{reason}\n" for reason in reasons) if reasons else after,
-        "after": after,
-        "before_header": f"{path}/{VENV}",
-        "after_header": f"{path}/{VENV}, rebuilt",
+        "diff": {
+            "before": "".join(f"{reason}\n" for reason in reasons) or after,
+            "after": after,
+            "before_header": f"{folder.path}/{VENV}",
+            "after_header": f"{folder.path}/{VENV}, rebuilt",
+        },
     }
 
+    def apply(quarantine: Quarantine, manifest: Manifest) -> Manifest:
+        beside = manifest.name
+        with (
+            quarantine.state.make("tools") as tools,
+            quarantine.state.enter(BUILD) as builds,
+            builds.make(beside) as empty,
+        ):
+            try:
+                result["report"] = _built(folder, empty, tools, required, python, params.get("kit"), warn)
+                return quarantine.displace(manifest, [VENV], put=empty)
+            finally:
+                builds.remove(beside)
 
-def _held(installed: dict[str, str], required: Requirements) -> str:
-    """The packages asked for, with their versions."""
+    def promised() -> Iterator[Proof]:
+        yield from proofs.programs(folder)
+        yield proofs.packages(folder, required.packages)
+
+    return Stage(result, apply, promised)
+
+
+def _built(
+    root: Directory,
+    empty: Directory,
+    tools: Directory,
+    required: Requirements,
+    python: dict[str, Any],
+    sent: str | None,
+    warn: Callable[[str], None],
+) -> str:
+    """Build another environment in ``empty`` and prove it, with the control node's wheels if they were ``sent``."""
+    # Here, for a host whose environment is as asked never compiles it.
+    from ansible.module_utils.project.build import Means, build
+
+    owner = Owner(root)
+    means = Means(owner.run, partial(find_uv, owner, tools, python["base"]), owner.pip_settings())
+    if sent:
+        from ansible.module_utils.project import kit
+
+        with empty.make("wheels") as into:
+            kit.unpack(sent, into)
+        required = replace(required, index_urls=[into.path])
+        means = replace(means, uv=lambda _: f"{into.path}/{kit.UV}")
+    built = build(empty, f"{root.path}/{VENV}", required, python, means)
+    for warning in built.warnings:
+        warn(warning)
     names = [venv.distribution(package) for package in required.packages]
-    return ", ".join(f"{name} {installed.get(venv.normalised(name), '?')}" for name in names)
+    held = ", ".join(f"{name} {built.installed.get(venv.normalised(name), '?')}" for name in names)
+    index = "the control node's wheels" if sent else built.index
+    return f"🐍 Python {built.version}, built by {built.tool} from {index}: {held}"

@@ -18,7 +18,7 @@ DOTENV = ".env"
 _SYSTEM_TREES = ("/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/proc", "/sbin", "/sys")
 # Projects are kept below these, never in them.
 _SYSTEM_FOLDERS = (
-    "/", "/home", "/media", "/mnt", "/opt", "/root", "/run", "/srv", "/tmp", "/usr", "/usr/bin", "/usr/lib",
+    "/home", "/media", "/mnt", "/opt", "/root", "/run", "/srv", "/tmp", "/usr", "/usr/bin", "/usr/lib",
     "/usr/local", "/usr/local/bin", "/usr/local/lib", "/usr/sbin", "/usr/share", "/usr/src", "/var", "/var/lib",
     "/var/log", "/var/tmp", "/Users", "/Applications", "/Library", "/System",
 )  # fmt: skip
@@ -27,21 +27,18 @@ _SYSTEM_FOLDERS = (
 
 @dataclass(frozen=True)
 class Facts:
-    """What the machine says of a root, gathered by the caller.
+    """What the machine says of a root; ``machine`` gathers it."""
 
-    Attributes:
-        homes: home directories of the accounts, by path.
-        mounts: mount points, by path.
-        processes: name, pid and the paths that each running process uses.
-        uid: who asks.
-        free_bytes: what is left for this user on the root's file system.
-    """
-
-    homes: dict[str, str] = field(default_factory=dict)
+    homes: dict[str, str] = field(default_factory=dict)  # accounts by their home directory
     mounts: Sequence[str] = ()
-    processes: Iterable[tuple[str, int, Sequence[str]]] = ()
-    uid: int = 0
-    free_bytes: int = 1 << 62
+    processes: Iterable[tuple[str, int, Sequence[str]]] = ()  # name, pid and the paths that each uses
+    uid: int = 0  # who asks
+    free_bytes: int = 1 << 62  # for this user, on the root's file system
+
+
+def below(path: str, folder: str) -> bool:
+    """Whether ``path`` is ``folder`` or lies in it."""
+    return path == folder or path.startswith(folder + "/")
 
 
 def check_path(path: str, homes: dict[str, str]) -> None:
@@ -56,13 +53,11 @@ def check_path(path: str, homes: dict[str, str]) -> None:
         raise refuse("is empty")
     if not os.path.isabs(path):
         raise refuse("is relative; an absolute path is needed")
-    plain = os.path.normpath(path)
-    if plain.startswith("//"):
-        plain = plain[1:]
-    if plain in _SYSTEM_FOLDERS or any(
-        plain == tree or plain.startswith(tree + "/") for tree in _SYSTEM_TREES
-    ):
-        raise refuse("is a system directory" if plain != "/" else "is the root of the file system")
+    plain = os.path.normpath("/" + path.lstrip("/"))
+    if plain == "/":
+        raise refuse("is the root of the file system")
+    if plain in _SYSTEM_FOLDERS or any(below(plain, tree) for tree in _SYSTEM_TREES):
+        raise refuse("is a system directory")
     if plain != path.rstrip("/"):
         raise refuse(f"is not a plain path (it reads as {plain})")
     if plain in homes:
@@ -100,12 +95,8 @@ def check_names(artifacts: Sequence[str], protected: Sequence[str]) -> None:
     """Refuse an artifact that is no plain name in the root, or that is or holds something protected."""
     kept = {os.path.normpath(path).split("/")[0]: path for path in protected}
     for path in protected:
-        if (
-            not path.strip()
-            or os.path.isabs(path)
-            or ".." in path.split("/")
-            or os.path.normpath(path) == "."
-        ):
+        outside = os.path.isabs(path) or ".." in path.split("/")
+        if outside or not path.strip() or os.path.normpath(path) == ".":
             raise Problem(f"project_protected holds {path!r}: paths inside project_root are needed.")
     for name in artifacts:
         why = None
@@ -145,33 +136,24 @@ def check_file_systems(root: Directory, names: Sequence[str], mounts: Sequence[s
         found = root.stat(name)
         if found is None or not stat.S_ISDIR(found.st_mode):
             continue
-        below = os.path.join(base, name)
-        mounted = [point for point in mounts if point == below or point.startswith(below + "/")]
+        artifact = os.path.join(base, name)
+        mounted = [point for point in mounts if below(point, artifact)]
         if found.st_dev != device:
-            mounted.append(below)
+            mounted.append(artifact)
         else:
             mounted += [path for path, entry in root.walk(name) if entry.st_dev != device]
         if mounted:
             raise Problem(f"{mounted[0]} is a mount point inside the artifact {name!r}. Unmount it first.")
 
 
-def users_of(root: Directory, names: Sequence[str], facts: Facts) -> list[str]:
-    """Processes that run out of the artifacts, as ``name (pid N) uses path``."""
-    bases = [os.path.join(base, name) for base in {root.path, os.path.realpath(root.path)} for name in names]
-    used = []
-    if not bases:
-        return []
-    for process, pid, paths in facts.processes:
-        for path in paths:
-            if any(path == base or path.startswith(base + "/") for base in bases):
-                used.append(f"{process} (pid {pid}) uses {path}")
-                break
-    return used
-
-
 def check_in_use(root: Directory, names: Sequence[str], facts: Facts, allow: bool) -> list[str]:
     """Refuse to move what a process runs out of, unless allowed; then the uses are returned as warnings."""
-    used = users_of(root, names, facts)
+    bases = [os.path.join(base, name) for base in {root.path, os.path.realpath(root.path)} for name in names]
+    used = []
+    for process, pid, paths in facts.processes if bases else ():
+        path = next((path for path in paths if any(below(path, base) for base in bases)), None)
+        if path:
+            used.append(f"{process} (pid {pid}) uses {path}")
     if used and not allow:
         raise Problem(
             f"Still running from what a reset moves: {'; '.join(used)}."
@@ -194,12 +176,9 @@ def check_state(root: Directory) -> None:
     found = root.stat(STATE)
     if found is None:
         return
-    owner = os.fstat(root.fd)
-    if (
-        not stat.S_ISDIR(found.st_mode)
-        or found.st_uid not in (0, owner.st_uid)
-        or found.st_dev != owner.st_dev
-    ):
+    own = os.fstat(root.fd)
+    foreign = found.st_uid not in (0, own.st_uid) or found.st_dev != own.st_dev
+    if foreign or not stat.S_ISDIR(found.st_mode):
         raise Problem(
             f"{root.path}/{STATE} is not a private folder of this project (a link, another file system or"
             " another owner). Look at it and move it away."

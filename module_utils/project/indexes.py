@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import contextlib
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -37,10 +38,8 @@ def masked(url: str) -> str:
 
 
 def _apart(url: str) -> tuple[str, str, str]:
-    """What stands before user and password, they, and what follows; also if they are not encoded as they should.
-
-    ``urlsplit`` would take all behind a ``/`` or ``#`` in a password for the path, and show it.
-    """
+    """What stands before user and password, they, and what follows; also if they are not encoded as they should."""
+    # ``urlsplit`` would take all behind a ``/`` or ``#`` in a password for the path, and show it.
     front, _, rest = url.rpartition("@")
     scheme, mark, user_info = front.rpartition("://")
     return scheme + mark, user_info, rest
@@ -65,10 +64,7 @@ def told(url: str, why: str, urls: Sequence[str]) -> str:
 def refusal(url: str, get: Callable[..., bytes], authorities: str | None = None) -> str | None:
     """Why an index cannot be used, or None; asks for one small page, which costs seconds at the most.
 
-    Args:
-        url: the index.
-        get: see ``fetch``.
-        authorities: file of the certificate authorities that are trusted; None: as Python has it.
+    ``get`` is ``fetch``; ``authorities`` the file of those that are trusted, None: as Python has it.
     """
     user_info = _apart(url)[1]
     if not url.startswith(("http://", "https://")):
@@ -112,10 +108,8 @@ def fetch(url: str, seconds: float, authorities: str | None) -> bytes:
 def environment(url: str, settings: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str | None]:
     """Environment for uv and pip; never a command line, which everybody on the host can read.
 
-    Args:
-        url: an index; empty: the host's own; an absolute path: a folder of wheels.
-        settings: the host's own pip configuration, by pip's option names.
-        environ: the environment that this one is to change; None takes a name out.
+    ``url`` is an index; empty: the host's own; an absolute path: a folder of wheels. ``settings`` are those of
+    ``pip_settings``. The result changes ``environ``, from which None takes a name out.
     """
     changes: dict[str, str | None] = {
         "UV_HTTP_TIMEOUT": _STALL_SECONDS, "UV_HTTP_RETRIES": "1", "PIP_DEFAULT_TIMEOUT": _STALL_SECONDS,
@@ -189,13 +183,8 @@ def pip_files(home: str, environ: Mapping[str, str]) -> list[str]:
         return []
     config = environ.get("XDG_CONFIG_HOME") or os.path.join(home, ".config")
     paths = ["/etc/xdg/pip/pip.conf", "/etc/pip.conf", f"{home}/.pip/pip.conf", f"{config}/pip/pip.conf"]
-    if environ.get("PIP_CONFIG_FILE"):
-        paths.append(environ["PIP_CONFIG_FILE"])
     texts = []
-    for path in paths:
-        try:
-            with open(path, encoding="utf-8") as file:
-                texts.append(file.read())
-        except (OSError, UnicodeDecodeError):
-            continue
+    for path in [*paths, environ.get("PIP_CONFIG_FILE", "")]:
+        with contextlib.suppress(OSError, UnicodeDecodeError), open(path, encoding="utf-8") as file:
+            texts.append(file.read())
     return texts

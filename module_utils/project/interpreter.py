@@ -16,21 +16,16 @@ _PROBE = "import sys; sys.exit(sys.version_info < (3, 9))"
 
 
 def enter(interpreter: str) -> str | None:
-    """Continue this module in ``interpreter``.
-
-    Returns:
-        None in that Python (the caller's process ends with what happens there), or why it cannot be.
-    """
+    """Continue this module in ``interpreter``; None in that Python, or why it cannot be."""
     if has_respawned() or _inside(interpreter):
         return None
-    reason = obstacle(interpreter)
+    reason = _obstacle(interpreter)
     if reason is None:
-        respawn_module(interpreter)
+        respawn_module(interpreter)  # the process ends with what happens there
     return reason
 
 
-def obstacle(interpreter: str) -> str | None:
-    """Return why a Python cannot run a module, or None if it can."""
+def _obstacle(interpreter: str) -> str | None:
     build = "build the environment with `ansible-playbook playbooks/reset.yml --tags venv`"
     if not os.path.exists(interpreter):
         return f"{interpreter} is missing; {build}."
@@ -45,8 +40,6 @@ def obstacle(interpreter: str) -> str | None:
 
 
 def _inside(interpreter: str) -> bool:
-    """Whether this process runs in that Python and in its environment."""
-    environment = os.path.dirname(os.path.dirname(interpreter))
-    return os.path.realpath(environment) == os.path.realpath(sys.prefix) and os.path.realpath(
-        interpreter
-    ) == os.path.realpath(sys.executable)
+    here = (os.path.realpath(sys.prefix), os.path.realpath(sys.executable))
+    prefix = os.path.dirname(os.path.dirname(interpreter))
+    return here == (os.path.realpath(prefix), os.path.realpath(interpreter))

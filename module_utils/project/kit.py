@@ -7,7 +7,7 @@ import os
 import shutil
 import tarfile
 
-from ansible.module_utils.project.root import Directory
+from ansible.module_utils.project.root import NEW, Directory
 from ansible.module_utils.reporting import Problem
 
 UV = "uv"  # the program, beside the wheels
@@ -23,10 +23,7 @@ def unpack(path: str, into: Directory) -> None:
             content = archive.extractfile(member)
             if content is None or "/" in member.name:
                 raise Problem(f"The wheels from the control node hold {member.name!r}, which is no wheel.")
-            mode = 0o700 if member.name == UV else 0o600
-            fd = os.open(
-                member.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode, dir_fd=into.fd
-            )
+            fd = os.open(member.name, NEW, 0o700 if member.name == UV else 0o600, dir_fd=into.fd)
             into.give(fd)
             with open(fd, "wb") as file:
                 shutil.copyfileobj(content, file, 1 << 20)

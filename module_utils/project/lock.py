@@ -18,6 +18,7 @@ from ansible.module_utils.project.root import Directory
 from ansible.module_utils.reporting import Problem
 
 _FILE = "lock"
+_FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def me() -> dict[str, Any]:
@@ -32,7 +33,7 @@ def me() -> dict[str, Any]:
 @contextlib.contextmanager
 def held(state: Directory) -> Iterator[None]:
     """Hold the root for the block; raises Problem if another run has it."""
-    fd = os.open(_FILE, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=state.fd)
+    fd = os.open(_FILE, os.O_RDONLY | os.O_CREAT | _FLAGS, 0o600, dir_fd=state.fd)
     try:
         state.give(fd)
         if not _taken(fd, fcntl.LOCK_EX):
@@ -45,7 +46,7 @@ def held(state: Directory) -> Iterator[None]:
 def holder(state: Directory) -> str | None:
     """Who has the root now, for people, or None; holds nothing and writes nothing."""
     try:
-        fd = os.open(_FILE, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=state.fd)
+        fd = os.open(_FILE, os.O_RDONLY | _FLAGS, dir_fd=state.fd)
     except FileNotFoundError:
         return None
     try:
@@ -63,7 +64,7 @@ def check(state: Directory) -> None:
 
 def sign(state: Directory) -> None:
     """Say in the file who holds the root; the caller does."""
-    fd = os.open(_FILE, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=state.fd)
+    fd = os.open(_FILE, os.O_WRONLY | os.O_TRUNC | _FLAGS, dir_fd=state.fd)
     try:
         since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         os.pwrite(fd, json.dumps({**me(), "since": since}).encode(), 0)
@@ -80,18 +81,16 @@ def _taken(fd: int, how: int) -> bool:
 
 
 def _refused(state: Directory, who: str) -> Problem:
-    root = os.path.dirname(state.path)
     return Problem(
-        f"Another reset of {root} is under way: {who}. Wait for it to end."
+        f"Another reset of {os.path.dirname(state.path)} is under way: {who}. Wait for it to end."
         " If hosts share this root, set reset_batch: 1. Nothing was touched."
     )
 
 
 def _who(fd: int) -> str:
-    """The holder, for people. What a killed run has left in the file is no answer."""
-    try:
+    # What a killed run has left in the file is no answer.
+    with contextlib.suppress(ValueError, KeyError, TypeError):
         said = json.loads(os.pread(fd, 4096, 0))
-        alive = os.path.exists(f"/proc/{said['pid']}")
-        return f"{said['user']}, pid {said['pid']}, since {said['since']}" if alive else "it has just begun"
-    except (ValueError, KeyError, TypeError):
-        return "it has just begun"
+        if os.path.exists(f"/proc/{said['pid']}"):
+            return f"{said['user']}, pid {said['pid']}, since {said['since']}"
+    return "it has just begun"

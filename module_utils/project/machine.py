@@ -12,12 +12,11 @@ from ansible.module_utils.project.guards import Facts
 
 def facts(path: str) -> Facts:
     """Gather the facts that the guards judge for a root at ``path``."""
-    try:
+    free = Facts.free_bytes
+    if os.path.isdir(path):
         space = os.statvfs(path)
         free = space.f_bavail * space.f_frsize
-    except OSError:
-        free = 1 << 62
-    return Facts(homes=homes(), mounts=mounts(), processes=Processes(), uid=os.geteuid(), free_bytes=free)
+    return Facts(homes(), mounts(), Processes(), os.geteuid(), free)
 
 
 def homes() -> dict[str, str]:
@@ -55,14 +54,15 @@ class Processes:
 
 
 def _process(pid: str) -> tuple[str, int, list[str]]:
-    base = f"/proc/{pid}"
-    cwd = os.readlink(f"{base}/cwd")
-    paths = [os.readlink(f"{base}/exe"), cwd]
-    with open(f"{base}/cmdline", encoding="utf-8", errors="surrogateescape") as file:
-        # A venv's python is a link: only the command line shows by which name it was started.
-        words = file.read().split("\0")[:2]
+    cwd = os.readlink(f"/proc/{pid}/cwd")
+    paths = [os.readlink(f"/proc/{pid}/exe"), cwd]
+    # A venv's python is a link: only the command line shows by which name it was started.
+    words = _told(pid, "cmdline").split("\0")[:2]
     paths += [os.path.normpath(os.path.join(cwd, word)) for word in words if "/" in word]
-    with open(f"{base}/maps", encoding="utf-8", errors="surrogateescape") as file:
-        paths += {line.split(None, 5)[5].rstrip("\n") for line in file if "/" in line}
-    with open(f"{base}/comm", encoding="utf-8", errors="surrogateescape") as file:
-        return file.read().strip(), int(pid), paths
+    paths += {line.split(None, 5)[5] for line in _told(pid, "maps").split("\n") if "/" in line}
+    return _told(pid, "comm").strip(), int(pid), paths
+
+
+def _told(pid: str, what: str) -> str:
+    with open(f"/proc/{pid}/{what}", encoding="utf-8", errors="surrogateescape") as file:
+        return file.read()

@@ -25,6 +25,7 @@ from ansible.module_utils.reporting import Problem
 # The variables of the flags, whose names differ.
 SETTINGS = {"ENVIRONMENT": "environment_name", "DEBUG": "debug"}
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_FIELDS = {"HOST": "host", "PORT": "port", "USER": "user", "PASSWORD": "password", "DB": "database"}
 
 
 @dataclass(frozen=True)
@@ -37,31 +38,19 @@ class Section:
 
 @dataclass(frozen=True)
 class Edit:
-    """What the file becomes.
+    """What the file becomes."""
 
-    Attributes:
-        content: all of it, secrets included.
-        added, changed, unchanged: names of our keys.
-        notes: what a user should know of the lines that are not ours.
-    """
-
-    content: bytes
-    added: tuple[str, ...]
+    content: bytes  # all of it, secrets included
+    added: tuple[str, ...]  # names of our keys, as the next two
     changed: tuple[str, ...]
     unchanged: tuple[str, ...]
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...]  # what a user should know of the lines that are not ours
 
 
 def text_of(key: str, value: object, variable: str) -> str:
     """Return a value as text: true and false for a boolean, digits for a number.
 
-    Args:
-        key: its name in ``.env``.
-        value: as Ansible hands it over.
-        variable: where the user sets it, for the message.
-
-    Raises:
-        Problem: the name or the value cannot be written; the value itself is never named.
+    Problem names the key, or the ``variable`` where the user sets what cannot be written; never the value itself.
     """
     if not _KEY.fullmatch(key):
         raise Problem(
@@ -92,23 +81,12 @@ def sections(
 ) -> list[Section]:
     """Return the keys that a reset owns, under their headings, with their values.
 
-    Args:
-        connection: ``host``, ``port``, ``user``, ``password`` and ``database``; ``DB_URL`` is made of them.
-        api_keys, flags: as they stand in ``.env``.
-        extra: the user's ``project_env``; its keys follow the flags.
-
-    Raises:
-        Problem: a value cannot be written, or ``extra`` sets a key that another variable sets.
+    ``DB_URL`` is made of the ``connection``; the keys of ``extra``, the user's ``project_env``, follow the flags.
+    Raises Problem if a value cannot be written, or ``extra`` sets a key that another variable sets.
     """
     database = {
         f"POSTGRES_{name}": text_of(f"POSTGRES_{name}", connection[field], f"postgres_{name.lower()}")
-        for name, field in (
-            ("HOST", "host"),
-            ("PORT", "port"),
-            ("USER", "user"),
-            ("PASSWORD", "password"),
-            ("DB", "database"),
-        )
+        for name, field in _FIELDS.items()
     }
     keys = {key: text_of(key, value, key.lower()) for key, value in api_keys.items()}
     switches = {key: text_of(key, value, SETTINGS.get(key, key)) for key, value in flags.items()}
@@ -127,14 +105,9 @@ def sections(
 
 
 def plan(old: bytes | None, sections: Sequence[Section]) -> Edit:
-    """Decide what the file becomes; see the rules at the top of this module.
+    """Decide what a file becomes, None if there is none; see the rules at the top of this module.
 
-    Args:
-        old: the file's bytes, in whatever encoding; None if there is none.
-        sections: our keys; a key stands in one section only.
-
-    Raises:
-        Problem: a quote that is not closed above our keys would swallow them; the line is named.
+    Problem names the line of a quote above our keys that is not closed, and would swallow them.
     """
     # Bytes that are no UTF-8 pass through as surrogates.
     before = (old or b"").decode("utf-8", "surrogateescape")
@@ -196,8 +169,8 @@ def _lay_out(
     home = {key: section.heading for section in sections for key in section.values}
     headings = {f"# {section.heading}": section.heading for section in sections}
     in_file = {_heading(statement, headings) for statement in statements}
-    pieces: list[str] = []
-    ends: dict[str, int] = {}  # of each section met so far: the piece after which its next key goes
+    pieces: list[list[str]] = []
+    ends: dict[str, list[str]] = {}  # of each section met so far: the piece that its next key follows
     comments: dict[str, str] = {}
     met: set[str] = set()
     placed: set[str] = set()
@@ -205,55 +178,52 @@ def _lay_out(
 
     for statement in statements:
         heading, key = _heading(statement, headings), statement.key
-        if heading is not None:
-            current = heading
-            pieces.append(statement.blank + statement.text)
-            ends.setdefault(heading, len(pieces) - 1)
-            continue
         if key is None or key not in home:
-            pieces.append(statement.blank + statement.text)
+            pieces.append([statement.blank + statement.text])
+            if heading is not None:
+                current = heading
+                ends.setdefault(heading, pieces[-1])
             continue
-        pieces.append(statement.blank)
+        pieces.append([statement.blank])
         comment = f"{statement.comment}\n" if statement.comment.strip() not in ("", *headings) else ""
         section = home[key]
         if key in met:
-            pieces.append(comment)
+            pieces.append([comment])
             continue
         met.add(key)
         if section not in in_file and section not in ends:
             current = section
-            pieces.append(f"# {section}\n")
-            ends[section] = len(pieces) - 1
-        if section not in ends or current == section:
-            pieces.append(comment + lines[key])
-            placed.add(key)
-            if section in ends:
-                ends[section] = len(pieces) - 1
-        else:
-            comments[key] = comment
+            pieces.append([f"# {section}\n"])
+            ends[section] = pieces[-1]
+        if section in ends and current != section:
+            comments[key] = comment  # it moves up
+            continue
+        pieces.append([comment + lines[key]])
+        placed.add(key)
+        if section in ends:
+            ends[section] = pieces[-1]
 
-    later: dict[int, str] = {}
     for group in sections:
         missing = "".join(comments.get(key, "") + lines[key] for key in group.values if key not in placed)
         if group.heading in ends:
-            later[ends[group.heading]] = missing
+            ends[group.heading].append(missing)
         elif missing:
-            pieces.append(("\n" if any(pieces) else "") + f"# {group.heading}\n" + missing)
-    return _join(pieces, later), placed
+            blank = "\n" if any(any(piece) for piece in pieces) else ""
+            pieces.append([f"{blank}# {group.heading}\n{missing}"])
+    return _join([part for piece in pieces for part in piece]), placed
 
 
 def _heading(statement: Statement, headings: Mapping[str, str]) -> str | None:
     return headings.get(statement.text.strip()) if statement.valid and statement.key is None else None
 
 
-def _join(pieces: Sequence[str], later: Mapping[int, str]) -> str:
-    """Put the pieces together, each on lines of its own."""
+def _join(parts: Sequence[str]) -> str:
+    """Put the parts together, each on lines of its own."""
     text = ""
-    for position, piece in enumerate(pieces):
-        for part in (piece, later.get(position, "")):
-            if part and text and not text.endswith("\n"):
-                text += "\n"
-            text += part
+    for part in parts:
+        if part and text and not text.endswith("\n"):
+            text += "\n"
+        text += part
     return text
 
 

@@ -18,17 +18,11 @@ from ansible.module_utils.reporting import Problem
 
 @dataclass
 class OpenRoot:
-    """A root that passed the guards, held open.
-
-    Attributes:
-        folder: the root itself.
-        facts: what the machine says of it.
-        quarantine: None until something is moved here for the first time.
-    """
+    """A root that passed the guards, held open."""
 
     folder: Directory
     facts: Facts
-    quarantine: Quarantine | None
+    quarantine: Quarantine | None  # None until something is moved here for the first time
     _stack: contextlib.ExitStack
 
     def changing(self) -> Quarantine:
@@ -45,10 +39,6 @@ class OpenRoot:
         self.quarantine.prepare()
         lock.sign(self.quarantine.state)
         return self.quarantine
-
-    def unfinished(self) -> bool:
-        """Whether a run was cut off, or left open by an earlier call."""
-        return self.quarantine is not None and self.quarantine.unfinished()
 
 
 @contextlib.contextmanager
@@ -91,8 +81,7 @@ def reported(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        name = error.filename2 or error.filename or ""
-        where = os.path.join(path, os.fsdecode(name)) if isinstance(name, (str, bytes)) else path
+        where = os.path.join(path, os.fsdecode(error.filename2 or error.filename or ""))
         advice = _ADVICE.get(error.errno or 0, "see the system's log")
         raise Problem(
             f"{where}: {error.strerror}: {advice}. Nothing is lost: what had been moved is in {path}/{STATE},"

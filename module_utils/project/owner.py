@@ -38,27 +38,19 @@ class Owner:
     ) -> tuple[int, str, str]:
         """Run a program to its end: exit code, standard output, standard error.
 
-        Args:
-            argv: the program and its arguments. One that cannot be started has code 127.
-            env: changes of the environment; None takes a name out.
-            text: its standard input.
-            seconds: until it is killed, with code 124.
+        ``env`` changes the environment, in which None takes a name out; ``text`` is its input. One that cannot be
+        started has code 127, one that is killed after ``seconds`` has 124.
         """
         become: dict[str, Any] = {}
         if os.geteuid() == 0 and self.uid != 0:
             become = {"user": self.uid, "group": self.gid, "extra_groups": []}
-        environ = {
+        inherited = {
             key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "VIRTUAL_ENV"))
         }
-        own = {
-            "HOME": self.home,
-            **({} if self._at_home() else {"UV_NO_CACHE": "1", "PIP_NO_CACHE_DIR": "1"}),
-        }
-        for key, value in {**(env or {}), **own}.items():
-            if value is None:
-                environ.pop(key, None)
-            else:
-                environ[key] = value
+        changed = {**inherited, **(env or {}), "HOME": self.home}
+        if not self._at_home():
+            changed.update(UV_NO_CACHE="1", PIP_NO_CACHE_DIR="1")
+        environ = {key: value for key, value in changed.items() if value is not None}
         try:
             done = subprocess.run(
                 argv, env=environ, input=text, capture_output=True, text=True, errors="replace", timeout=seconds,
@@ -71,7 +63,7 @@ class Owner:
         return done.returncode, done.stdout, done.stderr
 
     def _at_home(self) -> bool:
-        """Whether the user has a home to keep a cache in; the accounts of services often have none."""
+        # A home to keep a cache in; the accounts of services often have none.
         try:
             return os.stat(self.home).st_uid == self.uid
         except OSError:
@@ -86,22 +78,18 @@ class Owner:
 
 
 def find_uv(owner: Owner, tools: Directory, python: str, index: Mapping[str, str | None]) -> str | None:
-    """uv as the host has it, or got once from an index into ``tools``; None if neither works.
+    """uv as the host has it, or got once from an index into an environment in ``tools``; None if neither works.
 
-    Args:
-        owner: who runs it.
-        tools: a folder of the owner's, for an environment with uv in it.
-        python: the interpreter for that one.
-        index: environment for pip, see ``indexes.environment``.
+    ``python`` makes that environment; ``index`` is the environment for pip, see ``indexes.environment``.
     """
+    beside = os.path.dirname(sys.executable)
     places = [
-        os.path.dirname(sys.executable),
+        os.environ.get("PATH", os.defpath),
+        beside,
         f"{owner.home}/.local/bin",
         f"{owner.home}/.cargo/bin",
-        f"{tools.path}/bin",
     ]
-    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *places])
-    known = shutil.which("uv", path=path)
+    known = shutil.which("uv", path=os.pathsep.join([*places, f"{tools.path}/bin"]))
     if known and owner.run([known, "--version"])[0] == 0:
         return known
     for command in (

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import stat
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from ansible.module_utils.project import dotenv, venv
 from ansible.module_utils.project.guards import DOTENV, VENV
 from ansible.module_utils.project.root import Directory, described
+from ansible.module_utils.reporting import Problem
 
 DOTENV_MODE = 0o600
 
@@ -23,6 +24,20 @@ class Proof:
     expected: str
     found: str
     ok: bool
+
+
+def proven(path: str, proofs: Iterable[Proof]) -> list[dict[str, Any]]:
+    """The proofs of a stage of the root at ``path``, for a result; raises Problem if one fails."""
+    looked = list(proofs)
+    failed = [f"{each.name}: expected {each.expected}, found {each.found}" for each in looked if not each.ok]
+    found = [asdict(each) for each in looked]
+    if failed:
+        raise Problem(
+            f"The reset of {path} did not leave what it promises: {'; '.join(failed)}."
+            " Run it again; `ansible-playbook playbooks/restore.yml` brings back what was there before.",
+            proofs=found,
+        )
+    return found
 
 
 def gone(folder: Directory, artifacts: Sequence[str]) -> Iterator[Proof]:
@@ -42,11 +57,7 @@ def programs(folder: Directory) -> Iterator[Proof]:
 
 def packages(folder: Directory, asked: Sequence[str]) -> Proof:
     """The environment was proven for the packages that are asked for."""
-    try:
-        with folder.enter(VENV) as environment:
-            found = json.loads(environment.read(venv.RECORD) or b"{}").get("asked") or []
-    except (OSError, ValueError, AttributeError):
-        found = []
+    found = (venv.record(folder, VENV) or {}).get("asked") or []
     return Proof(f"{VENV} built and proven for", ", ".join(asked), ", ".join(found), found == list(asked))
 
 

@@ -27,56 +27,37 @@ from ansible.module_utils.text import plural, size
 RUNS, KEPT, BUILD = "runs", "kept", "build"
 VERSION = 1  # of the manifests that this code writes, and the newest that it reads
 _MANIFEST = "manifest.json"
+_WAITING = ".waiting"  # behind a name in ``kept/``, if the file system cannot exchange
 
 
 @dataclass
 class Entry:
-    """One name that a run displaced.
-
-    Attributes:
-        name: the name in the root.
-        before: what stood there, now in ``kept/``; None if there was nothing.
-        after: identity of what was put there; None if the name was only emptied.
-        source: the run whose ``kept/`` the new thing came from, for a restore.
-    """
+    """One name in the root that a run displaced."""
 
     name: str
-    before: Item | None
-    after: tuple[int, int] | None = None
-    source: str | None = None
+    before: Item | None  # what stood there, now in ``kept/``; None if there was nothing
+    after: tuple[int, int] | None = None  # identity of what was put there; None if the name was only emptied
+    source: str | None = None  # the run whose ``kept/`` the new thing came from, for a restore
 
 
 @dataclass
 class Manifest:
-    """A manifest.
+    """A manifest."""
 
-    Attributes:
-        name: start of the run, UTC, as ``20261123T041500Z``, with a number if two share a second.
-        kind: ``reset`` or ``restore``.
-        started: seconds of the epoch.
-        state: ``open`` while it works, ``closed`` when it is done.
-        entries: what it displaced, in order.
-        by: who ran it: user and pid.
-    """
-
-    name: str
-    kind: str
-    started: float
-    state: str = "open"
-    entries: list[Entry] = field(default_factory=list)
-    by: dict[str, Any] = field(default_factory=dict)
+    name: str  # start of the run, UTC, as ``20261123T041500Z``, with a number if two share a second
+    kind: str  # ``reset`` or ``restore``
+    started: float  # seconds of the epoch
+    state: str = "open"  # while it works; then ``closed``
+    entries: list[Entry] = field(default_factory=list)  # what it displaced, in order
+    by: dict[str, Any] = field(default_factory=dict)  # user and pid
 
     def entry(self, name: str) -> Entry | None:
         """The entry of a name."""
         return next((entry for entry in self.entries if entry.name == name), None)
 
-    def as_json(self) -> bytes:
-        """The manifest file."""
-        return json.dumps({**asdict(self), "version": VERSION}, indent=1).encode() + b"\n"
-
 
 def _entry(name: str, before: dict[str, Any] | None, after: list[int] | None, source: str | None) -> Entry:
-    """An entry out of JSON, which knows no tuples."""
+    # JSON knows no tuples.
     item = Item(**{**before, "identity": tuple(before["identity"])}) if before else None
     return Entry(name, item, (after[0], after[1]) if after else None, source)
 
@@ -94,7 +75,6 @@ class Quarantine:
 
     root: Directory
     state: Directory
-    clock: Callable[[], float] = time.time
 
     @classmethod
     def find(cls, root: Directory) -> Quarantine | None:
@@ -124,19 +104,20 @@ class Quarantine:
 
     def runs(self) -> list[Manifest]:
         """All runs, oldest first. A folder without a readable manifest moved nothing and is none."""
+        if self.state.stat(RUNS) is None:
+            return []
         found = []
-        if self.state.stat(RUNS) is not None:
-            with self.state.enter(RUNS) as runs:
-                for name in runs.names():
-                    with runs.enter(name) as folder:
-                        text = folder.read(_MANIFEST)
-                    if text is not None:
-                        found.append(self._parsed(name, text))
+        with self.state.enter(RUNS) as runs:
+            for name in runs.names():
+                with runs.enter(name) as folder:
+                    text = folder.read(_MANIFEST)
+                if text is not None:
+                    found.append(self._parsed(name, text))
         return sorted(found, key=lambda run: (run.started, run.name))
 
-    def unfinished(self) -> bool:
-        """Whether a run was not closed: it works, or it was cut off."""
-        return any(run.state == "open" for run in self.runs())
+    def open_runs(self) -> list[Manifest]:
+        """The runs that were not closed: one works, or was cut off."""
+        return [run for run in self.runs() if run.state == "open"]
 
     def _parsed(self, name: str, text: bytes) -> Manifest:
         path = os.path.join(self.state.path, RUNS, name, _MANIFEST)
@@ -157,42 +138,36 @@ class Quarantine:
     def kept(self, run: Manifest) -> list[Entry]:
         """The entries that a restore of ``run`` would still bring back."""
         with self.keeping(run.name) as kept:
-            return [
-                entry
-                for entry in run.entries
-                if (
-                    kept.identity(entry.name) == entry.before.identity
-                    if entry.before
-                    else self.root.stat(entry.name) is not None  # still there, or replaced since
-                )
-            ]
+            return [entry for entry in run.entries if self._remains(entry, kept)]
+
+    def _remains(self, entry: Entry, kept: Directory) -> bool:
+        if entry.before is None:
+            return self.root.stat(entry.name) is not None  # still there, or replaced since
+        return kept.identity(entry.name) == entry.before.identity
 
     def keeping(self, run: str) -> Directory:
         """Open the folder with what a run keeps, by the run's name."""
-        with self._folder(run) as folder:
+        with self.state.enter(RUNS) as runs, runs.enter(run) as folder:
             return folder.enter(KEPT)
-
-    def _folder(self, run: str) -> Directory:
-        with self.state.enter(RUNS) as runs:
-            return runs.enter(run)
 
     # Changing; the caller holds the lock
 
     def begin(self, kind: str) -> Manifest:
         """The run to record under: the open one of this kind, settled, or a new one."""
-        self._clear_builds()
+        with self.state.enter(BUILD) as build:
+            for name in build.names():
+                build.remove(name)  # builds and deletions that were cut off
         current = None
-        for run in self.runs():
-            if run.state == "open":
-                self.settle(run)
-                if run.kind == kind and current is None:
-                    current = run
-                else:
-                    self.close(run)
+        for run in self.open_runs():
+            self.settle(run)
+            if run.kind == kind and current is None:
+                current = run
+            else:
+                self.close(run)
         return current or self._new(kind)
 
     def _new(self, kind: str) -> Manifest:
-        now = self.clock()
+        now = time.time()
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
         with self.state.enter(RUNS) as runs:
             name, number = stamp, 1
@@ -206,19 +181,17 @@ class Quarantine:
         return run
 
     def _save(self, run: Manifest) -> None:
-        with self._folder(run.name) as folder:
-            folder.write(_MANIFEST, run.as_json())
+        content = json.dumps({**asdict(run), "version": VERSION}, indent=1).encode() + b"\n"
+        with self.state.enter(RUNS) as runs, runs.enter(run.name) as folder:
+            folder.write(_MANIFEST, content)
 
     def displace(
-        self,
-        run: Manifest,
-        names: Sequence[str],
-        put: Directory | None = None,
-        source: Manifest | None = None,
+        self, run: Manifest, names: Sequence[str], put: Directory | None = None, source: str | None = None
     ) -> Manifest:
         """Move what stands under ``names`` into the run; with ``put``, put there what it holds under that name.
 
-        A name that ``put`` does not hold is only emptied. The manifest is on the disk before anything moves.
+        A name that ``put`` does not hold is only emptied; ``source`` is the run that ``put`` belongs to, if one does.
+        The manifest is on the disk before anything moves.
         Returns the run that holds them: a new one if this one already holds an earlier thing of that name.
         """
         if any(run.entry(name) for name in names):
@@ -226,7 +199,7 @@ class Quarantine:
             run = self._new(run.kind)
         for name in names:
             after = put.identity(name) if put else None
-            run.entries.append(Entry(name, self.root.item(name), after, source.name if source else None))
+            run.entries.append(Entry(name, self.root.item(name), after, source))
         self._save(run)
         try:
             with self.keeping(run.name) as kept:
@@ -273,15 +246,12 @@ class Quarantine:
         if entry.before is None and self.root.identity(entry.name) == entry.after:
             return True
         if entry.after and kept.identity(entry.name) == entry.after:
-            self._take_back(entry, kept)
+            if entry.source is None:
+                kept.remove(entry.name)  # built by the run that was cut off, and in nobody's use
+            else:
+                with self.keeping(entry.source) as home:
+                    kept.move(entry.name, home)
         return False
-
-    def _take_back(self, entry: Entry, kept: Directory) -> None:
-        if entry.source is None:
-            kept.remove(entry.name)  # built by the run that was cut off, and in nobody's use
-            return
-        with self.keeping(entry.source) as home:
-            kept.move(entry.name, home)
 
     def close(self, run: Manifest) -> None:
         """Mark a run as done; one that moved nothing leaves no trace."""
@@ -297,31 +267,18 @@ class Quarantine:
             runs.move(run.name, build)
             build.remove(run.name)
 
-    def expire(self, keep: int, days: float) -> list[Manifest]:
-        """Delete what retention gives up, and return it."""
-        gone = expired(self.runs(), keep, days, self.clock())
+    def expire(self, keep: int, days: float) -> list[str]:
+        """Delete the runs that retention gives up; their names."""
+        gone = expired(self.runs(), keep, days, time.time())
         for run in gone:
             self._forget(run)
-        return gone
-
-    def _clear_builds(self) -> None:
-        """Remove what builds and deletions that were cut off left behind."""
-        with self.state.enter(BUILD) as build:
-            for name in build.names():
-                build.remove(name)
-
-
-_WAITING = ".waiting"
+        return [run.name for run in gone]
 
 
 def expired(runs: Sequence[Manifest], keep: int, days: float, now: float) -> list[Manifest]:
-    """The runs that retention gives up.
+    """The closed ones of ``runs``, oldest first, that retention gives up at ``now``, seconds of the epoch.
 
-    Args:
-        runs: oldest first.
-        keep: how many closed runs stay at the most; 0 gives up all of them.
-        days: those older than this are given up too, but never the last one. 0: age does not matter.
-        now: seconds of the epoch.
+    At most ``keep`` stay, and none older than ``days`` but the last one. 0 keeps none; of days, it is no limit.
     """
     closed = [run for run in runs if run.state == "closed"]
     if keep == 0:
@@ -333,7 +290,7 @@ def expired(runs: Sequence[Manifest], keep: int, days: float, now: float) -> lis
 def choose(
     runs: Sequence[Manifest], name: str, remaining: Callable[[Manifest], list[Entry]]
 ) -> Manifest | None:
-    """The run to restore: the named one, or the last reset that still has something to bring back."""
+    """The run to restore: the named one, or the last reset of which something is ``remaining``."""
     if name:
         found = next((run for run in runs if run.name == name), None)
         if found is None:

@@ -25,15 +25,11 @@ def work(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
         undo = None
         if (entries or cut) and not check_mode:
             undo = _apply(root.changing(), params["run"])
-    back = [{"name": entry.name, **listed(entry.before)} for entry in entries if entry.before]
-    removed = [entry.name for entry in entries if not entry.before]
     return {
         "changed": bool(entries),
-        "restored": run.name if run else None,
-        "back": back,
-        "removed": removed,
+        "back": [{"name": entry.name, **listed(entry.before)} for entry in entries if entry.before],
         "undo": undo,
-        "report": _report(params["root"], run, back, removed, undo),
+        "report": _report(params["root"], run, entries, undo),
         "diff": {
             "before": "".join(f"{name}\n" for name in leaving),
             "after": "".join(
@@ -54,8 +50,7 @@ def _plan(quarantine: Quarantine, name: str) -> tuple[Manifest | None, list[Entr
 
 
 def _cut(quarantine: Quarantine) -> Manifest | None:
-    runs = quarantine.runs()
-    return next((run for run in runs if (run.kind, run.state) == ("restore", "open") and run.entries), None)
+    return next((run for run in quarantine.open_runs() if run.kind == "restore" and run.entries), None)
 
 
 def _apply(quarantine: Quarantine, name: str) -> str | None:
@@ -63,19 +58,17 @@ def _apply(quarantine: Quarantine, name: str) -> str | None:
     run, entries = _plan(quarantine, name)
     if run is not None and entries:
         with quarantine.keeping(run.name) as kept:
-            mine = quarantine.displace(mine, [entry.name for entry in entries], put=kept, source=run)
+            mine = quarantine.displace(mine, [entry.name for entry in entries], put=kept, source=run.name)
     quarantine.close(mine)
     return mine.name if mine.entries else None
 
 
-def _report(
-    root: str, run: Manifest | None, back: list[dict[str, Any]], removed: list[str], undo: str | None
-) -> str:
-    if run is None or not (back or removed):
+def _report(root: str, run: Manifest | None, entries: list[Entry], undo: str | None) -> str:
+    if run is None or not entries:
         return f"Nothing to restore in {root}."
     lines = [f"⏪ Restore of {root}: as before {run.name}"]
-    lines += [f"   {item['name']}: back" for item in back]
-    lines += [f"   {name}: gone, as it was not there before" for name in removed]
+    lines += [f"   {entry.name}: back" for entry in entries if entry.before]
+    lines += [f"   {entry.name}: gone, as it was not there before" for entry in entries if not entry.before]
     if undo:
         lines.append(f"   Undo: ansible-playbook playbooks/restore.yml -e restore_run={undo}")
     return "\n".join(lines)

@@ -17,29 +17,22 @@ from typing import Any
 
 from ansible.module_utils.text import plural, size
 
+NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NOREPLACE, _EXCHANGE = 1, 2  # flags of renameat2(2)
+_KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "link"}
 
 
 @dataclass(frozen=True)
 class Item:
-    """What a name stands for.
+    """What a name stands for."""
 
-    Attributes:
-        kind: ``file``, ``directory``, ``link`` or ``other``.
-        mode: permission bits.
-        identity: device and inode: the same thing under whatever name.
-        files: regular files in it (1 for a file).
-        bytes: their sizes, summed.
-        target: where a link points.
-    """
-
-    kind: str
+    kind: str  # ``file``, ``directory``, ``link`` or ``other``
     mode: int
-    identity: tuple[int, int]
-    files: int = 0
-    bytes: int = 0
-    target: str | None = None
+    identity: tuple[int, int]  # device and inode: the same thing under whatever name
+    files: int = 0  # regular files in it; 1 for a file
+    bytes: int = 0  # their sizes, summed
+    target: str | None = None  # where a link points
 
 
 @dataclass(frozen=True)
@@ -90,7 +83,7 @@ class Directory:
             return None
 
     def identity(self, name: str) -> tuple[int, int] | None:
-        """Device and inode of what stands under ``name``."""
+        """Device and inode of what stands under a name."""
         found = self.stat(name)
         return (found.st_dev, found.st_ino) if found else None
 
@@ -99,15 +92,12 @@ class Directory:
         found = self.stat(name)
         if found is None:
             return None
-        common = {"mode": stat.S_IMODE(found.st_mode), "identity": (found.st_dev, found.st_ino)}
-        if stat.S_ISLNK(found.st_mode):
-            return Item("link", target=os.readlink(name, dir_fd=self.fd), **common)  # type: ignore[arg-type]
-        if stat.S_ISREG(found.st_mode):
-            return Item("file", files=1, bytes=found.st_size, **common)  # type: ignore[arg-type]
-        if not stat.S_ISDIR(found.st_mode):
-            return Item("other", **common)  # type: ignore[arg-type]
-        sizes = [entry.st_size for _, entry in self.walk(name) if stat.S_ISREG(entry.st_mode)]
-        return Item("directory", files=len(sizes), bytes=sum(sizes), **common)  # type: ignore[arg-type]
+        kind = _KINDS.get(stat.S_IFMT(found.st_mode), "other")
+        target = os.readlink(name, dir_fd=self.fd) if kind == "link" else None
+        inside = [entry for _, entry in self.walk(name)] if kind == "directory" else [found]
+        sizes = [entry.st_size for entry in inside if stat.S_ISREG(entry.st_mode)]
+        identity = (found.st_dev, found.st_ino)
+        return Item(kind, stat.S_IMODE(found.st_mode), identity, len(sizes), sum(sizes), target)
 
     def walk(self, name: str) -> Iterator[tuple[str, os.stat_result]]:
         """Path (relative to this directory) and ``lstat`` of everything below the directory ``name``."""
@@ -128,9 +118,7 @@ class Directory:
 
     def write_new(self, name: str, content: bytes, mode: int = 0o600) -> None:
         """Write a file that must not be there yet, and wait until it is on the disk."""
-        fd = os.open(
-            name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=self.fd
-        )
+        fd = os.open(name, NEW, mode, dir_fd=self.fd)
         with os.fdopen(fd, "wb") as file:
             os.fchmod(fd, mode)
             self.give(fd)
@@ -181,7 +169,7 @@ class Directory:
 
 
 def _renameat2(source: Directory, name: str, target: Directory, new_name: str, flags: int) -> bool:
-    """renameat2(2): True when done, False if the system or the file system does not know the flag."""
+    """Whether it is done; False if the system or the file system does not know the flag."""
     libc = ctypes.CDLL(None, use_errno=True)
     if not hasattr(libc, "renameat2"):
         return False

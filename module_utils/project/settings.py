@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Sequence
 from typing import Any
 
 from ansible.module_utils.project import managed, proofs
@@ -21,35 +20,31 @@ from ansible.module_utils.reporting import Problem
 
 def plan(root: OpenRoot, params: dict[str, Any]) -> Stage:
     """Look what would change, or raise Problem; see the module's documentation for ``params``."""
-    sections = wanted(params)
-    old = _read(root.folder)
+    folder, sections = root.folder, wanted(params)
+    old = _read(folder)
     new = managed.plan(old, sections)
-    settled = old is None or _settled(root.folder)
+    settled = old is None or _settled(folder)
     result = {
         "changed": old != new.content or not settled,
         "managed": {name: list(getattr(new, name)) for name in ("added", "changed", "unchanged")},
         "notes": list(new.notes),
-        "diff": _diff(f"{params['root']}/{DOTENV}", new, settled=settled, missing=old is None),
+        "diff": _diff(f"{params['root']}/{DOTENV} (managed keys)", new, settled),
     }
-    return Stage(
-        result,
-        apply=lambda quarantine, run: _apply(root.folder, sections, quarantine, run),
-        proofs=lambda: proofs.keys(root.folder, [key for section in sections for key in section.values]),
-    )
 
+    def apply(quarantine: Quarantine, run: Manifest) -> Manifest:
+        # Read again: a stage before this one takes its time, and others write to the file too.
+        content = managed.plan(_read(folder), sections).content
+        with quarantine.state.enter(BUILD) as build:
+            try:
+                build.write_new(DOTENV, content, MODE)
+                if build.read(DOTENV) != content:
+                    raise OSError(errno.EIO, "what was written reads back differently", DOTENV)
+                return quarantine.displace(run, [DOTENV], put=build)
+            finally:
+                build.remove(DOTENV)  # there only if it did not get into its place
 
-def _apply(folder: Directory, sections: Sequence[Section], quarantine: Quarantine, run: Manifest) -> Manifest:
-    """Replace the file by one rename; the old one is kept."""
-    # Read again: a stage before this one takes its time, and others write to the file too.
-    content = managed.plan(_read(folder), sections).content
-    with quarantine.state.enter(BUILD) as build:
-        try:
-            build.write_new(DOTENV, content, MODE)
-            if build.read(DOTENV) != content:
-                raise OSError(errno.EIO, "what was written reads back differently", DOTENV)
-            return quarantine.displace(run, [DOTENV], put=build)
-        finally:
-            build.remove(DOTENV)  # there only if it did not get into its place
+    keys = [key for section in sections for key in section.values]
+    return Stage(result, apply, lambda: proofs.keys(folder, keys))
 
 
 def wanted(params: dict[str, Any]) -> list[Section]:
@@ -78,14 +73,14 @@ def _settled(root: Directory) -> bool:
     return os.geteuid() != 0 or (found.st_uid, found.st_gid) == (owner.st_uid, owner.st_gid)
 
 
-def _diff(name: str, plan: Edit, *, settled: bool, missing: bool) -> dict[str, str]:
-    same = [f"{key}=***" for key in plan.unchanged]
-    before = [] if settled or missing else ["(mode or owner other than wanted)"]
-    before += same + [f"{key}=*** (old)" for key in plan.changed]
-    after = same + [f"{key}=*** (new)" for key in plan.changed + plan.added]
+def _diff(header: str, edit: Edit, settled: bool) -> dict[str, str]:
+    same = [f"{key}=***\n" for key in edit.unchanged]
+    before = [] if settled else ["(mode or owner other than wanted)\n"]
+    before += same + [f"{key}=*** (old)\n" for key in edit.changed]
+    after = same + [f"{key}=*** (new)\n" for key in edit.changed + edit.added]
     return {
-        "before_header": f"{name} (managed keys)",
-        "after_header": f"{name} (managed keys)",
-        "before": "".join(line + "\n" for line in before),
-        "after": "".join(line + "\n" for line in after),
+        "before_header": header,
+        "after_header": header,
+        "before": "".join(before),
+        "after": "".join(after),
     }

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Callable
 
 from ansible.module_utils.project.opening import OpenRoot, opened, reported
-from ansible.module_utils.project.proofs import Proof
-from ansible.module_utils.project.quarantine import Manifest, Quarantine, totals
+from ansible.module_utils.project.proofs import Proof, proven
+from ansible.module_utils.project.quarantine import Entry, Manifest, Quarantine, totals
+from ansible.module_utils.project.root import described, listed
 from ansible.module_utils.reporting import Problem
 
 # The option that a stage cannot do without.
@@ -17,16 +18,13 @@ NEEDED = {"preflight": "packages", "venv": "packages", "dotenv": "connection"}
 
 @dataclass
 class Stage:
-    """A stage that is planned: every guard has passed, nothing has changed.
+    """A stage that is planned: every guard has passed, nothing has changed."""
 
-    Attributes:
-        result: what it would do, for the module's result; ``apply`` completes it.
-        apply: does it, recorded under a run; returns the run that goes on from there. Raises Problem or OSError.
-        proofs: what it promises, looked at when all stages have been applied.
-    """
-
+    # What it would do, for the module's result; ``apply`` completes it.
     result: dict[str, Any]
+    # Does it, recorded under a run; returns the run that goes on from there. Raises Problem or OSError.
     apply: Callable[[Quarantine, Manifest], Manifest] = lambda _, run: run
+    # What it promises, looked at when all stages have been applied.
     proofs: Callable[[], Iterator[Proof]] = lambda: iter(())
 
 
@@ -51,14 +49,11 @@ def take(params: dict[str, Any], check_mode: bool, warn: Callable[[str], None]) 
     with opened(params, check_mode) as root:
         planned = {name: _planned(name, root, params, warn) for name in names if name != "close"}
         plan = _joined([stage.result for stage in planned.values()])
-        if check_mode or not (plan["changed"] or ("close" in names and root.unfinished())):
+        cut_off = "close" in names and root.quarantine is not None and root.quarantine.open_runs()
+        if check_mode or not (plan["changed"] or cut_off):
             return plan
-        if (
-            "venv" in names
-            and plan["platform"]
-            and params.get("wheels") == "always"
-            and not params.get("kit")
-        ):
+        missing = params.get("wheels") == "always" and not params.get("kit")
+        if missing and "venv" in names and plan["platform"]:
             raise Problem(
                 "The environment is to be built of the control node's wheels (project_wheels), which are not here."
                 " Nothing was touched.",
@@ -68,14 +63,11 @@ def take(params: dict[str, Any], check_mode: bool, warn: Callable[[str], None]) 
 
 
 def _planned(name: str, root: OpenRoot, params: dict[str, Any], warn: Callable[[str], None]) -> Stage:
-    """Plan one stage. The target compiles at each call what is imported, so only what the stage needs."""
+    # The target compiles at each call what is imported, so only what the stage needs.
     try:
         if name == "preflight":
-            from ansible.module_utils.project import clean, environment
-
-            moved, built = (each.plan(root, params, warn).result for each in (clean, environment))
-            told = {key: built[key] for key in ("python", "platform")}
-            return Stage({"changed": False, "notes": moved["notes"], **told})
+            moved, built = (_planned(each, root, params, warn).result for each in ("clean", "venv"))
+            return Stage({"changed": False, "notes": moved["notes"], "platform": built["platform"]})
         if name == "clean":
             from ansible.module_utils.project import clean
 
@@ -88,32 +80,70 @@ def _planned(name: str, root: OpenRoot, params: dict[str, Any], warn: Callable[[
 
         return settings.plan(root, params)
     except Problem as problem:
-        raise Problem(str(problem), **problem.details, stage=name) from problem
+        raise Problem(str(problem), **{**problem.details, "stage": name}) from problem
 
 
 def _applied(root: OpenRoot, planned: dict[str, Stage], params: dict[str, Any]) -> dict[str, Any]:
-    from ansible.module_utils.project import closing
-
-    quarantine = root.changing()
+    path, quarantine = root.folder.path, root.changing()
     run = quarantine.begin("reset")
     results: list[dict[str, Any]] = []
     at = ""
     try:
-        with reported(root.folder.path):
+        with reported(path):
             for at, stage in planned.items():  # noqa: B007 - told below
                 if stage.result["changed"]:
                     run = stage.apply(quarantine, run)
                     stage.result.update(run=run.name, kept=totals([run]))
                 results.append(stage.result)
             for at, stage in planned.items():  # noqa: B007
-                results.append({"proofs": closing.proven(root.folder.path, stage.proofs())})
+                results.append({"proofs": proven(path, stage.proofs())})
             if "close" in params["stages"]:
                 at = "close"
-                results.append(closing.close(root.folder.path, quarantine, params))
+                results.append(_closed(path, quarantine, params))
     except Problem as problem:
-        results.append(closing.unfinished(root.folder.path, quarantine))
+        results.append(_unfinished(path, quarantine))
         raise Problem(str(problem), **{**_joined(results), **problem.details, "stage": at}) from problem
     return _joined(results)
+
+
+def _closed(path: str, quarantine: Quarantine, params: dict[str, Any]) -> dict[str, Any]:
+    """Close the open runs and expire the oldest."""
+    closed = []
+    for run in quarantine.open_runs():
+        quarantine.settle(run)
+        quarantine.close(run)
+        closed += [run] if run.entries else []
+    gone = quarantine.expire(params["keep"], params["keep_days"])
+    return {"changed": bool(gone), **_told(path, closed, gone)}
+
+
+def _unfinished(path: str, quarantine: Quarantine) -> dict[str, Any]:
+    """What the open runs have changed, for the result of a reset that failed."""
+    runs = [run for run in quarantine.open_runs() if run.entries]
+    entries = [entry for run in runs for entry in run.entries]
+    moved = [{"name": each.name, **listed(each.before)} for each in entries if each.before and not each.after]
+    return {"changed": bool(runs), "moved": moved, **_told(path, runs, [])}
+
+
+def _told(path: str, runs: Sequence[Manifest], gone: Sequence[str]) -> dict[str, Any]:
+    """What runs have moved and how to undo them; those whose names are ``gone`` were deleted at once."""
+    lines = []
+    for run in runs:
+        unfinished = ", not finished: the next reset goes on from here" if run.state == "open" else ""
+        lines.append(f"🧹 Reset of {path}{unfinished}")
+        lines += [f"   {entry.name}: {_what(entry)}" for entry in run.entries]
+        if run.name in gone:
+            lines.append("   Deleted at once, as project_quarantine_keep asks")
+        else:
+            lines.append(f"   Undo: ansible-playbook playbooks/restore.yml -e restore_run={run.name}")
+    told = {"run": runs[-1].name, "kept": totals(runs)} if runs else {}
+    return {"report": "\n".join(lines), **told}
+
+
+def _what(entry: Entry) -> str:
+    if entry.before is None:
+        return "made"
+    return f"{'replaced, kept' if entry.after else 'moved away'}: {described(entry.before)}"
 
 
 def _joined(results: Sequence[dict[str, Any]]) -> dict[str, Any]:

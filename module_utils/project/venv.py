@@ -18,28 +18,19 @@ from ansible.module_utils.reporting import Problem
 RECORD = ".reset.json"  # in the venv: what was asked when it was built, and what it then held
 STEP_SECONDS = 900.0  # no single command of a build takes longer on purpose
 
-
 # Runs a program as the owner of the root; see ``owner.Owner.run``.
 Execute = Callable[..., tuple[int, str, str]]
 
 
 @dataclass(frozen=True)
 class Requirements:
-    """What is asked of an environment.
+    """What is asked of an environment."""
 
-    Attributes:
-        python: the interpreter to build with, as the user names it.
-        minimum: the oldest version that will do, ``3.9``.
-        packages: requirements, as pip reads them.
-        index_urls: package indexes in order; empty text is the host's own.
-        rebuild: build even if nothing is wrong.
-    """
-
-    python: str
-    minimum: str
-    packages: Sequence[str]
-    index_urls: Sequence[str] = ("",)
-    rebuild: bool = False
+    python: str  # the interpreter to build with, as the user names it
+    minimum: str  # the oldest version that will do, ``3.9``
+    packages: Sequence[str]  # requirements, as pip reads them
+    index_urls: Sequence[str] = ("",)  # in order; empty text is the host's own index
+    rebuild: bool = False  # even if nothing is wrong
 
     def __post_init__(self) -> None:
         """A requirement that no tool may see is refused before anything is done."""
@@ -49,9 +40,7 @@ class Requirements:
 
 def distribution(requirement: str) -> str:
     """The distribution's name in a requirement: ``uvicorn`` of ``uvicorn[standard]>=0.30; python_version>'3'``."""
-    name = requirement.strip()
-    for mark in "[<>=!~;@ (":
-        name = name.split(mark)[0]
+    name = re.split(r"[\[<>=!~;@ (]", requirement.strip())[0]
     if re.search(r"://.*@", requirement):
         # It would stand on a command line, and in the record of the environment.
         raise Problem(
@@ -103,6 +92,16 @@ def numbers(version: str) -> list[int]:
         raise Problem(f"project_python_minimum {version!r} is no version such as 3.9.") from None
 
 
+def record(root: Directory, name: str) -> dict[str, Any] | None:
+    """What the build of the environment under ``name`` left; None if there is none."""
+    try:
+        with root.enter(name) as folder:
+            found = json.loads(folder.read(RECORD) or b"null")
+    except (ValueError, OSError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
 def outdated(root: Directory, name: str, wanted: Requirements, python: Mapping[str, Any]) -> list[str]:
     """Why the environment under ``name`` must be rebuilt, as far as its files tell; empty: they do not."""
     found = root.stat(name)
@@ -110,18 +109,14 @@ def outdated(root: Directory, name: str, wanted: Requirements, python: Mapping[s
         return ["it is missing"]
     if not stat.S_ISDIR(found.st_mode):
         return ["it is not a folder"]
-    with root.enter(name) as folder:
-        try:
-            record = json.loads(folder.read(RECORD) or b"null")
-        except (ValueError, OSError):
-            record = None
-    if not isinstance(record, dict):
+    built = record(root, name)
+    if built is None:
         return ["it was not built by this project"]
     reasons = []
-    if record.get("asked") != list(wanted.packages):
+    if built.get("asked") != list(wanted.packages):
         reasons.append("other packages are asked for")
-    if record.get("python") != python["version"]:
-        reasons.append(f"it is Python {record.get('python')}, {wanted.python} is {python['version']}")
+    if built.get("python") != python["version"]:
+        reasons.append(f"it is Python {built.get('python')}, {wanted.python} is {python['version']}")
     if wanted.rebuild:
         reasons.append("project_rebuild is set")
     return reasons
@@ -132,13 +127,12 @@ def broken(root: Directory, name: str, wanted: Requirements, run: Execute) -> li
     answer = probe(run, os.path.join(root.path, name, "bin", "python"), wanted.packages)
     if answer is None:
         return ["its python does not run"]
-    with root.enter(name) as folder:
-        record = json.loads(folder.read(RECORD) or b"{}")
-        with folder.enter("bin") as scripts:
-            missing = [script for script in ("activate", "pip") if scripts.stat(script) is None]
+    with root.enter(name) as folder, folder.enter("bin") as scripts:
+        missing = [script for script in ("activate", "pip") if scripts.stat(script) is None]
     reasons = [f"bin/{script} is missing" for script in missing]
     reasons += [f"{package} {why}" for package, why in answer["failed"].items()]
-    changed = sorted(dict(set(record["installed"].items()) ^ set(answer["installed"].items())))
+    held = (record(root, name) or {}).get("installed", {})
+    changed = sorted(dict(set(held.items()) ^ set(answer["installed"].items())))
     if changed and not reasons:
         reasons.append(f"what it holds was changed by hand: {', '.join(changed)}")
     return reasons

@@ -30,19 +30,12 @@ _UV_PLATFORMS = (40, 39, 38, 37, 36, 35, 34, 33, 32, 31, 28, 17)
 
 @dataclass(frozen=True)
 class Target:
-    """The Python and the system that wheels must fit, as a host's interpreter tells them.
+    """The Python and the system that wheels must fit, as a host's interpreter tells them."""
 
-    Attributes:
-        python: ``3.11.2``.
-        implementation: ``cpython``.
-        machine: ``x86_64``.
-        libc: ``glibc 2.36``; empty if it is another one.
-    """
-
-    python: str
-    implementation: str
-    machine: str
-    libc: str
+    python: str  # ``3.11.2``
+    implementation: str  # ``cpython``
+    machine: str  # ``x86_64``
+    libc: str  # ``glibc 2.36``; empty if it is another one
 
     @property
     def glibc(self) -> int:
@@ -70,34 +63,26 @@ class Target:
 
 
 def kit(target: Target, packages: Sequence[str], index_urls: Sequence[str], folder: str) -> str:
-    """The kit for a target, fetched by the first who asks while the others wait; raises Problem.
+    """Path of the kit for a target, fetched by the first who asks while the others wait; raises Problem.
 
-    Args:
-        target: who it is for.
-        packages: requirements, as pip reads them.
-        index_urls: package indexes in order, as the hosts try them; empty text is the control node's own.
-        folder: where the kits of this run are kept; private, made if it is missing.
-
-    Returns:
-        str: path of the archive.
+    ``index_urls`` are tried in order; empty text is the control node's own. ``folder`` keeps the kits of this run; it
+    is private, and made if it is missing.
     """
     asked = json.dumps([asdict(target), list(packages), list(index_urls)])
-    name = hashlib.sha256(asked.encode()).hexdigest()[:16]
+    path = os.path.join(folder, hashlib.sha256(asked.encode()).hexdigest()[:16])
     os.makedirs(folder, mode=0o700, exist_ok=True)
-    with (
-        open(os.path.join(folder, f"{name}.lock"), "w", encoding="utf-8") as lock,
-        Directory.open(folder) as here,
-    ):
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        answer = here.read(f"{name}.json")
-        if answer is None:
+    with open(f"{path}.json", "a+", encoding="utf-8") as answer:
+        fcntl.flock(answer, fcntl.LOCK_EX)
+        answer.seek(0)
+        text = answer.read()
+        if not text:
             try:
-                made = {"path": _fetch(target, packages, index_urls, os.path.join(folder, name))}
+                made = {"path": _fetch(target, packages, index_urls, path)}
             except Problem as problem:
                 made = {"problem": str(problem)}  # for the hosts that wait, too
-            answer = json.dumps(made).encode()
-            here.write(f"{name}.json", answer)
-    found: dict[str, str] = json.loads(answer)
+            text = json.dumps(made)
+            answer.write(text)
+    found: dict[str, str] = json.loads(text)
     if "problem" in found:
         raise Problem(found["problem"])
     return found["path"]

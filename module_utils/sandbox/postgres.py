@@ -5,7 +5,6 @@ Of the wheel only the programs are used. They run detached, as root or not, and 
 
 from __future__ import annotations
 
-import errno
 import importlib.util
 import os
 import pwd
@@ -21,12 +20,12 @@ from pathlib import Path
 
 from ansible.module_utils.reporting import Problem
 
+Done = subprocess.CompletedProcess[str]
 LOOPBACK = {"127.0.0.1": socket.AF_INET, "::1": socket.AF_INET6}
-PROC = Path("/proc")
 
 
 class PortTaken(Problem):
-    """Somebody else listens on the port."""
+    """A server cannot listen on the port."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +72,11 @@ def configuration(port: int, addresses: list[str], settings: Mapping[str, str]) 
         "timezone": "UTC",
         **settings,
     }
-    lines = (f"{name} = '{_quoted(value)}'\n" for name, value in values.items())
-    return "# Written by the sandbox at every start.\n" + "".join(lines)
-
-
-def _quoted(value: str) -> str:
-    return value.replace("\\", "\\\\").replace("'", "''")
+    text = "# Written by the sandbox at every start.\n"
+    for name, value in values.items():
+        quoted = value.replace("\\", "\\\\").replace("'", "''")
+        text += f"{name} = '{quoted}'\n"
+    return text
 
 
 def parse_pid_file(text: str) -> Process | None:
@@ -88,12 +86,6 @@ def parse_pid_file(text: str) -> Process | None:
         return Process(pid=int(lines[0]), port=int(lines[3]))
     except (IndexError, ValueError):
         return None
-
-
-def listening_inodes(table: str, port: int) -> set[str]:
-    """Return the inodes of the sockets that listen on ``port``, from the text of a ``/proc/net/tcp``."""
-    rows = (line.split() for line in table.splitlines()[1:])
-    return {row[9] for row in rows if row[3] == "0A" and int(row[1].rpartition(":")[2], 16) == port}
 
 
 def loopback_addresses() -> list[str]:
@@ -114,20 +106,14 @@ def is_free(port: int) -> bool:
     return all(_bind_error(address, port) is None for address in loopback_addresses())
 
 
-def require_free_port(port: int, addresses: list[str]) -> None:
-    """Raise ``Problem`` if ``port`` cannot be listened on: ``PortTaken`` names the process that holds it if visible."""
-    for address in addresses:
+def require_free_port(port: int) -> None:
+    """Raise ``PortTaken`` if a server cannot listen on ``port`` of a loopback address."""
+    for address in loopback_addresses():
         error = _bind_error(address, port)
-        if error == errno.EADDRINUSE:
-            raise PortTaken(
-                f"Port {port} on {address} is already taken{_holder(port)}."
-                " Stop that process, or choose another port with sandbox_port"
-                " (-e sandbox_port=0 takes a free one)."
-            )
         if error is not None:
-            raise Problem(
-                f"Port {port} on {address} cannot be used ({os.strerror(error)})."
-                " Choose another one with sandbox_port (-e sandbox_port=0 takes a free one)."
+            raise PortTaken(
+                f"Port {port} on {address} cannot be had ({os.strerror(error)}). Choose another one with sandbox_port"
+                " (-e sandbox_port=0 takes a free one)."
             )
 
 
@@ -140,22 +126,6 @@ def _bind_error(address: str, port: int) -> int | None:
     except OSError as error:
         return error.errno
     return None
-
-
-def _holder(port: int) -> str:
-    inodes: set[str] = set()
-    for table in (PROC / "net/tcp", PROC / "net/tcp6"):
-        if table.exists():
-            inodes |= listening_inodes(table.read_text(encoding="ascii"), port)
-    wanted = {f"socket:[{inode}]" for inode in inodes}
-    for process in PROC.glob("[0-9]*") if wanted else ():
-        try:
-            if any(os.readlink(fd) in wanted for fd in (process / "fd").iterdir()):
-                name = (process / "comm").read_text(encoding="utf-8", errors="replace").strip()
-                return f" by {name} (process {process.name})"
-        except OSError:
-            continue  # gone meanwhile, or another user's
-    return ""
 
 
 def binaries() -> Path:
@@ -215,31 +185,20 @@ class Cluster:
 
     def _serves(self, pid: int) -> bool:
         """Whether this process is a server that stands in our data directory, as every postgres does."""
+        process = Path("/proc", str(pid))
         try:
-            if not PROC.joinpath("self").exists():  # not Linux: the id has to do, as for pg_ctl
-                os.kill(pid, 0)
-                return True
-            name = PROC.joinpath(str(pid), "comm").read_text(encoding="utf-8", errors="replace")
-            return name.strip() == "postgres" and PROC.joinpath(str(pid), "cwd").samefile(self.data)
+            name = (process / "comm").read_text(encoding="utf-8", errors="replace")
+            return name.strip() == "postgres" and (process / "cwd").samefile(self.data)
         except (FileNotFoundError, ProcessLookupError):
             return False
 
-    def configured(self, port: int, settings: Mapping[str, str]) -> bool:
-        """Whether the last start was with this port and these settings."""
-        wanted = configuration(port, loopback_addresses(), settings)
+    def configured(self, port: int) -> bool:
+        """Whether the last start was with this port and no further settings."""
+        wanted = configuration(port, loopback_addresses(), {})
         return self._settings.exists() and self._settings.read_text(encoding="utf-8") == wanted
 
     def initialise(self, user: str, password: str, timeout: float = 60) -> None:
-        """Build the cluster: password authentication for every connection, UTF-8, collation C.
-
-        Args:
-            user, password: the superuser. The password goes through a file that only the server's user may
-                read and that is removed at once; it holds no line break.
-            timeout: seconds for ``initdb``.
-
-        Raises:
-            Problem: the password is empty or of several lines, or initdb failed.
-        """
+        """Build the cluster with this superuser: password authentication for every connection, UTF-8, collation C."""
         if not password or len(password.splitlines()) != 1:
             raise Problem("postgres_password must be one line of text and not empty (group_vars, vault).")
         self._require_own()
@@ -247,25 +206,15 @@ class Cluster:
         way = self._way(adopt=True)
         building = self.folder / "data.new"
         shutil.rmtree(building, ignore_errors=True)  # what a killed initdb left
-        secret = self.folder / "password"
+        secret = self.folder / "password"  # for the server's user alone, and removed at once
         secret.unlink(missing_ok=True)
         try:
             secret.touch(mode=0o600)
             os.chown(secret, way.uid, way.gid)
             secret.write_text(password + "\n", encoding="utf-8")
-            done = self._run(
-                way,
-                timeout,
-                "initdb",
-                f"--pgdata={building}",
-                f"--username={user}",
-                f"--pwfile={secret}",
-                "--auth=scram-sha-256",
-                "--encoding=UTF8",
-                "--locale=C",
-                "--no-sync",
-                "--no-instructions",
-            )
+            login = [f"--username={user}", f"--pwfile={secret}", "--auth=scram-sha-256"]
+            setup = ["--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions"]
+            done = self._run(way, timeout, "initdb", f"--pgdata={building}", *login, *setup)
         finally:
             secret.unlink(missing_ok=True)
         if done.returncode:
@@ -273,52 +222,35 @@ class Cluster:
         building.rename(self.data)
 
     def start(self, port: int, settings: Mapping[str, str] | None = None, timeout: int = 30) -> Process:
-        """Start the server and wait until it accepts connections.
+        """Start the server on every loopback address, and wait until it accepts connections.
 
-        Args:
-            port: on every loopback address.
-            settings: further settings of postgresql.conf, by name.
-            timeout: seconds until it accepts connections.
-
-        Returns:
-            Process: the running server.
-
-        Raises:
-            PortTaken: somebody else has the port, perhaps since a moment ago.
-            Problem: the server did not come up; it is not left half started.
+        ``settings`` are further ones of postgresql.conf. Raises ``PortTaken`` if somebody else has the port, perhaps
+        since a moment ago, or Problem if the server did not come up; it is not left half started.
         """
-        addresses = loopback_addresses()
-        require_free_port(port, addresses)
+        require_free_port(port)
         way = self._way(adopt=False)
-        self._settings.write_text(configuration(port, addresses, settings or {}), encoding="utf-8")
+        text = configuration(port, loopback_addresses(), settings or {})
+        self._settings.write_text(text, encoding="utf-8")
         # A killed server's file with an id that another process got since would stop the start.
         if self.process() is None:
             self._pid_file.unlink(missing_ok=True)
-        done = self._run(
-            way,
-            timeout + 5,
-            "pg_ctl",
-            "start",
-            "--wait",
-            f"--timeout={timeout}",
-            f"--pgdata={self.data}",
-            f"--log={self.log}",
-        )
+        options = ["--wait", f"--timeout={timeout}", f"--pgdata={self.data}", f"--log={self.log}"]
+        done = self._run(way, timeout + 5, "pg_ctl", "start", *options)
         process = self.process()
         if done.returncode or process is None:
             self.stop()
-            require_free_port(port, addresses)
-            raise Problem(f"PostgreSQL did not start on port {port}: {self._last_words(done)} ({self.log})")
+            require_free_port(port)
+            said = done.stdout
+            if self.log.exists():
+                said = self.log.read_text(encoding="utf-8", errors="replace")
+            words = " / ".join(said.strip().splitlines()[-4:])
+            raise Problem(f"PostgreSQL did not start on port {port}: {words} ({self.log})")
         return process
 
     def stop(self, timeout: float = 15) -> bool:
         """Stop the server: end its sessions, and after ``timeout`` seconds without a clean shutdown.
 
-        Returns:
-            bool: whether there was one to stop.
-
-        Raises:
-            Problem: it is still there after twice the time.
+        Returns whether there was one to stop; raises Problem if it is still there after twice the time.
         """
         process = self.process()
         if process is None:
@@ -343,7 +275,6 @@ class Cluster:
             shutil.rmtree(self.folder)
 
     def _require_own(self) -> None:
-        """Raise ``Problem`` if the folder holds anything that a cluster does not put there."""
         found = {path.name for path in self.folder.iterdir()} if self.folder.exists() else set()
         foreign = found - {"data", "data.new", "password", "port", "server.log"}
         if foreign:
@@ -376,37 +307,22 @@ class Cluster:
             " the project into a directory that other users may enter, or work as an ordinary user."
         )
 
-    def _run(
-        self, way: Way, timeout: float, program: str, *arguments: str
-    ) -> subprocess.CompletedProcess[str]:
+    def _run(self, way: Way, timeout: float, program: str, *arguments: str) -> Done:
         return quiet([*way.prefix, self._program(program), *arguments], str(self.folder), timeout)
 
     def _program(self, name: str) -> str:
         return str((self._programs or binaries()) / name)
 
-    def _last_words(self, done: subprocess.CompletedProcess[str]) -> str:
-        if not self.log.exists():
-            return done.stdout.strip()
-        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
-        return " / ".join(lines[-4:])
 
-
-def quiet(command: list[str], folder: str, timeout: float, **more: str) -> subprocess.CompletedProcess[str]:
+def quiet(command: list[str], folder: str, timeout: float, **more: str) -> Done:
     """Run without input and in an environment of its own, with ``more`` in it; all output comes back in ``stdout``."""
     # Told the time zone, initdb does not look through all of them for this machine's.
     environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC", **more}
     try:
         return subprocess.run(
-            command,
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+            command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, timeout=timeout, check=False,
+        )  # fmt: skip
     except FileNotFoundError as error:
         return subprocess.CompletedProcess(command, 127, stdout=str(error))
     except subprocess.TimeoutExpired:

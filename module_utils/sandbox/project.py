@@ -30,11 +30,7 @@ def require_inside(folder: Path, root: Path) -> None:
 def plan(state: str, marker: str | None, root_exists: bool, pollute_again: bool) -> str:
     """Return what has to be done: ``nothing``, ``project``, ``mess`` (the mess alone) or ``remove``.
 
-    Args:
-        state: ``present`` or ``absent``.
-        marker: content of the marker file; None if there is no sandbox.
-        root_exists: whether the project's root is there.
-        pollute_again: whether a project that was laid out before gets its mess back.
+    ``marker`` is the content of the marker file, None if there is no sandbox.
     """
     if state == "absent":
         return "nothing" if marker is None else "remove"
@@ -46,12 +42,8 @@ def plan(state: str, marker: str | None, root_exists: bool, pollute_again: bool)
 def ensure(folder: Path, root: Path, state: str, *, pollute_again: bool, check: bool) -> str:
     """Bring the project into ``state``; with ``check``, only say what would be done: see ``plan``.
 
-    Args:
-        folder: the sandbox's folder; ``absent`` removes it with everything in it.
-        root: the project's root, below ``folder``.
-
-    Raises:
-        Problem: ``root`` is not below ``folder``, or ``folder`` is not a sandbox but somebody's data.
+    ``absent`` removes the sandbox's folder with everything in it. Raises Problem if the root is not below it, or it is
+    no sandbox but somebody's data.
     """
     require_inside(folder, root)
     marker_file = folder / MARKER
@@ -62,28 +54,25 @@ def ensure(folder: Path, root: Path, state: str, *, pollute_again: bool, check: 
             " (group_vars/sandbox/main.yml), or look what it holds and remove it yourself."
         )
     step = plan(state, marker, root.exists(), pollute_again)
-    if not check:
-        if step in ("project", "mess"):
-            folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-            marker_file.write_text(BEGUN, encoding="utf-8")  # a run killed from here on is begun again
-            if step == "project":
-                _remove(root)
-                _lay_out(root, SOURCES)
-                _commit(root)
-            _pollute(root)
-            marker_file.write_text(DONE, encoding="utf-8")
-        elif step == "remove":
-            for path in folder.iterdir():  # the marker last: a run killed in between can be repeated
-                if path != marker_file:
-                    _remove(path)
-            shutil.rmtree(folder)
-    return step
-
-
-def _pollute(root: Path) -> None:
-    for name in sorted({Path(path).parts[0] for path in MESS}):
+    if check or step == "nothing":
+        return step
+    if step == "remove":
+        for path in folder.iterdir():  # the marker last: a run killed in between can be repeated
+            if path != marker_file:
+                _remove(path)
+        shutil.rmtree(folder)
+        return step
+    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    marker_file.write_text(BEGUN, encoding="utf-8")  # a run killed from here on is begun again
+    if step == "project":
+        _remove(root)
+        _lay_out(root, SOURCES)
+        _commit(root)
+    for name in {Path(path).parts[0] for path in MESS}:
         _remove(root / name)
     _lay_out(root, MESS)
+    marker_file.write_text(DONE, encoding="utf-8")
+    return step
 
 
 def _lay_out(root: Path, entries: Mapping[str, File | Link]) -> None:

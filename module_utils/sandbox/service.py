@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +18,8 @@ def ensure(
 ) -> dict[str, Any]:
     """Bring the sandbox into ``state``; with ``check``, only say by which steps.
 
-    Args:
-        folder, root, pollute_again: see ``project.ensure``.
-        host: of the database, as the project is told it.
-        database: ``port``, ``user``, ``password`` and ``settings``, see ``run``.
-
-    Returns:
-        dict: the result of the module ``sandbox``.
-
-    Raises:
-        Problem: the database is to be on another machine, and what the two raise.
+    ``host`` is that of the database as the project is told it; for ``database``, see ``run``. Returns the result of
+    the module ``sandbox``; raises Problem if the database is to be on another machine, and what the two raise.
     """
     if host not in ("localhost", "127.0.0.1", "::1"):
         raise Problem(
@@ -50,18 +41,14 @@ def ensure(
             f"   Stop:       make sandbox-stop (removes {folder})"
         )
     done = [*([] if step == "nothing" else [step]), *steps]
-    return {"changed": bool(done), "steps": done, "port": process.port if process else None, "report": report}
+    return {"changed": bool(done), "steps": done, "report": report}
 
 
 def plan(state: str, *, present: bool, initialised: bool, running: bool, configured: bool) -> list[str]:
     """Return the steps of PostgreSQL to ``state``, in order; none if it holds already.
 
-    Args:
-        state: ``present`` or ``absent``.
-        present: whether its folder is there.
-        initialised: whether a cluster is in it.
-        running: whether its server runs.
-        configured: whether that was started as it is asked to run.
+    It is now: ``present``, its folder is there; ``initialised``, a cluster is in it; ``running``, with a server;
+    ``configured``, which was started as it is asked to run.
     """
     stop = ["stop"] if running else []
     if state == "absent":
@@ -78,35 +65,29 @@ def run(
     port: int | None,
     user: str,
     password: str | None,
-    settings: Mapping[str, object],
     check: bool,
 ) -> tuple[list[str], postgres.Process | None]:
     """Bring PostgreSQL into ``state``: the steps, and the server that runs then.
 
-    A port of 0 takes a free one at the first start, and keeps it as long as it can be had.
-
-    Raises:
-        Problem: the port is taken, the password is another one, or PostgreSQL failed.
+    A port of 0 takes a free one at the first start, and keeps it as long as it can be had. Raises Problem if the port
+    is taken, the password is another one, or PostgreSQL failed.
     """
     with _reported(cluster):
         process = cluster.process()
-        choose = not port
         number = port or _own_port(cluster, process)
-        wanted = {name: str(value) for name, value in settings.items()}
         steps = plan(
             state,
             present=cluster.folder.exists(),
             initialised=cluster.initialised,
             running=process is not None,
-            configured=state == "present" and cluster.configured(number, wanted),
+            configured=state == "present" and cluster.configured(number),
         )
-        if "start" in steps and not choose and (process is None or process.port != number):
-            # Before anything is built, and in a plan too.
-            postgres.require_free_port(number, postgres.loopback_addresses())
+        if "start" in steps and port and (process is None or process.port != port):
+            postgres.require_free_port(port)  # before anything is built, and in a plan too
         if not check:
             apply: dict[str, Callable[[], object]] = {
                 "initialise": lambda: cluster.initialise(user, password or ""),
-                "start": lambda: _start(cluster, number, wanted, choose),
+                "start": lambda: _start(cluster, number, 1 if port else ATTEMPTS),
                 "stop": cluster.stop,
                 "remove": cluster.remove,
             }
@@ -115,7 +96,7 @@ def run(
             process = cluster.process()
             if process is not None:
                 cluster.keep_port(process.port)
-        if state == "present" and process is not None and (choose or process.port == number):
+        if state == "present" and process is not None and port in (None, 0, process.port):
             _require_login(process.port, user, password or "")
         return steps, process
 
@@ -128,21 +109,17 @@ def _own_port(cluster: postgres.Cluster, process: postgres.Process | None) -> in
     return kept if kept and postgres.is_free(kept) else postgres.free_port()
 
 
-def _start(cluster: postgres.Cluster, port: int, settings: Mapping[str, str], choose: bool) -> None:
-    """Start on ``port``; with ``choose``, on another one if somebody was quicker."""
-    for left in range(ATTEMPTS if choose else 1, 0, -1):
-        try:
-            cluster.start(port, settings)
-            return
-        except postgres.PortTaken:
-            if left == 1:
-                raise
-            port = postgres.free_port()
+def _start(cluster: postgres.Cluster, port: int, attempts: int) -> None:
+    try:
+        cluster.start(port)
+    except postgres.PortTaken:  # somebody was quicker
+        if attempts == 1:
+            raise
+        _start(cluster, postgres.free_port(), attempts - 1)
 
 
 @contextlib.contextmanager
 def _reported(cluster: postgres.Cluster) -> Iterator[None]:
-    """Say whose sandbox it is if it is somebody else's."""
     try:
         yield
     except PermissionError as error:
@@ -157,17 +134,9 @@ def _require_login(port: int, user: str, password: str) -> None:
     import psycopg2  # only this step needs it
 
     try:
-        with closing(
-            psycopg2.connect(
-                host="127.0.0.1",
-                port=port,
-                user=user,
-                password=password,
-                dbname="postgres",
-                connect_timeout=5,
-            )
-        ):
-            pass
+        psycopg2.connect(
+            host="127.0.0.1", port=port, user=user, password=password, dbname="postgres", connect_timeout=5
+        ).close()
     except psycopg2.OperationalError:
         raise Problem(
             "The sandbox's PostgreSQL does not accept postgres_user and postgres_password; it was made with"

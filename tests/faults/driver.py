@@ -25,7 +25,6 @@ ansible.module_utils.__path__.append(str(Path(__file__).resolve().parent.parent.
 from ansible.module_utils.project import (  # noqa: F401
     build,
     clean,
-    closing,
     environment,
     restore,
     settings,

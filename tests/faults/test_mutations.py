@@ -44,7 +44,7 @@ MUTATIONS = [
     ),
     Mutation(
         "the settling of what was cut off", PROJECT + "quarantine.py",
-        "                self.settle(run)\n                if run.kind", "                if run.kind",
+        "            self.settle(run)\n            if run.kind", "            if run.kind",
         (KILLS, "-k", "killed_restore"),
     ),
     Mutation(

@@ -75,7 +75,7 @@ def test_up_twice_and_down(play: Play) -> None:
 
     assert play.changes(sandbox_state="absent") == 1
     assert not play.folder.exists()
-    postgres.require_free_port(play.port, postgres.loopback_addresses())
+    postgres.require_free_port(play.port)
 
 
 @pytest.fixture(scope="module")

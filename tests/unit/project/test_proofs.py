@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.project import closing, proofs
+from ansible.module_utils.project import proofs
 from ansible.module_utils.project.root import Directory
 from ansible.module_utils.reporting import Problem
 
@@ -79,4 +79,4 @@ def test_broken_promise_fails_with_its_name(finished: Path) -> None:
         Directory.open(str(finished)) as folder,
         pytest.raises(Problem, match="artifact lib: expected gone, found directory, 0 files"),
     ):
-        closing.proven(folder.path, proofs.gone(folder, ["lib"]))
+        proofs.proven(folder.path, proofs.gone(folder, ["lib"]))

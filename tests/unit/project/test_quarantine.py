@@ -26,7 +26,7 @@ def restore(quarantine: Quarantine, run: Manifest) -> Manifest:
     undo = quarantine.begin("restore")
     names = [entry.name for entry in quarantine.kept(run)]
     with quarantine.state.enter("runs") as runs, runs.enter(run.name) as folder, folder.enter("kept") as kept:
-        undo = quarantine.displace(undo, names, put=kept, source=run)
+        undo = quarantine.displace(undo, names, put=kept, source=run.name)
     quarantine.close(undo)
     return undo
 

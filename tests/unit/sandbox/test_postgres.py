@@ -7,7 +7,6 @@ from ansible.module_utils.sandbox.postgres import (
     Way,
     configuration,
     free_port,
-    listening_inodes,
     parse_pid_file,
     ways,
 )
@@ -48,18 +47,6 @@ def test_the_pid_file_is_read_once_it_is_complete() -> None:
     assert parse_pid_file("4711\n/data\n1700000000\n") is None
     assert parse_pid_file("") is None
     assert parse_pid_file("garbage\n/data\n0\n54329\n") is None
-
-
-def test_only_listening_sockets_of_the_port_count() -> None:
-    table = (
-        "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
-        "   0: 0100007F:D439 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 11 1\n"
-        "   1: 0100007F:D439 0100007F:1234 01 00000000:00000000 00:00000000 00000000     0        0 22 1\n"
-        "   2: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 33 1\n"
-    )
-    assert listening_inodes(table, 54329) == {"11"}
-    assert listening_inodes(table, 22) == {"33"}
-    assert listening_inodes(table, 80) == set()
 
 
 def test_free_ports_are_none_of_outgoing_connections() -> None:
