@@ -22,20 +22,17 @@ options:
       - V(clean) moves O(artifacts) into quarantine, by one rename each; links are moved as links, dangling ones too.
         C(venv) is left to the next stage. A note says how many of the files git tracks.
       - V(venv) builds C(venv) if it is missing, broken, of another Python, or does not hold exactly what is asked.
-        The new one is built beside the old one, its own interpreter imports every package, and only then do the two
-        change places, in one atomic step. If the build fails, the old one stays as it was. uv builds it if the host
-        has it or can get it from the index; C(venv) and pip do otherwise, also if uv cannot fetch what pip can. Both
-        run as the owner of O(root) and trust the certificate authorities of the system.
-      - V(dotenv) sets the project's own keys in C(.env). A key is replaced where it stands, a missing one is added
-        under its heading; of a key that stands there several times the first stays. All other lines stay byte for
-        byte. Every value without a line break comes back unchanged through python-dotenv, and C(DB_URL) through
-        libpq. A shell that sources the file reads the same values, except those that hold C(${), end in a
-        backslash, or hold a single quote or a backslash together with C($) or a backtick.
-        A C(.env) that is a link is refused, for what it points to may serve others.
+        It is built beside the old one by uv, or by pip if the host cannot get uv or uv cannot fetch what pip can; its
+        own interpreter imports every package, and only then do the two change places, in one atomic step. All runs as
+        the owner of O(root), and trusts the certificate authorities of the system.
+      - V(dotenv) sets the project's own keys in C(.env), each where it stands first, or under its heading. All other
+        lines stay byte for byte. Every value without a line break comes back unchanged through python-dotenv, and
+        C(DB_URL) through libpq; a shell that sources the file reads the same values, except those that hold C(${), end
+        in a backslash, or hold a single quote or a backslash together with C($) or a backtick. A link is refused.
       - V(close) ends the run and deletes the runs that retention gives up. Calls before it record under the same
         run, also one that was killed, so that one restore undoes them all.
       - V(restore), alone, puts artifacts, environment and C(.env) back as they were before a run, each in one atomic
-        step. What stood there until now is kept under a run of its own; restoring that one undoes the restore.
+        step, by a run of its own; restoring that one undoes the restore.
     type: list
     elements: str
     required: true
@@ -109,14 +106,6 @@ author: [The maintainers (@ansible-reset)]
 """
 
 EXAMPLES = r"""
-- name: Judge the root and change nothing
-  project_reset:
-    stages: [preflight]
-    root: /opt/mt5-crs
-    protected: [src, scripts, docs, .git]
-    artifacts: [bin, lib, lib64, include, pyvenv.cfg, venv]
-    packages: [pandas, "sqlalchemy>=2", psycopg2-binary]
-
 - name: Move the artifacts and build the environment
   project_reset:
     stages: [clean, venv, close]
@@ -143,10 +132,6 @@ kept:
   description: How much that run keeps by now.
   type: dict
   returned: by all stages but restore
-  contains:
-    files: {description: Regular files., type: int}
-    bytes: {description: Their sizes summed., type: int}
-    text: {description: Both for people., type: str}
   sample: {files: 9, bytes: 642, text: "9 files, 642 B"}
 stage:
   description: The stage that failed.
@@ -154,17 +139,12 @@ stage:
   returned: when one did
   sample: venv
 moved:
-  description: What was moved, or in check mode would be; also if a later stage failed.
+  description:
+    - What was moved, or in check mode would be; also if a later stage failed.
+    - Each with C(name), C(kind), regular C(files), their C(bytes), and the C(target) of a link.
   type: list
   elements: dict
   returned: clean
-  contains:
-    name: {description: Name in the root., type: str}
-    kind: {description: "V(file), V(directory), V(link) or V(other).", type: str}
-    files: {description: Regular files in it., type: int}
-    bytes: {description: Their sizes summed., type: int}
-    target: {description: Where a link points., type: str}
-    tracked: {description: Files in it that git tracks., type: int}
   sample: [{name: lib64, kind: link, files: 0, bytes: 0, target: lib, tracked: 0}]
 interpreter:
   description: Path of the environment's interpreter.
@@ -189,15 +169,11 @@ notes:
   elements: str
   returned: preflight, clean and dotenv
 proofs:
-  description: Every promise that was looked at.
+  description: Every promise that was looked at, with what was C(expected) and C(found).
   type: list
   elements: dict
   returned: when anything was changed
-  contains:
-    name: {description: What it is about., type: str}
-    expected: {description: What was promised., type: str}
-    found: {description: What was found., type: str}
-    ok: {description: Whether they agree., type: bool}
+  sample: [{name: artifact lib64, expected: gone, found: gone, ok: true}]
 back:
   description: What came back, or in check mode would; fields as in RV(moved).
   type: list

@@ -80,17 +80,15 @@ def _built(
 ) -> str:
     """Build another environment in ``empty`` and prove it, with the control node's wheels if they were ``sent``."""
     # Here, for a host whose environment is as asked never compiles it.
-    from ansible.module_utils.project.build import Means, build
+    from ansible.module_utils.project.build import UV, Means, build, unpack
 
     owner = Owner(root)
     means = Means(owner.run, partial(find_uv, owner, tools, python["base"]), owner.pip_settings())
     if sent:
-        from ansible.module_utils.project import kit
-
         with empty.make("wheels") as into:
-            kit.unpack(sent, into)
+            unpack(sent, into)
         required = replace(required, index_urls=[into.path])
-        means = replace(means, uv=lambda _: f"{into.path}/{kit.UV}")
+        means = replace(means, uv=lambda _: f"{into.path}/{UV}")
     built = build(empty, f"{root.path}/{VENV}", required, python, means)
     for warning in built.warnings:
         warn(warning)

@@ -43,25 +43,21 @@ def below(path: str, folder: str) -> bool:
 
 def check_path(path: str, homes: dict[str, str]) -> None:
     """Refuse a root that cannot be a project's; raises Problem."""
-
-    def refuse(why: str) -> Problem:
-        return Problem(
-            f"project_root {path!r} {why}. Nothing was touched. Set project_root to the project's folder."
-        )
-
-    if not path.strip():
-        raise refuse("is empty")
-    if not os.path.isabs(path):
-        raise refuse("is relative; an absolute path is needed")
     plain = os.path.normpath("/" + path.lstrip("/"))
-    if plain == "/":
-        raise refuse("is the root of the file system")
-    if plain in _SYSTEM_FOLDERS or any(below(plain, tree) for tree in _SYSTEM_TREES):
-        raise refuse("is a system directory")
-    if plain != path.rstrip("/"):
-        raise refuse(f"is not a plain path (it reads as {plain})")
-    if plain in homes:
-        raise refuse(f"is the home directory of {homes[plain]}")
+    faults = {
+        "is empty": not path.strip(),
+        "is relative; an absolute path is needed": not os.path.isabs(path),
+        "is the root of the file system": plain == "/",
+        "is a system directory": plain in _SYSTEM_FOLDERS
+        or any(below(plain, tree) for tree in _SYSTEM_TREES),
+        f"is not a plain path (it reads as {plain})": plain != path.rstrip("/"),
+        f"is the home directory of {homes.get(plain)}": plain in homes,
+    }
+    fault = next((fault for fault, found in faults.items() if found), None)
+    if fault:
+        raise Problem(
+            f"project_root {path!r} {fault}. Nothing was touched. Set project_root to the project's folder."
+        )
 
 
 def open_root(path: str, facts: Facts) -> Directory:
@@ -99,23 +95,18 @@ def check_names(artifacts: Sequence[str], protected: Sequence[str]) -> None:
         if outside or not path.strip() or os.path.normpath(path) == ".":
             raise Problem(f"project_protected holds {path!r}: paths inside project_root are needed.")
     for name in artifacts:
-        why = None
-        if not name.strip():
-            why = "is empty"
-        elif os.path.isabs(name):
-            why = "is an absolute path"
-        elif name in (".", ".."):
-            why = "leads out of the name itself"
-        elif "/" in name or "\0" in name:
-            why = "holds a slash; only names in the root itself are taken"
-        elif set(name) & set("*?[]{}"):
-            why = "looks like a pattern; artifacts are exact names"
-        elif name in (STATE, DOTENV, ".git"):
-            why = "is never an artifact"
-        elif name in kept:
-            why = f"is or contains {kept[name]!r} of project_protected"
-        if why:
-            raise Problem(f"project_artifacts holds {name!r}, which {why}. Nothing was touched.")
+        faults = {
+            "is empty": not name.strip(),
+            "is an absolute path": os.path.isabs(name),
+            "leads out of the name itself": name in (".", ".."),
+            "holds a slash; only names in the root itself are taken": "/" in name or "\0" in name,
+            "looks like a pattern; artifacts are exact names": bool(set(name) & set("*?[]{}")),
+            "is never an artifact": name in (STATE, DOTENV, ".git"),
+            f"is or contains {kept.get(name)!r} of project_protected": name in kept,
+        }
+        fault = next((fault for fault, found in faults.items() if found), None)
+        if fault:
+            raise Problem(f"project_artifacts holds {name!r}, which {fault}. Nothing was touched.")
 
 
 def check_protected(root: Directory, protected: Sequence[str]) -> None:

@@ -1,7 +1,8 @@
 """Wheels that the control node fetches for hosts which no package index serves.
 
 A kit is one archive with the wheels of everything asked for, resolved for the Python and the system of the host
-and checked against the hashes of the index, and with uv, so that the host needs nothing else. ``kit.py`` takes it in.
+and checked against the hashes of the index, and with uv, so that the host needs nothing else.
+``build.unpack`` takes it in.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from ansible.module_utils.project import build, indexes
-from ansible.module_utils.project.kit import UV
+from ansible.module_utils.project.build import UV
 from ansible.module_utils.project.owner import Owner
 from ansible.module_utils.project.root import Directory
 from ansible.module_utils.reporting import Problem

@@ -197,7 +197,7 @@ class Cluster:
         wanted = configuration(port, loopback_addresses(), {})
         return self._settings.exists() and self._settings.read_text(encoding="utf-8") == wanted
 
-    def initialise(self, user: str, password: str, timeout: float = 60) -> None:
+    def initialise(self, user: str, password: str) -> None:
         """Build the cluster with this superuser: password authentication for every connection, UTF-8, collation C."""
         if not password or len(password.splitlines()) != 1:
             raise Problem("postgres_password must be one line of text and not empty (group_vars, vault).")
@@ -214,14 +214,14 @@ class Cluster:
             secret.write_text(password + "\n", encoding="utf-8")
             login = [f"--username={user}", f"--pwfile={secret}", "--auth=scram-sha-256"]
             setup = ["--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions"]
-            done = self._run(way, timeout, "initdb", f"--pgdata={building}", *login, *setup)
+            done = self._run(way, 60, "initdb", f"--pgdata={building}", *login, *setup)
         finally:
             secret.unlink(missing_ok=True)
         if done.returncode:
             raise Problem(f"PostgreSQL's initdb failed in {self.folder}: {done.stdout.strip()}")
         building.rename(self.data)
 
-    def start(self, port: int, settings: Mapping[str, str] | None = None, timeout: int = 30) -> Process:
+    def start(self, port: int, settings: Mapping[str, str] | None = None) -> Process:
         """Start the server on every loopback address, and wait until it accepts connections.
 
         ``settings`` are further ones of postgresql.conf. Raises ``PortTaken`` if somebody else has the port, perhaps
@@ -234,8 +234,8 @@ class Cluster:
         # A killed server's file with an id that another process got since would stop the start.
         if self.process() is None:
             self._pid_file.unlink(missing_ok=True)
-        options = ["--wait", f"--timeout={timeout}", f"--pgdata={self.data}", f"--log={self.log}"]
-        done = self._run(way, timeout + 5, "pg_ctl", "start", *options)
+        options = ["--wait", "--timeout=30", f"--pgdata={self.data}", f"--log={self.log}"]
+        done = self._run(way, 35, "pg_ctl", "start", *options)
         process = self.process()
         if done.returncode or process is None:
             self.stop()
@@ -247,8 +247,8 @@ class Cluster:
             raise Problem(f"PostgreSQL did not start on port {port}: {words} ({self.log})")
         return process
 
-    def stop(self, timeout: float = 15) -> bool:
-        """Stop the server: end its sessions, and after ``timeout`` seconds without a clean shutdown.
+    def stop(self) -> bool:
+        """Stop the server: end its sessions, and after 15 seconds without a clean shutdown.
 
         Returns whether there was one to stop; raises Problem if it is still there after twice the time.
         """
@@ -260,7 +260,7 @@ class Cluster:
                 os.kill(process.pid, request)
             except ProcessLookupError:
                 return True
-            deadline = time.monotonic() + timeout
+            deadline = time.monotonic() + 15
             while time.monotonic() < deadline:
                 if not self._serves(process.pid):
                     return True

@@ -57,7 +57,7 @@ MUTATIONS = [
         ("tests/unit/project/test_stages.py",),
     ),
     Mutation(
-        "the containment of names", PROJECT + "guards.py", 'elif "/" in name or', 'elif',
+        "the containment of names", PROJECT + "guards.py", 'taken": "/" in name or', 'taken":',
         ("tests/unit/project/test_guards.py",),
     ),
     Mutation(

@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.project import kit, wheels
+from ansible.module_utils.project import build, wheels
 from ansible.module_utils.project.root import Directory
 from ansible.module_utils.project.wheels import Target
 from ansible.module_utils.reporting import Problem
@@ -81,7 +81,7 @@ def test_kit_is_unpacked_for_its_owner_alone(tmp_path: Path) -> None:
     into = tmp_path / "wheels"
     into.mkdir()
     with Directory.open(str(into)) as folder:
-        kit.unpack(archive(tmp_path / "kit.tar", "sound-1.0-py3-none-any.whl", "uv"), folder)
+        build.unpack(archive(tmp_path / "kit.tar", "sound-1.0-py3-none-any.whl", "uv"), folder)
     assert (into / "sound-1.0-py3-none-any.whl").read_bytes() == b"abc"
     assert stat.S_IMODE((into / "sound-1.0-py3-none-any.whl").stat().st_mode) == 0o600
     assert os.access(into / "uv", os.X_OK)
@@ -92,7 +92,7 @@ def test_kit_leads_nowhere_else(tmp_path: Path, name: str) -> None:
     into = tmp_path / "wheels"
     into.mkdir()
     with Directory.open(str(into)) as folder, pytest.raises(Problem, match="no wheel"):
-        kit.unpack(archive(tmp_path / "kit.tar", name), folder)
+        build.unpack(archive(tmp_path / "kit.tar", name), folder)
     assert list(into.iterdir()) == []
 
 
@@ -100,7 +100,7 @@ def test_kit_takes_no_room_twice(tmp_path: Path) -> None:
     into, given = tmp_path / "wheels", archive(tmp_path / "kit.tar", "a.whl", "b.whl")
     into.mkdir()
     with Directory.open(str(into)) as folder:
-        kit.unpack(given, folder)
+        build.unpack(given, folder)
     assert os.path.getsize(given) == 0
     assert sorted(os.listdir(into)) == ["a.whl", "b.whl"]
 
@@ -110,7 +110,7 @@ def test_kit_overwrites_nothing(tmp_path: Path) -> None:
     into.mkdir()
     (into / "uv").symlink_to("/etc/passwd")
     with Directory.open(str(into)) as folder, pytest.raises(FileExistsError):
-        kit.unpack(archive(tmp_path / "kit.tar", "uv"), folder)
+        build.unpack(archive(tmp_path / "kit.tar", "uv"), folder)
 
 
 def test_kit_is_fetched_once_for_all_hosts_of_a_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
