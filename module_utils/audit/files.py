@@ -10,7 +10,7 @@ from typing import Any
 from ansible.module_utils.audit.model import WARN, Judgement, judged
 from ansible.module_utils.project import dotenv, managed, proofs, venv
 from ansible.module_utils.project.guards import DOTENV, VENV
-from ansible.module_utils.project.managed import Section
+from ansible.module_utils.project.managed import Sections
 from ansible.module_utils.project.root import Directory
 from ansible.module_utils.project.venv import Execute
 
@@ -68,10 +68,10 @@ def environment(root: Directory, packages: Sequence[str], minimum: str, run: Exe
         yield _environment(f"package {name}", f"{package} imports", why or str(has), not why, build)
 
 
-def settings(root: Directory, sections: Sequence[Section], masked_url: str) -> Iterator[Judgement]:
+def settings(root: Directory, sections: Sections, masked_url: str) -> Iterator[Judgement]:
     """``.env`` holds the keys that a reset owns, with the values asked for, which are never shown."""
     write = f"Write it with `{_RESET} --tags dotenv`."
-    wanted = {key: value for section in sections for key, value in section.values.items()}
+    wanted = {key: value for values in sections.values() for key, value in values.items()}
     for proof in proofs.keys(root, list(wanted)):
         yield _settings(proof.name, proof.expected, proof.found, proof.ok, write)
 
@@ -87,7 +87,7 @@ def settings(root: Directory, sections: Sequence[Section], masked_url: str) -> I
     yield _settings(f"{DOTENV} values", f"{len(wanted)} keys as asked", found, not other, write)
 
     astray = managed.astray(text, sections)
-    expected = ", ".join(section.heading for section in sections)
+    expected = ", ".join(sections)
     found = f"not under its heading: {', '.join(astray)}" if astray else "each key under its own"
     yield _settings(f"{DOTENV} headings", expected, found, not astray, write)
 

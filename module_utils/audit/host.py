@@ -90,5 +90,5 @@ def _runs(audit: Audit, root: Directory, params: dict[str, Any]) -> Iterator[Jud
         audit.last_reset = runs.last_reset(quarantine)
         before = runs.dotenv_before(quarantine)
         if before is not None:
-            ours = [key for section in settings.wanted(params) for key in section.values]
+            ours = [key for values in settings.wanted(params).values() for key in values]
             yield from files.foreign(root, *before, ours)

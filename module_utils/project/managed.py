@@ -28,12 +28,8 @@ _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _FIELDS = {"HOST": "host", "PORT": "port", "USER": "user", "PASSWORD": "password", "DB": "database"}
 
 
-@dataclass(frozen=True)
-class Section:
-    """Keys of ours under one comment heading, in order."""
-
-    heading: str
-    values: Mapping[str, str]
+# Our keys with their values, under their comment headings, in order.
+Sections = Mapping[str, Mapping[str, str]]
 
 
 @dataclass(frozen=True)
@@ -78,7 +74,7 @@ def sections(
     api_keys: Mapping[str, object],
     flags: Mapping[str, object],
     extra: Mapping[str, object],
-) -> list[Section]:
+) -> Sections:
     """Return the keys that a reset owns, under their headings, with their values.
 
     ``DB_URL`` is made of the ``connection``; the keys of ``extra``, the user's ``project_env``, follow the flags.
@@ -97,14 +93,14 @@ def sections(
             ". Set those, and take the names out of project_env."
         )
     own = {key: text_of(key, value, "project_env") for key, value in extra.items()}
-    return [
-        Section("Database Configuration", {"DB_URL": Server(**connection).url(), **database}),
-        Section("API Keys", keys),
-        Section("Environment Flags", {**switches, **own}),
-    ]
+    return {
+        "Database Configuration": {"DB_URL": Server(**connection).url(), **database},
+        "API Keys": keys,
+        "Environment Flags": {**switches, **own},
+    }
 
 
-def plan(old: bytes | None, sections: Sequence[Section]) -> Edit:
+def plan(old: bytes | None, sections: Sections) -> Edit:
     """Decide what a file becomes, None if there is none; see the rules at the top of this module.
 
     Problem names the line of a quote above our keys that is not closed, and would swallow them.
@@ -113,7 +109,7 @@ def plan(old: bytes | None, sections: Sequence[Section]) -> Edit:
     before = (old or b"").decode("utf-8", "surrogateescape")
     mark = "\ufeff" if before.startswith("\ufeff") else ""
     statements = parse(before[len(mark) :])
-    wanted = {key: value for section in sections for key, value in section.values.items()}
+    wanted = {key: value for values in sections.values() for key, value in values.items()}
     lines = {key: f"{key}={encode(value)}\n" for key, value in wanted.items()}
 
     text, placed = _lay_out(statements, sections, lines)
@@ -132,13 +128,12 @@ def plan(old: bytes | None, sections: Sequence[Section]) -> Edit:
     )
 
 
-def astray(text: str, sections: Sequence[Section]) -> list[str]:
+def astray(text: str, sections: Sections) -> list[str]:
     """Return our keys that do not stand under the heading of their section in a file's text."""
-    home = {key: section.heading for section in sections for key in section.values}
-    headings = {f"# {section.heading}": section.heading for section in sections}
+    home = {key: heading for heading, values in sections.items() for key in values}
     current, settled = None, set()
     for statement in parse(text):
-        current = _heading(statement, headings) or current
+        current = _heading(statement.text, sections) or current
         if statement.key and home.get(statement.key) == current:
             settled.add(statement.key)
     return [key for key in home if key not in settled]
@@ -163,12 +158,11 @@ def _list(numbers: Sequence[int]) -> str:
 
 
 def _lay_out(
-    statements: Sequence[Statement], sections: Sequence[Section], lines: Mapping[str, str]
+    statements: Sequence[Statement], sections: Sections, lines: Mapping[str, str]
 ) -> tuple[str, set[str]]:
     """Return the new text, and our keys that stand where they stood."""
-    home = {key: section.heading for section in sections for key in section.values}
-    headings = {f"# {section.heading}": section.heading for section in sections}
-    in_file = {_heading(statement, headings) for statement in statements}
+    home = {key: heading for heading, values in sections.items() for key in values}
+    in_file = {_heading(statement.text, sections) for statement in statements}
     pieces: list[list[str]] = []
     ends: dict[str, list[str]] = {}  # of each section met so far: the piece that its next key follows
     comments: dict[str, str] = {}
@@ -177,7 +171,7 @@ def _lay_out(
     current = None
 
     for statement in statements:
-        heading, key = _heading(statement, headings), statement.key
+        heading, key = _heading(statement.text, sections), statement.key
         if key is None or key not in home:
             pieces.append([statement.blank + statement.text])
             if heading is not None:
@@ -185,7 +179,9 @@ def _lay_out(
                 ends.setdefault(heading, pieces[-1])
             continue
         pieces.append([statement.blank])
-        comment = f"{statement.comment}\n" if statement.comment.strip() not in ("", *headings) else ""
+        comment = statement.comment + "\n"
+        if not comment.strip() or _heading(comment, sections):
+            comment = ""
         section = home[key]
         if key in met:
             pieces.append([comment])
@@ -203,18 +199,19 @@ def _lay_out(
         if section in ends:
             ends[section] = pieces[-1]
 
-    for group in sections:
-        missing = "".join(comments.get(key, "") + lines[key] for key in group.values if key not in placed)
-        if group.heading in ends:
-            ends[group.heading].append(missing)
+    for heading, values in sections.items():
+        missing = "".join(comments.get(key, "") + lines[key] for key in values if key not in placed)
+        if heading in ends:
+            ends[heading].append(missing)
         elif missing:
             blank = "\n" if any(any(piece) for piece in pieces) else ""
-            pieces.append([f"{blank}# {group.heading}\n{missing}"])
+            pieces.append([f"{blank}# {heading}\n{missing}"])
     return _join([part for piece in pieces for part in piece]), placed
 
 
-def _heading(statement: Statement, headings: Mapping[str, str]) -> str | None:
-    return headings.get(statement.text.strip()) if statement.valid and statement.key is None else None
+def _heading(text: str, sections: Sections) -> str | None:
+    mark, _, heading = text.strip().partition(" ")
+    return heading if mark == "#" and heading in sections else None
 
 
 def _join(parts: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible.module_utils.project import managed, proofs
 from ansible.module_utils.project.guards import DOTENV
-from ansible.module_utils.project.managed import Edit, Section
+from ansible.module_utils.project.managed import Edit, Sections
 from ansible.module_utils.project.opening import OpenRoot
 from ansible.module_utils.project.proofs import DOTENV_MODE as MODE
 from ansible.module_utils.project.quarantine import BUILD, Manifest, Quarantine
@@ -43,11 +43,11 @@ def plan(root: OpenRoot, params: dict[str, Any]) -> Stage:
             finally:
                 build.remove(DOTENV)  # there only if it did not get into its place
 
-    keys = [key for section in sections for key in section.values]
+    keys = [key for values in sections.values() for key in values]
     return Stage(result, apply, lambda: proofs.keys(folder, keys))
 
 
-def wanted(params: dict[str, Any]) -> list[Section]:
+def wanted(params: dict[str, Any]) -> Sections:
     """What ``.env`` has to hold, by a module's parameters."""
     return managed.sections(
         params["connection"], params["api_keys"] or {}, params["flags"], params["extra"] or {}

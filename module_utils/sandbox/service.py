@@ -59,13 +59,7 @@ def plan(state: str, *, present: bool, initialised: bool, running: bool, configu
 
 
 def run(
-    cluster: postgres.Cluster,
-    state: str,
-    *,
-    port: int | None,
-    user: str,
-    password: str | None,
-    check: bool,
+    cluster: postgres.Cluster, state: str, *, port: int | None, user: str, password: str | None, check: bool
 ) -> tuple[list[str], postgres.Process | None]:
     """Bring PostgreSQL into ``state``: the steps, and the server that runs then.
 

@@ -185,7 +185,7 @@ def test_no_dotenv_at_all(root: Path) -> None:
 
 
 def foreign(root: Path) -> tuple[str, str]:
-    ours = [key for section in SECTIONS for key in section.values]
+    ours = [key for values in SECTIONS.values() for key in values]
     with Directory.open(str(root)) as opened:
         (check,) = files.foreign(opened, FOREIGN + b"DB_URL=old\n", "/kept/.env", ours)
     return check.verdict, check.found

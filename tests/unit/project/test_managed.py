@@ -6,22 +6,16 @@ import io
 
 import pytest
 from ansible.module_utils.project import dotenv, managed
-from ansible.module_utils.project.managed import Section
 from ansible.module_utils.reporting import Problem
 from dotenv.parser import parse_stream
 from hypothesis import assume, example, given
 
 from tests.unit.project.dotenv_texts import files, read
 
-SECTIONS = (
-    Section(
-        "Database Configuration",
-        {"DB_URL": "postgresql://u:p@h:5432/d", "POSTGRES_PASSWORD": "it's ${HOME} \\ \"$x` #y "},
-    ),
-    Section("API Keys", {"EODHD_API_TOKEN": "demo"}),
-    Section("Environment Flags", {"DEBUG": "false"}),
-)
-VALUES = {key: value for section in SECTIONS for key, value in section.values.items()}
+DATABASE = {"DB_URL": "postgresql://u:p@h:5432/d", "POSTGRES_PASSWORD": "it's ${HOME} \\ \"$x` #y "}
+OTHERS = {"API Keys": {"EODHD_API_TOKEN": "demo"}, "Environment Flags": {"DEBUG": "false"}}
+SECTIONS = {"Database Configuration": DATABASE, **OTHERS}
+VALUES = {key: value for values in SECTIONS.values() for key, value in values.items()}
 
 
 def foreign(content: bytes) -> list[str]:
@@ -74,12 +68,12 @@ def test_a_second_plan_changes_nothing(old: bytes) -> None:
 
 
 def plan_text(old: str) -> str:
-    plain = [Section("Database Configuration", {**SECTIONS[0].values, "POSTGRES_PASSWORD": "pw"})]
-    return str(managed.plan(old.encode(), [*plain, *SECTIONS[1:]]).content, "utf-8")
+    plain = {"Database Configuration": {**DATABASE, "POSTGRES_PASSWORD": "pw"}, **OTHERS}
+    return str(managed.plan(old.encode(), plain).content, "utf-8")
 
 
 def test_a_new_file_has_the_three_headings() -> None:
-    assert managed.plan(None, SECTIONS[1:]).content.decode() == (
+    assert managed.plan(None, OTHERS).content.decode() == (
         "# API Keys\nEODHD_API_TOKEN=demo\n\n# Environment Flags\nDEBUG=false\n"
     )
 
@@ -121,7 +115,7 @@ def test_a_key_moves_up_to_its_heading() -> None:
 
 def test_an_open_quote_that_would_swallow_our_keys_is_named() -> None:
     with pytest.raises(Problem, match="line 2"):
-        managed.plan(b"A=1\nB='open\n", [Section("API Keys", {"T": "a b"})])
+        managed.plan(b"A=1\nB='open\n", {"API Keys": {"T": "a b"}})
 
 
 def test_lines_that_python_dotenv_cannot_read_are_noted() -> None:
