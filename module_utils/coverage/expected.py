@@ -53,9 +53,8 @@ def bars(symbol: str, first: date, last: date) -> int:
     return _sessions(names.market(symbol), first, last)
 
 
-@lru_cache(maxsize=1000)
+@lru_cache(maxsize=1000)  # many symbols of a run share market and days
 def _sessions(market: str, first: date, last: date) -> int:
-    """Count the sessions of a market; many symbols of a run share it, and the days."""
     found = calendar.of(market) or calendar.of(names.DEFAULT)
     assert found
     return len(found.sessions(first, last))
@@ -63,12 +62,7 @@ def _sessions(market: str, first: date, last: date) -> int:
 
 @dataclass(frozen=True)
 class Market:
-    """A market in a window.
-
-    Attributes:
-        name: the suffix of its symbols.
-        days: its sessions in order that can have a bar, as far as its calendar is known.
-    """
+    """A market in a window: the suffix of its symbols, and its sessions in order that can have a bar."""
 
     name: str
     days: list[date]
@@ -80,13 +74,7 @@ class Market:
 
 @dataclass
 class Markets:
-    """The markets of symbols in a window.
-
-    Attributes:
-        window: the days that are looked at.
-        now: the present, with its zone.
-        margin: how long after it is due a bar may be missing, as loading takes its time.
-    """
+    """The markets of symbols in a window; a bar may be missing for ``margin`` after it is due."""
 
     window: Window
     now: datetime
@@ -102,12 +90,11 @@ class Markets:
         """Return the market of a suffix; None if there is no calendar."""
         if suffix not in self._known:
             found, newest = calendar.of_market(suffix), publishing.due(suffix, self.now)
+            self._known[suffix] = None
             if found and newest:
                 # A session that nobody can have yet is not missing before a bar with a date to come.
                 first, last = max(self.window.first, found.first), min(self.window.last, found.last, newest)
                 self._known[suffix] = Market(suffix, found.sessions(first, last))
-            else:
-                self._known[suffix] = None
         return self._known[suffix]
 
     def due(self, symbol: str, kind: str | None = None) -> date:

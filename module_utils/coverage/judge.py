@@ -14,8 +14,7 @@ class Lack(NamedTuple):
     """What a symbol lacks.
 
     Attributes:
-        symbol: its name.
-        last: its last day with a bar; None if it has none.
+        last: its last day with a bar.
         missing: sessions without a bar between its first and its last one.
         behind: sessions that are due after its last bar, if it is active; all of the window if it has no bar.
         charted: there is a calendar; without one nothing can be called missing.

@@ -111,13 +111,8 @@ def look(
 ) -> Survey | None:
     """Return what the tables hold in as many of ``parts`` as the time allows; None if it was not enough for the first.
 
-    Args:
-        ask: reads, within the time that there is.
-        tables: where to look.
-        markets: of the symbols.
-        parts: the windows, the newest first, each ending where the one before it begins.
-        by_month: count by month too. Then parts have to begin with a month.
-        go_on: whether there is time for another part.
+    ``parts`` are windows, the newest first, each ending where the one before it begins, and with ``by_month`` each
+    beginning with a month. ``go_on`` says whether there is time for another one.
     """
     found: Survey | None = ask(lambda cursor: _assets(cursor, tables.assets, parts[0].last))
     if found is None:
@@ -199,8 +194,7 @@ def _bars(
             "end": _utc(end) if end else "infinity",
         },
     )
-    rows: list[tuple[Any, ...]] = cursor.fetchall()
-    return rows
+    return list(cursor.fetchall())
 
 
 def _bits(days: Sequence[date], first: date) -> bytes:

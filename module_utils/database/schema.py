@@ -35,13 +35,8 @@ _LOCK_KEY = 0x6D74352D637273
 class Schema:
     """The database, its roles and its tables, created if they are missing.
 
-    Attributes:
-        application: the database and the role of the application.
-        timeout: seconds for each connection.
-        check: plan without applying.
-        layout: of ``market_data`` when it is created.
-        widen: widen narrow columns of an existing table.
-        admin: user and password of whoever creates roles, database and tables; without one, the application's own.
+    ``application`` is the database and the application's role, ``timeout`` the seconds for each connection, and
+    ``admin`` user and password of whoever creates everything if that is another role.
     """
 
     application: Server
@@ -60,11 +55,7 @@ class Schema:
         self.found = "none"
 
     def ensure(self) -> dict[str, Any]:
-        """Create what is missing.
-
-        Returns:
-            dict: ``changed``, ``database`` and ``tables`` (``created``, ``widened`` or ``exists`` each), ``layout``,
-                ``rights``, ``notes``, ``diff``.
+        """Create what is missing, and return the result of the module ``postgres_schema``.
 
         Raises:
             Problem: a table does not fit, a right is missing, or the server cannot be used; nothing was changed
@@ -100,11 +91,8 @@ class Schema:
     def _create_database(self, error: Unreachable) -> bool:
         """Create the database if it is missing; False if somebody else was quicker.
 
-        Whether it is missing is asked of the server, whose messages may be in any language.
-
-        Raises:
-            Unreachable: the server cannot be asked.
-            Problem: the user may not create databases.
+        Whether it is missing is asked of the server, whose messages may be in any language. If it cannot be asked,
+        the ``error`` of the first try is raised again.
         """
         from psycopg2 import errors, sql
 

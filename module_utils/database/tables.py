@@ -34,12 +34,7 @@ NAMED = 50
 
 @dataclass(frozen=True)
 class Column:
-    """A column as it is created, and the types that serve as well.
-
-    Attributes:
-        optional: whether a table may lack it.
-        unknown: whether rows come without a value.
-    """
+    """A column as it is created, the types that serve as well, whether a table may lack it, and rows a value."""
 
     name: str
     definition: str
@@ -160,14 +155,14 @@ def _is_narrow(definition: str, have: str) -> bool:
 
 def limits(table: Table, found: Found) -> list[str]:
     """Return a note of where an existing table that fits would round a value or refuse a large one."""
-    narrower = []
-    for name, have in narrow(table, found).items():
-        what = (
-            "digits that do not fit are rounded or refused" if have.startswith("numeric(")
-            else "longer text is refused" if have.startswith("character")
-            else "fractions are rounded" if have in ("bigint", "integer") else "very long values do not fit"
-        )  # fmt: skip
-        narrower.append(f"{name} is {have} ({what})")
+    meant = {
+        "numeric": "digits that do not fit are rounded or refused",
+        "character varying": "longer text is refused",
+        "bigint": "fractions are rounded",
+        "integer": "fractions are rounded",
+        "double precision": "very long values do not fit",
+    }
+    narrower = [f"{name} is {have} ({meant[_base(have)]})" for name, have in narrow(table, found).items()]
     if not narrower:
         return []
     return [f"{table.name}: {', '.join(narrower)}. database_widen: true runs {widening(table, found)}"]

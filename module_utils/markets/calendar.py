@@ -19,12 +19,7 @@ FIRST, LAST = date.fromisoformat(sessions.FIRST), date.fromisoformat(sessions.LA
 
 @dataclass(frozen=True)
 class Clock:
-    """The clock of a zone.
-
-    Attributes:
-        since: days on which the distance from UTC changes, in order.
-        offsets: what it is from each of these days on.
-    """
+    """The clock of a zone: the days on which its distance from UTC changes, and what it is from each of them on."""
 
     since: tuple[date, ...]
     offsets: tuple[timedelta, ...]
@@ -46,8 +41,6 @@ class Calendar:
         week: seven characters, Monday first; ``1`` if the market is open.
         first, last: the days that ``closed`` and ``extra`` are known for; outside, weekdays are all that is known.
         closed, extra: days that are otherwise than ``week`` says.
-        zone: of the market.
-        clock: of that zone.
         close: the usual closing times, each with the day it holds from, as times after midnight.
         special: other closing times by day.
     """

@@ -46,22 +46,15 @@ DEFAULT = Rule(timedelta(hours=3))
 def due_at(symbol: str, session: date, kind: str | None = None) -> datetime | None:
     """Return when the data of a session is due, in UTC; None if the market has no calendar.
 
-    Args:
-        symbol: ``AAPL.US``, or a market or list alone: ``US``, ``PINK``; see ``names.listed``.
-        session: its day.
-        kind: the asset's type or its list, as the provider spells it, or ``VOLUME``; None for regular shares.
+    ``symbol`` is ``AAPL.US``, or a market or list alone (``PINK``; see ``names.listed``). ``kind`` is the asset's type
+    or list, as the provider spells it, or ``VOLUME``; None for regular shares.
     """
     market = calendar.of(symbol)
     return _rule(symbol, kind).moment(market, session) if market else None
 
 
 def due(symbol: str, now: datetime, kind: str | None = None) -> date | None:
-    """Return the newest session whose data is due by ``now``, a time with its zone; None without a calendar.
-
-    Args:
-        symbol, kind: as ``due_at`` takes them.
-        now: the moment that is asked about. Take a margin off it to allow for the time that loading takes.
-    """
+    """Return the newest session of what ``due_at`` takes whose data is due by ``now``; None without a calendar."""
     market = calendar.of(symbol)
     if market is None:
         return None
