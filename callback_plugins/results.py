@@ -20,19 +20,7 @@ from typing import Any
 from ansible.plugins.callback import CallbackBase
 
 VARIABLE = "SCHEDULE_RESULTS"
-KEPT = (
-    "cause",
-    "stage",
-    "plan",
-    "totals",
-    "not_loaded",
-    "sessions",
-    "checks",
-    "healthy",
-    "verdicts",
-    "problems",
-    "page",
-)
+KEPT = ("cause", "plan", "totals", "not_loaded", "checks", "verdicts", "problems")
 
 
 class CallbackModule(CallbackBase):  # type: ignore[misc]

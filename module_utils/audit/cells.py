@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from itertools import groupby
 from typing import Any
@@ -18,14 +18,7 @@ MANY = 0.2  # from this share of its sessions on, a month lacks much
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell.
-
-    Attributes:
-        kind: its class in the style sheet: ``full``, ``few`` or ``many`` missing, ``late``, ``open``, ``off``;
-            empty if nothing is expected.
-        text: what stands in it, so that colour is never the only mark.
-        label: the same in words, with the row and the column: the tooltip.
-    """
+    """One cell; ``kind`` is its class in the style sheet, empty if nothing is expected, ``label`` its tooltip."""
 
     kind: str = ""
     text: str = ""
@@ -44,19 +37,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Map:
-    """A map.
-
-    Attributes:
-        groups: headings over several columns, each with the number of them.
-        columns: headings of the cells.
-        rows: markets first, then symbols.
-        facts: headings of the facts.
-    """
+    """A map; ``groups`` are headings over several columns, each with the number of them."""
 
     groups: list[tuple[str, int]]
     columns: list[str]
     rows: list[Row]
-    facts: Sequence[str] = field(default=())
+    facts: Sequence[str] = ()
 
 
 def by_month(coverage: dict[str, Any]) -> Map:
@@ -76,7 +62,7 @@ def by_month(coverage: dict[str, Any]) -> Map:
     total = ("", f"{coverage['missing']:,}", f"{coverage['behind']:,}")
     rows.append(Row("all symbols", _row("All symbols", names, map(_share, coverage["all"])), total, False))
     for line in coverage["worst"]:
-        facts = (freshness(line), f"{line['missing']:,}", f"{line['behind']:,}")
+        facts = (_freshness(line), f"{line['missing']:,}", f"{line['behind']:,}")
         rows.append(Row(line["symbol"], _row(line["symbol"], names, map(_month, line["months"])), facts))
     return Map(_groups(years), short, rows, ("Last bar", "Missing", "Behind"))
 
@@ -154,8 +140,7 @@ def _gap(share: float) -> str:
     return "full" if share <= 0 else "few" if share < MANY else "many"
 
 
-def freshness(line: dict[str, Any]) -> str:
-    """How fresh a symbol is, for people."""
+def _freshness(line: dict[str, Any]) -> str:
     if line["last"] is None:
         return "no bar"
     if not line["active"]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone
-from functools import partial
 from typing import Any, Callable
 
 from ansible.module_utils.audit import coverage, snapshots
@@ -33,13 +32,7 @@ def look(
 ) -> dict[str, Any]:
     """Return ``identity``, ``database``, ``coverage``, ``ledger``, ``snapshots``, and ``notes`` on what is missing.
 
-    Args:
-        now: the present, with its zone.
-        margin: how long after it is due a bar may be missing.
-        months: how many are looked at.
-        limit: how many symbols are drawn one by one.
-        timeout: seconds for the connection.
-        query_timeout: seconds for all questions together; one has at most half of it.
+    ``limit`` symbols are drawn one by one. All queries together have ``query_timeout`` seconds, one at most half of it.
     """
     url = server.masked_url()
     result: dict[str, Any] = {
@@ -59,13 +52,20 @@ def look(
         return result
     session.autocommit = True
 
+    def tried(what: str, read: Callable[[], Any]) -> Any:
+        try:
+            return read()
+        except driver().Error as error:
+            result["notes"].append(f"{what} could not be read in time or at all. {explain(error, server)}")
+            return None
+
     def work() -> None:
         result["snapshots"] = None  # until they are read
         with session.cursor() as cursor:
             result["identity"] = _identity(cursor) or url
-            result["ledger"] = _tried(result, server, "The ledger", lambda: ledger(cursor))
-            result["coverage"] = _map(cursor, now, margin, months, limit, partial(_tried, result, server))
-            result["snapshots"] = _tried(result, server, "The snapshots", lambda: snapshots.read(cursor))
+            result["ledger"] = tried("The ledger", lambda: ledger(cursor))
+            result["coverage"] = _map(cursor, now, margin, months, limit, tried)
+            result["snapshots"] = tried("The snapshots", lambda: snapshots.read(cursor))
 
     try:
         within(query_timeout + LOCK_TIMEOUT, work)
@@ -75,14 +75,6 @@ def look(
         return dict(result)
     session.close()
     return result
-
-
-def _tried(result: dict[str, Any], server: Server, what: str, read: Callable[[], Any]) -> Any:
-    try:
-        return read()
-    except driver().Error as error:
-        result["notes"].append(f"{what} could not be read in time or at all. {explain(error, server)}")
-        return None
 
 
 def _identity(cursor: Any) -> str | None:

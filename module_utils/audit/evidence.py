@@ -16,12 +16,9 @@ SCHEMA = 1
 def document(
     answers: Mapping[str, Mapping[str, Any]], generated: str, history: Sequence[Mapping[str, Any]] = ()
 ) -> dict[str, Any]:
-    """Return what ``audit.json`` holds.
+    """Return what ``audit.json`` holds, written at ``generated`` in UTC.
 
-    Args:
-        answers: by host, what the module ``project_audit`` returned, or what Ansible made of its failure.
-        generated: when, UTC, as ``2026-11-23T04:15:00Z``.
-        history: what ran by itself, as ``history.read`` returns it.
+    ``answers`` are by host what the module ``project_audit`` returned, or what Ansible made of its failure.
     """
     hosts = [_host(name, answer) for name, answer in answers.items()]
     found = Counter(host["verdict"] for host in hosts)

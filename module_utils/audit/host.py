@@ -21,12 +21,7 @@ from ansible.module_utils.reporting import Problem
 
 @dataclass
 class Audit:
-    """Gathers checks; a look that cannot be taken is a check that failed, not the end.
-
-    Attributes:
-        checks: in the order in which they were made.
-        last_reset: what it moved and how to undo it, if one is kept.
-    """
+    """Gathers checks; a look that cannot be taken is a check that failed, not the end."""
 
     checks: list[Judgement] = field(default_factory=list)
     last_reset: dict[str, Any] | None = None
@@ -36,48 +31,36 @@ class Audit:
         try:
             for check in look():
                 self.checks.append(check)
+            return
         except Problem as problem:
-            self._failed(group, name, str(problem))
+            why = str(problem)
         except (OSError, ValueError, KeyError) as error:
             # Its text is the system's, of a path in the root, or of an unexpected file: none is shown.
-            self._failed(
-                group, name, f"cannot be read ({getattr(error, 'strerror', None) or type(error).__name__})"
-            )
-
-    def _failed(self, group: str, name: str, why: str) -> None:
+            why = f"cannot be read ({getattr(error, 'strerror', None) or type(error).__name__})"
         self.checks.append(judged(group, name, "can be looked at", why, False, "Fix that, and audit again."))
 
 
 def examine(params: dict[str, Any], run: Callable[[Directory], Execute] | None = None) -> Audit:
-    """Look at a root's files and runs.
-
-    Args:
-        params: see the module's documentation.
-        run: gives what runs the environment's programs; the owner of the root does by default.
-    """
+    """Look at a root's files and runs; ``run`` gives what starts programs, by default as the owner of the root."""
     audit = Audit()
 
     def opened() -> Iterator[Judgement]:
         with guards.open_root(params["root"], machine.facts(params["root"])) as root:
             yield judged("Root", "project root", "a folder of its own", "opened", True, "")
-            _files(audit, root, params, run(root) if run else Owner(root).run)
-            audit.take("Runs", STATE, lambda: _runs(audit, root, params))
+            runner = run(root) if run else Owner(root).run
+            packages, minimum = params["packages"], params["python_minimum"]
+            masked = Server(**params["connection"]).masked_url()
+            for group, name, look in (
+                ("Root", "artifacts", lambda: files.artifacts(root, params["artifacts"])),
+                ("Root", "protected", lambda: files.protected(root, params["protected"])),
+                ("Environment", "environment", lambda: files.environment(root, packages, minimum, runner)),
+                ("Settings", DOTENV, lambda: files.settings(root, settings.wanted(params), masked)),
+                ("Runs", STATE, lambda: _runs(audit, root, params)),
+            ):
+                audit.take(group, name, look)
 
     audit.take("Root", "project root", opened)
     return audit
-
-
-def _files(audit: Audit, root: Directory, params: dict[str, Any], run: Execute) -> None:
-    def environment() -> Iterator[Judgement]:
-        return files.environment(root, params["packages"], params["python_minimum"], run)
-
-    def dotenv() -> Iterator[Judgement]:
-        return files.settings(root, settings.wanted(params), Server(**params["connection"]).masked_url())
-
-    audit.take("Root", "artifacts", lambda: files.artifacts(root, params["artifacts"]))
-    audit.take("Root", "protected", lambda: files.protected(root, params["protected"]))
-    audit.take("Environment", "environment", environment)
-    audit.take("Settings", DOTENV, dotenv)
 
 
 def _runs(audit: Audit, root: Directory, params: dict[str, Any]) -> Iterator[Judgement]:

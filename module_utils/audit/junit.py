@@ -19,35 +19,29 @@ def text(document: Mapping[str, Any]) -> str:
     A check that failed is a failure, a waived one is skipped with its reason, and a warning passes with its words
     as output. A host that gave no answer is a suite of one error, one without any check is one failure.
     """
-    suites = [_suite(host, document["generated"]) for host in document["hosts"]]
-    names = ("tests", "failures", "errors", "skipped")
-    totals = {name: str(sum(int(suite.get(name, "0")) for suite in suites)) for name in names}
-    root = ET.Element("testsuites", {"name": "audit", **totals})
-    root.extend(suites)
+    root = ET.Element("testsuites", {"name": "audit"})
+    root.extend(_suite(host, document["generated"]) for host in document["hosts"])
+    root.attrib.update(_counted(root))
     ET.indent(root, " ")
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
 
 
 def _suite(host: Mapping[str, Any], generated: str) -> ET.Element:
-    cases = [_case(host["name"], check) for check in host["checks"]]
-    if not cases:
+    name = _plain(host["name"])
+    suite = ET.Element("testsuite", {"name": name, "timestamp": generated.rstrip("Z"), "time": "0"})
+    suite.extend(_case(host["name"], check) for check in host["checks"])
+    if not host["checks"]:
         case = _new(host["name"], "Audit", "answer")
         kind = "error" if host["verdict"] in (UNREACHABLE, FAILED) else "failure"
         ET.SubElement(case, kind, {"type": host["verdict"], "message": _plain(host["message"])})
-        cases = [case]
-    numbers = {
-        "tests": len(cases),
-        "failures": sum(1 for case in cases if case.find("failure") is not None),
-        "errors": sum(1 for case in cases if case.find("error") is not None),
-        "skipped": sum(1 for case in cases if case.find("skipped") is not None),
-    }
-    attributes = {name: str(number) for name, number in numbers.items()}
-    suite = ET.Element(
-        "testsuite",
-        {"name": _plain(host["name"]), "timestamp": generated.rstrip("Z"), "time": "0", **attributes},
-    )
-    suite.extend(cases)
+        suite.append(case)
+    suite.attrib.update(_counted(suite))
     return suite
+
+
+def _counted(element: ET.Element) -> dict[str, str]:
+    kinds = {"tests": "testcase", "failures": "failure", "errors": "error", "skipped": "skipped"}
+    return {name: str(len(list(element.iter(kind)))) for name, kind in kinds.items()}
 
 
 def _case(host: str, check: Mapping[str, Any]) -> ET.Element:

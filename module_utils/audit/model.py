@@ -18,9 +18,7 @@ class Judgement:
 
     Attributes:
         name: the same in every run, for waivers.
-        group: what it is about: Root, Environment, Settings, Runs, Health, Rows or Audit.
         expected, found: for people; never a secret.
-        verdict: ``pass``, ``warn``, ``fail`` or ``waived``.
         advice: what to do; empty if nothing is to be done.
         waiver: why a problem is accepted, and until when.
     """

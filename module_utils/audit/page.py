@@ -18,6 +18,7 @@ WORDS = {
     UNREACHABLE: ("?", "unreachable"),
     FAILED: ("✕", "no answer"),
 }
+_ORDER = (UNREACHABLE, FAILED, FAIL, WARN, PASS)
 # More hosts than these, and those that passed are told by their numbers alone: the page stays below some MB.
 IN_FULL = 50
 
@@ -36,20 +37,16 @@ def text(document: Mapping[str, Any], templates: Path) -> str:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters.update(
-        number=_number, by_month=cells.by_month, by_day=cells.by_day, by_runs=history.by_day
+        number=lambda value: "–" if value is None else f"{value:,}",
+        by_month=cells.by_month,
+        by_day=cells.by_day,
+        by_runs=history.by_day,
     )
     page: str = environment.get_template("page.html.j2").render(
         **document,
         style=Markup((templates / "page.css").read_text(encoding="utf-8")),  # noqa: S704 - the role's own file
         words=WORDS,
-        order=sorted(document["hosts"], key=lambda host: (list(_ORDER).index(host["verdict"]), host["name"])),
+        order=sorted(document["hosts"], key=lambda host: (_ORDER.index(host["verdict"]), host["name"])),
         in_full=len(document["hosts"]) <= IN_FULL,
     )
     return page
-
-
-_ORDER = (UNREACHABLE, FAILED, FAIL, WARN, PASS)
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:,}"

@@ -9,8 +9,6 @@ from datetime import date
 from ansible.module_utils.audit.model import FAIL, WAIVED, WARN, Judgement, judged
 from ansible.module_utils.reporting import Problem
 
-VARIABLE = "audit_waivers"
-
 
 @dataclass(frozen=True)
 class Waiver:
@@ -20,11 +18,6 @@ class Waiver:
     reason: str
     expires: date
     host: str = ""
-
-    @property
-    def text(self) -> str:
-        """For people."""
-        return f"waived until {self.expires}: {self.reason}"
 
 
 def parse(entries: Sequence[object]) -> list[Waiver]:
@@ -47,7 +40,7 @@ def parse(entries: Sequence[object]) -> list[Waiver]:
             why = f"has no {' and no '.join(wrong)}" if wrong else f"holds {', '.join(unknown)}"
             raise Problem(
                 f"Waiver {number} ({texts['check'] or 'of no check'}) {why}. A waiver is"
-                f" {{check: name, reason: text, expires: YYYY-MM-DD, host: name (optional)}}: {VARIABLE}."
+                f" {{check: name, reason: text, expires: YYYY-MM-DD, host: name (optional)}}: audit_waivers."
             )
         waivers.append(Waiver(texts["check"], texts["reason"], expires, texts["host"]))
     return waivers
@@ -59,12 +52,13 @@ def applied(
     """Return the checks with the waivers for ``host`` in force, and one check on the waivers themselves."""
     mine = [waiver for waiver in waivers if waiver.host in ("", host)]
     valid = {waiver.check: waiver for waiver in mine if waiver.expires >= today}
-    result = [
-        replace(check, verdict=WAIVED, waiver=valid[check.name].text)
-        if check.verdict in (WARN, FAIL) and check.name in valid
-        else check
-        for check in checks
-    ]
+    result = []
+    for check in checks:
+        waiver = valid.get(check.name) if check.verdict in (WARN, FAIL) else None
+        if waiver:
+            accepted = f"waived until {waiver.expires}: {waiver.reason}"
+            check = replace(check, verdict=WAIVED, waiver=accepted)
+        result.append(check)
     names = {check.name for check in checks}
     stale = [f"{w.check} expired on {w.expires} ({w.reason})" for w in mine if w.expires < today]
     stale += [
@@ -72,6 +66,6 @@ def applied(
     ]
     if mine:
         found = "; ".join(stale) or f"{len(valid)} in force"
-        advice = f"Renew it with a reason, or take it out of {VARIABLE}."
+        advice = "Renew it with a reason, or take it out of audit_waivers."
         result.append(judged("Audit", "waivers", "each in force", found, not stale, advice, WARN))
     return result
