@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import ansible.module_utils
-import hypothesis
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -21,12 +20,8 @@ ansible.module_utils.__path__.append(str(ROOT / "module_utils"))
 from tests import engines
 from tests.engines import Database
 
-# Random examples a property: a few in the loop of the day, many in `make faults`.
+# `make faults`: every case instead of some.
 FULL = os.environ.get("FAULTS") == "full"
-hypothesis.settings.register_profile("loop", max_examples=100, deadline=None)
-hypothesis.settings.register_profile("full", max_examples=5000, deadline=None)
-hypothesis.settings.load_profile("full" if FULL else "loop")
-
 
 # A PostgreSQL's, with room to spare for those of the other processes.
 ROOM = 4 << 30

@@ -14,11 +14,11 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-import exchange_calendars
 import pytest
 import yaml
 from ansible.module_utils.eodhd.ledger.functions import FUNCTIONS
 from ansible.module_utils.eodhd.ledger.migrations import MIGRATIONS
+from standin.process import StandIn
 
 from tests import engines
 from tests.engines import Database
@@ -56,6 +56,7 @@ class Estate:
     server: Database
     values: dict[str, Any] = field(default_factory=dict)
     reset_said: str = ""
+    reset_requests: int = 0
 
     def root(self, host: str) -> Path:
         return self.folder / host
@@ -122,7 +123,7 @@ def estate(tmp_path_factory: pytest.TempPathFactory, postgres_server: Database) 
         "postgres_db": found.server.database,
         "eodhd_api_token": TOKEN,
         "project_protected": ["src"],
-        "project_packages": ["psycopg2-binary", "python-dotenv"],
+        "project_packages": ["psycopg2-binary", "python-dotenv", "requests"],
         "project_index_urls": [""],
         "project_space_mb": 1,
         "health_token": False,
@@ -131,7 +132,13 @@ def estate(tmp_path_factory: pytest.TempPathFactory, postgres_server: Database) 
         "health_disk_warn": 0,
         "health_disk_fail": 0,
     }
-    done = found.play("reset", "--limit", "hub,gpu", audit_evidence_dir=str(folder / "none"))
+    with StandIn() as standin:
+        standin.control(token=TOKEN)
+        done = found.play(
+            "reset", "--limit", "hub,gpu", audit_evidence_dir=str(folder / "none"), health_token=True,
+            eodhd_base_url=standin.url,
+        )  # fmt: skip
+        found.reset_requests = standin.counts()["requests"]
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
     found.reset_said = done.stdout
     bars(found)
@@ -140,6 +147,8 @@ def estate(tmp_path_factory: pytest.TempPathFactory, postgres_server: Database) 
 
 def bars(estate: Estate) -> None:
     """Two years of three markets; the sessions are asked of the library itself."""
+    import exchange_calendars  # heavy: for this process alone
+
     today = date.today()
     first = today - timedelta(days=800)
     nyse = [

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
-import exchange_calendars
 import pytest
 from ansible.module_utils.markets import calendar, names, sessions
 
@@ -13,6 +12,8 @@ from ansible.module_utils.markets import calendar, names, sessions
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:DatetimeIndex.weekday")
 @pytest.mark.parametrize("name", sessions.MARKETS)
 def test_every_session_and_its_end_is_that_of_the_installed_library(name: str) -> None:
+    import exchange_calendars  # heavy: for this process alone
+
     market = calendar.of(names.CALENDARS[name][0])
     assert market
     ends = {
@@ -27,6 +28,8 @@ def test_every_session_and_its_end_is_that_of_the_installed_library(name: str) -
 
 def library(name: str, first: date, last: date) -> Any:
     """A calendar up to the end of the data, if the library knows it that far."""
+    import exchange_calendars
+
     try:
         return exchange_calendars.get_calendar(name, first.isoformat(), sessions.LAST)
     except ValueError:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import exchange_calendars
 import pytest
 import yaml
 from ansible.module_utils.schedule import due, jobs
@@ -177,6 +176,8 @@ def test_every_morning_has_the_data_that_the_service_had(year: Year) -> None:
 
 @pytest.mark.parametrize("market", MARKETS)
 def test_nobody_asks_on_a_day_off(year: Year, market: str) -> None:
+    import exchange_calendars
+
     calendar = exchange_calendars.get_calendar(MARKETS[market], start=FIRST, end=LAST)
     days = [FIRST + timedelta(days=number) for number in range((LAST - FIRST).days)]
     off = {day for day in days if day.weekday() < 5 and not calendar.is_session(day.isoformat())}

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import exchange_calendars
 from ansible.module_utils.eodhd.days import Range
 from ansible.module_utils.eodhd.model import SymbolEntry
 from ansible.module_utils.eodhd.plan import actions
@@ -65,6 +64,8 @@ class Provider:
     """
 
     def __init__(self, first: date, last: date) -> None:
+        import exchange_calendars  # heavy: for this process alone
+
         self.published: dict[File, list[float]] = {}
         self.calls = 0
         for market, name in MARKETS.items():
