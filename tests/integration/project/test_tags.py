@@ -61,9 +61,8 @@ def changed(estate: Estate, before: dict[str, Any]) -> set[str]:
 @pytest.mark.parametrize(
     ("options", "stages"),
     [
-        (["--tags", "preflight"], set()),
         (["--tags", "clean"], {"clean"}),
-        (["--tags", "venv"], {"venv"}),
+        (["--tags", "preflight,venv"], {"venv"}),
         (["--tags", "dotenv"], {"dotenv"}),
         (["--skip-tags", "venv,database,health"], {"clean", "dotenv"}),
     ],

@@ -8,7 +8,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -62,7 +61,7 @@ def play(tmp_path: Path) -> Iterator[Play]:
     postgres.Cluster(made.folder / "postgres").remove()
 
 
-def test_up_twice_and_down(play: Play) -> None:
+def test_up_twice_not_with_another_password_and_down(play: Play) -> None:
     assert play.changes("--check") == 1
     assert not play.folder.exists()
 
@@ -73,37 +72,14 @@ def test_up_twice_and_down(play: Play) -> None:
         pass
     assert play.changes() == 0
 
-    assert play.changes(sandbox_state="absent") == 1
-    assert not play.folder.exists()
-    postgres.require_free_port(play.port)
-
-
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Play]]:
-    """Two sandboxes that came up at once and chose their ports."""
-    home = tmp_path_factory.mktemp("pair")
-    plays = [Play(home / name, home) for name in ("one", "other")]
-    for play in plays:
-        play.port = 0
-    try:
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(lambda play: play.changes(), plays))
-        yield plays
-    finally:
-        for play in plays:
-            postgres.Cluster(play.folder / "postgres").remove()
-
-
-def test_two_sandboxes_at_once_choose_their_ports(pair: list[Play]) -> None:
-    one, other = ((play.folder / "postgres/port").read_text() for play in pair)
-    assert one != other
-
-
-def test_a_changed_password_is_explained_and_not_shown(pair: list[Play]) -> None:
-    done = pair[0]("-vvv", postgres_password="n3w-one")
+    done = play("-vvv", postgres_password="n3w-one")
     assert done.returncode != 0
     assert "make sandbox-stop" in done.stdout
     assert "n3w-one" not in done.stdout + done.stderr
+
+    assert play.changes(sandbox_state="absent") == 1
+    assert not play.folder.exists()
+    postgres.require_free_port(play.port)
 
 
 def test_a_root_that_is_not_the_sandboxs_is_refused(play: Play) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,19 @@ def test_a_sandbox_that_is_there_stays_until_it_is_polluted_again_or_taken_down(
         assert not folder.exists()
     finally:
         postgres.Cluster(folder / "postgres").remove()
+
+
+def test_two_sandboxes_at_once_choose_their_ports(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("one", "other")]
+    try:
+        with ThreadPoolExecutor() as pool:
+            for steps in pool.map(ensure, folders):
+                assert steps == ["project", "initialise", "start"]
+        one, other = (postgres.Cluster(folder / "postgres").kept_port() for folder in folders)
+        assert one != other
+    finally:
+        for folder in folders:
+            postgres.Cluster(folder / "postgres").remove()
 
 
 def test_a_taken_port_is_said_in_the_plan_already(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def test_a_setting_wins_by_its_level(place: Place) -> None:
     levels = {"plain": "/no/all", "grouped": "/no/group", "filed": "/no/folder", "named": "/no/host"}
     assert roots(told(place)) == levels
     given = json.dumps({"project_root": "/no/extra", "project_protected": ["src"], "project_packages": []})
-    assert roots(told(place, "-e", given)) == dict.fromkeys(levels, "/no/extra")
+    assert roots(told(place, "--limit", "named", "-e", given)) == {"named": "/no/extra"}
 
 
 def fleet(place: Place, *away: str, **settings: object) -> str:
