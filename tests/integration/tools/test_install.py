@@ -146,41 +146,52 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
         """Say nothing."""
 
 
-@pytest.fixture
-def machine(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Machine]:
+@dataclass
+class Index:
+    """An index that is being served, and the store that alone knows its authority."""
+
+    url: str
+    store: Path
+    lock: str
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Index]:
     """The program ``uv`` is the parameter."""
     version = metadata.version("uv")
-    site, clone = tmp_path / "site", tmp_path / "clone"
+    folder = tmp_path_factory.mktemp("index")
+    site, store = folder / "site", folder / "store"
     program = UV.read_bytes() if request.param == "real" else b"#!/bin/sh\nexit 2\n"
     lock = offer(site, "tiny", "1.0", {"tiny.py": b""})
     lock += offer(site, "uv", version, {f"uv-{version}.data/scripts/uv": program})
+    handler = functools.partial(Quiet, directory=str(site))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        server.socket = authority(folder, store).wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield Index(f"https://localhost:{server.server_address[1]}/simple", store, lock)
+        server.shutdown()
+
+
+@pytest.fixture
+def machine(tmp_path: Path, index: Index) -> Machine:
+    clone = tmp_path / "clone"
     for name in ("tools/install.py", "module_utils/project/indexes.py"):
         (clone / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / name, clone / name)
     (clone / "requirements").mkdir()
-    (clone / "requirements/controller.txt").write_text(lock)
+    (clone / "requirements/controller.txt").write_text(index.lock)
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", clone / ".venv"], timeout=60, check=True)
-    handler = functools.partial(Quiet, directory=str(site))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        context = authority(tmp_path, tmp_path / "store")
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        url = f"https://localhost:{server.server_address[1]}/simple"
-        own = {
-            "PIP_CONFIG_FILE": os.devnull,
-            "PIP_INDEX_URL": url,
-            "PIP_RETRIES": "0",
-            "UV_HTTP_RETRIES": "0",
-        }
-        yield Machine(
-            clone,
-            tmp_path / "store",
-            {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "LC_ALL": "C.UTF-8", **own},
-        )
-        server.shutdown()
+    own = {
+        "PIP_CONFIG_FILE": os.devnull,
+        "PIP_INDEX_URL": index.url,
+        "PIP_RETRIES": "0",
+        "UV_HTTP_RETRIES": "0",
+    }
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "LC_ALL": "C.UTF-8", **own}
+    return Machine(clone, index.store, environment)
 
 
-@pytest.mark.parametrize("machine", ["real"], indirect=True)
+@pytest.mark.parametrize("index", ["real"], indirect=True)
 def test_uv_trusts_what_the_systems_store_holds(machine: Machine) -> None:
     done = machine.install()
     assert done.returncode == 0, done.stdout + done.stderr
@@ -189,17 +200,17 @@ def test_uv_trusts_what_the_systems_store_holds(machine: Machine) -> None:
     assert (machine.clone / ".venv/.controller.lock").exists()
 
 
-@pytest.mark.parametrize("machine", ["fails"], indirect=True)
-def test_pip_installs_what_uv_cannot(machine: Machine) -> None:
-    done = machine.install()
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "uv could not" in done.stdout
-    assert machine.holds("tiny")
-
-
-@pytest.mark.parametrize("machine", ["real"], indirect=True)
+@pytest.mark.parametrize("index", ["real"], indirect=True)
 def test_an_authority_that_the_store_does_not_hold_is_refused(machine: Machine) -> None:
     done = machine.install(trusted=False)
     assert done.returncode != 0
     assert "pip could not" in done.stderr
     assert not (machine.clone / ".venv/.controller.lock").exists()
+
+
+@pytest.mark.parametrize("index", ["fails"], indirect=True)
+def test_pip_installs_what_uv_cannot(machine: Machine) -> None:
+    done = machine.install()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "uv could not" in done.stdout
+    assert machine.holds("tiny")
