@@ -30,7 +30,7 @@ from ansible.module_utils.eodhd.service.account import account, quota, today
 from ansible.module_utils.eodhd.service.client import Client, Stop
 from ansible.module_utils.eodhd.service.courier import Courier
 from ansible.module_utils.eodhd.service.spool import Spool, Unusable
-from ansible.module_utils.eodhd.service.transport import Policy, Reply, Sender, Transport
+from ansible.module_utils.eodhd.service.transport import Policy, Reply, Transport
 from ansible.module_utils.eodhd.store import basis, causes, chunks, doubt, parser
 from ansible.module_utils.eodhd.store.chunks import Chunks
 from ansible.module_utils.eodhd.store.database import Database
@@ -68,7 +68,7 @@ class Context:
         self.stop = threading.Event()
         self.database = Database(request.server, "backfill")
         self.ledger = Ledger(self.database, account(request.token))
-        self.budget = budget.Budget(budget.Unshared(), self.stop)
+        self.budget = budget.Budget(self.stop)
         self.notes: list[str] = []
         self.claims: Locks = self.ledger.claims
         self.client = self._client(request)
@@ -79,7 +79,7 @@ class Context:
     def _client(self, request: Request) -> Client:
         """The client, its answers kept in the spool if there is one; to be called before a thread is made."""
         transport = Transport(request.base_url, request.token, request.concurrency, POLICY)
-        sender: Sender = transport
+        sender: Transport | Courier = transport
         spool = None
         if request.spool and not request.check:
             try:
@@ -208,7 +208,7 @@ class Context:
         self.ledger.create()
         worker = f"{socket.gethostname()} {os.getpid()}"
         run = self.ledger.begin(self.request.mode, self.request.facts(), worker)
-        self.budget.share(self.ledger)
+        self.budget.share(self.ledger.lease)
         totals = Totals(symbols=len(plan.tasks) + len(plan.fresh))
         for symbol, known in plan.fresh.items():
             totals.take_fresh(symbol, known)

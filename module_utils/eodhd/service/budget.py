@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
-from typing import Callable, Protocol
+from typing import Callable, Optional
 
 from ansible.module_utils.text import whole
 
@@ -18,44 +18,31 @@ WINDOW = 60.0
 LEASE_LIFE = 5.0
 LEASE_SIZE = 16
 
-
-class Leases(Protocol):
-    """Where requests are granted to all runs of an account."""
-
-    def lease(self, wanted: int, limit: int | None) -> int:
-        """Return how many of ``wanted`` requests may be sent now, counting those granted in the window."""
-        ...
+# Returns how many of some requests may be sent now, for the limit a minute as far as it is known.
+Lease = Callable[[int, Optional[int]], int]
 
 
 class Stopped(Exception):
     """The run was told to stop while a request waited for its turn."""
 
 
-class Unshared:
-    """Leases of a run that has no ledger, such as a plan: its one request is not counted."""
-
-    def lease(self, wanted: int, limit: int | None) -> int:
-        """One request, whatever was wanted."""
-        return 1
-
-
 class Budget:
     """Hands out permission to send requests; used by all fetching threads.
 
     Args:
-        leases: the shared count.
         stop: set when the run ends early; nothing waits longer then.
+        lease: the count that all runs share; without a ledger, as in a plan, nothing is counted.
         clock, sleep: of the machine, in seconds; ``sleep`` returns early when the run is stopped.
     """
 
     def __init__(
         self,
-        leases: Leases,
         stop: threading.Event,
+        lease: Lease = lambda wanted, limit: 1,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] | None = None,
     ) -> None:
-        self._leases = leases
+        self._lease = lease
         self._stop = stop
         self._clock = clock
         self._sleep = sleep or stop.wait
@@ -65,14 +52,13 @@ class Budget:
         self._sent = 0
         self._paused_until = 0.0
         self.limit: int | None = None
-        self.waited = 0.0
 
-    def share(self, leases: Leases) -> None:
+    def share(self, lease: Lease) -> None:
         """Count together with other runs from now on, what was sent before included."""
         with self._lock:
-            self._leases = leases
+            self._lease = lease
             if self._sent:
-                leases.lease(self._sent, self.limit)
+                lease(self._sent, self.limit)
 
     def acquire(self) -> None:
         """Wait until one request may be sent.
@@ -86,7 +72,6 @@ class Budget:
             pause = self._try()
             if pause <= 0:
                 return
-            self.waited += pause
             self._sleep(pause)
 
     def _try(self) -> float:
@@ -98,7 +83,7 @@ class Budget:
             if now >= self._granted_until:
                 self._granted = 0
             if self._granted == 0:
-                self._granted = self._leases.lease(LEASE_SIZE, self.limit)
+                self._granted = self._lease(LEASE_SIZE, self.limit)
                 self._granted_until = self._clock() + LEASE_LIFE
             if self._granted == 0:
                 return 0.25

@@ -6,14 +6,17 @@ import random
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any, Callable
 
 from ansible.module_utils.eodhd.model import Outcome
 from ansible.module_utils.eodhd.service.budget import Budget, Stopped
 from ansible.module_utils.eodhd.service.spool import Spool
-from ansible.module_utils.eodhd.service.transport import Policy, Reply, Sender
+from ansible.module_utils.eodhd.service.transport import Policy, Reply, Transport
 from ansible.module_utils.reporting import Problem
 from ansible.module_utils.text import whole
+
+if TYPE_CHECKING:
+    from ansible.module_utils.eodhd.service.courier import Courier
 
 
 class Stop(Problem):
@@ -93,7 +96,7 @@ class Client:
         jitter: a random number in [0, 1).
     """
 
-    sender: Sender
+    sender: Transport | Courier
     budget: Budget
     stop: threading.Event
     spool: Spool | None = None
@@ -142,76 +145,46 @@ class Client:
             Stopped: the run was stopped first.
         """
         query = query or {}
-        name = self.spool.name(path, query) if self.spool else None
-        reply = None if anew or self.anew else self._paid(name)
-        spent = _Spent()
+        name = self.spool.name(path, query) if self.spool else ""
+        kept = (name,) if name else ()
+        reply = None
+        if self.spool and not (anew or self.anew):
+            reply = self.spool.take(name, self.stop) or self.left(name)
+        calls = requests = faults = limited = 0
         while True:
-            reply = reply or self._ask(path, query, name, spent)
-            found = self._read(reply, usable, cost, name, spent)
-            if found:
-                return found
-            if spent.faults >= self.policy.tries or spent.limited >= self.policy.tries_limited:
-                message = f"{spent.requests} requests, the last met {spent.fault}"
-                return Answer("failed", b"", spent.calls, spent.requests, message), None
+            if reply is None:
+                self.budget.acquire()
+                requests += 1
+                reply = self.sender.send(path, query, name)
+                self.budget.observe(reply.headers)
+            status, fault = reply.status, reply.fault
+            if status in _STOPS:
+                raise Stop(*_STOPS[status])
+            if status in _OUTCOMES:
+                outcome, charged, message = _OUTCOMES[status]
+                return Answer(outcome, b"", calls + charged, requests, message, kept), None
+            if status == 200:
+                calls += cost
+                try:
+                    # One at a time: more would only take the interpreter from the threads that store.
+                    with self._reading:
+                        made = usable(reply.body)
+                    return Answer(None, reply.body, calls, requests, kept=kept), made
+                except ValueError:
+                    fault = "an answer that is not the JSON list asked for"
+                    if self.spool:
+                        self.spool.drop(name)
+            if status == 429:
+                limited += 1
+                fault = "the minute limit (429)"
+                asked = whole(reply.headers.get("Retry-After")) or 0
+                self.budget.pause(min(60.0, max(asked, 1.5**limited * (0.5 + self.jitter()))))
+            else:
+                faults += 1
+            if faults >= self.policy.tries or limited >= self.policy.tries_limited:
+                message = f"{requests} requests, the last met {fault}"
+                return Answer("failed", b"", calls, requests, message), None
             # After 429 the budget waits, and every thread with it.
-            if reply.status != 429 and self.stop.wait(2**spent.faults * 0.25 * (0.5 + self.jitter())):
+            if status != 429 and self.stop.wait(2**faults * 0.25 * (0.5 + self.jitter())):
                 raise Stopped
             reply = None
-
-    def _paid(self, name: str | None) -> Reply | None:
-        """What a run paid for that was killed before it could store it."""
-        if not self.spool or not name:
-            return None
-        return self.spool.take(name, self.stop) or self.left(name)
-
-    def _ask(self, path: str, query: Mapping[str, Any], name: str | None, spent: _Spent) -> Reply:
-        """Send one request as soon as the budget allows it."""
-        self.budget.acquire()
-        spent.requests += 1
-        reply = self.sender.send(path, query, name)
-        self.budget.observe(reply.headers)
-        return reply
-
-    def _read(
-        self, reply: Reply, usable: Callable[[bytes], Any], cost: int, name: str | None, spent: _Spent
-    ) -> tuple[Answer, Any] | None:
-        """Return what a reply means; None: ask again, and ``spent`` has the fault."""
-        status, kept = reply.status, (name,) if name else ()
-        spent.fault = reply.fault
-        if status in _STOPS:
-            raise Stop(*_STOPS[status])
-        if status in _OUTCOMES:
-            outcome, charged, message = _OUTCOMES[status]
-            return Answer(outcome, b"", spent.calls + charged, spent.requests, message, kept), None
-        if status == 200:
-            spent.calls += cost
-            try:
-                # One at a time: more would only take the interpreter from the threads that store.
-                with self._reading:
-                    made = usable(reply.body)
-                return Answer(None, reply.body, spent.calls, spent.requests, kept=kept), made
-            except ValueError:
-                spent.fault = "an answer that is not the JSON list asked for"
-                if self.spool and name:
-                    self.spool.drop(name)
-        if status == 429:
-            spent.limited += 1
-            pause = max(
-                whole(reply.headers.get("Retry-After")) or 0, 1.5**spent.limited * (0.5 + self.jitter())
-            )
-            self.budget.pause(min(60.0, pause))
-            spent.fault = "the minute limit (429)"
-        else:
-            spent.faults += 1
-        return None
-
-
-@dataclass
-class _Spent:
-    """What one call has taken so far."""
-
-    calls: int = 0
-    requests: int = 0
-    faults: int = 0
-    limited: int = 0
-    fault: str = ""

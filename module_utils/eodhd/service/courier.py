@@ -8,16 +8,15 @@ every host finds it, and only then lets go of the claims: nobody asks for it aga
 from __future__ import annotations
 
 import contextlib
-import json
 import os
+import pickle
 import queue
 import signal
 import socket
-import struct
 import threading
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Callable
 
 from ansible.module_utils.database.connection import driver
 from ansible.module_utils.database.errors import Unreachable, meaning
@@ -27,9 +26,10 @@ from ansible.module_utils.eodhd.service.transport import Policy, Reply, Transpor
 from ansible.module_utils.eodhd.store.database import Database
 from ansible.module_utils.reporting import Problem
 
-_SIZES = struct.Struct(">IQ")
 # Seconds that a courier without work is waited for at the end.
 _FAREWELL = 5.0
+# What a channel whose other side is gone raises.
+_GONE = (OSError, EOFError, pickle.UnpicklingError)
 
 
 class Courier:
@@ -51,6 +51,7 @@ class Courier:
         places: int,
         policy: Policy = Policy(),  # noqa: B008 - frozen
     ) -> None:
+        # One more for claims, which wait for no answer then.
         pairs = [socket.socketpair() for _ in range(max(1, places) + 1)]
         self._pid = os.fork()
         if self._pid == 0:
@@ -58,68 +59,59 @@ class Courier:
                 _serve(transport, spool, database, [theirs for _, theirs in pairs])
             finally:
                 os._exit(0)
-        self._channels: queue.SimpleQueue[socket.socket] = queue.SimpleQueue()
         self._open = [ours for ours, _ in pairs]
+        self._free: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for ours, theirs in pairs:
             theirs.close()
             # Every request ends by itself within the policy; this is for a courier that was stopped.
             ours.settimeout(policy.connect + policy.total + policy.read + 10)
-        self._claiming, *asking = self._open
-        for ours in asking:
-            self._channels.put(ours)
+            self._free.put(ours.makefile("rwb"))
 
-    def send(self, path: str, query: Mapping[str, Any], name: str | None = None) -> Reply:
+    def send(self, path: str, query: Mapping[str, Any], name: str) -> Reply:
         """Make one request, its answer kept under ``name``.
 
         Raises:
             Problem: the courier is gone.
         """
-        asked = {
-            "path": path,
-            "query": {key: value and str(value) for key, value in query.items()},
-            "name": name,
-        }
-        channel = self._channels.get()
-        try:
-            facts, body = _ask(channel, asked)
-            return Reply(body=body, **facts)
-        finally:
-            self._channels.put(channel)
+        reply: Reply = self._ask("send", path, query, name)
+        return reply
 
     def claim(self, names: Iterable[str]) -> set[str]:
         """See ``Claims.claim``."""
-        return self._claims({"claim": list(names)})
+        claimed: set[str] = self._ask("claim", list(names))
+        return claimed
 
     def release(self, names: Iterable[str]) -> None:
         """See ``Claims.release``."""
-        self._claims({"release": list(names)})
+        self._ask("release", list(names))
 
-    def _claims(self, asked: Mapping[str, Any]) -> set[str]:
-        facts, _ = _ask(self._claiming, asked)
-        if facts["unreachable"]:
-            raise Unreachable(*facts["unreachable"])
-        return set(facts["claimed"])
+    def _ask(self, what: str, *asked: Any) -> Any:
+        channel = self._free.get()
+        try:
+            pickle.dump((what, asked), channel)
+            channel.flush()
+            said, trouble = pickle.load(channel)  # noqa: S301 - of our own fork
+        except _GONE:
+            raise Problem(
+                "The process that asks EODHD was ended from outside. Run the same command again;"
+                " the rest follows without paying twice."
+            ) from None
+        finally:
+            self._free.put(channel)
+        if trouble:
+            raise Unreachable(*trouble)
+        return said
 
     def close(self) -> None:
         """Let the courier end; what is still under way it finishes alone."""
         for channel in self._open:
+            with contextlib.suppress(OSError):
+                channel.shutdown(socket.SHUT_RDWR)
             channel.close()
         deadline = time.monotonic() + _FAREWELL
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(self._pid, os.WNOHANG) == (0, 0) and time.monotonic() < deadline:
                 time.sleep(0.001)
-
-
-def _ask(channel: socket.socket, asked: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
-    """Send a message to the courier and return its answer."""
-    try:
-        _put(channel, asked)
-        return _get(channel)
-    except OSError:
-        raise Problem(
-            "The process that asks EODHD was ended from outside. Run the same command again;"
-            " the rest follows without paying twice."
-        ) from None
 
 
 def _serve(transport: Transport, spool: Spool, database: Database, channels: list[socket.socket]) -> None:
@@ -137,31 +129,37 @@ def _serve(transport: Transport, spool: Spool, database: Database, channels: lis
     nowhere = os.open(os.devnull, os.O_RDWR)
     for standard in range(3):
         os.dup2(nowhere, standard)
+
+    def send(path: str, query: Mapping[str, Any], name: str) -> Reply:
+        with spool.under_way(name) as keep:
+            reply = transport.send(path, query)
+            keep(reply)
+        return reply
+
+    claims = Claims(database)
     database.prepare()
-    claiming, *asking = channels
-    threads = [threading.Thread(target=_answer, args=(transport, spool, channel)) for channel in asking]
+    work = {"send": send, "claim": claims.claim, "release": claims.release}
+    threads = [threading.Thread(target=_answer, args=(channel, work)) for channel in channels]
     for thread in threads:
         thread.start()
-    _claim(Claims(database), claiming)
     for thread in threads:
         thread.join()
     _hand_over(spool, database)
     database.close()
 
 
-def _claim(claims: Claims, channel: socket.socket) -> None:
-    with contextlib.suppress(OSError):
+def _answer(channel: socket.socket, work: Mapping[str, Callable[..., Any]]) -> None:
+    """Do what comes by a channel until its other side is gone."""
+    with channel, contextlib.suppress(*_GONE), channel.makefile("rwb") as messages:
         while True:
-            asked, _ = _get(channel)
-            said: dict[str, Any] = {"unreachable": None, "claimed": []}
+            what, asked = pickle.load(messages)  # noqa: S301 - of the run
+            said, trouble = None, None
             try:
-                if "claim" in asked:
-                    said["claimed"] = sorted(claims.claim(asked["claim"]))
-                else:
-                    claims.release(asked["release"])
+                said = work[what](*asked)
             except (Unreachable, driver().Error) as error:
-                said["unreachable"] = [meaning(error), type(error).__name__]
-            _put(channel, said)
+                trouble = (meaning(error), type(error).__name__)
+            pickle.dump((said, trouble), messages)
+            messages.flush()
 
 
 def _hand_over(spool: Spool, database: Database) -> None:
@@ -174,42 +172,3 @@ def _hand_over(spool: Spool, database: Database) -> None:
                 (name, reply.status, reply.body, received),
             )
             spool.drop(name)
-
-
-def _answer(transport: Transport, spool: Spool, channel: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while True:
-            asked, _ = _get(channel)
-            with spool.under_way(asked["name"]) as keep:
-                reply = transport.send(asked["path"], asked["query"])
-                keep(reply)
-            _put(
-                channel,
-                {"status": reply.status, "headers": dict(reply.headers), "fault": reply.fault},
-                reply.body,
-            )
-
-
-def _put(channel: socket.socket, facts: Mapping[str, Any], body: bytes = b"") -> None:
-    head = json.dumps(facts).encode()
-    channel.sendall(_SIZES.pack(len(head), len(body)) + head)
-    if body:
-        channel.sendall(body)
-
-
-def _get(channel: socket.socket) -> tuple[dict[str, Any], bytes]:
-    """One message; OSError if the other side is gone."""
-    head, body = _SIZES.unpack(_exactly(channel, _SIZES.size))
-    facts: dict[str, Any] = json.loads(_exactly(channel, head))
-    return facts, bytes(_exactly(channel, body))
-
-
-def _exactly(channel: socket.socket, size: int) -> bytearray:
-    content = bytearray(size)
-    view, filled = memoryview(content), 0
-    while filled < size:
-        count = channel.recv_into(view[filled:])
-        if not count:
-            raise ConnectionResetError
-        filled += count
-    return content

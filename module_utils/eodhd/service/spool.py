@@ -39,19 +39,15 @@ class Spool:
         folder: made if it is missing, for its user alone.
         base_url: of the service that the answers come from.
         hours: older answers are as if they were not there.
-        clock: seconds of the epoch.
 
     Raises:
         Unusable: it cannot be made, or belongs to somebody else.
     """
 
-    def __init__(
-        self, folder: str, base_url: str, hours: float, clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, folder: str, base_url: str, hours: float) -> None:
         self._base_url = base_url.rstrip("/")
         self._kept: set[str] = set()
         self._seconds = hours * 3600
-        self._clock = clock
         try:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(folder, 0o700)
@@ -96,14 +92,11 @@ class Spool:
             fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.fd)
         except OSError:
             return None
-        try:
+        with open(fd, "rb") as file:
             if not _wait(fd, stop or threading.Event()):
                 return None
-            fresh = self._clock() - os.fstat(fd).st_mtime <= self._seconds
-            with open(fd, "rb", closefd=False) as file:
-                reply = _parsed(file.read()) if fresh else None
-        finally:
-            os.close(fd)
+            fresh = time.time() - os.fstat(fd).st_mtime <= self._seconds
+            reply = _parsed(file.read()) if fresh else None
         if reply is None:
             self.drop(name)
         return reply
@@ -123,8 +116,10 @@ class Spool:
         def keep(reply: Reply) -> None:
             nonlocal kept
             if reply.status in PAID:
-                with contextlib.suppress(OSError):
-                    _write(fd, reply)
+                head = {"status": reply.status, "sha256": hashlib.sha256(reply.body).hexdigest()}
+                with contextlib.suppress(OSError), open(fd, "wb", closefd=False) as file:
+                    file.write(json.dumps(head).encode() + b"\n" + reply.body)
+                    file.flush()
                     kept = True
                     self._kept.add(name)
 
@@ -162,27 +157,20 @@ class Spool:
         for name in os.listdir(self.fd):
             with contextlib.suppress(OSError):
                 found = os.stat(name, dir_fd=self.fd, follow_symlinks=False)
-                if not name.startswith(".") and self._clock() - found.st_mtime > self._seconds:
+                if not name.startswith(".") and time.time() - found.st_mtime > self._seconds:
                     os.unlink(name, dir_fd=self.fd)
 
 
 def _wait(fd: int, stop: threading.Event) -> bool:
     """Wait until nobody writes the file any more."""
     deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError):
             fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            if time.monotonic() > deadline or stop.wait(_LOOK):
-                return False
-        else:
             return True
-
-
-def _write(fd: int, reply: Reply) -> None:
-    head = {"status": reply.status, "size": len(reply.body), "sha256": hashlib.sha256(reply.body).hexdigest()}
-    with open(fd, "wb", closefd=False) as file:
-        file.write(json.dumps(head).encode() + b"\n" + reply.body)
+        if stop.wait(_LOOK):
+            break
+    return False
 
 
 def _parsed(content: bytes) -> Reply | None:
@@ -190,7 +178,7 @@ def _parsed(content: bytes) -> Reply | None:
     head, _, body = content.partition(b"\n")
     try:
         facts = json.loads(head)
-        whole = facts["size"] == len(body) and facts["sha256"] == hashlib.sha256(body).hexdigest()
+        whole = facts["sha256"] == hashlib.sha256(body).hexdigest()
         return Reply(int(facts["status"]), body) if whole and facts["status"] in PAID else None
     except (ValueError, KeyError, TypeError):
         return None

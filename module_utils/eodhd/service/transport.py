@@ -10,7 +10,7 @@ import importlib
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Callable, Protocol
+from typing import Any
 from urllib.parse import quote, urlencode
 
 from ansible.module_utils.reporting import Problem, package
@@ -57,16 +57,6 @@ class Reply:
     fault: str = ""
 
 
-class Sender(Protocol):
-    """Sends requests; may be used by many threads at once."""
-
-    def send(self, path: str, query: Mapping[str, Any], name: str | None = None) -> Reply:
-        """Make one request, and keep its answer under ``name`` if there is a place to keep it."""
-
-    def close(self) -> None:
-        """End it."""
-
-
 class Transport:
     """Sends requests from this process.
 
@@ -75,7 +65,6 @@ class Transport:
         token: goes into every query.
         connections: how many are kept open.
         policy: bounds of each request.
-        clock: in seconds.
     """
 
     def __init__(
@@ -84,12 +73,10 @@ class Transport:
         token: str,
         connections: int = 1,
         policy: Policy = Policy(),  # noqa: B008 - frozen
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._base = base_url.rstrip("/")
         self._token = token
         self._policy = policy
-        self._clock = clock
         self._requests: Any = package("requests", "requests")
         self._http_error: Any = importlib.import_module("urllib3.exceptions").HTTPError
         self._adapter = self._requests.adapters.HTTPAdapter(
@@ -109,7 +96,7 @@ class Transport:
         """Close the kept connections."""
         self._adapter.close()
 
-    def send(self, path: str, query: Mapping[str, Any], name: str | None = None) -> Reply:
+    def send(self, path: str, query: Mapping[str, Any], name: str = "") -> Reply:
         """Make one request; ``query`` without those that are None. Nothing is kept, whatever the name."""
         parameters = {"api_token": self._token, "fmt": "json", **query}
         request = self._template.copy()
@@ -117,7 +104,7 @@ class Transport:
             f"{self._base}/{quote(path)}"
             f"?{urlencode({key: value for key, value in parameters.items() if value is not None})}"
         )
-        policy, started = self._policy, self._clock()
+        policy, started = self._policy, time.monotonic()
         try:
             # Without a session nothing follows a redirect, which would carry the token to another place.
             with self._adapter.send(
@@ -127,7 +114,7 @@ class Transport:
                 for chunk in _pieces(answer):
                     chunks.append(chunk)
                     size += len(chunk)
-                    if self._clock() - started > policy.total or size > LARGEST:
+                    if time.monotonic() - started > policy.total or size > LARGEST:
                         return Reply(0, fault=f"an answer of over {policy.total:g} s or {LARGEST >> 20} MB")
                 promised = answer.headers.get("Content-Length")
                 if promised and "Content-Encoding" not in answer.headers and int(promised) != size:

@@ -39,7 +39,7 @@ class Shared:
 def test_two_runs_together_stay_below_the_limit_in_any_minute() -> None:
     clock = Clock()
     shared = Shared(clock, 100)
-    runs = [Budget(shared, threading.Event(), clock, clock.sleep) for _ in range(2)]
+    runs = [Budget(threading.Event(), shared.lease, clock, clock.sleep) for _ in range(2)]
     sent = []
     for number in range(500):
         runs[number % 2].acquire()
@@ -51,7 +51,7 @@ def test_two_runs_together_stay_below_the_limit_in_any_minute() -> None:
 
 def test_a_pause_holds_for_all_and_headers_are_learned() -> None:
     clock = Clock()
-    budget = Budget(Shared(clock, 10**6), threading.Event(), clock, clock.sleep)
+    budget = Budget(threading.Event(), Shared(clock, 10**6).lease, clock, clock.sleep)
     budget.observe({"X-RateLimit-Limit": "1000", "X-RateLimit-Remaining": "900"})
     assert budget.limit == 1000
     budget.observe({"X-RateLimit-Limit": "soon"})
@@ -68,7 +68,7 @@ def test_a_pause_holds_for_all_and_headers_are_learned() -> None:
 def test_a_stopped_run_waits_for_nothing() -> None:
     stop = threading.Event()
     clock = Clock()
-    budget = Budget(Shared(clock, 0), stop, clock, lambda seconds: stop.set())
+    budget = Budget(stop, Shared(clock, 0).lease, clock, lambda seconds: stop.set())
     with pytest.raises(Stopped):
         budget.acquire()
 
