@@ -245,10 +245,9 @@ def _write(cursor: Any, run: int, ask: Ask, item: Fetched) -> Written:
         assets.synced(cursor, symbols, item.fetched, new)
         restated += [symbol for symbol, change in changes.items() if change.restated]
     aside = item.parsed.aside if item.parsed else []
-    store.keep_aside(cursor, run, aside)
     answered = [(line.split("\t", 2)[1], line[:10]) for line in lines]
     answered += [(row.symbol, row.day) for row in aside if row.day]
-    store.resolve(cursor, run, [(symbol, day, day) for symbol, day in answered])
+    store.keep_aside(cursor, run, aside, [(symbol, day, day) for symbol, day in answered])
     rows: Mapping[date, int] = item.parsed.days if item.parsed else {}
     if not rows and ask.day and (ask.before or item.outcome == "empty"):
         rows = {ask.day: 0}

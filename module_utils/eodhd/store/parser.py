@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from operator import lt
-from typing import Any
+from typing import Any, Callable
 
 from ansible.module_utils.database.tables import FIGURES, PRICES
 from ansible.module_utils.eodhd.days import Range
@@ -128,10 +128,10 @@ class Parser:
 
     def __init__(self, widths: Mapping[str, Width]) -> None:
         self._widths = {name: widths.get(name, width("numeric")) for name in FIGURES}
-        numbers = _clean_numbers(self._widths)
-        self._clean = re.compile(_clean_row(numbers), re.ASCII)
-        self._values = re.compile(
-            "\t".join(f"(?P<{name}>{number})" for name, number in numbers.items()), re.ASCII
+        values = [r"\d{4}-\d\d-\d\d", *(_clean_number(name, limit) for name, limit in self._widths.items())]
+        # A row as the provider writes it when nothing is odd.
+        self._clean = re.compile(
+            re.escape(_ROW[:-1]) % tuple(f"({value})" for value in values) + r"[,\]]", re.ASCII
         )
         self._days: set[str] = set()
 
@@ -152,27 +152,17 @@ class Parser:
         Raises:
             Malformed: the body is no JSON list.
         """
-        parsed, last = Parsed(), newest.isoformat()
-        of_symbol: dict[str, list[Any]] = {}
-        for row in json_rows(body):
-            of_symbol.setdefault(symbol_of(row, exchange) if isinstance(row, dict) else "", []).append(row)
-        for symbol, rows in of_symbol.items():
+
+        def read(row: Any) -> tuple[str, str, str, str]:
+            symbol = symbol_of(row, exchange) if isinstance(row, dict) else ""
             if not symbol:
-                warnings = [row for row in rows if isinstance(row, dict) and row.get("warning")]
-                parsed.truncated |= bool(warnings)
-                parsed.aside += [
-                    SetAside("", None, raw_json(row), "no code") for row in rows if row not in warnings
-                ]
-                continue
-            future = [row for row in rows if (day := str(row.get("date"))) > last and is_day(day)]
-            parsed.aside += [
-                SetAside(symbol, None, raw_json(row), "its date lies in the future") for row in future
-            ]
-            one = self.rows([row for row in rows if row not in future], symbol, Range(date.min, date.max))
-            parsed.lines += one.lines
-            parsed.aside += one.aside
-            parsed.truncated |= one.truncated
-        return parsed
+                return "", "", "", "no code"
+            day, line, reason = self._row(row, symbol)
+            if day > newest.isoformat():
+                return symbol, "", "", "its date lies in the future"
+            return symbol, day, line, reason
+
+        return collect(json_rows(body), read)
 
     def _fast(self, body: bytes, symbol: str, asked: Range) -> Parsed | None:
         """Parse an answer in which nothing is odd, at a third of the cost; None if anything is.
@@ -219,77 +209,86 @@ class Parser:
             rows: of JSON, their numbers as ``Number``.
             asked: rows outside of it are not taken.
         """
-        parsed = Parsed()
-        # Numbers of a rate may be below zero.
-        signed = PRICES if names.suffix(symbol) in names.RATES else ()
-        taken: dict[str, tuple[str, Any]] = {}
-        torn: set[str] = set()
-        for row in rows:
-            if isinstance(row, dict) and row.get("warning"):
-                parsed.truncated = True
-                if "date" not in row:
-                    continue
-            day, values, reason = self._row(row, signed)
-            if reason is None and day is not None:
-                if not asked.first.isoformat() <= day <= asked.last.isoformat():
-                    continue
-                line = "\t".join((day, symbol, *values)) + "\n"
-                if day not in taken:
-                    taken[day] = (line, row)
-                elif taken[day][0] != line:
-                    torn.add(day)
-                    reason = "two rows of this date disagree"
-            if reason is not None:
-                parsed.aside.append(SetAside(symbol, day, raw_json(row), reason))
-        for day in torn:  # of two that disagree, neither can be trusted
-            parsed.aside.append(
-                SetAside(symbol, day, raw_json(taken.pop(day)[1]), "two rows of this date disagree")
-            )
-        parsed.lines = [taken[day][0] for day in sorted(taken)]
-        return parsed
+        first, last = asked.first.isoformat(), asked.last.isoformat()
 
-    def _row(self, row: Any, signed: Collection[str]) -> tuple[str | None, list[str], str | None]:
-        """Return a row's day, its values as text, and what is wrong with it; ``signed`` may be below zero."""
+        def read(row: Any) -> tuple[str, str, str, str]:
+            day, line, reason = self._row(row, symbol)
+            return symbol, day, line if first <= day <= last else "", reason
+
+        return collect(rows, read)
+
+    def _row(self, row: Any, symbol: str) -> tuple[str, str, str]:
+        """Return a row's day, its line, and what is wrong with it; what there is not is empty."""
         if not isinstance(row, dict):
-            return None, [], "not an object"
+            return "", "", "not an object"
         day = str(row.get("date"))
         if not is_day(day):
-            return None, [], "no date"
-        texts = [text for name in FIGURES if isinstance(text := row.get(name), str)]
-        if len(texts) == len(FIGURES):
-            # Most rows of an answer with one odd row are clean; the reasons below cost five times as much.
-            clean = self._values.fullmatch("\t".join(texts))
-            if clean and Decimal(clean["high"]) >= Decimal(clean["low"]):
-                return day, texts, None
-        if all(_no_price(row.get(name)) for name in TRADED):
-            return day, [], f"{UNTRADED}: no prices"
+            return "", "", "no date"
+        values = [row.get(name) for name in FIGURES]
+        # Most rows of an answer with one odd row are clean; a careful look costs five times as much.
+        clean = self._clean.fullmatch(_ROW % (day, *values))
+        if clean and Decimal(clean.groups()[_HIGH]) >= Decimal(clean.groups()[_LOW]):
+            reason = ""
+        else:
+            values, reason = self._careful(row, symbol)
+        return day, "" if reason else "\t".join((day, symbol, *values)) + "\n", reason
+
+    def _careful(self, row: Mapping[str, Any], symbol: str) -> tuple[list[str], str]:
+        """Return the values of a row as text, and what is wrong with it."""
+        if all(row.get(name) in (None, "") or number(row[name]) == 0 for name in TRADED):
+            return [], f"{UNTRADED}: no prices"
         values: dict[str, Decimal] = {}
         for name in FIGURES:
-            value = row.get(name)
-            if value is None or value == "":
-                return day, [], f"{name} is null"
-            try:
-                number = Decimal(value) if isinstance(value, str) else None
-            except InvalidOperation:
-                number = None
-            if number is None or not number.is_finite():
-                return day, [], f"{name} is no number"
-            if number < 0 and name not in signed:
-                return day, [], f"{name} is negative"
-            if not self._widths[name].holds(number):
-                return day, [], f"{name} {TOO_NARROW} {self._widths[name].name}"
-            values[name] = number
+            if row.get(name) in (None, ""):
+                return [], f"{name} is null"
+            value = number(row[name])
+            if value is None:
+                return [], f"{name} is no number"
+            # Numbers of a rate may be below zero.
+            if value < 0 and (name not in PRICES or names.suffix(symbol) not in names.RATES):
+                return [], f"{name} is negative"
+            if not self._widths[name].holds(value):
+                return [], f"{name} {TOO_NARROW} {self._widths[name].name}"
+            values[name] = value
         if values["high"] < values["low"]:
-            return day, [], "high is less than low"
-        return day, [_plain(values[name], str(row[name]), name) for name in FIGURES], None
+            return [], "high is less than low"
+        return [_plain(values[name], row[name], name) for name in FIGURES], ""
 
 
-def _no_price(value: Any) -> bool:
-    """Whether a price is missing or zero."""
+def collect(rows: Iterable[Any], read: Callable[[Any], tuple[str, str, str, str]]) -> Parsed:
+    """Return the rows of an answer as lines and set aside; of two that disagree, neither can be trusted.
+
+    Args:
+        rows: of JSON, their numbers as ``Number``.
+        read: returns a row's symbol, day, line, and what is wrong with it; what there is not is empty.
+    """
+    parsed = Parsed()
+    taken: dict[tuple[str, str], tuple[str, Any]] = {}
+    torn: set[tuple[str, str]] = set()
+    for row in rows:
+        if isinstance(row, dict) and row.get("warning"):
+            parsed.truncated = True
+            if "date" not in row:
+                continue
+        symbol, day, line, reason = read(row)
+        if line and taken.setdefault((symbol, day), (line, row))[0] != line:
+            torn.add((symbol, day))
+            reason = _DISAGREE
+        if reason:
+            parsed.aside.append(SetAside(symbol, day or None, raw_json(row), reason))
+    for symbol, day in torn:
+        parsed.aside.append(SetAside(symbol, day, raw_json(taken.pop((symbol, day))[1]), _DISAGREE))
+    parsed.lines = [taken[key][0] for key in sorted(taken)]
+    return parsed
+
+
+def number(value: Any) -> Decimal | None:
+    """Return the finite number that a value of JSON is."""
     try:
-        return value is None or value == "" or Decimal(value) == 0
-    except (InvalidOperation, TypeError, ValueError):
-        return False
+        found = Decimal(value) if isinstance(value, str) else None
+    except InvalidOperation:
+        return None
+    return found if found is not None and found.is_finite() else None
 
 
 def _plain(value: Decimal, text: str, name: str) -> str:
@@ -299,32 +298,25 @@ def _plain(value: Decimal, text: str, name: str) -> str:
     return text if re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII) else f"{value:f}"
 
 
-def _clean_numbers(widths: Mapping[str, Width]) -> dict[str, str]:
-    """Return by column the pattern of numbers that fit without a closer look."""
-    patterns = {}
-    for name in FIGURES:
-        limit = widths[name]
-        whole, fraction = limit.whole or 20, 15 if limit.fraction is None else limit.fraction
-        if limit.significant:
-            whole, fraction = limit.significant - 6, 6
-        point = rf"(?:\.\d{{1,{fraction}}})?" if fraction and name != "volume" else ""
-        # A row of zeros has a low of zero, which is left to the careful way.
-        patterns[name] = rf"{'(?![0.]+[^0-9.])' if name == 'low' else ''}\d{{1,{whole}}}{point}"
-    return patterns
+def _clean_number(name: str, limit: Width) -> str:
+    """Return the pattern of numbers that fit into a column without a closer look."""
+    whole, fraction = limit.whole or 20, 15 if limit.fraction is None else limit.fraction
+    if limit.significant:
+        whole, fraction = limit.significant - 6, 6
+    point = rf"(?:\.\d{{1,{fraction}}})?" if fraction and name != "volume" else ""
+    # A row of zeros has a low of zero, which is left to the careful way.
+    return rf"{'(?![0.]+[^0-9.])' if name == 'low' else ''}\d{{1,{whole}}}{point}"
 
 
-def _clean_row(numbers: Mapping[str, str]) -> str:
-    """Return the pattern of a row as the provider writes it when nothing is odd."""
-    fields = ",".join(f'"{name}":({number})' for name, number in numbers.items())
-    return rf'\{{"date":"(\d{{4}}-\d\d-\d\d)",{fields}\}}[,\]]'
-
-
-# Where a clean row, which begins with its day, has them.
+# A row in which nothing is odd, with the comma or bracket behind it.
+_ROW = '{"date":"%s",' + ",".join(f'"{name}":%s' for name in FIGURES) + "},"
+# Their places in such a row, which begins with its day.
 _HIGH, _LOW = (1 + list(FIGURES).index(name) for name in ("high", "low"))
 # Characters that are read at once: what they become fits into a processor's cache.
 _PIECE = 1 << 16
-# What a clean row has around its values: names, quotes, colons, braces, and the comma or bracket behind it.
-_FRAME = len('{"date":"",' + ",".join(f'"{name}":' for name in FIGURES) + "},")
+# What a clean row has around its values.
+_FRAME = len(_ROW) - len("%s") * (1 + len(FIGURES))
+_DISAGREE = "two rows of this date disagree"
 
 
 def json_rows(body: bytes) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from ansible.module_utils.eodhd.service.client import Answer
 from ansible.module_utils.eodhd.store import arrivals, assets, bars, basis
 from ansible.module_utils.eodhd.store.chunks import Chunks
 from ansible.module_utils.eodhd.store.database import Database
-from ansible.module_utils.eodhd.store.parser import Parsed
+from ansible.module_utils.eodhd.store.parser import Parsed, SetAside
 from ansible.module_utils.eodhd.store.stored import ALL, stored_days
 from ansible.module_utils.text import plural
 
@@ -48,6 +49,16 @@ class Fetched:
     seconds: float
 
     @property
+    def lines(self) -> list[str]:
+        """Return the rows to store."""
+        return self.parsed.lines if self.parsed else []
+
+    @property
+    def aside(self) -> list[SetAside]:
+        """Return the rows that are kept, but not loaded."""
+        return self.parsed.aside if self.parsed else []
+
+    @property
     def outcome(self) -> str:
         """Return the outcome once the rows are stored."""
         if self.answer.outcome is not None or self.parsed is None:
@@ -70,11 +81,9 @@ class Fetched:
         notes = []
         if self.parsed.truncated:
             notes.append("the free plan cuts the history")
-        if self.parsed.aside:
-            reasons = sorted({row.reason for row in self.parsed.aside})
-            notes.append(
-                f"{plural(len(self.parsed.aside), 'row')} in backfill_set_aside: {'; '.join(reasons)}"
-            )
+        if self.aside:
+            reasons = sorted({row.reason for row in self.aside})
+            notes.append(f"{plural(len(self.aside), 'row')} in backfill_set_aside: {'; '.join(reasons)}")
         if self.outcome == "empty":
             notes.append("no rows in the range")
         return "; ".join(notes)
@@ -111,7 +120,7 @@ def write(database: Database, run: int, items: Sequence[Fetched], chunks: Chunks
     Returns:
         list: one for each item, in order.
     """
-    full = [item for item in items if item.parsed and item.parsed.lines]
+    full = [item for item in items if item.lines]
     changes = {item.task.symbol: bars.Change() for item in items}
     *before, last = chunks.slices(_days(full)) if full else [ALL]
     symbols = [item.task.symbol for item in full]
@@ -137,7 +146,13 @@ def write(database: Database, run: int, items: Sequence[Fetched], chunks: Chunks
             now[symbol].add(change)
         assets.synced(cursor, symbols, at, new)
         written = [_written(item, now[item.task.symbol], new) for item in items]
-        _keep_aside(cursor, run, items)
+        answered = [item.task for item in items if item.parsed]
+        keep_aside(
+            cursor,
+            run,
+            [row for item in items for row in item.aside],
+            [(task.symbol, task.range.first, task.range.last) for task in answered],
+        )
         enter(cursor, run, list(zip(items, written)))
         return written
 
@@ -148,11 +163,10 @@ def write(database: Database, run: int, items: Sequence[Fetched], chunks: Chunks
 
 
 def _written(item: Fetched, change: bars.Change, fresh: set[str]) -> Written:
-    rows = len(item.parsed.lines) if item.parsed else 0
     return Written(
         change.inserted,
         change.updated,
-        rows - change.inserted - change.updated,
+        len(item.lines) - change.inserted - change.updated,
         int(item.task.symbol in fresh),
         # More may be stored than the ledger knows of; if this task was for all of it, nothing is left to ask.
         item.task.covered() if change.restated and not item.task.whole else None,
@@ -161,8 +175,7 @@ def _written(item: Fetched, change: bars.Change, fresh: set[str]) -> Written:
 
 def _days(items: Sequence[Fetched]) -> Range:
     """Return the days from the first row of a batch to the last."""
-    lines = [line for item in items if item.parsed for line in (item.parsed.lines[0], item.parsed.lines[-1])]
-    days = [date.fromisoformat(line.partition("\t")[0]) for line in lines]
+    days = [date.fromisoformat(line[:10]) for item in items for line in (item.lines[0], item.lines[-1])]
     return Range(min(days), max(days))
 
 
@@ -258,45 +271,21 @@ def _settled(item: Fetched) -> date:
 
 def _lines(items: Sequence[Fetched], days: Range | None) -> list[str]:
     """Return the rows of answers, or of some days of them."""
-    lines = [line for item in items if item.parsed for line in item.parsed.lines]
+    lines = [line for item in items for line in item.lines]
     if days is None:
         return lines
     first, last = days.first.isoformat(), (days.last + timedelta(days=1)).isoformat()
     return [line for line in lines if first <= line < last]
 
 
-def _keep_aside(cursor: Any, run: int, items: Sequence[Fetched]) -> None:
-    """Keep the rows that are not loaded; those of earlier runs that came back clean are marked as resolved."""
-    rows = [row for item in items if item.parsed for row in item.parsed.aside]
-    keep_aside(cursor, run, rows)
-    tasks = [item.task for item in items if item.parsed]
-    resolve(cursor, run, [(task.symbol, task.range.first, task.range.last) for task in tasks])
-
-
-def resolve(cursor: Any, run: int, answered: Sequence[tuple[str, Any, Any]]) -> None:
-    """Mark rows that earlier runs set aside as resolved, since an answer of this run has had its say.
+def keep_aside(
+    cursor: Any, run: int, rows: Sequence[SetAside], answered: Sequence[tuple[str, Any, Any]]
+) -> None:
+    """Keep rows aside, each once, however often the provider sends it; what came back clean is resolved.
 
     Args:
-        cursor: in a transaction that the caller commits.
-        run: the run's number; what it set aside itself stays.
-        answered: symbol, and the first and last day of the answer.
+        answered: symbol, first and last day of the answers; what this run set aside itself stays.
     """
-    cursor.execute(
-        "UPDATE backfill_set_aside a SET resolved = now()"
-        " FROM unnest(%s::text[], %s::date[], %s::date[]) AS k (symbol, first_day, last_day)"
-        " WHERE a.symbol = k.symbol AND (a.day IS NULL OR a.day BETWEEN k.first_day AND k.last_day)"
-        " AND a.resolved IS NULL AND a.run <> %s",
-        (
-            [symbol for symbol, _, _ in answered],
-            [first for _, first, _ in answered],
-            [last for _, _, last in answered],
-            run,
-        ),
-    )
-
-
-def keep_aside(cursor: Any, run: int, rows: Sequence[Any]) -> None:
-    """Keep rows aside, each once, however often the provider sends it."""
     if rows:
         cursor.execute(
             "INSERT INTO backfill_set_aside AS a (symbol, day, raw, reason, run)"
@@ -313,59 +302,78 @@ def keep_aside(cursor: Any, run: int, rows: Sequence[Any]) -> None:
                 [row.reason for row in rows],
             ),
         )
+    symbols, first, last = ([each[place] for each in answered] for place in range(3))
+    cursor.execute(
+        "UPDATE backfill_set_aside a SET resolved = now()"
+        " FROM unnest(%s::text[], %s::date[], %s::date[]) AS k (symbol, first_day, last_day)"
+        " WHERE a.symbol = k.symbol AND (a.day IS NULL OR a.day BETWEEN k.first_day AND k.last_day)"
+        " AND a.resolved IS NULL AND a.run <> %s",
+        (symbols, first, last, run),
+    )
 
 
 def enter(cursor: Any, run: int, done: Sequence[tuple[Fetched, Written]]) -> None:
     """Write the outcomes, and what is covered now."""
     enter_outcomes(cursor, run, done)
-    _enter_coverage(cursor, run, done)
+    coverage = []
+    for item, result in done:
+        covered = item.task.covered()
+        coverage.append(
+            {
+                "symbol": item.task.symbol,
+                "first_day": covered.first,
+                "last_day": covered.last,
+                "outcome": item.outcome,
+                "rows": item.task.rows_after(len(item.lines), result.inserted),
+                "fetched": item.fetched,
+                "restated": result.again is not None,
+                "run": run,
+                "message": item.message,
+            }
+        )
+    # A mark of a restated past stays until what is stored beyond the answer was looked at.
+    sets = [f"{name} = EXCLUDED.{name}" for name in coverage[0] if name not in ("symbol", "restated")]
+    _insert(
+        cursor,
+        "backfill_coverage",
+        coverage,
+        f"(symbol) DO UPDATE SET restated = t.restated OR EXCLUDED.restated, {', '.join(sets)}",
+    )
 
 
 def enter_outcomes(cursor: Any, run: int, done: Sequence[tuple[Fetched, Written]]) -> None:
     """Write what became of each call."""
-    outcomes = []
-    for item, result in done:
-        task, rows = item.task, len(item.parsed.lines) if item.parsed else 0
-        aside = len(item.parsed.aside) if item.parsed else 0
-        outcomes.append(
-            (run, task.symbol, task.range.first, task.range.last, item.outcome, rows, result.inserted)
-            + (result.updated, aside, item.size, item.answer.calls, item.answer.requests)
-            + (round(item.seconds, 3), item.fetched, item.digest, item.message)
-        )
-    _insert(
-        cursor,
-        "INSERT INTO backfill_outcome (run, symbol, first_day, last_day, outcome, rows, inserted, updated,"
-        " set_aside, bytes, calls, requests, seconds, fetched, digest, message)"
-        " VALUES {} ON CONFLICT DO NOTHING",
-        outcomes,
+    outcomes = [
+        {
+            "run": run,
+            "symbol": item.task.symbol,
+            "first_day": item.task.range.first,
+            "last_day": item.task.range.last,
+            "outcome": item.outcome,
+            "rows": len(item.lines),
+            "inserted": result.inserted,
+            "updated": result.updated,
+            "set_aside": len(item.aside),
+            "bytes": item.size,
+            "calls": item.answer.calls,
+            "requests": item.answer.requests,
+            "seconds": round(item.seconds, 3),
+            "fetched": item.fetched,
+            "digest": item.digest,
+            "message": item.message,
+        }
+        for item, result in done
+    ]
+    _insert(cursor, "backfill_outcome", outcomes, "DO NOTHING")
+
+
+def _insert(cursor: Any, table: str, rows: Sequence[Mapping[str, Any]], conflict: str) -> None:
+    columns = ", ".join(rows[0])
+    cursor.execute(
+        f"INSERT INTO {table} AS t ({columns}) SELECT {columns}"  # noqa: S608 - our own names
+        f" FROM jsonb_populate_recordset(NULL::{table}, %s) ON CONFLICT {conflict}",
+        (json.dumps(rows, default=str),),
     )
-
-
-def _enter_coverage(cursor: Any, run: int, done: Sequence[tuple[Fetched, Written]]) -> None:
-    coverage = []
-    for item, result in done:
-        task, rows = item.task, len(item.parsed.lines) if item.parsed else 0
-        covered = task.covered()
-        coverage.append(
-            (task.symbol, covered.first, covered.last, item.outcome, task.rows_after(rows, result.inserted))
-            + (item.fetched, result.again is not None, run, item.message)
-        )
-    # A mark of a restated past stays until what is stored beyond the answer was looked at.
-    _insert(
-        cursor,
-        "INSERT INTO backfill_coverage AS c (symbol, first_day, last_day, outcome, rows, fetched, restated, run,"
-        " message) VALUES {} ON CONFLICT (symbol) DO UPDATE SET"
-        " first_day = EXCLUDED.first_day, last_day = EXCLUDED.last_day, outcome = EXCLUDED.outcome,"
-        " rows = EXCLUDED.rows, fetched = EXCLUDED.fetched, restated = c.restated OR EXCLUDED.restated,"
-        " run = EXCLUDED.run, message = EXCLUDED.message",
-        coverage,
-    )
-
-
-def _insert(cursor: Any, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Insert rows by one statement, which has ``{}`` for them; importing psycopg2's own helper takes longer."""
-    row = f"({', '.join(['%s'] * len(rows[0]))})"
-    cursor.execute(statement.format(", ".join([row] * len(rows))), list(chain.from_iterable(rows)))
 
 
 def mark_restated(cursor: Any, symbols: Sequence[str], restated: bool = True) -> None:
