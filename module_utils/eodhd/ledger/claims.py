@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from ansible.module_utils.eodhd.store.database import Database
@@ -16,11 +16,7 @@ def key(name: str) -> int:
 
 
 class Claims:
-    """Claims that the connection of a session holds, taken up again if it was lost.
-
-    Args:
-        database: used by one thread at a time.
-    """
+    """Claims that the connection of a session holds, taken up again if it was lost."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -44,7 +40,7 @@ class Claims:
 
     def release(self, names: Iterable[str]) -> None:
         """Give claims back."""
-        keys: Sequence[int] = [key(name) for name in names]
+        keys = [key(name) for name in names]
         self._held.difference_update(keys)
         self._database.execute("SELECT pg_advisory_unlock(key) FROM unnest(%s::bigint[]) AS key", (keys,))
 

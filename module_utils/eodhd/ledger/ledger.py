@@ -126,35 +126,34 @@ class Ledger:
         """Remove an answer that a killed run left."""
         self._database.execute("DELETE FROM backfill_answer WHERE name = %s", (name,))
 
-    def ranking(self, exchange: str, days: int) -> list[str] | None:
-        """Return the exchange's symbols by turnover, if asked for in the last ``days`` days."""
+    def _read(self, table: str, statement: str, values: Sequence[Any]) -> list[Any]:
+        """Return the rows of a statement; none if the ledger has no such table yet."""
 
-        def work(cursor: Any) -> list[str] | None:
-            if not self._is_there(cursor):
-                return None
-            cursor.execute(
-                "SELECT symbols FROM backfill_ranking"
-                " WHERE exchange = %s AND fetched > now() - %s * interval '1 day'",
-                (exchange, days),
-            )
-            row = cursor.fetchone()
-            return list(row[0]) if row else None
+        def work(cursor: Any) -> list[Any]:
+            if not (self._is_there(cursor) and there(cursor, table)):
+                return []
+            cursor.execute(statement, values)
+            return list(cursor.fetchall())
 
         return self._database.run(work)
+
+    def ranking(self, exchange: str, days: int) -> list[str] | None:
+        """Return the exchange's symbols by turnover, if asked for in the last ``days`` days."""
+        rows = self._read(
+            "backfill_ranking",
+            "SELECT symbols FROM backfill_ranking WHERE exchange = %s AND fetched > now() - %s * interval '1 day'",
+            (exchange, days),
+        )
+        return list(rows[0][0]) if rows else None
 
     def delisted(self, suffix: str) -> list[str]:
         """Return the delisted symbols that the register has of a suffix."""
-
-        def work(cursor: Any) -> list[str]:
-            if not there(cursor, "backfill_listing"):
-                return []
-            cursor.execute(
-                "SELECT symbol FROM backfill_listing WHERE delisted AND symbol LIKE %s ORDER BY symbol",
-                (f"%.{suffix}",),
-            )
-            return [row[0] for row in cursor.fetchall()]
-
-        return self._database.run(work)
+        rows = self._read(
+            "backfill_listing",
+            "SELECT symbol FROM backfill_listing WHERE delisted AND symbol LIKE %s ORDER BY symbol",
+            (f"%.{suffix}",),
+        )
+        return [row[0] for row in rows]
 
     def keep_ranking(self, exchange: str, symbols: Sequence[str], fetched: datetime) -> None:
         """Keep a ranking, so that it is not paid for again."""

@@ -226,11 +226,7 @@ _LOCK = 0x6261636B66696C6C
 
 
 def version(cursor: Any) -> int:
-    """Return the version of the ledger; 0 if it has none yet.
-
-    Raises:
-        Problem: the ledger is newer than this code.
-    """
+    """Return the version of the ledger, 0 if it has none yet; raises ``Problem`` if it is newer than this code."""
     # Reading pg_class makes the server look again: to_regclass alone may answer from before a wait for a lock.
     cursor.execute(
         "SELECT EXISTS (SELECT 1 FROM pg_class WHERE oid = to_regclass('backfill_schema')), current_database()"
@@ -250,13 +246,10 @@ def version(cursor: Any) -> int:
 
 
 def migrate(run: Callable[[Callable[[Any], int]], int]) -> None:
-    """Apply the migrations that are missing, in order.
+    """Apply the migrations that are missing, in order; raises ``Problem`` if the ledger is newer than this code.
 
     Args:
         run: runs work with a cursor in one transaction that it commits, such as ``Database.run``.
-
-    Raises:
-        Problem: the ledger is newer than this code.
     """
     found = run(version)
     while found < NEWEST:

@@ -13,13 +13,7 @@ from ansible.module_utils.markets import names
 
 
 def read(cursor: Any, exchanges: Sequence[str], since: date) -> dict[str, dict[date, SessionEntry]]:
-    """Return what is known of the sessions of exchanges, by exchange and day; nothing without a ledger.
-
-    Args:
-        cursor: of any session.
-        exchanges: as the user names them.
-        since: the first day that matters; the newest session of each exchange is returned however old it is.
-    """
+    """Return what is known since a day of the sessions of exchanges, and the newest of each however old it is."""
     found: dict[str, dict[date, SessionEntry]] = {exchange: {} for exchange in exchanges}
     if there(cursor, "backfill_session"):
         cursor.execute(
@@ -55,15 +49,7 @@ def settling_calls(cursor: Any, today: date) -> int:
 def enter(
     cursor: Any, run: int, exchange: str, rows: Mapping[date, int], corrected: int, asked: datetime
 ) -> None:
-    """Note that an answer had rows of these sessions, or that the provider has none of one (0 rows).
-
-    Args:
-        cursor: in a transaction that the caller commits.
-        exchange: as the user names it.
-        rows: rows of the answer by session.
-        corrected: rows that differed from those stored.
-        asked: when the answer came.
-    """
+    """Note how many rows of each session an answer had, and how many were ``corrected``; 0 if there are none."""
     cursor.execute(
         "INSERT INTO backfill_session AS s (exchange, day, rows, arrived, asked, corrected, run)"
         " SELECT %s, day, rows, %s, %s, %s, %s FROM unnest(%s::date[], %s::int[]) AS k (day, rows)"
@@ -74,13 +60,9 @@ def enter(
 
 
 def mark_restated(cursor: Any, run: int, exchange: str, symbols: Sequence[str], asked: datetime) -> None:
-    """Mark symbols whose past a session has shown to be restated: the whole of it has to be asked for.
+    """Mark symbols whose past a session has shown to be restated, after ``enter``: all of it has to be asked for.
 
-    Args:
-        cursor: in a transaction that the caller commits, after ``enter``.
-        exchange: as the user names it; its sessions are what is stored of a symbol without a history.
-        symbols: with their suffixes.
-        asked: when the answer came.
+    The exchange's sessions are what is stored of a symbol without a history.
     """
     cursor.execute(
         "INSERT INTO backfill_coverage AS c"

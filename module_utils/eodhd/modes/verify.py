@@ -11,12 +11,12 @@ from typing import Any
 
 from ansible.module_utils.coverage import expected
 from ansible.module_utils.database.tables import FIGURES, there
-from ansible.module_utils.eodhd.adjusting import Difference, adjusted, difference
+from ansible.module_utils.eodhd.adjusting import Actions, Difference, adjusted, difference
 from ansible.module_utils.eodhd.days import Range
 from ansible.module_utils.eodhd.modes.history import eod_query
 from ansible.module_utils.eodhd.plan import plan as planning
 from ansible.module_utils.eodhd.run.context import Context
-from ansible.module_utils.eodhd.store import basis, known, stored
+from ansible.module_utils.eodhd.store import basis, stored
 from ansible.module_utils.eodhd.store.parser import Parser
 from ansible.module_utils.eodhd.store.store import SETTLE_DAYS
 from ansible.module_utils.reporting import Problem
@@ -71,7 +71,7 @@ def run(context: Context) -> dict[str, Any]:
         settled = context.today - timedelta(days=SETTLE_DAYS)
         found.mismatches += [{"symbol": symbol, **mismatch} for mismatch in mismatches(ours, sent, settled)]
         later = Range(days.first, context.today)
-        found.hold_adjusted(symbol, known.read(context.database, symbol, later, context.chunks), sent)
+        found.hold_adjusted(symbol, stored.read_known(context.database, symbol, later, context.chunks), sent)
     lines = [
         f"🔎 VERIFYING {title} ({asked.first} to {asked.last})",
         f"   compared: {plural(found.rows, 'row')}, {plural(found.calls, 'call')}",
@@ -143,12 +143,14 @@ class Findings:
     unknown: int = 0
     differences: list[Difference] = field(default_factory=list)
 
-    def hold_adjusted(self, symbol: str, of_symbol: known.Known | None, sent: Bars) -> None:
+    def hold_adjusted(
+        self, symbol: str, of_symbol: tuple[Mapping[date, Decimal], Actions] | None, sent: Bars
+    ) -> None:
         """Compare the adjusted close of a symbol."""
         if of_symbol is None:
             self.unknown += 1
             return
-        computed = adjusted(of_symbol.closes, of_symbol.actions)
+        computed = adjusted(*of_symbol)
         place = list(FIGURES).index("adjusted_close")
         provider = {day: bar[place] for day, bar in sent.items()}
         self.days += len(computed.keys() & provider.keys())

@@ -78,24 +78,17 @@ def _wait(cursor: Any, *, alone: bool) -> None:
 
 
 def merged(cursor: Any, run: int, moment: datetime, values: Mapping[str, Any]) -> None:
-    """Note the rows of ``backfill_changed``, before they are written.
-
-    Args:
-        cursor: in a transaction that the caller commits.
-        moment: from ``begin``.
-        values: the bounds of ``store.COMPARE``.
-    """
+    """Note the rows of ``backfill_changed``, before they are written; ``values`` are those of ``bars.COMPARE``."""
     cursor.execute(MERGED, {**values, "run": run, "at": moment, "piece": PIECE})
 
 
 def came(cursor: Any, run: int, moment: datetime, lines: Mapping[str, Sequence[str]]) -> None:
     """Note rows that came where the table had none; ``lines`` by symbol, each sorted and beginning with its day."""
     ranges: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for symbol, some in lines.items():
-        if not some:
-            continue
-        ranges[some[0][:10], some[-1][:10]].append(symbol)
+    for symbol, some in sorted(lines.items()):
+        if some:
+            ranges[some[0][:10], some[-1][:10]].append(symbol)
     for (first, last), symbols in ranges.items():
-        symbols.sort()
-        for piece in (symbols[at : at + PIECE] for at in range(0, len(symbols), PIECE)):
+        for at in range(0, len(symbols), PIECE):
+            piece = symbols[at : at + PIECE]
             cursor.execute(CAME, (piece, piece[0], piece[-1], first, last, moment, run))

@@ -15,17 +15,9 @@ from ansible.module_utils.eodhd.store.parser import TOO_NARROW, UNTRADED, Number
 
 
 def load_again(cursor: Any, widths: Mapping[str, Width]) -> int:
-    """Load what fits by now and mark it as resolved; nothing is asked of the provider.
+    """Load what fits into columns of these widths by now and mark it as resolved; return the number of rows.
 
-    Args:
-        cursor: in a transaction that the caller commits.
-        widths: of the columns of ``market_data`` as they are now.
-
-    Returns:
-        int: rows that were loaded.
-
-    Raises:
-        Problem: the ledger is newer than this code.
+    Nothing is asked of the provider. Raises ``Problem`` if the ledger is newer than this code.
     """
     if not there(cursor, "backfill_set_aside"):
         return 0

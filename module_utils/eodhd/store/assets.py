@@ -6,29 +6,23 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-_SYMBOLS = """
-FROM unnest(%(symbols)s::text[], %(exchanges)s::text[], %(types)s::text[]) AS k (symbol, exchange, asset_type)
-ORDER BY symbol
-"""
-ENTER = f"""
-INSERT INTO assets (symbol, exchange, asset_type, is_active, last_synced)
-SELECT symbol, exchange, asset_type, true, %(at)s {_SYMBOLS}
-ON CONFLICT (symbol) DO NOTHING RETURNING symbol
-"""  # noqa: S608 - our own words
-SYNCED = f"""
+_ENTER = """
 INSERT INTO assets AS a (symbol, exchange, asset_type, is_active, last_synced)
-SELECT symbol, exchange, asset_type, true, %(at)s {_SYMBOLS}
-ON CONFLICT (symbol) DO UPDATE SET last_synced = EXCLUDED.last_synced,
+SELECT symbol, exchange, asset_type, true, %(at)s
+FROM unnest(%(symbols)s::text[], %(exchanges)s::text[], %(types)s::text[]) AS k (symbol, exchange, asset_type)
+ORDER BY symbol ON CONFLICT (symbol)
+"""
+_SYNCED = """
+DO UPDATE SET last_synced = EXCLUDED.last_synced,
   exchange = coalesce(a.exchange, EXCLUDED.exchange), asset_type = coalesce(a.asset_type, EXCLUDED.asset_type)
-"""  # noqa: S608 - our own words
+"""
+# What an exchange says about the kind of its symbols; of the others the register tells.
+_KINDS = {"CC": "Crypto", "FOREX": "Forex", "INDX": "Index"}
 
 
 def enter(cursor: Any, symbols: Sequence[str], at: datetime) -> set[str]:
     """Enter symbols before their bars, which may refer to them by a foreign key; return the new ones."""
-    if not symbols:
-        return set()
-    cursor.execute(ENTER, _described(symbols, at))
-    return {symbol for (symbol,) in cursor.fetchall()}
+    return _enter(cursor, symbols, at, "DO NOTHING")
 
 
 def synced(cursor: Any, symbols: Sequence[str], at: datetime, new: Collection[str]) -> None:
@@ -36,20 +30,18 @@ def synced(cursor: Any, symbols: Sequence[str], at: datetime, new: Collection[st
 
     Others wait for these rows, so this comes late in a transaction.
     """
-    known = [symbol for symbol in symbols if symbol not in new]
-    if known:
-        cursor.execute(SYNCED, _described(known, at))
+    _enter(cursor, [symbol for symbol in symbols if symbol not in new], at, _SYNCED)
 
 
-def _described(symbols: Sequence[str], at: datetime) -> dict[str, Any]:
-    return {
+def _enter(cursor: Any, symbols: Sequence[str], at: datetime, known: str) -> set[str]:
+    if not symbols:
+        return set()
+    exchanges = [symbol.rpartition(".")[2] for symbol in symbols]
+    values = {
         "symbols": list(symbols),
-        "exchanges": [symbol.rpartition(".")[2] for symbol in symbols],
+        "exchanges": exchanges,
+        "types": list(map(_KINDS.get, exchanges)),
         "at": at,
-        "types": [_kind(symbol) for symbol in symbols],
     }
-
-
-def _kind(symbol: str) -> str | None:
-    """Return what the exchange of a symbol says about its kind; None if the register has to tell."""
-    return {"CC": "Crypto", "FOREX": "Forex", "INDX": "Index"}.get(symbol.rpartition(".")[2])
+    cursor.execute(f"{_ENTER} {known} RETURNING symbol", values)
+    return {symbol for (symbol,) in cursor.fetchall()}

@@ -96,15 +96,10 @@ def copy_into(cursor: Any, statement: str, lines: Sequence[str]) -> None:
 
 
 def merge(cursor: Any, run: int, lines: Sequence[str], settled: Mapping[str, date]) -> dict[str, Change]:
-    """Compare lines with the stored rows and write what is new or differs.
+    """Compare lines of COPY with the stored rows and write what is new or differs; by symbol, what that changed.
 
     Args:
-        cursor: in a transaction that the caller commits.
-        lines: of COPY's text format.
         settled: by symbol, the day before which a changed volume means a restated past.
-
-    Returns:
-        dict: what changed, by symbol with any change.
     """
     if not lines:
         return {}

@@ -45,14 +45,10 @@ def marked(cursor: Any, symbols: Sequence[str]) -> list[OldBasis]:
     return [OldBasis(symbol, Range(first, last), rows) for symbol, first, last, rows in cursor.fetchall()]
 
 
-def mark(cursor: Any, run: int, symbol: str, left: Sequence[date]) -> None:
-    """Mark the stored bars of a restated symbol that an answer for the whole past lacks; without any, end the mark.
-
-    Args:
-        cursor: in a transaction that the caller commits.
-        left: the days of those bars.
-    """
+def settle(cursor: Any, run: int, symbol: str, left: Sequence[date]) -> None:
+    """Note that a symbol's past is the provider's again, but for stored bars that are left on an old basis, if any."""
     now = datetime.now(timezone.utc)
+    cursor.execute("UPDATE backfill_coverage SET restated = false WHERE symbol = %s", (symbol,))
     if not left:
         cursor.execute(
             "UPDATE backfill_old_basis SET resolved = %s WHERE symbol = %s AND resolved IS NULL",

@@ -6,7 +6,6 @@ What reaches over more of the past than that is therefore done in slices, each i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -44,16 +43,9 @@ class Chunks:
         if self.stored is None:
             return [days]
         # A range of n chunks' length touches n + 1 of them.
-        step = timedelta(days=max(1, self.days * (self.most - 1)))
-        return list(_cut(days, step))
-
-
-def _cut(days: Range, step: timedelta) -> Iterator[Range]:
-    first = days.first
-    while first <= days.last:
-        last = min(days.last, first + step - timedelta(days=1))
-        yield Range(first, last)
-        first = last + timedelta(days=1)
+        step = max(1, self.days * (self.most - 1))
+        starts = [days.first + timedelta(days=number) for number in range(0, days.days, step)]
+        return [Range(first, min(days.last, first + timedelta(days=step - 1))) for first in starts]
 
 
 # Of partitions by time the lower bounds are asked; their form is the same in every version.

@@ -73,10 +73,14 @@ class Database:
             collisions = 0
             while True:
                 try:
-                    return self._once(work)
+                    self._connect()
+                    with self._connection, self._connection.cursor() as cursor:
+                        return work(cursor)
                 except (Unreachable, self._errors.Error) as error:
-                    self._after(error)
-                    if getattr(error, "pgcode", None) in _AGAIN and collisions < TRIES:
+                    code = str(getattr(error, "pgcode", None) or "")
+                    if self._connection is not None and (self._connection.closed or code.startswith(_LOST)):
+                        self._let_go()
+                    if code in _AGAIN and collisions < TRIES:
                         collisions += 1
                         # Unlike that of the other one, who would come at the same time again.
                         self.sleep(random.uniform(0, 0.1 * min(collisions, 10)))  # noqa: S311
@@ -112,17 +116,6 @@ class Database:
             cursor.execute(PREPARE)
             self.opened(cursor)
         self._connection = fresh
-
-    def _once(self, work: Callable[[Any], T]) -> T:
-        self._connect()
-        with self._connection, self._connection.cursor() as cursor:
-            return work(cursor)
-
-    def _after(self, error: Exception) -> None:
-        """Let go of a connection that is no good any more."""
-        code = str(getattr(error, "pgcode", None) or "")
-        if self._connection is not None and (self._connection.closed or code.startswith(_LOST)):
-            self._let_go()
 
     def close(self) -> None:
         """Close the connection; a later ``run`` opens another."""

@@ -13,9 +13,9 @@ from ansible.module_utils.database.tables import there
 from ansible.module_utils.eodhd.store.database import Database
 from ansible.module_utils.reporting import Problem
 
-# Seconds: twice as long as the coordinator's minute (citus.recover_2pc_interval), and how often it is looked.
-PATIENCE = 130.0
-_LOOK = 0.5
+# Seconds between two looks, and how many: twice as long as the coordinator's minute (citus.recover_2pc_interval).
+PAUSE = 0.5
+LOOKS = 260
 _PREPARED = """
 SELECT result FROM run_command_on_workers($$
   SELECT coalesce(string_agg(gid, ' '), '') FROM pg_prepared_xacts
@@ -25,28 +25,19 @@ $$) WHERE success
 
 
 def wait(database: Database, sleep: Callable[[float], object] = time.sleep) -> None:
-    """Wait until what was in doubt at the call is decided.
-
-    Args:
-        database: any connection will do.
-        sleep: in seconds.
-
-    Raises:
-        Problem: it took too long.
-    """
-    waited = 0.0
+    """Wait until what was in doubt at the call is decided; raises ``Problem`` if that takes too long."""
     doubtful = database.run(in_doubt)
-    while doubtful:
-        if waited >= PATIENCE:
-            raise Problem(
-                f"{len(doubtful)} transactions of Citus are half committed since a worker was stopped, and their rows"
-                " cannot be seen. Nothing was asked. Let an administrator run `SELECT recover_prepared_transactions()`"
-                " on the coordinator, and check citus.recover_2pc_interval there; then run this again."
-            )
-        sleep(_LOOK)
-        waited += _LOOK
+    for _ in range(LOOKS):
+        if not doubtful:
+            return
+        sleep(PAUSE)
         # Those of other runs come and go.
         doubtful &= database.run(in_doubt)
+    raise Problem(
+        f"{len(doubtful)} transactions of Citus are half committed since a worker was stopped, and their rows cannot be"
+        " seen. Nothing was asked. Let an administrator run `SELECT recover_prepared_transactions()` on the"
+        " coordinator, and check citus.recover_2pc_interval there; then run this again."
+    )
 
 
 def in_doubt(cursor: Any) -> set[str]:

@@ -38,15 +38,15 @@ class Width:
     """What a column of the existing table holds without rounding.
 
     Attributes:
+        name: the type, for people.
         whole, fraction: digits before and after the point; None without a limit.
         significant: digits in all, for floating-point columns; None without a limit.
-        name: the type, for people.
     """
 
-    whole: int | None
-    fraction: int | None
-    significant: int | None
     name: str
+    whole: int | None = None
+    fraction: int | None = None
+    significant: int | None = None
 
     def holds(self, value: Decimal) -> bool:
         """Whether ``value`` comes back unchanged from the column."""
@@ -61,18 +61,13 @@ class Width:
 
 
 def width(type_name: str) -> Width:
-    """Return what a column holds, from its type as ``format_type`` writes it.
-
-    ``bigint`` counts as 18 digits: all of those fit.
-    """
+    """Return what a column holds, from its type as ``format_type`` writes it; all of 18 digits fit into a bigint."""
     precise = re.fullmatch(r"numeric\((\d+),(-?\d+)\)", type_name)
     if precise:
         precision, scale = int(precise[1]), int(precise[2])
-        return Width(precision - scale, scale, None, type_name)
-    exact = {"bigint": Width(18, 0, None, type_name), "integer": Width(9, 0, None, type_name)}
-    if type_name == "double precision":
-        return Width(None, None, 15, type_name)
-    return exact.get(type_name, Width(None, None, None, type_name))
+        return Width(type_name, precision - scale, scale)
+    others = {"bigint": (18, 0, None), "integer": (9, 0, None), "double precision": (None, None, 15)}
+    return Width(type_name, *others.get(type_name, ()))
 
 
 @dataclass(frozen=True)
@@ -120,11 +115,7 @@ class Number(str):
 
 
 class Parser:
-    """Parses answers for one table.
-
-    Args:
-        widths: of the table's columns, by name; see ``width``.
-    """
+    """Parses answers for a table whose columns have these widths; see ``width``."""
 
     def __init__(self, widths: Mapping[str, Width]) -> None:
         self._widths = {name: widths.get(name, width("numeric")) for name in FIGURES}
@@ -136,22 +127,11 @@ class Parser:
         self._days: set[str] = set()
 
     def history(self, body: bytes, symbol: str, asked: Range) -> Parsed:
-        """Parse an answer of ``/eod``.
-
-        Args:
-            asked: rows outside of it are not taken.
-
-        Raises:
-            Malformed: the body is no JSON list.
-        """
+        """Parse an answer of ``/eod``; rows outside of ``asked`` are not taken; raises ``Malformed``."""
         return self._fast(body, symbol, asked) or self.rows(json_rows(body), symbol, asked)
 
     def bulk(self, body: bytes, exchange: str, newest: date = date.max) -> Parsed:
-        """Parse an answer of ``/eod-bulk-last-day``: one row a symbol, each of its own day.
-
-        Raises:
-            Malformed: the body is no JSON list.
-        """
+        """Parse an answer of ``/eod-bulk-last-day``: one row a symbol, each of its own day; raises ``Malformed``."""
 
         def read(row: Any) -> tuple[str, str, str, str]:
             symbol = symbol_of(row, exchange) if isinstance(row, dict) else ""
@@ -203,12 +183,7 @@ class Parser:
         return Parsed(lines) if rising and read == len(text) else None
 
     def rows(self, rows: list[Any], symbol: str, asked: Range) -> Parsed:
-        """Parse row by row and say what is wrong with each that cannot be taken.
-
-        Args:
-            rows: of JSON, their numbers as ``Number``.
-            asked: rows outside of it are not taken.
-        """
+        """Parse rows of JSON one by one and say what is wrong with each that cannot be taken."""
         first, last = asked.first.isoformat(), asked.last.isoformat()
 
         def read(row: Any) -> tuple[str, str, str, str]:
@@ -224,7 +199,7 @@ class Parser:
         day = str(row.get("date"))
         if not is_day(day):
             return "", "", "no date"
-        values = [row.get(name) for name in FIGURES]
+        values: list[Any] = [row.get(name) for name in FIGURES]
         # Most rows of an answer with one odd row are clean; a careful look costs five times as much.
         clean = self._clean.fullmatch(_ROW % (day, *values))
         if clean and Decimal(clean.groups()[_HIGH]) >= Decimal(clean.groups()[_LOW]):
@@ -320,11 +295,7 @@ _DISAGREE = "two rows of this date disagree"
 
 
 def json_rows(body: bytes) -> list[Any]:
-    """Return the rows of an answer, their numbers as ``Number``.
-
-    Raises:
-        Malformed: the body is no JSON list.
-    """
+    """Return the rows of an answer, their numbers as ``Number``; raises ``Malformed``."""
     try:
         rows = json.loads(body, parse_float=Number, parse_int=Number)
     except (ValueError, RecursionError):

@@ -8,7 +8,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta, timezone
 from functools import partial
-from itertools import chain
 from typing import Any
 
 from ansible.module_utils.database.connection import driver
@@ -111,14 +110,6 @@ def write(database: Database, run: int, items: Sequence[Fetched], chunks: Chunks
 
     All of it is one transaction, unless that would lock more chunks than it may: then each slice comes by itself and
     with the mark of a restated past, and the entries with the last slice.
-
-    Args:
-        database: asked by one storing thread.
-        items: the answers.
-        chunks: how the table is cut.
-
-    Returns:
-        list: one for each item, in order.
     """
     full = [item for item in items if item.lines]
     changes = {item.task.symbol: bars.Change() for item in items}
@@ -182,7 +173,8 @@ def _days(items: Sequence[Fetched]) -> Range:
 def _write_slice(cursor: Any, run: int, items: Sequence[Fetched], days: Range) -> dict[str, bars.Change]:
     """Store some days of a batch. The ledger hears of a restated past at once: a later look would not find it."""
     changes = _write_rows(cursor, run, items, days)
-    mark_restated(cursor, [symbol for symbol, change in changes.items() if change.restated])
+    restated = [symbol for symbol, change in changes.items() if change.restated]
+    cursor.execute("UPDATE backfill_coverage SET restated = true WHERE symbol = ANY (%s)", (restated,))
     return changes
 
 
@@ -233,18 +225,12 @@ def _look_beyond(
             sent = item.parsed.days
             last = max(sent)
             left = [day for day in bars_of or () if day <= last and day not in sent]
-            database.run(partial(_settle, run=run, symbol=symbol, left=left))
-
-
-def _settle(cursor: Any, run: int, symbol: str, left: Sequence[date]) -> None:
-    """Note that a symbol's past is the provider's again, but for the bars that are left on an old basis."""
-    basis.mark(cursor, run, symbol, left)
-    mark_restated(cursor, [symbol], restated=False)
+            database.run(partial(basis.settle, run=run, symbol=symbol, left=left))
 
 
 def _copy_straight(cursor: Any, run: int, rows: Mapping[str, list[str]]) -> bool:
     """COPY rows that the table did not have; False if somebody else inserted one meanwhile."""
-    lines = sorted(chain.from_iterable(rows.values()))
+    lines = sorted(line for some in rows.values() for line in some)
     if not lines:
         return True
     moment = arrivals.begin(cursor)
@@ -265,8 +251,8 @@ def _copy_straight(cursor: Any, run: int, rows: Mapping[str, list[str]]) -> bool
 
 def _settled(item: Fetched) -> date:
     """Return the day before which stored volumes were final when they were fetched."""
-    before = item.task.kept.fetched if item.task.kept else item.fetched
-    return before.astimezone(timezone.utc).date() - timedelta(days=SETTLE_DAYS)
+    before = item.task.kept or item
+    return before.fetched.astimezone(timezone.utc).date() - timedelta(days=SETTLE_DAYS)
 
 
 def _lines(items: Sequence[Fetched], days: Range | None) -> list[str]:
@@ -374,14 +360,6 @@ def _insert(cursor: Any, table: str, rows: Sequence[Mapping[str, Any]], conflict
         f" FROM jsonb_populate_recordset(NULL::{table}, %s) ON CONFLICT {conflict}",
         (json.dumps(rows, default=str),),
     )
-
-
-def mark_restated(cursor: Any, symbols: Sequence[str], restated: bool = True) -> None:
-    """Note that the past of symbols stands on another basis than the provider's, or does no more."""
-    if symbols:
-        cursor.execute(
-            "UPDATE backfill_coverage SET restated = %s WHERE symbol = ANY (%s)", (restated, list(symbols))
-        )
 
 
 def _restated(cursor: Any, symbols: Sequence[str]) -> set[str]:

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, Callable, TypeVar
 
 from ansible.module_utils.database import tables
+from ansible.module_utils.eodhd.adjusting import Actions
 from ansible.module_utils.eodhd.days import Range, midnight
 from ansible.module_utils.eodhd.store import arrivals
 from ansible.module_utils.eodhd.store.chunks import Chunks
@@ -68,19 +69,42 @@ def read(
     return {day: tuple(values) for rows in pieces for day, *values in rows}
 
 
+def read_known(
+    database: Database, symbol: str, days: Range, chunks: Chunks
+) -> tuple[dict[date, Decimal], Actions] | None:
+    """Return the closes of days and the actions after the first; None if the ledger has no answer for actions."""
+    actions = database.run(lambda cursor: _actions(cursor, symbol, days))
+    if actions is None:
+        return None
+    closes = read(database, symbol, days, ["close"], chunks)
+    return {day: close for day, (close,) in closes.items()}, actions
+
+
+def _actions(cursor: Any, symbol: str, days: Range) -> Actions | None:
+    cursor.execute(
+        "SELECT count(*) FROM backfill_coverage WHERE symbol = ANY (%s) AND first_day <= %s"
+        " AND outcome IN ('loaded', 'set_aside')",
+        ([f"splits {symbol}", f"dividends {symbol}"], days.first),
+    )
+    if cursor.fetchone()[0] < 2:
+        return None
+    cursor.execute(
+        "SELECT day, new_shares / old_shares FROM market_split WHERE symbol = %s AND day > %s AND day <= %s",
+        (symbol, days.first, days.last),
+    )
+    splits = dict(cursor.fetchall())
+    # As it was paid: closes are as traded, too.
+    cursor.execute(
+        "SELECT day, coalesce(unadjusted, value) FROM market_dividend WHERE symbol = %s AND day > %s AND day <= %s",
+        (symbol, days.first, days.last),
+    )
+    return Actions(splits, dict(cursor.fetchall()))
+
+
 def count_stored(
     database: Database, wanted: Sequence[tuple[str, Range, Range]], chunks: Chunks
 ) -> dict[str, tuple[int, int]]:
-    """Count the stored rows of symbols in two ranges each, in one pass over the table.
-
-    Args:
-        database: any connection will do.
-        wanted: symbol, and the two ranges.
-        chunks: how the table is cut.
-
-    Returns:
-        dict: the two counts, for symbols with any row in either.
-    """
+    """Count the stored rows of symbols in two ranges each, in one pass; for symbols with any row in either."""
     if not wanted:
         return {}
     ranges = list(dict.fromkeys(days for _, *both in wanted for days in both))
