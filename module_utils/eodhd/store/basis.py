@@ -45,7 +45,7 @@ def marked(cursor: Any, symbols: Sequence[str]) -> list[OldBasis]:
     return [OldBasis(symbol, Range(first, last), rows) for symbol, first, last, rows in cursor.fetchall()]
 
 
-def settle(cursor: Any, run: int, symbol: str, left: Sequence[date]) -> None:
+def mark(cursor: Any, run: int, symbol: str, left: Sequence[date]) -> None:
     """Note that a symbol's past is the provider's again, but for stored bars that are left on an old basis, if any."""
     now = datetime.now(timezone.utc)
     cursor.execute("UPDATE backfill_coverage SET restated = false WHERE symbol = %s", (symbol,))

@@ -225,7 +225,7 @@ def _look_beyond(
             sent = item.parsed.days
             last = max(sent)
             left = [day for day in bars_of or () if day <= last and day not in sent]
-            database.run(partial(basis.settle, run=run, symbol=symbol, left=left))
+            database.run(partial(basis.mark, run=run, symbol=symbol, left=left))
 
 
 def _copy_straight(cursor: Any, run: int, rows: Mapping[str, list[str]]) -> bool:
