@@ -100,7 +100,7 @@ def test_a_run_that_is_killed_before_it_marks_old_bars_leaves_that_to_the_next(
 
     market.standin.control(splits={"AAPL.US": ["2026-11-23", 4]}, rows={"AAPL.US": {"2026-09-01": ""}})
 
-    def killed(*_: Any) -> None:
+    def killed(*_: Any, **__: Any) -> None:
         raise RuntimeError("killed")
 
     with monkeypatch.context() as patched:
