@@ -31,8 +31,7 @@ FOLDERS = {
     "callback_plugins": "callback",
     "roles/*/lookup_plugins": "lookup",
 }
-# Without pep8, which needs an environment of its own: ruff checks the same of the same files.
-TESTS = ("validate-modules", "yamllint", "import", "compile")
+TESTS = ("validate-modules", "pep8", "yamllint", "import", "compile")
 OLDEST = "3.9"  # the oldest Python that a host may have
 GALAXY = "namespace: local\nname: market\nversion: 1.0.0\nreadme: README.md\nauthors: [The maintainers]\n"
 # ansible-test would download a script that installs pip; this one unpacks what Python has, once for all environments
