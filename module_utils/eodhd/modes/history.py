@@ -11,7 +11,7 @@ from typing import Any
 from ansible.module_utils.coverage import expected
 from ansible.module_utils.database.tables import FIGURES, PRICES
 from ansible.module_utils.eodhd.days import Range
-from ansible.module_utils.eodhd.model import SymbolEntry, Task, normalise
+from ansible.module_utils.eodhd.model import Task, normalise
 from ansible.module_utils.eodhd.plan import plan as planning
 from ansible.module_utils.eodhd.run import report
 from ansible.module_utils.eodhd.run.context import Context, Executed
@@ -67,10 +67,8 @@ def run(context: Context) -> dict[str, Any]:
     after = context.counts()
     was, now = before["market_data"], after["market_data"]
     # Rows that came and stayed need no second look; if the sum is another, somebody else was at work.
-    lacking: list[str] = []
-    if was is None or now is None or now - was != done.totals.inserted:
-        known, stored = _stored(context, symbols, asked)
-        lacking = [name for name, entry in known.items() if stored.get(name, (0, 0))[0] < entry.rows]
+    undisturbed = was is not None and now is not None and now - was == done.totals.inserted
+    lacking = [] if undisturbed else _lacking(context, done.run)
     if len(symbols) == 1:
         text = report.of_symbol(symbols[0], span, done.totals, before, after, lacking, request.accept)
     else:
@@ -169,17 +167,25 @@ def ranking(parsed: Parsed) -> list[str]:
 
 
 def _plan(context: Context, symbols: list[str], asked: Range, title: str) -> planning.Plan:
-    known, stored = _stored(context, symbols, asked)
+    known = context.known(symbols)
+    wanted = [(symbol, known[symbol].range if symbol in known else asked, asked) for symbol in symbols]
+    stored = {} if context.absent else count_stored(context.database, wanted, context.chunks)
     return planning.of_history(symbols, asked, title, known, stored, context.rules)
 
 
-def _stored(
-    context: Context, symbols: list[str], asked: Range
-) -> tuple[dict[str, SymbolEntry], dict[str, tuple[int, int]]]:
-    """Return the ledger, and how many rows the table has in its ranges and in the days asked for, by symbol."""
-    known = context.known(symbols)
-    wanted = [(symbol, known[symbol].range if symbol in known else asked, asked) for symbol in symbols]
-    return known, {} if context.absent else count_stored(context.database, wanted, context.chunks)
+def _lacking(context: Context, run: int) -> list[str]:
+    """Return the symbols of which the table holds fewer rows than this run got; the others were counted before it."""
+    # The widest answer of a symbol comes last, and counts.
+    found = context.database.execute(
+        "SELECT symbol, first_day, last_day, rows FROM backfill_outcome WHERE run = %s AND rows > 0"
+        " ORDER BY first_day DESC",
+        (run,),
+    )
+    got = {symbol: (Range(first, last), rows) for symbol, first, last, rows in found}
+    stored = count_stored(
+        context.database, [(name, days, days) for name, (days, _) in got.items()], context.chunks
+    )
+    return [name for name, (_, rows) in got.items() if stored.get(name, (0, 0))[0] < rows]
 
 
 def conclude(
