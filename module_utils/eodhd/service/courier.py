@@ -8,6 +8,7 @@ every host finds it, and only then lets go of the claims: nobody asks for it aga
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import pickle
 import queue
@@ -59,13 +60,15 @@ class Courier:
                 _serve(transport, spool, database, [theirs for _, theirs in pairs])
             finally:
                 os._exit(0)
-        self._open = [ours for ours, _ in pairs]
+        self._open: list[tuple[socket.socket, Any]] = []
         self._free: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for ours, theirs in pairs:
             theirs.close()
             # Every request ends by itself within the policy; this is for a courier that was stopped.
             ours.settimeout(policy.connect + policy.total + policy.read + 10)
-            self._free.put(ours.makefile("rwb"))
+            channel = ours.makefile("rwb")
+            self._open.append((ours, channel))
+            self._free.put(channel)
 
     def send(self, path: str, query: Mapping[str, Any], name: str) -> Reply:
         """Make one request, its answer kept under ``name``.
@@ -104,10 +107,11 @@ class Courier:
 
     def close(self) -> None:
         """Let the courier end; what is still under way it finishes alone."""
-        for channel in self._open:
+        for ours, channel in self._open:
+            with contextlib.suppress(OSError), ours:
+                ours.shutdown(socket.SHUT_RDWR)
             with contextlib.suppress(OSError):
-                channel.shutdown(socket.SHUT_RDWR)
-            channel.close()
+                channel.close()
         deadline = time.monotonic() + _FAREWELL
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(self._pid, os.WNOHANG) == (0, 0) and time.monotonic() < deadline:
@@ -116,6 +120,8 @@ class Courier:
 
 def _serve(transport: Transport, spool: Spool, database: Database, channels: list[socket.socket]) -> None:
     """The courier's whole life."""
+    # What was inherited is never freed: it would close files by numbers that belong to others by then.
+    gc.freeze()
     # Nothing of the run's may be kept open: its output, and the other ends of the channels, whose closing tells that
     # it ended. Signals to its group are its own affair.
     keep = {0, 1, 2, spool.fd, *(channel.fileno() for channel in channels)}

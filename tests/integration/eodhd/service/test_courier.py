@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import pytest
 from ansible.module_utils.eodhd.ledger.ledger import Ledger
 from ansible.module_utils.eodhd.service.courier import Courier
 from ansible.module_utils.eodhd.service.spool import Spool
-from ansible.module_utils.eodhd.service.transport import Policy, Transport
+from ansible.module_utils.eodhd.service.transport import Policy, Reply, Transport
 from ansible.module_utils.eodhd.store.database import Database
 from ansible.module_utils.reporting import Problem
 from standin.process import StandIn
@@ -69,6 +71,41 @@ def test_a_fault_comes_in_words(courier: Courier, spool: Spool, standin: StandIn
     standin.control(answers={"AAPL.US": ["reset"]})
     reply = courier.send("eod/AAPL.US", {}, spool.name("eod/AAPL.US", {}))
     assert (reply.status, reply.fault) == (0, "a connection that failed or was closed")
+
+
+class GivenUp:
+    """What only a collection of garbage frees; a file of it would be closed then, whoever has its number by now."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+def test_what_the_run_had_given_up_closes_no_file_of_the_courier(market: Any, spool: Spool) -> None:
+    class Collecting:
+        """Tells whether a collection frees what was inherited."""
+
+        def send(self, _path: str, _query: dict[str, Any]) -> Reply:
+            gc.collect()
+            return Reply(200, b"freed" if seen() is None else b"left alone")
+
+    gc.disable()
+    try:
+        seen = weakref.ref(GivenUp())
+        session = Database(market.server, "backfill claims")
+        made = Courier(Collecting(), spool, session, 2, QUICK)  # type: ignore[arg-type]
+    finally:
+        gc.enable()
+    try:
+        assert made.send("eod/AAPL.US", {}, "answer").body == b"left alone"
+    finally:
+        made.close()
+
+
+def test_no_channel_stays_open(market: Any, standin: StandIn, spool: Spool) -> None:
+    before = len(os.listdir("/dev/fd"))
+    made = start(market, standin, spool)
+    made.close()
+    assert len(os.listdir("/dev/fd")) == before
 
 
 def test_it_ends_with_the_run(courier: Courier) -> None:

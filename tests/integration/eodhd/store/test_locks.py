@@ -47,7 +47,8 @@ def test_every_job_works_on_many_chunks(chunked: Any) -> None:
     ) as pool:  # histories that are compared from their first day, beside what only reads
         forced = pool.submit(chunked.load, **days, force=True)
         seen = pool.submit(health, chunked)
-        assert "SUCCESS" in forced.result()["report"]
+        result = forced.result()
+        assert "SUCCESS" in result.get("report", ""), result
         assert seen.result().coverage is not None
     assert "compared" in chunked.load(mode="verify", **{**days, "symbols": []})["report"]
     found = data.look(chunked.server, datetime.now(timezone.utc), timedelta(hours=6), 400, 40, 5, 120)
