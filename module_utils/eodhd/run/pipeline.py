@@ -225,7 +225,7 @@ class Pipeline:
         self.totals.settle(task.symbol, "pending", "not asked: the run ended before")
 
     def _store_rest(self) -> None:
-        """Store what was received, if an error ended the run."""
+        """Store what was received, if an error ended the run; not if that was a store, which had waited long enough."""
         while not self._done.empty():
             done = self._done.get()
             if done.exception() is None:
@@ -234,7 +234,7 @@ class Pipeline:
                     self._free.append(result.store)
                 elif isinstance(result, Fetched):
                     self._answers.append(result)
-        if self._answers and self._free:
+        if self._answers and len(self._free) == len(self.stores):
             self._free[0](list(self._answers))
 
 
