@@ -134,10 +134,11 @@ def _write(cursor: Any, run: int, item: Fetched) -> Written:
         "sets": ", ".join(f"{name} = EXCLUDED.{name}" for name in kind.columns),
     }
     values = {"run": run, "kind": kind.name, "at": item.fetched, "rows": content}
-    cursor.execute(_REVISE.format(**names), values)
-    cursor.execute(_STORE.format(**names), values)
-    new = [row[0] for row in cursor.fetchall()]
-    result = Written(sum(new), len(new) - sum(new), len(rows) - len(new))
+    if rows:  # most symbols have no split
+        cursor.execute(_REVISE.format(**names), values)
+        cursor.execute(_STORE.format(**names), values)
+        new = [row[0] for row in cursor.fetchall()]
+        result = Written(sum(new), len(new) - sum(new), len(rows) - len(new))
     answered: list[tuple[str, Any, Any]] = [(item.task.symbol, days.first, days.last)]
     if day:
         answered = [(f"{kind.name} {row['symbol']}", row["day"], row["day"]) for row in rows]

@@ -33,11 +33,12 @@ def wait(database: Database, sleep: Callable[[float], object] = time.sleep) -> N
         sleep(PAUSE)
         # Those of other runs come and go.
         doubtful &= database.run(in_doubt)
-    raise Problem(
-        f"{len(doubtful)} transactions of Citus are half committed since a worker was stopped, and their rows cannot be"
-        " seen. Nothing was asked. Let an administrator run `SELECT recover_prepared_transactions()` on the"
-        " coordinator, and check citus.recover_2pc_interval there; then run this again."
-    )
+    if doubtful:
+        raise Problem(
+            f"{len(doubtful)} transactions of Citus are half committed since a worker was stopped, and their rows"
+            " cannot be seen. Nothing was asked. Let an administrator run `SELECT recover_prepared_transactions()`"
+            " on the coordinator, and check citus.recover_2pc_interval there; then run this again."
+        )
 
 
 def in_doubt(cursor: Any) -> set[str]:
