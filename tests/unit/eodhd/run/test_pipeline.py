@@ -40,6 +40,7 @@ class World:
         self.go_on = threading.Semaphore(0)
         self.batches: list[str] = []
         self.failing: Exception | None = None
+        self.broken: Exception | None = None
         self.pipeline = Pipeline(
             self.fetch, len(symbols), [self.store] * stores, Free(), lambda symbols: {}, {}, None,
             threading.Event(), Totals(symbols=len(symbols)), **options,
@@ -54,6 +55,8 @@ class World:
     def store(self, items: list[Fetched]) -> list[Written]:
         self.batches.append("".join(sorted(item.task.symbol for item in items)))
         assert self.go_on.acquire(timeout=10)
+        if self.broken:
+            raise self.broken
         return [Written(ROWS) for _ in items]
 
     def run(self) -> None:
@@ -147,3 +150,16 @@ def test_what_was_received_is_stored_when_the_run_ends_by(stop: bool) -> None:
     assert not thread.is_alive()
     assert sorted("".join(world.batches)) == (["A", "B", "C"] if stop else ["A", "B"])
     assert len(ended) == (not stop)
+
+
+def test_nothing_more_is_stored_after_a_store_failed() -> None:
+    world = World("AB")
+    world.broken = OSError("the database is gone")
+    world.go_on.release(2)
+    world.answers("A")
+    thread = threading.Thread(target=lambda: world.stored(["A"]) and world.answers("B"))
+    thread.start()
+    with pytest.raises(OSError, match="the database is gone"):
+        world.run()
+    thread.join(10)
+    assert world.batches == ["A"]
