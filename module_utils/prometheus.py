@@ -1,4 +1,4 @@
-"""Numbers for Prometheus: a text file that node_exporter's textfile collector picks up."""
+"""Write metrics for Prometheus, as a text file for node_exporter's textfile collector."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 
 from ansible.module_utils.reporting import Problem
 
-# A metric: its name, what it says, and its values, each with its labels.
+# A metric: its name, its meaning, and its values, each with labels.
 Metric = tuple[str, str, Iterable[tuple[Mapping[str, str], Any]]]
 
 
 def text(prefix: str, metrics: Iterable[Metric]) -> str:
-    """Return the file; ``prefix`` begins the name of each metric."""
+    """Return the text of the file; ``prefix`` begins the name of each metric."""
     lines = []
     for name, meaning, values in metrics:
         lines += [f"# HELP {prefix}{name} {meaning}", f"# TYPE {prefix}{name} gauge"]
@@ -31,22 +31,22 @@ def _escaped(word: str) -> str:
 
 
 def write(path: str, content: str, setting: str) -> None:
-    """Replace the file as a whole, mode 0644: the collector never reads half of it.
+    """Replace the file atomically, with mode 0644, so that the collector never reads half of it.
 
     Raises:
-        Problem: the folder is missing, or may not be written to; it names the ``setting``.
+        Problem: the folder is missing or not writable; the message names the ``setting``.
     """
     try:
         replace(Path(path).absolute(), content.encode(), 0o644)
     except OSError as error:
         raise Problem(
-            f"{setting} {path} cannot be written ({error.strerror}). Create its folder, and let the"
-            " connecting user write there, or choose another path."
+            f"{setting} {path} cannot be written ({error.strerror}). Create its folder and make it writable for the"
+            f" connecting user, or set {setting} to another path."
         ) from None
 
 
 def replace(path: Path, content: bytes, mode: int) -> None:
-    """Put a file in its place at once, by way of another one beside it; OSError if that cannot be."""
+    """Replace a file atomically, through a temporary file in the same folder; raises OSError."""
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:

@@ -1,4 +1,4 @@
-"""Build an environment beside the one in place, and prove it."""
+"""Build a new environment next to the current one, and check it."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ UV = "uv"  # the program, among the wheels that the control node sends
 
 
 @dataclass(frozen=True)
-class Means:
-    """What a build works with."""
+class BuildTools:
+    """What a build depends on."""
 
     run: Execute
-    # Gives the path of uv, fetched with an index's environment if the host has none; None: use pip.
+    # Returns the path of uv, which it installs from an index if the host has none. None means: use pip.
     uv: Callable[[Mapping[str, str | None]], str | None]
     pip_settings: Mapping[str, str]  # see ``indexes.pip_settings``
     fetch: Callable[..., bytes] = indexes.fetch
@@ -33,56 +33,60 @@ class Means:
 
 @dataclass(frozen=True)
 class Built:
-    """How a build went."""
+    """The result of a build."""
 
     tool: str  # ``uv`` or ``pip``
-    index: str  # the one that served it, without credentials
-    warnings: list[str]  # each index that was passed over, and why
-    version: str  # what the new interpreter says it is
-    installed: dict[str, str]  # name to version of all that it holds
+    index: str  # the index that was used, without credentials
+    warnings: list[str]  # each index that was skipped, and why
+    version: str  # of the new interpreter
+    installed: dict[str, str]  # version of each installed package, by name
 
 
 def build(
-    folder: Directory, final: str, required: Requirements, python: Mapping[str, Any], means: Means
+    folder: Directory, final: str, required: Requirements, python: Mapping[str, Any], means: BuildTools
 ) -> Built:
-    """Build and prove an environment as ``folder``/venv, ready to be called at ``final``; raises Problem.
+    """Build and check an environment in ``folder``/venv that will work once it is moved to ``final``; raises Problem.
 
-    ``folder`` is empty and belongs to the build; ``python`` is the answer of ``venv.interpreter``.
+    ``folder`` is empty and used by nothing else. ``python`` is the result of ``venv.interpreter``.
     """
     tool, index, warnings = _filled(folder, required, python, means)
     answer = _proven(os.path.join(folder.path, "venv", "bin", "python"), required, means.run)
     version, installed = answer["version"], answer["installed"]
     with folder.enter("venv") as venv:
-        _settle(venv, final)
+        _relocate(venv, final)
         record = {"asked": list(required.packages), "python": version, "installed": installed}
         venv.write_new(RECORD, json.dumps(record, indent=1, sort_keys=True).encode() + b"\n", 0o644)
     return Built(tool, index, warnings, version, installed)
 
 
 def _filled(
-    folder: Directory, required: Requirements, python: Mapping[str, Any], means: Means
+    folder: Directory, required: Requirements, python: Mapping[str, Any], means: BuildTools
 ) -> tuple[str, str, list[str]]:
-    """Make the environment and install from the first index that has everything."""
-    passed_over: list[str] = []
+    """Create the environment and install the packages from the first index that has all of them."""
+    skipped: list[str] = []
     for url in required.index_urls:
         environ = indexes.environment(url, means.pip_settings, os.environ)
         why = indexes.refusal(url, means.fetch, environ.get("PIP_CERT"))
         if why is None:
             tool, why = _installed(folder, required, python["base"], means, environ)
         if why is None:
-            return tool, indexes.masked(url), [f"Package index passed over, {one}" for one in passed_over]
-        passed_over.append(indexes.told(url, why, required.index_urls))
+            return tool, indexes.masked(url), [f"Package index skipped, {one}" for one in skipped]
+        skipped.append(indexes.describe_failure(url, why, required.index_urls))
     raise Problem(
-        "The new venv could not be built; the one in place, if any, still serves. Tried in the order of"
-        f" project_index_urls: {'; '.join(passed_over)}. Fix project_index_urls or project_packages.",
+        "The new venv could not be built. The current one, if any, is unchanged. Indexes tried, in the order of"
+        f" project_index_urls: {'; '.join(skipped)}. Fix project_index_urls or project_packages.",
         platform=python.get("platform"),
     )
 
 
 def _installed(
-    folder: Directory, required: Requirements, python: str, means: Means, environ: Mapping[str, str | None]
+    folder: Directory,
+    required: Requirements,
+    python: str,
+    means: BuildTools,
+    environ: Mapping[str, str | None],
 ) -> tuple[str, str | None]:
-    """The tool that installed from one index, and why it could not, or None."""
+    """Install from one index; return the tool that was used and the error, or None."""
     path = os.path.join(folder.path, "venv")
     target = os.path.join(path, "bin", "python")
     uv = means.uv(environ)
@@ -93,11 +97,11 @@ def _installed(
         ]
         folder.remove("venv")
         why = failure(means.run, commands, environ)
-        # Proxies, certificates and passwords that pip knows of are not always known to uv. One that stalls, stalls.
+        # pip may know a proxy, certificate or password that uv does not know. It cannot help if the index stalls.
         if why is None or "Failed to fetch" not in why or "timed out" in why:
             return "uv", why
     commands = [[python, "-m", "venv", path]]
-    if required.packages:  # pip refuses to install nothing
+    if required.packages:  # pip fails if it gets no requirement
         commands.append([target, "-m", "pip", "install", "--quiet", "--", *required.packages])
     folder.remove("venv")
     return "pip", failure(means.run, commands, environ)
@@ -106,12 +110,12 @@ def _installed(
 def failure(
     run: Execute, commands: Sequence[Sequence[str]], environ: Mapping[str, str | None], text: str = ""
 ) -> str | None:
-    """Run commands of uv or pip in order, each with ``text`` as its input; why the first one failed, or None."""
+    """Run commands of uv or pip until one fails, each with ``text`` as its input; return the error, or None."""
     for command in commands:
         code, out, err = run(command, env=environ, text=text, seconds=STEP_SECONDS)
         if code:
             lines = [line.strip() for line in (err or out).splitlines() if line.strip()]
-            return " / ".join(lines[-4:]) or f"{os.path.basename(command[0])} ended with {code}"
+            return " / ".join(lines[-4:]) or f"{os.path.basename(command[0])} ended with exit code {code}"
     return None
 
 
@@ -121,14 +125,14 @@ def _proven(interpreter: str, required: Requirements, run: Execute) -> dict[str,
         failures = answer["failed"] if answer else {"its python": "does not run"}
         failed = "; ".join(f"{name} {why}" for name, why in failures.items())
         raise Problem(
-            f"The new venv was built and is not sound: {failed}. The one in place, if any, still serves."
+            f"The new venv was built but does not work: {failed}. The current one, if any, is unchanged."
             " Fix project_packages (pin a version that works) or project_python."
         )
     return answer
 
 
-def _settle(venv: Directory, final: str) -> None:
-    """Make the scripts name the place where the environment will stand instead of where it was built."""
+def _relocate(venv: Directory, final: str) -> None:
+    """Replace the build path in all scripts by the final path."""
     built, final_bytes = os.fsencode(venv.path), os.fsencode(final)
     with venv.enter("bin") as scripts:
         for folder in (venv, scripts):
@@ -142,15 +146,16 @@ def _settle(venv: Directory, final: str) -> None:
 
 
 def unpack(path: str, into: Directory) -> None:
-    """Take a kit in on the host: the flat files of an archive that came over SSH, given to the owner.
+    """Unpack a kit, the archive of wheels that was sent over SSH, and give the files to the owner.
 
-    It is taken from the end and shortened on the way, if the user may do that: a host needs no room for it twice.
+    It is unpacked from the end and truncated after each file, if the user may do so, so that the host does not need
+    space for it twice.
     """
     with tarfile.open(path) as archive:
         for member in reversed(archive.getmembers()):
             content = archive.extractfile(member)
             if content is None or "/" in member.name:
-                raise Problem(f"The wheels from the control node hold {member.name!r}, which is no wheel.")
+                raise Problem(f"The wheels from the control node hold {member.name!r}, which is not a wheel.")
             fd = os.open(member.name, NEW, 0o700 if member.name == UV else 0o600, dir_fd=into.fd)
             into.give(fd)
             with open(fd, "wb") as file:

@@ -1,4 +1,4 @@
-"""Move the artifacts of a root out of the way."""
+"""Move the artifacts of a root into quarantine."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from ansible.module_utils.project.venv import Execute
 
 
 def plan(root: OpenRoot, params: dict[str, Any], warn: Callable[[str], None]) -> Stage:
-    """Pass the guards of what would move, or raise Problem."""
+    """Check the guards for what would move; raises Problem."""
     folder = root.folder
-    # The venv serves until another one is proven: its turn comes with the exchange.
+    # The venv stays in use until the stage venv exchanges it for a working one.
     wanted = [name for name in dict.fromkeys(params["artifacts"]) if name != VENV]
     found = {name: item for name in wanted if (item := folder.item(name)) is not None}
     names = list(found)
@@ -35,7 +35,7 @@ def plan(root: OpenRoot, params: dict[str, Any], warn: Callable[[str], None]) ->
         "moved": [
             {"name": name, **listed(item), "tracked": tracked.get(name, 0)} for name, item in found.items()
         ],
-        "notes": [_dirty(tracked)] if tracked else [],
+        "notes": [_git_note(tracked)] if tracked else [],
         "diff": {
             "before": "".join(lines),
             "after": "",
@@ -51,7 +51,7 @@ def plan(root: OpenRoot, params: dict[str, Any], warn: Callable[[str], None]) ->
 
 
 def _git_tracks(run: Execute, names: Sequence[str]) -> dict[str, int]:
-    """How many files git tracks below each name in the root; empty without git or a repository."""
+    """Return how many files git tracks below each name in the root; empty without git or a repository."""
     if not names:
         return {}
     elsewhere = dict.fromkeys(("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"))
@@ -60,10 +60,10 @@ def _git_tracks(run: Execute, names: Sequence[str]) -> dict[str, int]:
     return dict(Counter(path.partition("/")[0] for path in out.split("\0") if path)) if code == 0 else {}
 
 
-def _dirty(tracked: dict[str, int]) -> str:
+def _git_note(tracked: dict[str, int]) -> str:
     each = ", ".join(f"{count} in {name}" for name, count in tracked.items())
     return (
-        f"git tracks {sum(tracked.values())} of the files that leave the root ({each}): `git status` will be dirty."
-        " Take what is yours out of project_artifacts, commit that it is gone, or bring it back with"
+        f"git tracks {sum(tracked.values())} of the files that leave the root ({each}), so `git status` will be dirty."
+        " Remove what you want to keep from project_artifacts, commit the deletion, or bring the files back with"
         " playbooks/restore.yml."
     )

@@ -1,7 +1,7 @@
-"""The language of a ``.env``: its statements, and a value as it is written and read.
+"""The syntax of ``.env``: parse its statements, encode and decode values.
 
-The application reads the file with python-dotenv, so its grammar decides what a statement is (its
-``parser.py``, 1.2). It is repeated here because the target's own Python does not have that package.
+The application reads the file with python-dotenv, so this module follows python-dotenv's grammar (``parser.py`` of
+version 1.2). The target's own Python does not have that package.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from typing import cast
 
 @dataclass(frozen=True)
 class Statement:
-    """One statement of the file, as python-dotenv separates them."""
+    """One statement of the file, as python-dotenv splits it."""
 
     line: int  # number of its first line, from 1
     blank: str  # the blank lines before it
-    text: str  # all the rest, its end of line included
+    text: str  # the rest, with the line ending
     key: str | None = None
-    value: str | None = None  # None for a key alone; ``${…}`` is not resolved
-    comment: str = ""  # what follows on the line, from the ``#`` on
-    valid: bool = True  # False if python-dotenv drops it
+    value: str | None = None  # None if there is only a key; ``${…}`` is not resolved
+    comment: str = ""  # the comment behind the value, from the ``#`` on
+    valid: bool = True  # False if python-dotenv ignores it
 
 
 # --- values ------------------------------------------------------------------------------------------------
@@ -32,33 +32,33 @@ _PLAIN = re.compile(r"[A-Za-z0-9_@%+=:,./-]*")
 def encode(value: str) -> str:
     """Return a value as it is written behind ``KEY=``.
 
-    python-dotenv expands ``${NAME}`` in every kind of quotes. ``${:-$}``, an empty name with a default,
-    yields a ``$`` that is not looked at again. A backslash does not stand before the closing quote, for
-    python-dotenv up to 1.2.1 takes the quote for an escaped one; ``${:-}``, nothing, parts them.
+    python-dotenv expands ``${NAME}`` in both kinds of quotes. ``${:-$}``, an empty name with a default, yields a
+    ``$`` that is not expanded again. python-dotenv up to 1.2.1 takes a quote behind a backslash for an escaped one,
+    so ``${:-}``, which yields nothing, separates a backslash from the closing quote.
 
-    A shell reads the same, except for a value that holds ``${``, ends in a backslash, or holds a single
-    quote or a backslash together with ``$`` or a backtick: no text means the same to both.
+    A shell reads the same value, unless the value holds ``${``, ends in a backslash, or holds a single quote or a
+    backslash together with ``$`` or a backtick. No text means the same to both then.
     """
     if _PLAIN.fullmatch(value):
         return value
     escaped = value.replace("\\", "\\\\")
-    apart = "${:-}" if value.endswith("\\") else ""
-    if re.search(r"['\\]", value) and not re.search("[$`]", value) and not apart:
+    separator = "${:-}" if value.endswith("\\") else ""
+    if re.search(r"['\\]", value) and not re.search("[$`]", value) and not separator:
         return '"' + escaped.replace('"', '\\"') + '"'
-    return "'" + escaped.replace("'", "\\'").replace("${", "${:-$}{") + apart + "'"
+    return "'" + escaped.replace("'", "\\'").replace("${", "${:-$}{") + separator + "'"
 
 
 _VARIABLE = re.compile(r"\$\{[^}:]*(?::-([^}]*))?\}")
 
 
 def decode(value: str) -> str:
-    """Return a parsed value with ``${NAME:-default}`` resolved if no name is defined."""
+    """Return a parsed value with each ``${NAME:-default}`` replaced by its default."""
     return _VARIABLE.sub(lambda found: found[1] or "", value)
 
 
 # --- grammar -----------------------------------------------------------------------------------------------
 
-# The optional parts are taken in order, each only if all of it is there; what then does not end the line is invalid.
+# The optional parts match in order, each as a whole. If anything is left before the end of the line, it is invalid.
 _STATEMENT = re.compile(
     r"""
     (?: export[^\S\r\n]+ )?
@@ -82,7 +82,7 @@ _ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v
 
 
 def parse(text: str) -> list[Statement]:
-    """Return the statements of a file; put together again they are ``text``."""
+    """Return the statements of a file; joined, they are ``text`` again."""
     statements: list[Statement] = []
     at, line = 0, 1
     while at < len(text):
@@ -104,7 +104,7 @@ def parse(text: str) -> list[Statement]:
 
 
 def _value(found: re.Match[str]) -> tuple[str | None, str]:
-    """The value of an assignment, and the comment behind it."""
+    """Return the value of an assignment, and the comment behind it."""
     comment = found["comment"] or ""
     if found["value"] is None:
         return None, comment

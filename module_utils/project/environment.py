@@ -1,4 +1,4 @@
-"""Bring ``venv`` in a root to what is asked: look, build beside, prove, exchange."""
+"""Rebuild ``venv`` in a root if it is not as asked: build next to it, check, exchange."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ansible.module_utils.project.venv import Requirements
 
 
 def plan(root: OpenRoot, params: dict[str, Any], warn: Callable[[str], None]) -> Stage:
-    """Look whether an environment must be built, and pass the guards of that, or raise Problem."""
+    """Decide whether the environment must be built, and check the guards if so; raises Problem."""
     required = Requirements(
         params["python"],
         params["python_minimum"],
@@ -50,17 +50,17 @@ def plan(root: OpenRoot, params: dict[str, Any], warn: Callable[[str], None]) ->
     }
 
     def apply(quarantine: Quarantine, manifest: Manifest) -> Manifest:
-        beside = manifest.name
+        name = manifest.name
         with (
             quarantine.state.make("tools") as tools,
             quarantine.state.enter(BUILD) as builds,
-            builds.make(beside) as empty,
+            builds.make(name) as empty,
         ):
             try:
                 result["report"] = _built(folder, empty, tools, required, python, params.get("kit"), warn)
                 return quarantine.displace(manifest, [VENV], put=empty)
             finally:
-                builds.remove(beside)
+                builds.remove(name)
 
     def promised() -> Iterator[Proof]:
         yield from proofs.programs(folder)
@@ -78,12 +78,12 @@ def _built(
     sent: str | None,
     warn: Callable[[str], None],
 ) -> str:
-    """Build another environment in ``empty`` and prove it, with the control node's wheels if they were ``sent``."""
-    # Here, for a host whose environment is as asked never compiles it.
-    from ansible.module_utils.project.build import UV, Means, build, unpack
+    """Build and check an environment in ``empty``, with the control node's wheels if they were ``sent``."""
+    # Imported here: a host whose environment is as asked does not need it.
+    from ansible.module_utils.project.build import UV, BuildTools, build, unpack
 
     owner = Owner(root)
-    means = Means(owner.run, partial(find_uv, owner, tools, python["base"]), owner.pip_settings())
+    means = BuildTools(owner.run, partial(find_uv, owner, tools, python["base"]), owner.pip_settings())
     if sent:
         with empty.make("wheels") as into:
             unpack(sent, into)

@@ -1,4 +1,4 @@
-"""What must hold before anything in a project root is touched. Decisions only; the facts are passed in."""
+"""Checks that must pass before anything in a project root is touched. The facts are passed in."""
 
 from __future__ import annotations
 
@@ -14,39 +14,39 @@ STATE = ".reset"  # the private folder in the root: lock, quarantine, builds
 VENV = "venv"
 DOTENV = ".env"
 
-# Nobody keeps a project in these, whatever is below them.
+# No project lies in these, or anywhere below them.
 _SYSTEM_TREES = ("/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/proc", "/sbin", "/sys")
-# Projects are kept below these, never in them.
+# A project may lie below these, but is never one of them.
 _SYSTEM_FOLDERS = (
     "/home", "/media", "/mnt", "/opt", "/root", "/run", "/srv", "/tmp", "/usr", "/usr/bin", "/usr/lib",
     "/usr/local", "/usr/local/bin", "/usr/local/lib", "/usr/sbin", "/usr/share", "/usr/src", "/var", "/var/lib",
     "/var/log", "/var/tmp", "/Users", "/Applications", "/Library", "/System",
 )  # fmt: skip
-# ruff: noqa: S108 - named to be refused
+# ruff: noqa: S108 - listed to be refused
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What the machine says of a root; ``machine`` gathers it."""
+    """What the guards need to know about the machine; ``machine`` gathers it."""
 
     homes: dict[str, str] = field(default_factory=dict)  # accounts by their home directory
     mounts: Sequence[str] = ()
-    processes: Iterable[tuple[str, int, Sequence[str]]] = ()  # name, pid and the paths that each uses
-    uid: int = 0  # who asks
-    free_bytes: int = 1 << 62  # for this user, on the root's file system
+    processes: Iterable[tuple[str, int, Sequence[str]]] = ()  # name, pid and used paths of each
+    uid: int = 0  # the user of this run
+    free_bytes: int = 1 << 62  # on the root's file system, for this user
 
 
 def below(path: str, folder: str) -> bool:
-    """Whether ``path`` is ``folder`` or lies in it."""
+    """Return whether ``path`` is ``folder`` or lies in it."""
     return path == folder or path.startswith(folder + "/")
 
 
 def check_path(path: str, homes: dict[str, str]) -> None:
-    """Refuse a root that cannot be a project's; raises Problem."""
+    """Raise Problem if the path cannot be that of a project."""
     plain = os.path.normpath("/" + path.lstrip("/"))
     faults = {
         "is empty": not path.strip(),
-        "is relative; an absolute path is needed": not os.path.isabs(path),
+        "is relative, but must be absolute": not os.path.isabs(path),
         "is the root of the file system": plain == "/",
         "is a system directory": plain in _SYSTEM_FOLDERS
         or any(below(plain, tree) for tree in _SYSTEM_TREES),
@@ -61,7 +61,7 @@ def check_path(path: str, homes: dict[str, str]) -> None:
 
 
 def open_root(path: str, facts: Facts) -> Directory:
-    """Check a root and open it; raises Problem."""
+    """Check the path and owner of a root, and open it; raises Problem."""
     check_path(path, facts.homes)
     path = path.rstrip("/")
     if os.path.islink(path):
@@ -74,7 +74,7 @@ def open_root(path: str, facts: Facts) -> Directory:
         raise Problem(
             f"project_root {path} cannot be opened as a folder ({error.strerror}). Check project_root and its owner."
         ) from error
-    # The path may lead through links of parent folders; what it reaches is judged as well.
+    # A parent folder may be a link, so the real path is checked as well.
     real = os.path.realpath(path)
     if real != path:
         check_path(real, facts.homes)
@@ -88,19 +88,21 @@ def open_root(path: str, facts: Facts) -> Directory:
 
 
 def check_names(artifacts: Sequence[str], protected: Sequence[str]) -> None:
-    """Refuse an artifact that is no plain name in the root, or that is or holds something protected."""
+    """Raise Problem if an artifact is not a plain name in the root, or is or contains something protected."""
     kept = {os.path.normpath(path).split("/")[0]: path for path in protected}
     for path in protected:
         outside = os.path.isabs(path) or ".." in path.split("/")
         if outside or not path.strip() or os.path.normpath(path) == ".":
-            raise Problem(f"project_protected holds {path!r}: paths inside project_root are needed.")
+            raise Problem(
+                f"project_protected holds {path!r}. Use relative paths inside project_root. Nothing was touched."
+            )
     for name in artifacts:
         faults = {
             "is empty": not name.strip(),
             "is an absolute path": os.path.isabs(name),
-            "leads out of the name itself": name in (".", ".."),
-            "holds a slash; only names in the root itself are taken": "/" in name or "\0" in name,
-            "looks like a pattern; artifacts are exact names": bool(set(name) & set("*?[]{}")),
+            "is not a name in the root": name in (".", ".."),
+            "contains a slash, but must be a name in the root": "/" in name or "\0" in name,
+            "looks like a pattern, but must be an exact name": bool(set(name) & set("*?[]{}")),
             "is never an artifact": name in (STATE, DOTENV, ".git"),
             f"is or contains {kept.get(name)!r} of project_protected": name in kept,
         }
@@ -110,17 +112,17 @@ def check_names(artifacts: Sequence[str], protected: Sequence[str]) -> None:
 
 
 def check_protected(root: Directory, protected: Sequence[str]) -> None:
-    """The protected paths must be there: this is how a project's root is told from any other folder."""
+    """Raise Problem if a protected path is missing; the folder is then probably not the project."""
     missing = [path for path in protected if not os.path.lexists(os.path.join(root.path, path))]
     if missing:
         raise Problem(
-            f"{root.path} has no {', '.join(missing)}: this does not look like the project."
-            " Check project_root, or fix project_protected. Nothing was touched."
+            f"{root.path} has no {', '.join(missing)}, so it does not look like the project."
+            " Check project_root and project_protected. Nothing was touched."
         )
 
 
 def check_file_systems(root: Directory, names: Sequence[str], mounts: Sequence[str]) -> None:
-    """A mount inside an artifact would be moved or emptied with it."""
+    """Raise Problem if something is mounted inside an artifact, because it would move with it."""
     device = os.fstat(root.fd).st_dev
     base = os.path.realpath(root.path)
     for name in names:
@@ -138,7 +140,7 @@ def check_file_systems(root: Directory, names: Sequence[str], mounts: Sequence[s
 
 
 def check_in_use(root: Directory, names: Sequence[str], facts: Facts, allow: bool) -> list[str]:
-    """Refuse to move what a process runs out of, unless allowed; then the uses are returned as warnings."""
+    """Raise Problem if a process uses one of the names; if ``allow`` is set, return warnings instead."""
     bases = [os.path.join(base, name) for base in {root.path, os.path.realpath(root.path)} for name in names]
     used = []
     for process, pid, paths in facts.processes if bases else ():
@@ -147,23 +149,23 @@ def check_in_use(root: Directory, names: Sequence[str], facts: Facts, allow: boo
             used.append(f"{process} (pid {pid}) uses {path}")
     if used and not allow:
         raise Problem(
-            f"Still running from what a reset moves: {'; '.join(used)}."
-            " Stop it, or pass -e project_allow_in_use=true. Nothing was touched."
+            f"Processes still use what the reset would move: {'; '.join(used)}."
+            " Stop them, or pass -e project_allow_in_use=true. Nothing was touched."
         )
-    return [f"{use}; project_allow_in_use lets the reset go on." for use in used]
+    return [f"{use}. The reset continues because project_allow_in_use is set." for use in used]
 
 
 def check_space(root: Directory, needed: int, free: int) -> None:
-    """A build that fills the disk helps nobody."""
+    """Raise Problem if the file system has too little space for a build."""
     if free < needed:
         raise Problem(
-            f"{root.path} has {free >> 20} MiB free, a build needs {needed >> 20} MiB (project_space_mb)."
-            " Make room on that file system. Nothing was touched."
+            f"{root.path} has {free >> 20} MiB free, but a build needs {needed >> 20} MiB (project_space_mb)."
+            " Free some space on that file system. Nothing was touched."
         )
 
 
 def check_state(root: Directory) -> None:
-    """The private folder must be a folder of ours, not something that somebody put in its place."""
+    """Raise Problem if the private folder is something else than a folder of this project."""
     found = root.stat(STATE)
     if found is None:
         return
@@ -172,5 +174,5 @@ def check_state(root: Directory) -> None:
     if foreign or not stat.S_ISDIR(found.st_mode):
         raise Problem(
             f"{root.path}/{STATE} is not a private folder of this project (a link, another file system or"
-            " another owner). Look at it and move it away."
+            " another owner). Look at it and move it away. Nothing was touched."
         )

@@ -1,4 +1,4 @@
-"""Package indexes: which are tried, what the host's own pip is configured with, and URLs without credentials."""
+"""Package indexes: check them, configure uv and pip for them, and show URLs without credentials."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Callable
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 PROBE_SECONDS = 4.0
-_STALL_SECONDS = "10"  # an index that says nothing for so long has failed
-# Where systems keep the certificate authorities that they trust: Debian, Red Hat, SUSE, Alpine and macOS.
+_STALL_SECONDS = "10"  # an index that sends nothing for so long has failed
+# Trusted certificate authorities of Debian, Red Hat, SUSE, Alpine and macOS.
 SYSTEM_BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem",
     "/etc/ssl/cert.pem",
 )  # fmt: skip
 
-# pip's own names, and what uv calls the same.
+# Options of pip, and the environment variables of uv that mean the same.
 _UV_NAMES = {
     "index-url": "UV_DEFAULT_INDEX",
     "extra-index-url": "UV_INDEX",
@@ -26,52 +26,52 @@ _UV_NAMES = {
     "trusted-host": "UV_INSECURE_HOST",
     "no-index": "UV_NO_INDEX",
 }
-_KNOWN = (*_UV_NAMES, "cert")  # what is taken of pip's settings
+_KNOWN = (*_UV_NAMES, "cert")  # all other settings of pip are ignored
 
 
 def masked(url: str) -> str:
-    """A URL for people: without user and password."""
+    """Return a URL without user and password, for people."""
     if not url:
         return "the host's own index"
-    ahead, _, rest = _apart(url)
-    return re.split("[?#]", ahead + rest)[0]
+    scheme, _, rest = _split(url)
+    return re.split("[?#]", scheme + rest)[0]
 
 
-def _apart(url: str) -> tuple[str, str, str]:
-    """What stands before user and password, they, and what follows; also if they are not encoded as they should."""
-    # ``urlsplit`` would take all behind a ``/`` or ``#`` in a password for the path, and show it.
+def _split(url: str) -> tuple[str, str, str]:
+    """Split a URL into its scheme, ``user:password`` and the rest, even if the password is not encoded."""
+    # ``urlsplit`` would take everything behind a ``/`` or ``#`` in a password for the path, and show it.
     front, _, rest = url.rpartition("@")
     scheme, mark, user_info = front.rpartition("://")
     return scheme + mark, user_info, rest
 
 
 def scrubbed(text: str, urls: list[str]) -> str:
-    """``text`` of a tool without the credentials of ``urls``, raw or decoded."""
+    """Return the output of a tool without the credentials of ``urls``, encoded or decoded."""
     for url in urls:
-        user_info = _apart(url)[1]
+        user_info = _split(url)[1]
         for secret in filter(None, {user_info, *user_info.split(":")}):
             for form in {secret, unquote(secret)}:
                 text = re.sub(rf"(?<![\w]){re.escape(form)}(?![\w])", "***", text)
     return re.sub(r"(\w+://)[^/\s@]+@", r"\1***@", text)
 
 
-def told(url: str, why: str, urls: Sequence[str]) -> str:
-    """Why an index could not be used, for people."""
-    # Cut after scrubbing: half a password would not be known again. The cause stands at the end.
+def describe_failure(url: str, why: str, urls: Sequence[str]) -> str:
+    """Return why an index could not be used, for people."""
+    # Scrub first: half a password would not be recognised. The cause is at the end of the text.
     return f"{masked(url)}: {scrubbed(why, list(urls))[-600:]}"
 
 
 def refusal(url: str, get: Callable[..., bytes], authorities: str | None = None) -> str | None:
-    """Why an index cannot be used, or None; asks for one small page, which costs seconds at the most.
+    """Request one small page, which takes a few seconds at most; return why the index cannot be used, or None.
 
-    ``get`` is ``fetch``; ``authorities`` the file of those that are trusted, None: as Python has it.
+    ``get`` is ``fetch``. ``authorities`` is the file of trusted certificates; None means Python's default.
     """
-    user_info = _apart(url)[1]
+    user_info = _split(url)[1]
     if not url.startswith(("http://", "https://")):
-        return "it is no URL" if user_info else None
+        return "it is not a URL" if user_info else None
     if re.search("[/?#@]", user_info):
         return (
-            "its user or password holds a character that must be percent-encoded (/ %2F, ? %3F, # %23, @ %40)"
+            "its user or password has a character that must be percent-encoded (/ %2F, ? %3F, # %23, @ %40)"
         )
     try:
         page = get(url.rstrip("/") + "/pip/", PROBE_SECONDS, authorities)
@@ -80,13 +80,13 @@ def refusal(url: str, get: Callable[..., bytes], authorities: str | None = None)
         code = getattr(error, "code", None)
         return f"it answers HTTP {code}" if code else f"it does not answer ({reason})"
     if b"pip-" not in page:
-        return "it answers something that is no package index"
+        return "its answer is not that of a package index"
     return None
 
 
 def fetch(url: str, seconds: float, authorities: str | None) -> bytes:
-    """The first bytes of a page; OSError if there is none within ``seconds`` for each step."""
-    # Here, for it takes 20 ms that every stage would pay.
+    """Return the first bytes of a page; OSError if a step takes longer than ``seconds``."""
+    # Imported here: it takes 20 ms, and most runs do not need it.
     import ssl
     from urllib.request import Request, urlopen
 
@@ -106,10 +106,10 @@ def fetch(url: str, seconds: float, authorities: str | None) -> bytes:
 
 
 def environment(url: str, settings: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str | None]:
-    """Environment for uv and pip; never a command line, which everybody on the host can read.
+    """Return the environment variables that make uv and pip use an index; None unsets a variable.
 
-    ``url`` is an index; empty: the host's own; an absolute path: a folder of wheels. ``settings`` are those of
-    ``pip_settings``. The result changes ``environ``, from which None takes a name out.
+    They are not options, because everybody on the host can read a command line. ``url`` is an index, empty for the
+    host's own, or the absolute path of a folder of wheels. ``settings`` come from ``pip_settings``.
     """
     changes: dict[str, str | None] = {
         "UV_HTTP_TIMEOUT": _STALL_SECONDS, "UV_HTTP_RETRIES": "1", "PIP_DEFAULT_TIMEOUT": _STALL_SECONDS,
@@ -118,7 +118,7 @@ def environment(url: str, settings: Mapping[str, str], environ: Mapping[str, str
     }  # fmt: skip
     if not url:
         return {**changes, **uv_environment(settings)}
-    # This index alone: nothing that the host is configured with may answer in its place.
+    # Only this index: the host's own configuration must not add others.
     others = ("UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS")
     changes.update(dict.fromkeys(others), UV_NO_CONFIG="1", PIP_CONFIG_FILE=os.devnull)
     if url.startswith("/"):
@@ -128,20 +128,21 @@ def environment(url: str, settings: Mapping[str, str], environ: Mapping[str, str
 
 
 def system_trust(settings: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
-    """Environment in which uv and pip trust what the system trusts, unless they are told what to trust.
+    """Return the variables that make uv and pip trust the system's authorities, or those that are configured.
 
-    An older pip, and uv on its own, know the authorities that they came with and no others. Every uv knows
+    By default, uv and older versions of pip trust only the authorities that they ship with. Every uv reads
     ``SSL_CERT_FILE``.
     """
-    told = [settings.get("cert"), environ.get("REQUESTS_CA_BUNDLE"), environ.get("SSL_CERT_FILE")]
-    bundle = next((path for path in [*told, *SYSTEM_BUNDLES] if path and os.path.isfile(path)), None)
+    configured = [settings.get("cert"), environ.get("REQUESTS_CA_BUNDLE"), environ.get("SSL_CERT_FILE")]
+    bundle = next((path for path in [*configured, *SYSTEM_BUNDLES] if path and os.path.isfile(path)), None)
     return {"SSL_CERT_FILE": bundle, "PIP_CERT": bundle} if bundle else {"UV_SYSTEM_CERTS": "true"}
 
 
 def pip_settings(files: list[str], environ: Mapping[str, str]) -> dict[str, str]:
-    """What pip is configured with on this host, by pip's option names.
+    """Return pip's settings on this host, by pip's option names.
 
-    ``files`` are the texts of its configuration files, the weakest first; ``PIP_…`` in ``environ`` are stronger.
+    ``files`` are the texts of its configuration files; later ones override earlier ones, and ``PIP_…`` in
+    ``environ`` overrides them all.
     """
     settings: dict[str, str] = {}
     for text in files:
@@ -149,7 +150,7 @@ def pip_settings(files: list[str], environ: Mapping[str, str]) -> dict[str, str]
         try:
             parser.read_string(text)
         except configparser.Error:
-            continue  # pip itself says so when it is asked
+            continue  # pip itself reports it
         for section in ("global", "install"):
             if parser.has_section(section):
                 settings.update({key.replace("_", "-"): value for key, value in parser.items(section)})
@@ -163,10 +164,10 @@ def pip_settings(files: list[str], environ: Mapping[str, str]) -> dict[str, str]
 
 
 def uv_environment(settings: Mapping[str, str]) -> dict[str, str]:
-    """The same configuration as uv reads it from its environment."""
+    """Return pip's settings as environment variables of uv."""
     environ = {_UV_NAMES[key]: value for key, value in settings.items() if key in _UV_NAMES}
     if "extra-index-url" in settings:
-        environ["UV_INDEX_STRATEGY"] = "unsafe-best-match"  # as pip does: the best of all indexes
+        environ["UV_INDEX_STRATEGY"] = "unsafe-best-match"  # the best version of all indexes, like pip
     if environ.get("UV_FIND_LINKS"):
         environ["UV_FIND_LINKS"] = environ["UV_FIND_LINKS"].replace(" ", ",")
     if environ.get("UV_NO_INDEX", "").lower() in ("0", "false", "no", "off"):
@@ -175,9 +176,9 @@ def uv_environment(settings: Mapping[str, str]) -> dict[str, str]:
 
 
 def pip_files(home: str, environ: Mapping[str, str]) -> list[str]:
-    """Texts of pip's configuration files, weakest first (Linux and macOS places).
+    """Return the texts of pip's configuration files on Linux and macOS; later ones override earlier ones.
 
-    As for pip, ``PIP_CONFIG_FILE`` names one more, or none at all if it is the null device.
+    ``PIP_CONFIG_FILE`` adds a file. As in pip, no file is read if it is the null device.
     """
     if environ.get("PIP_CONFIG_FILE") == os.devnull:
         return []

@@ -1,7 +1,7 @@
-"""A module that continues in another Python, the one of the project's venv.
+"""Continue a module in the Python of the project's venv.
 
-Ansible starts modules with the host's Python, which is always there; the packages are in the venv, which may
-be missing, stale or broken. Those are found out here, in words.
+Ansible starts modules with the host's Python, but the packages are in the venv. The venv may be missing, outdated or
+broken; ``enter`` then returns a message for the user.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ _PROBE = "import sys; sys.exit(sys.version_info < (3, 9))"
 
 
 def enter(interpreter: str) -> str | None:
-    """Continue this module in ``interpreter``; None in that Python, or why it cannot be."""
+    """Continue this module in ``interpreter``; return None if it runs there already, or why it cannot."""
     if has_respawned() or _inside(interpreter):
         return None
-    reason = _obstacle(interpreter)
+    reason = _unusable(interpreter)
     if reason is None:
-        respawn_module(interpreter)  # the process ends with what happens there
+        respawn_module(interpreter)  # does not return: the process ends with the module
     return reason
 
 
-def _obstacle(interpreter: str) -> str | None:
+def _unusable(interpreter: str) -> str | None:
     build = "build the environment with `ansible-playbook playbooks/reset.yml --tags venv`"
     if not os.path.exists(interpreter):
         return f"{interpreter} is missing; {build}."

@@ -1,6 +1,6 @@
-"""One reset at a time on a root: an advisory lock (flock) on a file in the private folder.
+"""Allow one reset at a time on a root: an advisory lock (flock) on a file in the private folder.
 
-The kernel gives it up with the process that holds it, however that process ends: a killed run blocks nobody.
+The kernel releases the lock when its process ends, so a killed run does not block the next one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def me() -> dict[str, Any]:
-    """Who this process works for: ``user`` (the login that used sudo, if one did) and ``pid``."""
+    """Return ``user`` (the login behind sudo, if there is one) and ``pid`` of this process."""
     try:
         user = os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
@@ -32,38 +32,38 @@ def me() -> dict[str, Any]:
 
 @contextlib.contextmanager
 def held(state: Directory) -> Iterator[None]:
-    """Hold the root for the block; raises Problem if another run has it."""
+    """Hold the lock; raises Problem if another run holds it."""
     fd = os.open(_FILE, os.O_RDONLY | os.O_CREAT | _FLAGS, 0o600, dir_fd=state.fd)
     try:
         state.give(fd)
-        if not _taken(fd, fcntl.LOCK_EX):
-            raise _refused(state, _who(fd))
+        if not _try_lock(fd, fcntl.LOCK_EX):
+            raise _busy(state, _owner(fd))
         yield
     finally:
         os.close(fd)
 
 
 def holder(state: Directory) -> str | None:
-    """Who has the root now, for people, or None; holds nothing and writes nothing."""
+    """Return who holds the lock, for people, or None; does not take the lock or write anything."""
     try:
         fd = os.open(_FILE, os.O_RDONLY | _FLAGS, dir_fd=state.fd)
     except FileNotFoundError:
         return None
     try:
-        return None if _taken(fd, fcntl.LOCK_SH) else _who(fd)
+        return None if _try_lock(fd, fcntl.LOCK_SH) else _owner(fd)
     finally:
         os.close(fd)
 
 
 def check(state: Directory) -> None:
-    """Raise Problem if a run has the root; for plans, which neither hold it nor write anything."""
+    """Raise Problem if a run holds the lock; for plans, which do not take it."""
     who = holder(state)
     if who:
-        raise _refused(state, who)
+        raise _busy(state, who)
 
 
 def sign(state: Directory) -> None:
-    """Say in the file who holds the root; the caller does."""
+    """Write into the file that this process holds the lock; the caller holds it."""
     fd = os.open(_FILE, os.O_WRONLY | os.O_TRUNC | _FLAGS, dir_fd=state.fd)
     try:
         since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -72,7 +72,7 @@ def sign(state: Directory) -> None:
         os.close(fd)
 
 
-def _taken(fd: int, how: int) -> bool:
+def _try_lock(fd: int, how: int) -> bool:
     try:
         fcntl.flock(fd, how | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -80,17 +80,17 @@ def _taken(fd: int, how: int) -> bool:
     return True
 
 
-def _refused(state: Directory, who: str) -> Problem:
+def _busy(state: Directory, who: str) -> Problem:
     return Problem(
-        f"Another reset of {os.path.dirname(state.path)} is under way: {who}. Wait for it to end."
+        f"Another reset of {os.path.dirname(state.path)} is running: {who}. Wait until it ends."
         " If hosts share this root, set reset_batch: 1. Nothing was touched."
     )
 
 
-def _who(fd: int) -> str:
-    # What a killed run has left in the file is no answer.
+def _owner(fd: int) -> str:
+    # The file may still name a run that was killed.
     with contextlib.suppress(ValueError, KeyError, TypeError):
-        said = json.loads(os.pread(fd, 4096, 0))
-        if os.path.exists(f"/proc/{said['pid']}"):
-            return f"{said['user']}, pid {said['pid']}, since {said['since']}"
-    return "it has just begun"
+        signed = json.loads(os.pread(fd, 4096, 0))
+        if os.path.exists(f"/proc/{signed['pid']}"):
+            return f"{signed['user']}, pid {signed['pid']}, since {signed['since']}"
+    return "it has just started"

@@ -1,4 +1,4 @@
-"""What the machine says: accounts, mounts, processes, space. Reading only."""
+"""Read the machine's accounts, mounts, processes and free space."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ansible.module_utils.project.guards import Facts
 
 
 def facts(path: str) -> Facts:
-    """Gather the facts that the guards judge for a root at ``path``."""
+    """Return the facts that the guards need for a root at ``path``."""
     free = Facts.free_bytes
     if os.path.isdir(path):
         space = os.statvfs(path)
@@ -20,7 +20,7 @@ def facts(path: str) -> Facts:
 
 
 def homes() -> dict[str, str]:
-    """Home directories by path, of the accounts and of this process."""
+    """Return the account of each home directory, that of this process included."""
     found = {os.path.normpath(entry.pw_dir): entry.pw_name for entry in pwd.getpwall() if entry.pw_dir}
     if os.environ.get("HOME"):
         found.setdefault(os.path.normpath(os.environ["HOME"]), "this user")
@@ -28,7 +28,7 @@ def homes() -> dict[str, str]:
 
 
 def mounts() -> list[str]:
-    """Mount points, from /proc; bind mounts too, which a device number does not show."""
+    """Return the mount points from /proc, with bind mounts, which a device number does not show."""
     try:
         with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
             return [re.sub(r"\\([0-7]{3})", _octal, line.split()[4]) for line in file]
@@ -37,32 +37,32 @@ def mounts() -> list[str]:
 
 
 def _octal(found: re.Match[str]) -> str:
-    return chr(int(found[1], 8))  # the kernel's way to write a space, a tab, a line break or a backslash
+    return chr(int(found[1], 8))  # how the kernel writes a space, tab, line break or backslash
 
 
 class Processes:
-    """Name, pid and used paths of every process that this user may look at, but for this one; read again each time."""
+    """Name, pid and used paths of every process that this user may inspect, but not of this one."""
 
     def __iter__(self) -> Iterator[tuple[str, int, list[str]]]:
-        """Look."""
+        """Read the processes anew."""
         for pid in filter(str.isdigit, os.listdir("/proc") if os.path.isdir("/proc") else []):
             if int(pid) != os.getpid():
                 try:
                     yield _process(pid)
                 except OSError:
-                    continue  # it ended, or is none of ours to look at
+                    continue  # it has ended, or belongs to another user
 
 
 def _process(pid: str) -> tuple[str, int, list[str]]:
     cwd = os.readlink(f"/proc/{pid}/cwd")
     paths = [os.readlink(f"/proc/{pid}/exe"), cwd]
-    # A venv's python is a link: only the command line shows by which name it was started.
-    words = _told(pid, "cmdline").split("\0")[:2]
+    # A venv's python is a link, so only the command line shows under which name it was started.
+    words = _read(pid, "cmdline").split("\0")[:2]
     paths += [os.path.normpath(os.path.join(cwd, word)) for word in words if "/" in word]
-    paths += {line.split(None, 5)[5] for line in _told(pid, "maps").split("\n") if "/" in line}
-    return _told(pid, "comm").strip(), int(pid), paths
+    paths += {line.split(None, 5)[5] for line in _read(pid, "maps").split("\n") if "/" in line}
+    return _read(pid, "comm").strip(), int(pid), paths
 
 
-def _told(pid: str, what: str) -> str:
+def _read(pid: str, what: str) -> str:
     with open(f"/proc/{pid}/{what}", encoding="utf-8", errors="surrogateescape") as file:
         return file.read()

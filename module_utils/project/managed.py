@@ -1,13 +1,13 @@
-"""The keys of ``.env`` that a reset owns: they are set, everything else in the file stays byte for byte.
+"""Set the keys of ``.env`` that a reset manages; everything else in the file stays byte for byte.
 
-Rules of the plan:
+Rules:
 
-- A key of ours is replaced where it stands, ``export KEY=`` and quoted keys too. Of several the first one
-  stays and the others go, so that python-dotenv and a shell agree on it and ``${KEY}`` below it works.
-- A heading that is missing is put above the first key of its section, or at the end of the file. A key that
-  stands below another heading of ours moves up to its own; none moves down, away from a ``${KEY}`` below it.
-- A comment behind a value of ours goes to a line of its own above it.
-- Lines of ours end in LF, also among CRLF lines: a shell would take the CR for a part of the value.
+- A managed key is replaced in place, ``export KEY=`` and quoted keys too. If it occurs several times, only the first
+  one stays, so that python-dotenv and a shell read the same value and ``${KEY}`` below it works.
+- A missing heading goes above the first key of its section, or to the end of the file. A key under another managed
+  heading moves up to its own. No key moves down, because a ``${KEY}`` above it would no longer work.
+- A comment behind a managed value moves to a line of its own above it.
+- Managed lines end in LF, even among CRLF lines: a shell would read the CR as a part of the value.
 """
 
 from __future__ import annotations
@@ -22,50 +22,51 @@ from ansible.module_utils.project.dotenv import Statement, decode, encode, parse
 from ansible.module_utils.project.guards import DOTENV
 from ansible.module_utils.reporting import Problem
 
-# The variables of the flags, whose names differ.
+# The settings whose names differ from those of their keys.
 SETTINGS = {"ENVIRONMENT": "environment_name", "DEBUG": "debug"}
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _FIELDS = {"HOST": "host", "PORT": "port", "USER": "user", "PASSWORD": "password", "DB": "database"}
 
 
-# Our keys with their values, under their comment headings, in order.
+# The managed keys with their values, by comment heading, in order.
 Sections = Mapping[str, Mapping[str, str]]
 
 
 @dataclass(frozen=True)
 class Edit:
-    """What the file becomes."""
+    """The new content of the file, and what changed."""
 
-    content: bytes  # all of it, secrets included
-    added: tuple[str, ...]  # names of our keys, as the next two
+    content: bytes  # the whole file, with secrets
+    added: tuple[str, ...]  # names of managed keys, like the next two
     changed: tuple[str, ...]
     unchanged: tuple[str, ...]
-    notes: tuple[str, ...]  # what a user should know of the lines that are not ours
+    notes: tuple[str, ...]  # what the user should know about the other lines
 
 
 def text_of(key: str, value: object, variable: str) -> str:
-    """Return a value as text: true and false for a boolean, digits for a number.
+    """Return a value as text: true or false for a boolean, digits for a number.
 
-    Problem names the key, or the ``variable`` where the user sets what cannot be written; never the value itself.
+    Raises Problem if it cannot be written. The message names the key and the ``variable``, but never the value.
     """
     if not _KEY.fullmatch(key):
         raise Problem(
-            f"{key!r} is no name for a key of .env: letters, digits and underscores only ({variable})."
+            f"{key!r} is not a valid key for .env. Use only letters, digits and underscores in {variable},"
+            " and do not begin with a digit."
         )
     if isinstance(value, bool):
         return str(value).lower()
     if not isinstance(value, (str, int, float)):
-        raise Problem(f"{key} must be one text or number, not a {type(value).__name__} ({variable}).")
+        raise Problem(f"{key} is a {type(value).__name__}. Set {variable} to a text or a number.")
     text = str(value)
     if re.search("[\r\n\0]", text):
         raise Problem(
-            f"{key} holds a line break or a NUL character, which no .env can carry."
-            f" Set {variable} to one line; YAML's block style `|` appends a line break, `|-` does not."
+            f"{key} has a line break or a NUL character, which .env cannot hold. Set {variable} to one line;"
+            " YAML's block style `|` adds a line break, `|-` does not."
         )
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise Problem(f"{key} holds a character that UTF-8 cannot carry. Set {variable} again.") from None
+        raise Problem(f"{key} has a character that UTF-8 cannot encode. Set {variable} again.") from None
     return text
 
 
@@ -75,10 +76,10 @@ def sections(
     flags: Mapping[str, object],
     extra: Mapping[str, object],
 ) -> Sections:
-    """Return the keys that a reset owns, under their headings, with their values.
+    """Return the managed keys with their values, by heading.
 
-    ``DB_URL`` is made of the ``connection``; the keys of ``extra``, the user's ``project_env``, follow the flags.
-    Raises Problem if a value cannot be written, or ``extra`` sets a key that another variable sets.
+    ``DB_URL`` is built from the ``connection``. The keys of ``extra``, the user's ``project_env``, follow the flags.
+    Raises Problem if a value cannot be written, or if ``extra`` sets a key that another variable sets.
     """
     database = {
         f"POSTGRES_{name}": text_of(f"POSTGRES_{name}", connection[field], f"postgres_{name.lower()}")
@@ -89,8 +90,8 @@ def sections(
     taken = {"DB_URL", *database, *keys, *switches} & set(extra)
     if taken:
         raise Problem(
-            f"project_env sets {', '.join(sorted(taken))}, which have variables of their own"
-            ". Set those, and take the names out of project_env."
+            f"project_env sets {', '.join(sorted(taken))}, but these keys have variables of their own."
+            " Set those, and remove the keys from project_env."
         )
     own = {key: text_of(key, value, "project_env") for key, value in extra.items()}
     return {
@@ -101,11 +102,11 @@ def sections(
 
 
 def plan(old: bytes | None, sections: Sections) -> Edit:
-    """Decide what a file becomes, None if there is none; see the rules at the top of this module.
+    """Return the new content of a file, by the rules at the top of this module; ``old`` is None if it is missing.
 
-    Problem names the line of a quote above our keys that is not closed, and would swallow them.
+    Raises Problem if an unclosed quote would make the managed keys part of a value; the message names its line.
     """
-    # Bytes that are no UTF-8 pass through as surrogates.
+    # Bytes that are not UTF-8 are kept as surrogates.
     before = (old or b"").decode("utf-8", "surrogateescape")
     mark = "\ufeff" if before.startswith("\ufeff") else ""
     statements = parse(before[len(mark) :])
@@ -129,7 +130,7 @@ def plan(old: bytes | None, sections: Sections) -> Edit:
 
 
 def astray(text: str, sections: Sections) -> list[str]:
-    """Return our keys that do not stand under the heading of their section in a file's text."""
+    """Return the managed keys that are not under the heading of their section."""
     home = {key: heading for heading, values in sections.items() for key in values}
     current, settled = None, set()
     for statement in parse(text):
@@ -149,7 +150,9 @@ def _notes(statements: Sequence[Statement]) -> tuple[str, ...]:
             " Save it as UTF-8."
         )
     if invalid:
-        notes.append(f"{DOTENV}: python-dotenv ignores line {_list(invalid)}, which is no KEY=value. Fix it.")
+        notes.append(
+            f"{DOTENV}: python-dotenv ignores line {_list(invalid)}, which is not KEY=value. Fix it."
+        )
     return tuple(notes)
 
 
@@ -160,11 +163,11 @@ def _list(numbers: Sequence[int]) -> str:
 def _lay_out(
     statements: Sequence[Statement], sections: Sections, lines: Mapping[str, str]
 ) -> tuple[str, set[str]]:
-    """Return the new text, and our keys that stand where they stood."""
+    """Return the new text, and the managed keys that kept their place."""
     home = {key: heading for heading, values in sections.items() for key in values}
     in_file = {_heading(statement.text, sections) for statement in statements}
     pieces: list[list[str]] = []
-    ends: dict[str, list[str]] = {}  # of each section met so far: the piece that its next key follows
+    ends: dict[str, list[str]] = {}  # by section: the piece after which its next key goes
     comments: dict[str, str] = {}
     met: set[str] = set()
     placed: set[str] = set()
@@ -215,7 +218,7 @@ def _heading(text: str, sections: Sections) -> str | None:
 
 
 def _join(parts: Sequence[str]) -> str:
-    """Put the parts together, each on lines of its own."""
+    """Join the parts, each on lines of its own."""
     text = ""
     for part in parts:
         if part and text and not text.endswith("\n"):
@@ -225,7 +228,7 @@ def _join(parts: Sequence[str]) -> str:
 
 
 def _verify(before: Sequence[Statement], after: Sequence[Statement], wanted: Mapping[str, str]) -> None:
-    """Compare what was meant with what python-dotenv will make of it."""
+    """Raise Problem unless python-dotenv will read the managed keys as wanted and the others as before."""
     found = [(s.key, decode(s.value or "")) for s in after if s.key and s.key in wanted]
     foreign = [
         [s.text.rstrip("\r\n") for s in statements if s.key not in wanted and (s.key or not s.valid)]
@@ -235,6 +238,6 @@ def _verify(before: Sequence[Statement], after: Sequence[Statement], wanted: Map
         return
     lines = _list([s.line for s in before if not s.valid])
     raise Problem(
-        f"{DOTENV} cannot be completed: a quote that is not closed would swallow what follows it."
-        f" Fix or remove what cannot be read{f' (line {lines})' if lines else ''}, then run again."
+        f"{DOTENV} cannot be completed, because what follows an unclosed quote would become part of its value."
+        f" Fix or remove the invalid lines{f' (line {lines})' if lines else ''}, then run again."
     )

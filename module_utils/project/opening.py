@@ -1,4 +1,4 @@
-"""A project root, opened for a call: the guards have passed, and no other run has it."""
+"""Open a project root for a call: check the guards and take the lock."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from ansible.module_utils.reporting import Problem
 
 @dataclass
 class OpenRoot:
-    """A root that passed the guards, held open."""
+    """An open root that passed the guards."""
 
     folder: Directory
     facts: Facts
-    quarantine: Quarantine | None  # None until something is moved here for the first time
+    quarantine: Quarantine | None  # None if nothing was ever moved in this root
     _stack: contextlib.ExitStack
 
     def changing(self) -> Quarantine:
-        """The quarantine, complete and signed for; made and locked if the root never had one."""
+        """Return the quarantine, complete and signed; if the root never had one, make and lock it first."""
         if self.quarantine is None:
             made = self._stack.enter_context(Quarantine.make(self.folder))
             self._stack.enter_context(lock.held(made.state))
             if made.runs():
                 raise Problem(
-                    f"Another reset of {self.folder.path} came first, after this one had looked. Run it again."
+                    f"Another reset of {self.folder.path} ran after this one was planned. Run this one again."
                     " Nothing was touched."
                 )
             self.quarantine = made
@@ -43,9 +43,9 @@ class OpenRoot:
 
 @contextlib.contextmanager
 def opened(params: dict[str, Any], check_mode: bool) -> Iterator[OpenRoot]:
-    """Open the root of a module's parameters, and unless in check mode hold its lock.
+    """Check the guards that need no plan, open the root, and hold its lock unless in check mode.
 
-    Every guard that needs no plan has passed then. An error of the file system becomes a Problem.
+    An OSError in the block becomes a Problem.
     """
     guards.check_names(params.get("artifacts") or [], params["protected"])
     facts = machine.facts(params["root"])
@@ -65,25 +65,25 @@ def opened(params: dict[str, Any], check_mode: bool) -> Iterator[OpenRoot]:
 
 
 _ADVICE = {
-    errno.EACCES: "its owner or root must do this (ansible_user, become)",
-    errno.EPERM: "its owner or root must do this (ansible_user, become), or it is marked immutable",
+    errno.EACCES: "run this as its owner or as root (ansible_user, become)",
+    errno.EPERM: "run this as its owner or as root (ansible_user, become), and check whether it is marked immutable",
     errno.EROFS: "the file system is read-only; remount it",
-    errno.ENOSPC: "the disk is full; make room",
-    errno.EDQUOT: "the quota is used up; make room",
-    errno.ELOOP: "a link stands where a folder was; find out who put it there",
-    errno.ENOTDIR: "something else stands where a folder was; find out who put it there",
+    errno.ENOSPC: "the disk is full; free some space",
+    errno.EDQUOT: "the quota is used up; free some space",
+    errno.ELOOP: "a link has replaced a folder; find out who made it",
+    errno.ENOTDIR: "something else has replaced a folder; find out who made it",
 }
 
 
 @contextlib.contextmanager
 def reported(path: str) -> Iterator[None]:
-    """Tell what the file system refused, and what to do."""
+    """Turn an OSError into a Problem that says what to do."""
     try:
         yield
     except OSError as error:
         where = os.path.join(path, os.fsdecode(error.filename2 or error.filename or ""))
         advice = _ADVICE.get(error.errno or 0, "see the system's log")
         raise Problem(
-            f"{where}: {error.strerror}: {advice}. Nothing is lost: what had been moved is in {path}/{STATE},"
-            " and the next reset goes on from there."
+            f"{where}: {error.strerror}: {advice}. Nothing is lost: what was moved is in {path}/{STATE}, and the next"
+            " reset continues from there."
         ) from error

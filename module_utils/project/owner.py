@@ -1,4 +1,4 @@
-"""Programs run as the owner of the root, so that what they make belongs to the owner and root runs no foreign code."""
+"""Run programs as the owner of the root: their files belong to the owner, and root runs no foreign code."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class Owner:
         text: str = "",
         seconds: float = 60.0,
     ) -> tuple[int, str, str]:
-        """Run a program to its end: exit code, standard output, standard error.
+        """Run a program; return its exit code, standard output and standard error.
 
-        ``env`` changes the environment, in which None takes a name out; ``text`` is its input. One that cannot be
-        started has code 127, one that is killed after ``seconds`` has 124.
+        ``env`` changes the environment; None unsets a variable. ``text`` is the program's input. The exit code is
+        127 if it cannot be started, and 124 if it is killed after ``seconds``.
         """
         become: dict[str, Any] = {}
         if os.geteuid() == 0 and self.uid != 0:
@@ -48,7 +48,7 @@ class Owner:
             key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "VIRTUAL_ENV"))
         }
         changed = {**inherited, **(env or {}), "HOME": self.home}
-        if not self._at_home():
+        if not self._has_home():
             changed.update(UV_NO_CACHE="1", PIP_NO_CACHE_DIR="1")
         environ = {key: value for key, value in changed.items() if value is not None}
         try:
@@ -62,30 +62,29 @@ class Owner:
             return 124, "", f"{os.path.basename(argv[0])} took longer than {seconds:.0f} s"
         return done.returncode, done.stdout, done.stderr
 
-    def _at_home(self) -> bool:
-        # A home to keep a cache in; the accounts of services often have none.
+    def _has_home(self) -> bool:
+        # For caches. Service accounts often have none.
         try:
             return os.stat(self.home).st_uid == self.uid
         except OSError:
             return False
 
     def pip_settings(self) -> dict[str, str]:
-        """What pip is configured with for this user."""
-        # Here, for a host whose environment is as asked needs no index.
+        """Return the settings of this user's pip."""
+        # Imported here: a host whose environment is as asked does not need it.
         from ansible.module_utils.project import indexes
 
         return indexes.pip_settings(indexes.pip_files(self.home, os.environ), os.environ)
 
 
 def find_uv(owner: Owner, tools: Directory, python: str, index: Mapping[str, str | None]) -> str | None:
-    """uv as the host has it, or got once from an index into an environment in ``tools``; None if neither works.
+    """Return the path of the host's uv, or of one that pip installs into ``tools``; None if neither works.
 
-    ``python`` makes that environment; ``index`` is the environment for pip, see ``indexes.environment``.
+    ``python`` creates the environment in ``tools``. ``index`` holds pip's variables, see ``indexes.environment``.
     """
-    beside = os.path.dirname(sys.executable)
     places = [
         os.environ.get("PATH", os.defpath),
-        beside,
+        os.path.dirname(sys.executable),
         f"{owner.home}/.local/bin",
         f"{owner.home}/.cargo/bin",
     ]

@@ -1,8 +1,8 @@
-"""Asked of an interpreter: who it is, what it holds, and whether that imports. A program: Python 3.6 can run it.
+"""Report an interpreter's version, its packages, and whether they can be imported. This is a program.
 
-``venv.probe`` reads this file and gives it to the interpreter in question, which need not be one that can run the rest
-of the project. Names of distributions come on standard input as JSON, or null; the answer is the last line of the
-standard output. Only what is asked of names needs Python 3.8.
+``venv.probe`` runs it with the interpreter in question, which may be too old for the rest of the project. It reads
+names of distributions, or null, from standard input as JSON, and prints the answer as its last line. It runs on
+Python 3.6 if it gets null, and on 3.8 with names.
 """
 
 import gc
@@ -14,9 +14,9 @@ from typing import Any, Dict, List, Tuple
 
 
 def main() -> None:
-    """Answer."""
-    gc.disable()  # there is none to collect in so short a life
-    # Numeric libraries are kept to one thread each: the others would only wait, and spin as they do.
+    """Print the answer."""
+    gc.disable()  # the process ends soon
+    # One thread for each numeric library: more would only spin while they wait.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     asked = json.load(sys.stdin)
     answer = interpreter()
@@ -26,7 +26,7 @@ def main() -> None:
 
 
 def interpreter() -> Dict[str, Any]:
-    """Who this interpreter is: its version, the path of the one that it was made with, and what wheels must fit."""
+    """Return this interpreter's version, the path of its base interpreter, and the platform that wheels must fit."""
     version = "{}.{}.{}".format(*sys.version_info[:3])
     try:
         libc = os.confstr("CS_GNU_LIBC_VERSION") or ""
@@ -40,18 +40,18 @@ def interpreter() -> Dict[str, Any]:
 
 
 def packages(names: List[str]) -> Dict[str, Any]:
-    """What is ``installed``, and which of ``names`` ``failed`` and why.
+    """Return the versions of what is ``installed``, and why any of ``names`` ``failed``.
 
-    Each package is imported by a process of its own: what crashes one says nothing of the others. As many run at
-    once as there are processors, the largest first, for it decides how long all take.
+    Each package is imported in a process of its own, so that a crash does not affect the others. One process runs on
+    each processor; the largest package starts first because it takes longest.
     """
     from importlib import metadata
 
     found, installed = {}, {}  # type: Dict[str, Any], Dict[str, str]
     for each in metadata.distributions():
-        told = each.metadata  # is read and parsed at each look
-        if told["Name"]:
-            found[_plain(told["Name"])], installed[_plain(told["Name"])] = each, told["Version"]
+        about = each.metadata  # every access reads and parses it again
+        if about["Name"]:
+            found[_plain(about["Name"])], installed[_plain(about["Name"])] = each, about["Version"]
     failed = {name: "is not installed" for name in names if _plain(name) not in found}
     waiting = sorted(
         (name for name in names if name not in failed),
@@ -68,7 +68,7 @@ def packages(names: List[str]) -> Dict[str, Any]:
         with open(reading, "rb") as pipe:
             why = pipe.read().decode()
         if why or status:
-            failed[name] = why or f"does not import: its import ended the interpreter (status {status})"
+            failed[name] = why or f"does not import: the import crashed the interpreter (status {status})"
     return {"installed": installed, "failed": failed}
 
 
@@ -77,7 +77,7 @@ def _plain(name: str) -> str:
 
 
 def _modules(distribution: Any) -> List[str]:
-    """The top-level modules of a distribution, without its tests and what is private."""
+    """Return the top-level modules of a distribution, without tests and private ones."""
     names = (distribution.read_text("top_level.txt") or "").split()
     if not names:
         paths = [line.split(",")[0] for line in (distribution.read_text("RECORD") or "").splitlines()]
@@ -86,7 +86,7 @@ def _modules(distribution: Any) -> List[str]:
 
 
 def _start(distribution: Any) -> Tuple[int, int]:
-    """Import a distribution in a child: its pid, and a descriptor that yields why it could not."""
+    """Import a distribution in a child process; return its pid, and a pipe that yields the error, if any."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -95,7 +95,7 @@ def _start(distribution: Any) -> Tuple[int, int]:
 
             for module in _modules(distribution):
                 import_module(module)
-        except BaseException as error:  # noqa: BLE001 - whatever a package raises is its failure
+        except BaseException as error:  # noqa: BLE001 - a package may raise anything
             text = f"does not import: {type(error).__name__}: {error}"
             os.write(writing, text[:300].encode("utf-8", "replace"))
         os._exit(0)

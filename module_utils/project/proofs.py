@@ -1,4 +1,4 @@
-"""The promises of a reset about the files of a root, each looked at again."""
+"""Check that the files of a root are as a reset promises."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DOTENV_MODE = 0o600
 
 @dataclass(frozen=True)
 class Proof:
-    """One promise, what was expected and what was found."""
+    """The check of one promise."""
 
     name: str
     expected: str
@@ -27,21 +27,21 @@ class Proof:
 
 
 def proven(path: str, proofs: Iterable[Proof]) -> list[dict[str, Any]]:
-    """The proofs of a stage of the root at ``path``, for a result; raises Problem if one fails."""
-    looked = list(proofs)
-    failed = [f"{each.name}: expected {each.expected}, found {each.found}" for each in looked if not each.ok]
-    found = [asdict(each) for each in looked]
+    """Return the proofs of a stage as the module's result holds them; raises Problem if one fails."""
+    checked = list(proofs)
+    failed = [f"{each.name}: expected {each.expected}, found {each.found}" for each in checked if not each.ok]
+    results = [asdict(each) for each in checked]
     if failed:
         raise Problem(
-            f"The reset of {path} did not leave what it promises: {'; '.join(failed)}."
-            " Run it again; `ansible-playbook playbooks/restore.yml` brings back what was there before.",
-            proofs=found,
+            f"The state of {path} after the reset is not as promised: {'; '.join(failed)}."
+            " Run the reset again, or bring the old state back with `ansible-playbook playbooks/restore.yml`.",
+            proofs=results,
         )
-    return found
+    return results
 
 
 def gone(folder: Directory, artifacts: Sequence[str]) -> Iterator[Proof]:
-    """None of ``artifacts`` is in a root, ``venv`` aside."""
+    """Check that no artifact but ``venv`` is in the root."""
     for name in artifacts:
         if name != VENV:
             item = folder.item(name)
@@ -49,25 +49,25 @@ def gone(folder: Directory, artifacts: Sequence[str]) -> Iterator[Proof]:
 
 
 def programs(folder: Directory) -> Iterator[Proof]:
-    """The environment's programs are there."""
+    """Check that the environment's programs exist."""
     for script in ("activate", "pip", "python"):
-        there = os.path.exists(os.path.join(folder.path, VENV, "bin", script))  # not a dangling link
-        yield Proof(f"{VENV}/bin/{script}", "there", "there" if there else "missing", there)
+        exists = os.path.exists(os.path.join(folder.path, VENV, "bin", script))  # not a dangling link
+        yield Proof(f"{VENV}/bin/{script}", "there", "there" if exists else "missing", exists)
 
 
 def packages(folder: Directory, asked: Sequence[str]) -> Proof:
-    """The environment was proven for the packages that are asked for."""
+    """Check that the environment was built for the packages that are asked for."""
     found = (venv.record(folder, VENV) or {}).get("asked") or []
     return Proof(f"{VENV} built and proven for", ", ".join(asked), ", ".join(found), found == list(asked))
 
 
 def keys(folder: Directory, names: Sequence[str]) -> Iterator[Proof]:
-    """``.env`` is private and holds each key once."""
+    """Check that ``.env`` is private and holds each key once."""
     found = folder.stat(DOTENV)
     mode = f"{stat.S_IMODE(found.st_mode):04o}" if found else "missing"
     yield Proof(f"{DOTENV} mode", f"{DOTENV_MODE:04o}", mode, mode == f"{DOTENV_MODE:04o}")
     text = (folder.read(DOTENV) or b"").decode("utf-8", "surrogateescape")
     seen = [statement.key for statement in dotenv.parse(text)]
     wrong = [name for name in names if seen.count(name) != 1]
-    said = f"not once: {', '.join(wrong)}" if wrong else "each once"
-    yield Proof(f"{DOTENV} keys", "each once", said, not wrong)
+    counts = f"not once: {', '.join(wrong)}" if wrong else "each once"
+    yield Proof(f"{DOTENV} keys", "each once", counts, not wrong)

@@ -1,12 +1,12 @@
-"""Runs: what left its place in the root, where it is kept, and how it comes back.
+"""Record runs, keep what they move out of the root, and bring it back.
 
-A run is a folder ``.reset/runs/<run>`` with a manifest and ``kept/``, which holds what a name stood for before
-the run, under the same name. Every change of the root is one ``displace``: written into the manifest first,
-then done by one atomic rename or exchange between the root and ``kept/``. A restore is a run like any other,
-whose new things are the old things of the run that it undoes; so it can be undone in the same way.
+A run is a folder ``.reset/runs/<run>`` with a manifest and ``kept/``, which holds the old files and folders under
+their names in the root. ``displace`` makes every change of the root: it writes the manifest first, and then does one
+atomic rename or exchange between the root and ``kept/`` for each name. A restore is a run, too: it puts the old
+things of another run back, and can be undone in the same way.
 
-A run that was killed leaves its manifest open. ``settle`` reads from the identities (inodes) which of its
-displacements happened, and takes back what was only prepared; nothing is guessed from names or times.
+A killed run leaves its manifest open. ``settle`` compares inodes to find out which changes were made, and takes back
+what was only prepared. It never guesses from names or times.
 """
 
 from __future__ import annotations
@@ -25,45 +25,45 @@ from ansible.module_utils.reporting import Problem
 from ansible.module_utils.text import plural, size
 
 RUNS, KEPT, BUILD = "runs", "kept", "build"
-VERSION = 1  # of the manifests that this code writes, and the newest that it reads
+VERSION = 1  # of the manifests that this code writes; it cannot read newer ones
 _MANIFEST = "manifest.json"
-_WAITING = ".waiting"  # behind a name in ``kept/``, if the file system cannot exchange
+_WAITING = ".waiting"  # suffix of a name in ``kept/``, if the file system has no exchange
 
 
 @dataclass
 class Entry:
-    """One name in the root that a run displaced."""
+    """What a run did to one name in the root."""
 
     name: str
-    before: Item | None  # what stood there, now in ``kept/``; None if there was nothing
-    after: tuple[int, int] | None = None  # identity of what was put there; None if the name was only emptied
-    source: str | None = None  # the run whose ``kept/`` the new thing came from, for a restore
+    before: Item | None  # the old thing, now in ``kept/``; None if there was nothing
+    after: tuple[int, int] | None = None  # identity of the new thing; None if there is none
+    source: str | None = None  # for a restore: the run whose ``kept/`` had the new thing
 
 
 @dataclass
 class Manifest:
-    """A manifest."""
+    """The record of a run."""
 
-    name: str  # start of the run, UTC, as ``20261123T041500Z``, with a number if two share a second
+    name: str  # its start in UTC, such as ``20261123T041500Z``; a second run in the same second gets a number
     kind: str  # ``reset`` or ``restore``
-    started: float  # seconds of the epoch
-    state: str = "open"  # while it works; then ``closed``
-    entries: list[Entry] = field(default_factory=list)  # what it displaced, in order
+    started: float  # seconds since the epoch
+    state: str = "open"  # ``closed`` after its end
+    entries: list[Entry] = field(default_factory=list)  # its changes, in order
     by: dict[str, Any] = field(default_factory=dict)  # user and pid
 
     def entry(self, name: str) -> Entry | None:
-        """The entry of a name."""
+        """Return the entry of a name."""
         return next((entry for entry in self.entries if entry.name == name), None)
 
 
 def _entry(name: str, before: dict[str, Any] | None, after: list[int] | None, source: str | None) -> Entry:
-    # JSON knows no tuples.
+    # JSON has no tuples.
     item = Item(**{**before, "identity": tuple(before["identity"])}) if before else None
     return Entry(name, item, (after[0], after[1]) if after else None, source)
 
 
 def totals(runs: Sequence[Manifest]) -> dict[str, Any]:
-    """How much these runs keep: regular files, their bytes, and both as text."""
+    """Return how much these runs keep: regular files, their bytes, and both as text."""
     items = [entry.before for run in runs for entry in run.entries if entry.before]
     files, count = sum(item.files for item in items), sum(item.bytes for item in items)
     return {"files": files, "bytes": count, "text": f"{plural(files, 'file')}, {size(count)}"}
@@ -83,11 +83,11 @@ class Quarantine:
 
     @classmethod
     def make(cls, root: Directory) -> Quarantine:
-        """Open ``.reset``, and make it if it is missing."""
+        """Open ``.reset``; create it if it is missing."""
         return cls(root, root.make(STATE))
 
     def prepare(self) -> None:
-        """Make what is missing in it, and give it to the owner of the root."""
+        """Create what is missing in ``.reset``, and give it to the owner of the root."""
         self.root.give(self.state.fd)
         if self.state.stat(".gitignore") is None:
             self.state.write_new(".gitignore", b"*\n", 0o600)
@@ -103,7 +103,7 @@ class Quarantine:
     # Reading
 
     def runs(self) -> list[Manifest]:
-        """All runs, oldest first. A folder without a readable manifest moved nothing and is none."""
+        """Return all runs, oldest first. A folder without a manifest is not a run, because it moved nothing."""
         if self.state.stat(RUNS) is None:
             return []
         found = []
@@ -116,7 +116,7 @@ class Quarantine:
         return sorted(found, key=lambda run: (run.started, run.name))
 
     def open_runs(self) -> list[Manifest]:
-        """The runs that were not closed: one works, or was cut off."""
+        """Return the runs that were not closed: one may be running, others were killed."""
         return [run for run in self.runs() if run.state == "open"]
 
     def _parsed(self, name: str, text: bytes) -> Manifest:
@@ -126,37 +126,37 @@ class Quarantine:
             version = data.pop("version")
             if version > VERSION:
                 raise Problem(
-                    f"{path} is of a newer release of this project: its version is {version}, the newest that this"
-                    f" one reads is {VERSION}. Use the newer release for this host. Nothing was touched."
+                    f"{path} was written by a newer release of this project: its version is {version}, but this release"
+                    f" reads at most version {VERSION}. Use the newer release for this host. Nothing was touched."
                 )
             return Manifest(**{**data, "entries": [_entry(**entry) for entry in data["entries"]]})
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise Problem(
-                f"{path} is damaged: what it lists is in kept/ beside it. Move the folder away."
+                f"{path} is damaged. The old files are in kept/ next to it. Move the folder of the run out of {RUNS}/."
             ) from error
 
     def kept(self, run: Manifest) -> list[Entry]:
-        """The entries that a restore of ``run`` would still bring back."""
+        """Return the entries that a restore of ``run`` would bring back."""
         with self.keeping(run.name) as kept:
             return [entry for entry in run.entries if self._remains(entry, kept)]
 
     def _remains(self, entry: Entry, kept: Directory) -> bool:
         if entry.before is None:
-            return self.root.stat(entry.name) is not None  # still there, or replaced since
+            return self.root.stat(entry.name) is not None  # the new thing, or what replaced it since
         return kept.identity(entry.name) == entry.before.identity
 
     def keeping(self, run: str) -> Directory:
-        """Open the folder with what a run keeps, by the run's name."""
+        """Open the folder ``kept/`` of a run, by the run's name."""
         with self.state.enter(RUNS) as runs, runs.enter(run) as folder:
             return folder.enter(KEPT)
 
     # Changing; the caller holds the lock
 
     def begin(self, kind: str) -> Manifest:
-        """The run to record under: the open one of this kind, settled, or a new one."""
+        """Return the open run of this kind, settled, or a new one; close the other open runs."""
         with self.state.enter(BUILD) as build:
             for name in build.names():
-                build.remove(name)  # builds and deletions that were cut off
+                build.remove(name)  # unfinished builds and deletions
         current = None
         for run in self.open_runs():
             self.settle(run)
@@ -188,11 +188,10 @@ class Quarantine:
     def displace(
         self, run: Manifest, names: Sequence[str], put: Directory | None = None, source: str | None = None
     ) -> Manifest:
-        """Move what stands under ``names`` into the run; with ``put``, put there what it holds under that name.
+        """Move ``names`` from the root into the run, and the things of ``put`` with these names into the root.
 
-        A name that ``put`` does not hold is only emptied; ``source`` is the run that ``put`` belongs to, if one does.
-        The manifest is on the disk before anything moves.
-        Returns the run that holds them: a new one if this one already holds an earlier thing of that name.
+        ``source`` is the run that ``put`` belongs to, if any. The manifest is on the disk before anything moves.
+        Returns the run that was used: a new one, if this one already holds one of the names.
         """
         if any(run.entry(name) for name in names):
             self.close(run)
@@ -221,13 +220,13 @@ class Quarantine:
         elif entry.after is None:
             self.root.move(name, kept)
         elif not kept.exchange(name, self.root):
-            # No atomic exchange on this file system: the new thing waits under another name meanwhile.
+            # This file system has no atomic exchange, so the new thing gets another name first.
             kept.move(name, kept, name + _WAITING)
             self.root.move(name, kept)
             kept.move(name + _WAITING, self.root, name)
 
     def settle(self, run: Manifest) -> None:
-        """Bring a run that was cut off to the last displacement that happened."""
+        """Remove from a killed run the entries whose change was not made, and clean up behind them."""
         with self.keeping(run.name) as kept:
             done = [entry for entry in run.entries if self._settled(entry, kept)]
         if len(done) != len(run.entries):
@@ -247,14 +246,14 @@ class Quarantine:
             return True
         if entry.after and kept.identity(entry.name) == entry.after:
             if entry.source is None:
-                kept.remove(entry.name)  # built by the run that was cut off, and in nobody's use
+                kept.remove(entry.name)  # built by the killed run and not in use
             else:
                 with self.keeping(entry.source) as home:
                     kept.move(entry.name, home)
         return False
 
     def close(self, run: Manifest) -> None:
-        """Mark a run as done; one that moved nothing leaves no trace."""
+        """Mark a run as closed; delete it if it moved nothing."""
         run.state = "closed"
         if run.entries:
             self._save(run)
@@ -262,13 +261,13 @@ class Quarantine:
             self._forget(run)
 
     def _forget(self, run: Manifest) -> None:
-        # Out of sight by one rename first: a run is whole or gone, also for whoever comes after a kill.
+        # One rename hides the run first, so that a kill leaves it whole or gone.
         with self.state.enter(RUNS) as runs, self.state.enter(BUILD) as build:
             runs.move(run.name, build)
             build.remove(run.name)
 
     def expire(self, keep: int, days: float) -> list[str]:
-        """Delete the runs that retention gives up; their names."""
+        """Delete the runs that retention no longer keeps; return their names."""
         gone = expired(self.runs(), keep, days, time.time())
         for run in gone:
             self._forget(run)
@@ -276,9 +275,9 @@ class Quarantine:
 
 
 def expired(runs: Sequence[Manifest], keep: int, days: float, now: float) -> list[Manifest]:
-    """The closed ones of ``runs``, oldest first, that retention gives up at ``now``, seconds of the epoch.
+    """Return the closed runs that retention no longer keeps; ``runs`` begins with the oldest.
 
-    At most ``keep`` stay, and none older than ``days`` but the last one. 0 keeps none; of days, it is no limit.
+    At most ``keep`` runs stay; 0 keeps none. Runs older than ``days`` go, except the last one; 0 means no limit.
     """
     closed = [run for run in runs if run.state == "closed"]
     if keep == 0:
@@ -290,11 +289,11 @@ def expired(runs: Sequence[Manifest], keep: int, days: float, now: float) -> lis
 def choose(
     runs: Sequence[Manifest], name: str, remaining: Callable[[Manifest], list[Entry]]
 ) -> Manifest | None:
-    """The run to restore: the named one, or the last reset of which something is ``remaining``."""
+    """Return the run to restore: the named one, or the last reset that has entries ``remaining``."""
     if name:
         found = next((run for run in runs if run.name == name), None)
         if found is None:
             known = ", ".join(run.name for run in runs) or "none"
-            raise Problem(f"There is no run {name!r} (restore_run). Kept runs: {known}.")
+            raise Problem(f"There is no run {name!r}. Set restore_run to one of: {known}.")
         return found
     return next((run for run in reversed(runs) if run.kind == "reset" and remaining(run)), None)

@@ -1,4 +1,4 @@
-"""Bring back what a run moved."""
+"""Undo a run: bring back what it moved."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from ansible.module_utils.project.root import described, listed
 
 
 def work(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
-    """Plan, and unless in check mode apply; see the module's documentation for ``params``."""
+    """Plan the restore, and apply it unless in check mode; the module's documentation explains ``params``."""
     with opened(params, check_mode) as root:
         run: Manifest | None = None
         entries: list[Entry] = []
-        cut = False
+        unfinished = False
         if root.quarantine is not None:
             run, entries = _plan(root.quarantine, params["run"])
-            cut = _cut(root.quarantine) is not None
+            unfinished = _unfinished(root.quarantine) is not None
         leaving = [entry.name for entry in entries if root.folder.stat(entry.name)]
         guards.check_file_systems(root.folder, leaving, root.facts.mounts)
         guards.check_in_use(root.folder, leaving, root.facts, params["allow_in_use"])
         undo = None
-        if (entries or cut) and not check_mode:
+        if (entries or unfinished) and not check_mode:
             undo = _apply(root.changing(), params["run"])
     return {
         "changed": bool(entries),
@@ -42,14 +42,14 @@ def work(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
 
 
 def _plan(quarantine: Quarantine, name: str) -> tuple[Manifest | None, list[Entry]]:
-    # A restore that was cut off is finished first, even if all that is left is to say so.
-    cut = _cut(quarantine)
-    name = name or (cut.entries[0].source if cut else None) or ""
+    # A killed restore is finished first, even if it only has to be closed.
+    unfinished = _unfinished(quarantine)
+    name = name or (unfinished.entries[0].source if unfinished else None) or ""
     run = choose(quarantine.runs(), name, quarantine.kept)
     return run, quarantine.kept(run) if run else []
 
 
-def _cut(quarantine: Quarantine) -> Manifest | None:
+def _unfinished(quarantine: Quarantine) -> Manifest | None:
     return next((run for run in quarantine.open_runs() if run.kind == "restore" and run.entries), None)
 
 
@@ -67,8 +67,10 @@ def _report(root: str, run: Manifest | None, entries: list[Entry], undo: str | N
     if run is None or not entries:
         return f"Nothing to restore in {root}."
     lines = [f"⏪ Restore of {root}: as before {run.name}"]
-    lines += [f"   {entry.name}: back" for entry in entries if entry.before]
-    lines += [f"   {entry.name}: gone, as it was not there before" for entry in entries if not entry.before]
+    lines += [f"   {entry.name}: restored" for entry in entries if entry.before]
+    lines += [
+        f"   {entry.name}: removed, because it did not exist before" for entry in entries if not entry.before
+    ]
     if undo:
         lines.append(f"   Undo: ansible-playbook playbooks/restore.yml -e restore_run={undo}")
     return "\n".join(lines)

@@ -1,7 +1,7 @@
-"""File operations bound to open directories.
+"""File operations in open directories.
 
-Every name is taken relative to a directory that is held open, and links are never followed. Whoever swaps a
-folder for a link between a check and an act gains nothing: the act happens in the directory that was checked.
+Every name is relative to a directory that stays open, and links are never followed. If somebody replaces a folder by
+a link after a check, the operation still happens in the directory that was checked.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ _KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "link"}
 
 @dataclass(frozen=True)
 class Item:
-    """What a name stands for."""
+    """A file, folder or link."""
 
     kind: str  # ``file``, ``directory``, ``link`` or ``other``
     mode: int
-    identity: tuple[int, int]  # device and inode: the same thing under whatever name
+    identity: tuple[int, int]  # device and inode, which a rename keeps
     files: int = 0  # regular files in it; 1 for a file
-    bytes: int = 0  # their sizes, summed
-    target: str | None = None  # where a link points
+    bytes: int = 0  # their total size
+    target: str | None = None  # of a link
 
 
 @dataclass(frozen=True)
 class Directory:
-    """A directory held open by descriptor; use it as a context manager."""
+    """An open directory; use it as a context manager."""
 
     fd: int
-    path: str  # for messages and for programs that need a path; never for an operation here
+    path: str  # for messages and for programs that need a path; operations here use ``fd``
 
     @classmethod
     def open(cls, path: str) -> Directory:
-        """Open ``path`` itself; OSError (ELOOP, ENOTDIR) if it is a link or no directory."""
+        """Open ``path``; OSError (ELOOP, ENOTDIR) if it is a link or not a directory."""
         return cls(os.open(path, _DIRECTORY), path)
 
     def __enter__(self) -> Directory:
@@ -58,7 +58,7 @@ class Directory:
         return Directory(os.open(name, _DIRECTORY, dir_fd=self.fd), os.path.join(self.path, name))
 
     def make(self, name: str, mode: int = 0o700) -> Directory:
-        """Open a directory inside this one, made if it is missing and given to this one's owner."""
+        """Open a directory inside this one; create it if it is missing, for the owner of this one."""
         with contextlib.suppress(FileExistsError):
             os.mkdir(name, mode, dir_fd=self.fd)
         made = self.enter(name)
@@ -66,7 +66,7 @@ class Directory:
         return made
 
     def give(self, fd: int) -> None:
-        """Make the owner of this directory the owner of ``fd`` (only root has to, and can)."""
+        """Give ``fd`` to the owner of this directory, if this is root."""
         if os.geteuid() == 0:
             owner = os.fstat(self.fd)
             os.fchown(fd, owner.st_uid, owner.st_gid)
@@ -76,19 +76,19 @@ class Directory:
         return sorted(os.listdir(self.fd))
 
     def stat(self, name: str) -> os.stat_result | None:
-        """``lstat`` of a name, or None if there is nothing (a dangling link is something)."""
+        """Return ``lstat`` of a name, or None if it does not exist (a dangling link exists)."""
         try:
             return os.stat(name, dir_fd=self.fd, follow_symlinks=False)
         except FileNotFoundError:
             return None
 
     def identity(self, name: str) -> tuple[int, int] | None:
-        """Device and inode of what stands under a name."""
+        """Return device and inode of a name, or None if it does not exist."""
         found = self.stat(name)
         return (found.st_dev, found.st_ino) if found else None
 
     def item(self, name: str) -> Item | None:
-        """Describe what stands under ``name``, with the size of all that is in it."""
+        """Describe what ``name`` is, with the size of everything in it; None if it does not exist."""
         found = self.stat(name)
         if found is None:
             return None
@@ -100,13 +100,13 @@ class Directory:
         return Item(kind, stat.S_IMODE(found.st_mode), identity, len(sizes), sum(sizes), target)
 
     def walk(self, name: str) -> Iterator[tuple[str, os.stat_result]]:
-        """Path (relative to this directory) and ``lstat`` of everything below the directory ``name``."""
+        """Yield path (relative to this directory) and ``lstat`` of everything below the directory ``name``."""
         for folder, folders, files, fd in os.fwalk(name, dir_fd=self.fd, follow_symlinks=False):
             for entry in folders + files:
                 yield os.path.join(folder, entry), os.stat(entry, dir_fd=fd, follow_symlinks=False)
 
     def read(self, name: str) -> bytes | None:
-        """The bytes of a regular file, None if there is none; OSError ELOOP for a link."""
+        """Return the bytes of a regular file, or None if it is missing; OSError (ELOOP) if it is a link."""
         try:
             fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self.fd)
         except FileNotFoundError:
@@ -117,7 +117,7 @@ class Directory:
             return file.read()
 
     def write_new(self, name: str, content: bytes, mode: int = 0o600) -> None:
-        """Write a file that must not be there yet, and wait until it is on the disk."""
+        """Write a file that must not exist yet, and wait until it is on the disk."""
         fd = os.open(name, NEW, mode, dir_fd=self.fd)
         with os.fdopen(fd, "wb") as file:
             os.fchmod(fd, mode)
@@ -127,7 +127,7 @@ class Directory:
             os.fsync(fd)
 
     def write(self, name: str, content: bytes, mode: int = 0o600) -> None:
-        """Put ``content`` under ``name`` at once: readers see the old file or the new one."""
+        """Replace the file ``name`` atomically: readers see the old file or the new one."""
         staged = f"{name}.new"
         self.remove(staged)
         self.write_new(staged, content, mode)
@@ -139,7 +139,7 @@ class Directory:
         os.fsync(self.fd)
 
     def move(self, name: str, to: Directory, new_name: str | None = None) -> None:
-        """Rename into ``to``; FileExistsError if the name is taken there."""
+        """Move ``name`` into ``to``; FileExistsError if the name exists there."""
         new_name = new_name or name
         if not _renameat2(self, name, to, new_name, _NOREPLACE):
             if to.stat(new_name) is not None:
@@ -147,11 +147,11 @@ class Directory:
             os.rename(name, new_name, src_dir_fd=self.fd, dst_dir_fd=to.fd)
 
     def exchange(self, name: str, other: Directory, other_name: str | None = None) -> bool:
-        """Swap two names in one atomic step; False if the file system cannot (NFS, some FUSE)."""
+        """Exchange two names atomically; False if the file system cannot (NFS, some FUSE)."""
         return _renameat2(self, name, other, other_name or name, _EXCHANGE)
 
     def remove(self, name: str) -> None:
-        """Remove a name and, if it is a directory, all below it; stays on this file system."""
+        """Remove a name with everything below it; OSError (EXDEV) if another file system is mounted there."""
         found = self.stat(name)
         if found is None:
             return
@@ -162,14 +162,14 @@ class Directory:
             raise OSError(errno.EXDEV, "another file system is mounted there", os.path.join(self.path, name))
         with self.enter(name) as folder:
             if not found.st_mode & stat.S_IWUSR:
-                os.fchmod(folder.fd, 0o700)  # a read-only folder of ours is still ours to remove
+                os.fchmod(folder.fd, 0o700)  # a read-only folder could not be emptied
             for entry in folder.names():
                 folder.remove(entry)
         os.rmdir(name, dir_fd=self.fd)
 
 
 def _renameat2(source: Directory, name: str, target: Directory, new_name: str, flags: int) -> bool:
-    """Whether it is done; False if the system or the file system does not know the flag."""
+    """Call renameat2(2); False if the system or the file system does not support the flag."""
     libc = ctypes.CDLL(None, use_errno=True)
     if not hasattr(libc, "renameat2"):
         return False
@@ -182,12 +182,12 @@ def _renameat2(source: Directory, name: str, target: Directory, new_name: str, f
 
 
 def listed(item: Item) -> dict[str, Any]:
-    """An item for a result."""
+    """Return an item as a module's result holds it."""
     return {"kind": item.kind, "files": item.files, "bytes": item.bytes, "target": item.target}
 
 
 def described(item: Item) -> str:
-    """An item for people: ``directory, 12 files, 3.4 MiB``."""
+    """Return an item as text: ``directory, 12 files, 3.4 MiB``."""
     if item.kind == "link":
         return f"link to {item.target}"
     if item.kind == "directory":

@@ -1,4 +1,4 @@
-"""Bring ``.env`` in a root to what is asked; what is decided is in ``managed``."""
+"""Write ``.env`` in a root; ``managed`` decides what it holds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ansible.module_utils.reporting import Problem
 
 
 def plan(root: OpenRoot, params: dict[str, Any]) -> Stage:
-    """Look what would change, or raise Problem; see the module's documentation for ``params``."""
+    """Plan what would change; raises Problem. The module's documentation explains ``params``."""
     folder, sections = root.folder, wanted(params)
     old = _read(folder)
     new = managed.plan(old, sections)
@@ -32,23 +32,23 @@ def plan(root: OpenRoot, params: dict[str, Any]) -> Stage:
     }
 
     def apply(quarantine: Quarantine, run: Manifest) -> Manifest:
-        # Read again: a stage before this one takes its time, and others write to the file too.
+        # Read again: somebody may have changed the file while an earlier stage ran.
         content = managed.plan(_read(folder), sections).content
         with quarantine.state.enter(BUILD) as build:
             try:
                 build.write_new(DOTENV, content, MODE)
                 if build.read(DOTENV) != content:
-                    raise OSError(errno.EIO, "what was written reads back differently", DOTENV)
+                    raise OSError(errno.EIO, "the file does not read back as written", DOTENV)
                 return quarantine.displace(run, [DOTENV], put=build)
             finally:
-                build.remove(DOTENV)  # there only if it did not get into its place
+                build.remove(DOTENV)  # still there only after an error
 
     keys = [key for values in sections.values() for key in values]
     return Stage(result, apply, lambda: proofs.keys(folder, keys))
 
 
 def wanted(params: dict[str, Any]) -> Sections:
-    """What ``.env`` has to hold, by a module's parameters."""
+    """Return what ``.env`` has to hold, from a module's parameters."""
     return managed.sections(
         params["connection"], params["api_keys"] or {}, params["flags"], params["extra"] or {}
     )
@@ -57,10 +57,10 @@ def wanted(params: dict[str, Any]) -> Sections:
 def _read(root: Directory) -> bytes | None:
     found = root.stat(DOTENV)
     if found is not None and not stat.S_ISREG(found.st_mode):
-        kind = "a link" if stat.S_ISLNK(found.st_mode) else "no file"
+        kind = "a link" if stat.S_ISLNK(found.st_mode) else "not a file"
         raise Problem(
-            f"{root.path}/{DOTENV} is {kind}. A reset writes a file of its own there and follows no link;"
-            " put a copy of what it stands for in its place, or move it away."
+            f"{root.path}/{DOTENV} is {kind}. A reset follows no link and writes only regular files. Replace it by a"
+            " regular file, or move it away."
         )
     return root.read(DOTENV)
 

@@ -1,4 +1,4 @@
-"""Take the stages of a reset as one piece of work: plan all of them, then apply them in order."""
+"""Run the stages of a reset: plan all of them, then apply them in order."""
 
 from __future__ import annotations
 
@@ -12,50 +12,50 @@ from ansible.module_utils.project.quarantine import Entry, Manifest, Quarantine,
 from ansible.module_utils.project.root import described, listed
 from ansible.module_utils.reporting import Problem
 
-# The option that a stage cannot do without.
+# The option that a stage requires.
 NEEDED = {"preflight": "packages", "venv": "packages", "dotenv": "connection"}
 
 
 @dataclass
 class Stage:
-    """A stage that is planned: every guard has passed, nothing has changed."""
+    """A planned stage: its guards have passed, and nothing has changed yet."""
 
-    # What it would do, for the module's result; ``apply`` completes it.
+    # The plan, for the module's result; ``apply`` completes it.
     result: dict[str, Any]
-    # Does it, recorded under a run; returns the run that goes on from there. Raises Problem or OSError.
+    # Applies the plan and records it under a run; returns the run to continue with. Raises Problem or OSError.
     apply: Callable[[Quarantine, Manifest], Manifest] = lambda _, run: run
-    # What it promises, looked at when all stages have been applied.
+    # Checked after all stages have been applied.
     proofs: Callable[[], Iterator[Proof]] = lambda: iter(())
 
 
 def take(params: dict[str, Any], check_mode: bool, warn: Callable[[str], None]) -> dict[str, Any]:
-    """Take the stages of ``params`` in order; see the module's documentation.
+    """Run the stages of ``params`` in order, and return the module's result; see its documentation.
 
-    A Problem names the stage that could not be taken as ``stage``, and tells what those before it have changed.
+    The details of a Problem name the failed ``stage``, and hold the results of the stages before it.
     """
     names = params["stages"]
     for name in names:
         option = NEEDED.get(name)
         if option and params.get(option) is None:
             raise Problem(
-                f"The stage {name} needs the option {option} of project_reset. Nothing was touched."
+                f"The stage {name} needs the option {option} of project_reset. Set it. Nothing was touched."
             )
     if "restore" in names:
         if len(names) > 1:
-            raise Problem("The stage restore is taken alone. Nothing was touched.")
+            raise Problem("The stage restore must run alone. Remove the other stages. Nothing was touched.")
         from ansible.module_utils.project import restore
 
         return restore.work(params, check_mode)
     with opened(params, check_mode) as root:
         planned = {name: _planned(name, root, params, warn) for name in names if name != "close"}
         plan = _joined([stage.result for stage in planned.values()])
-        cut_off = "close" in names and root.quarantine is not None and root.quarantine.open_runs()
-        if check_mode or not (plan["changed"] or cut_off):
+        unfinished = "close" in names and root.quarantine is not None and root.quarantine.open_runs()
+        if check_mode or not (plan["changed"] or unfinished):
             return plan
         missing = params.get("wheels") == "always" and not params.get("kit")
         if missing and "venv" in names and plan["platform"]:
             raise Problem(
-                "The environment is to be built of the control node's wheels (project_wheels), which are not here."
+                "The environment needs the control node's wheels (project_wheels: always), but they are not here."
                 " Nothing was touched.",
                 platform=plan["platform"],
             )
@@ -63,7 +63,7 @@ def take(params: dict[str, Any], check_mode: bool, warn: Callable[[str], None]) 
 
 
 def _planned(name: str, root: OpenRoot, params: dict[str, Any], warn: Callable[[str], None]) -> Stage:
-    # The target compiles at each call what is imported, so only what the stage needs.
+    # Import only what the stage needs: the target compiles the imports at each call.
     try:
         if name == "preflight":
             moved, built = (_planned(each, root, params, warn).result for each in ("clean", "venv"))
@@ -90,7 +90,7 @@ def _applied(root: OpenRoot, planned: dict[str, Stage], params: dict[str, Any]) 
     at = ""
     try:
         with reported(path):
-            for at, stage in planned.items():  # noqa: B007 - told below
+            for at, stage in planned.items():  # noqa: B007 - used below
                 if stage.result["changed"]:
                     run = stage.apply(quarantine, run)
                     stage.result.update(run=run.name, kept=totals([run]))
@@ -107,47 +107,47 @@ def _applied(root: OpenRoot, planned: dict[str, Stage], params: dict[str, Any]) 
 
 
 def _closed(path: str, quarantine: Quarantine, params: dict[str, Any]) -> dict[str, Any]:
-    """Close the open runs and expire the oldest."""
+    """Close the open runs, and delete expired ones."""
     closed = []
     for run in quarantine.open_runs():
         quarantine.settle(run)
         quarantine.close(run)
         closed += [run] if run.entries else []
     gone = quarantine.expire(params["keep"], params["keep_days"])
-    return {"changed": bool(gone), **_told(path, closed, gone)}
+    return {"changed": bool(gone), **_summary(path, closed, gone)}
 
 
 def _unfinished(path: str, quarantine: Quarantine) -> dict[str, Any]:
-    """What the open runs have changed, for the result of a reset that failed."""
+    """Return what the open runs have changed, for the result of a failed reset."""
     runs = [run for run in quarantine.open_runs() if run.entries]
     entries = [entry for run in runs for entry in run.entries]
     moved = [{"name": each.name, **listed(each.before)} for each in entries if each.before and not each.after]
-    return {"changed": bool(runs), "moved": moved, **_told(path, runs, [])}
+    return {"changed": bool(runs), "moved": moved, **_summary(path, runs, [])}
 
 
-def _told(path: str, runs: Sequence[Manifest], gone: Sequence[str]) -> dict[str, Any]:
-    """What runs have moved and how to undo them; those whose names are ``gone`` were deleted at once."""
+def _summary(path: str, runs: Sequence[Manifest], gone: Sequence[str]) -> dict[str, Any]:
+    """Return what runs have moved, and how to undo them unless they are ``gone`` already."""
     lines = []
     for run in runs:
-        unfinished = ", not finished: the next reset goes on from here" if run.state == "open" else ""
+        unfinished = ", not finished: the next reset continues from here" if run.state == "open" else ""
         lines.append(f"🧹 Reset of {path}{unfinished}")
-        lines += [f"   {entry.name}: {_what(entry)}" for entry in run.entries]
+        lines += [f"   {entry.name}: {_change(entry)}" for entry in run.entries]
         if run.name in gone:
-            lines.append("   Deleted at once, as project_quarantine_keep asks")
+            lines.append("   Deleted at once, because of project_quarantine_keep")
         else:
             lines.append(f"   Undo: ansible-playbook playbooks/restore.yml -e restore_run={run.name}")
-    told = {"run": runs[-1].name, "kept": totals(runs)} if runs else {}
-    return {"report": "\n".join(lines), **told}
+    last = {"run": runs[-1].name, "kept": totals(runs)} if runs else {}
+    return {"report": "\n".join(lines), **last}
 
 
-def _what(entry: Entry) -> str:
+def _change(entry: Entry) -> str:
     if entry.before is None:
         return "made"
     return f"{'replaced, kept' if entry.after else 'moved away'}: {described(entry.before)}"
 
 
 def _joined(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """What is said of several stages: the last word on each thing, and every difference, note, proof and report."""
+    """Merge the results of stages: all diffs, notes, proofs and reports, and the last non-empty value of other keys."""
     joined: dict[str, Any] = {"run": None, "kept": totals([])}
     for result in results:
         joined.update({key: value for key, value in result.items() if value or key not in joined})

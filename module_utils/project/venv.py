@@ -1,4 +1,4 @@
-"""The virtual environment: what is asked of it, and whether the one in place is that."""
+"""Decide whether the current virtual environment is as asked."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from ansible.module_utils.project import probe as program
 from ansible.module_utils.project.root import Directory
 from ansible.module_utils.reporting import Problem
 
-RECORD = ".reset.json"  # in the venv: what was asked when it was built, and what it then held
-STEP_SECONDS = 900.0  # no single command of a build takes longer on purpose
+RECORD = ".reset.json"  # in the venv: which packages were asked for and installed when it was built
+STEP_SECONDS = 900.0  # the timeout of each command of a build
 
 # Runs a program as the owner of the root; see ``owner.Owner.run``.
 Execute = Callable[..., tuple[int, str, str]]
@@ -27,38 +27,40 @@ class Requirements:
     """What is asked of an environment."""
 
     python: str  # the interpreter to build with, as the user names it
-    minimum: str  # the oldest version that will do, ``3.9``
+    minimum: str  # the oldest version allowed, ``3.9``
     packages: Sequence[str]  # requirements, as pip reads them
-    index_urls: Sequence[str] = ("",)  # in order; empty text is the host's own index
+    index_urls: Sequence[str] = ("",)  # in order; an empty text is the host's own index
     rebuild: bool = False  # even if nothing is wrong
 
     def __post_init__(self) -> None:
-        """A requirement that no tool may see is refused before anything is done."""
+        """Raise Problem for a requirement that no tool may get."""
         for package in self.packages:
             distribution(package)
 
 
 def distribution(requirement: str) -> str:
-    """The distribution's name in a requirement: ``uvicorn`` of ``uvicorn[standard]>=0.30; python_version>'3'``."""
+    """Return the distribution of a requirement: ``uvicorn`` of ``uvicorn[standard]>=0.30; python_version>'3'``."""
     name = re.split(r"[\[<>=!~;@ (]", requirement.strip())[0]
     if re.search(r"://.*@", requirement):
-        # It would stand on a command line, and in the record of the environment.
+        # They would be on a command line, and in the environment's record.
         raise Problem(
-            f"project_packages holds credentials for {name}. Put them into project_index_urls, and the package's"
-            " name alone into project_packages."
+            f"project_packages holds credentials for {name}. Put them into project_index_urls, and only the"
+            " package's name into project_packages."
         )
     if not name or name.startswith(("-", ".", "/")):
-        raise Problem(f"project_packages holds {requirement!r}, which does not begin with a package's name.")
+        raise Problem(
+            f"project_packages holds {requirement!r}, but each requirement must begin with a package's name."
+        )
     return name
 
 
 def normalised(name: str) -> str:
-    """A distribution's name as the probe lists it (PEP 503)."""
+    """Return a distribution's name as the probe writes it (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def probe(run: Execute, python: str, packages: Sequence[str] | None) -> dict[str, Any] | None:
-    """What an interpreter says of itself and of ``packages``, see ``probe.py``; None if it does not run."""
+    """Run ``probe.py`` with an interpreter, and return its answer; None if it does not run."""
     names = None if packages is None else [distribution(package) for package in packages]
     source = (pkgutil.get_data(program.__name__.rpartition(".")[0], "probe.py") or b"").decode()
     code, out, _ = run([python, "-I", "-c", source], text=json.dumps(names))
@@ -70,11 +72,11 @@ def probe(run: Execute, python: str, packages: Sequence[str] | None) -> dict[str
 
 
 def interpreter(run: Execute, wanted: Requirements) -> dict[str, Any]:
-    """The interpreter to build with: its ``version`` as it says itself, and ``base``, its path."""
+    """Return ``version`` and ``base``, the path, of the interpreter to build with; raises Problem."""
     answer = probe(run, wanted.python, None)
     if answer is None:
         raise Problem(
-            f"project_python {wanted.python!r} does not run on this host. Install it or set project_python."
+            f"project_python {wanted.python!r} does not run on this host. Install it, or set project_python to another."
         )
     if numbers(answer["version"]) < numbers(wanted.minimum):
         raise Problem(
@@ -85,15 +87,17 @@ def interpreter(run: Execute, wanted: Requirements) -> dict[str, Any]:
 
 
 def numbers(version: str) -> list[int]:
-    """The parts of a version, to be compared; raises Problem if it is none."""
+    """Return the parts of a version as numbers, for a comparison; raises Problem if it is not a version."""
     try:
         return [int(part) for part in version.split(".")]
     except ValueError:
-        raise Problem(f"project_python_minimum {version!r} is no version such as 3.9.") from None
+        raise Problem(
+            f"project_python_minimum {version!r} is not a version. Set it to one, such as 3.9."
+        ) from None
 
 
 def record(root: Directory, name: str) -> dict[str, Any] | None:
-    """What the build of the environment under ``name`` left; None if there is none."""
+    """Return the record that a build left in the environment ``name``; None if there is none."""
     try:
         with root.enter(name) as folder:
             found = json.loads(folder.read(RECORD) or b"null")
@@ -103,7 +107,7 @@ def record(root: Directory, name: str) -> dict[str, Any] | None:
 
 
 def outdated(root: Directory, name: str, wanted: Requirements, python: Mapping[str, Any]) -> list[str]:
-    """Why the environment under ``name`` must be rebuilt, as far as its files tell; empty: they do not."""
+    """Return why the environment ``name`` must be rebuilt, as far as its files show; empty if they do not."""
     found = root.stat(name)
     if found is None:
         return ["it is missing"]
@@ -123,7 +127,7 @@ def outdated(root: Directory, name: str, wanted: Requirements, python: Mapping[s
 
 
 def broken(root: Directory, name: str, wanted: Requirements, run: Execute) -> list[str]:
-    """Why an environment that looks right is not, as its own interpreter says; empty: it holds what is asked."""
+    """Ask the environment's own interpreter; return why it must be rebuilt, empty if it is as asked."""
     answer = probe(run, os.path.join(root.path, name, "bin", "python"), wanted.packages)
     if answer is None:
         return ["its python does not run"]
@@ -134,5 +138,5 @@ def broken(root: Directory, name: str, wanted: Requirements, run: Execute) -> li
     held = (record(root, name) or {}).get("installed", {})
     changed = sorted(dict(set(held.items()) ^ set(answer["installed"].items())))
     if changed and not reasons:
-        reasons.append(f"what it holds was changed by hand: {', '.join(changed)}")
+        reasons.append(f"its packages were changed by hand: {', '.join(changed)}")
     return reasons

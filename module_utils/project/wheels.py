@@ -1,8 +1,7 @@
-"""Wheels that the control node fetches for hosts which no package index serves.
+"""Fetch wheels on the control node, for hosts that no package index serves.
 
-A kit is one archive with the wheels of everything asked for, resolved for the Python and the system of the host
-and checked against the hashes of the index, and with uv, so that the host needs nothing else.
-``build.unpack`` takes it in.
+A kit is one archive with uv and the wheels of all requirements, resolved for the Python and the system of the host
+and checked against the hashes of the index. The host needs nothing else. ``build.unpack`` unpacks it.
 """
 
 from __future__ import annotations
@@ -25,37 +24,37 @@ from ansible.module_utils.project.owner import Owner
 from ansible.module_utils.project.root import Directory
 from ansible.module_utils.reporting import Problem
 
-# What uv resolves for, by the least minor version of glibc 2.
+# The platforms that uv resolves for, by minor version of glibc 2.
 _UV_PLATFORMS = (40, 39, 38, 37, 36, 35, 34, 33, 32, 31, 28, 17)
 
 
 @dataclass(frozen=True)
 class Target:
-    """The Python and the system that wheels must fit, as a host's interpreter tells them."""
+    """The Python and the system that wheels must fit, as ``probe.py`` reports them."""
 
     python: str  # ``3.11.2``
     implementation: str  # ``cpython``
     machine: str  # ``x86_64``
-    libc: str  # ``glibc 2.36``; empty if it is another one
+    libc: str  # ``glibc 2.36``; empty if it is not glibc
 
     @property
     def glibc(self) -> int:
-        """The minor version of glibc 2; raises Problem for a system that no kit is made for."""
+        """Return the minor version of glibc 2; raises Problem if kits do not support the system."""
         found = re.fullmatch(r"glibc 2\.(\d+)", self.libc)
         known = self.implementation == "cpython" and self.machine in ("x86_64", "aarch64")
         if not known or not found or int(found[1]) < _UV_PLATFORMS[-1]:
             raise Problem(
-                f"The control node has no wheels for {self.implementation} {self.python} on {self.machine} with"
+                f"The control node cannot fetch wheels for {self.implementation} {self.python} on {self.machine} with"
                 f" {self.libc or 'a libc that is not glibc'}. Give the host an index in project_index_urls."
             )
         return int(found[1])
 
     def uv_platform(self) -> str:
-        """The name of this system for uv, the next older one that it knows."""
+        """Return uv's name of this system, or of the next older one that uv knows."""
         return f"{self.machine}-manylinux_2_{next(n for n in _UV_PLATFORMS if n <= self.glibc)}"
 
     def pip_options(self) -> list[str]:
-        """Options with which pip takes what fits this Python and system, the best first."""
+        """Return the options that make pip download wheels for this Python and system, the best match first."""
         names = [f"manylinux_2_{minor}_{self.machine}" for minor in range(self.glibc, 4, -1)]
         options = ["--implementation", "cp", "--python-version", self.python]
         for name in [*names, f"manylinux2014_{self.machine}", f"linux_{self.machine}"]:
@@ -64,10 +63,10 @@ class Target:
 
 
 def kit(target: Target, packages: Sequence[str], index_urls: Sequence[str], folder: str) -> str:
-    """Path of the kit for a target, fetched by the first who asks while the others wait; raises Problem.
+    """Return the path of the kit for a target; the first caller fetches it, the others wait. Raises Problem.
 
-    ``index_urls`` are tried in order; empty text is the control node's own. ``folder`` keeps the kits of this run; it
-    is private, and made if it is missing.
+    ``index_urls`` are tried in order; an empty text is the control node's own index. ``folder`` keeps the kits of
+    this run. It is private, and created if it is missing.
     """
     asked = json.dumps([asdict(target), list(packages), list(index_urls)])
     path = os.path.join(folder, hashlib.sha256(asked.encode()).hexdigest()[:16])
@@ -80,7 +79,7 @@ def kit(target: Target, packages: Sequence[str], index_urls: Sequence[str], fold
             try:
                 made = {"path": _fetch(target, packages, index_urls, path)}
             except Problem as problem:
-                made = {"problem": str(problem)}  # for the hosts that wait, too
+                made = {"problem": str(problem)}  # for the callers that wait, too
             text = json.dumps(made)
             answer.write(text)
     found: dict[str, str] = json.loads(text)
@@ -90,13 +89,13 @@ def kit(target: Target, packages: Sequence[str], index_urls: Sequence[str], fold
 
 
 def _fetch(target: Target, packages: Sequence[str], index_urls: Sequence[str], folder: str) -> str:
-    """Fetch into ``folder``, from the first index that has everything; the archive's path."""
+    """Fetch the wheels from the first index that has all of them; return the path of the archive."""
     uv = shutil.which("uv", path=f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ.get('PATH', '')}")
     if not uv:
         raise Problem(
-            "The control node has no uv to fetch wheels with; run `make setup` and use its .venv/bin."
+            "The control node has no uv to fetch wheels with. Run `make setup`, and use its .venv/bin."
         )
-    passed_over = []
+    skipped = []
     for url in index_urls or ("",):
         shutil.rmtree(folder, ignore_errors=True)
         os.mkdir(folder, 0o700)
@@ -109,15 +108,18 @@ def _fetch(target: Target, packages: Sequence[str], index_urls: Sequence[str], f
                 why = build.failure(owner.run, _commands(target, folder, uv), environ, wanted)
         if why is None:
             return _packed(folder)
-        passed_over.append(indexes.told(url, why, index_urls))
+        skipped.append(indexes.describe_failure(url, why, index_urls))
     raise Problem(
-        f"The control node could not fetch wheels for Python {target.python} on {target.machine} either. Tried in"
-        f" the order of project_index_urls: {'; '.join(passed_over)}. Fix project_index_urls or project_packages."
+        f"The control node could not fetch wheels for Python {target.python} on {target.machine} either. Indexes tried,"
+        f" in the order of project_index_urls: {'; '.join(skipped)}. Fix project_index_urls or project_packages."
     )
 
 
 def _commands(target: Target, folder: str, uv: str) -> list[list[str]]:
-    """uv resolves and pip fetches: uv fetches no wheels, and pip judges what a package depends on by its own Python."""
+    """Return the command of uv that resolves, and that of pip that downloads.
+
+    uv cannot download wheels, and pip resolves dependencies for its own Python only.
+    """
     lock = os.path.join(folder, "lock.txt")
     wheels_only = ["--quiet", "--only-binary", ":all:"]
     resolve = [
@@ -132,7 +134,7 @@ def _commands(target: Target, folder: str, uv: str) -> list[list[str]]:
 
 
 def _packed(folder: str) -> str:
-    """One archive of the wheels, with uv as a program instead of its wheel."""
+    """Pack the wheels into one archive, with the program uv instead of its wheel; return the archive's path."""
     wheels = sorted(name for name in os.listdir(folder) if name.endswith(".whl"))
     path = f"{folder}.tar"
     with tarfile.open(path, "w") as archive:

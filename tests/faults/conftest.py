@@ -1,4 +1,4 @@
-"""The figures of the suite, printed at its end."""
+"""Fixtures, and the figures that are printed at the end of the suite."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def estate(tmp_path: Path, wheels: Index) -> Estate:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The last line of the suite."""
+    """Print the last line of the suite."""
     if FIGURES["points"]:
         terminalreporter.write_line(
             "faults: {points} points tried, {survived} faults survived, {lost} bytes lost".format(**FIGURES)

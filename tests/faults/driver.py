@@ -1,8 +1,8 @@
-"""Runs the stages of a reset, or a restore, in a process that can be killed at any of its operations.
+"""Run stages of a reset in a process that can be killed before any of its operations.
 
-What is run is the module's own work; only the call through Ansible is left out. Every operation that
-changes the disk, and every program that is started, is a point: ``kill_at`` N kills the whole process group before
-the N-th one. Reads one JSON object from standard input, prints one.
+It calls the module's code without Ansible. Every operation that changes the disk, and every start of a program, is a
+point: ``kill_at`` N kills the whole process group before point N. It reads one JSON object from standard input, and
+prints one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import ansible.module_utils
 
 ansible.module_utils.__path__.append(str(Path(__file__).resolve().parent.parent.parent / "module_utils"))
 
-# What the stages import as they need it, before this process becomes a user who may not read it.
+# Stages import these late, when this process may have become a user who cannot read them.
 from ansible.module_utils.project import (  # noqa: F401
     build,
     clean,

@@ -1,4 +1,4 @@
-"""A root to hurt, and what must hold whatever happened to it."""
+"""A project root for fault tests, and checks of its state."""
 
 from __future__ import annotations
 
@@ -22,12 +22,7 @@ NEW_PASSWORD = "new-Pa$s'word"
 
 @dataclass
 class Outcome:
-    """What the driver printed; ``killed`` if it could not.
-
-    Attributes:
-        moved: names of artifacts.
-        report: for people.
-    """
+    """What the driver printed; ``killed`` if it was killed before."""
 
     killed: bool
     changed: bool = False
@@ -44,7 +39,7 @@ class Estate:
 
     def __init__(self, root: Path, index: Index, home: Path | None = None) -> None:
         self.root, self.index = root, index
-        self.home = home or root.parent  # uv keeps there what it knows of an interpreter
+        self.home = home or root.parent  # uv caches there what it knows about interpreters
         self.params: dict[str, Any] = {
             "root": str(root), "protected": ["src", "docs"], "artifacts": ARTIFACTS, "allow_in_use": False,
             "python": sys.executable, "python_minimum": "3.9", "packages": ["sound"], "index_urls": [index.url()],
@@ -55,7 +50,7 @@ class Estate:
         self.old_dotenv = b""
 
     def pollute(self) -> None:
-        """Lay out the protected paths and the mess; a venv that is there stays."""
+        """Write the protected paths and the artifacts; an existing venv stays."""
         for folder in ("src/deep", "docs", "bin", "lib/deep", "include"):
             (self.root / folder).mkdir(parents=True, exist_ok=True)
         (self.root / "src/deep/model.bin").write_bytes(os.urandom(40_000))
@@ -69,7 +64,7 @@ class Estate:
         self.old_dotenv = (self.root / ".env").read_bytes()
 
     def run(self, stages: list[str], kill_at: int | None = None, **job: Any) -> Outcome:
-        """Take stages in one call, in a process group of its own."""
+        """Run stages in one call, in a process group of its own."""
         overrides, python = job.pop("params", {}), job.pop("interpreter", sys.executable)
         prefix = job.pop("prefix", [])
         params = {**self.params, "stages": stages, **overrides}
@@ -87,7 +82,7 @@ class Estate:
         return Outcome(killed=False, **json.loads(done.stdout))
 
     def treasure(self) -> dict[str, tuple[tuple[int, int], int]]:
-        """Identity and bytes of each artifact that stands in the root, the venv aside."""
+        """Return identity and bytes of each artifact in the root, except the venv."""
         found = {}
         for name in ARTIFACTS:
             path = self.root / name
@@ -96,7 +91,7 @@ class Estate:
         return found
 
     def lost(self, treasure: dict[str, tuple[tuple[int, int], int]]) -> int:
-        """Bytes of ``treasure`` that are not exactly once in place or in quarantine."""
+        """Return the bytes of ``treasure`` that are not exactly once in the root or in quarantine."""
         lost = 0
         for name, (identity, size) in treasure.items():
             places = [self.root / name, *(kept / name for kept in self.root.glob(".reset/runs/*/kept"))]
@@ -106,13 +101,13 @@ class Estate:
         return lost
 
     def closed(self, kind: str) -> bool:
-        """Whether the last run is of this kind and says that it is done."""
+        """Return whether the last run is of this kind and closed."""
         manifests = [json.loads(path.read_text()) for path in self.root.glob(".reset/runs/*/manifest.json")]
         last = max(manifests, key=lambda manifest: float(manifest["started"]))
         return (last["kind"], last["state"]) == (kind, "closed")
 
     def works(self) -> bool:
-        """Whether the venv in place is whole: its python, its package, its console script."""
+        """Return whether the venv's python, package and console script work."""
         venv = self.root / "venv"
         commands = [
             [f"{venv}/bin/python", "-c", "import sound"],
@@ -122,12 +117,12 @@ class Estate:
         return all(_succeeds(command) for command in commands)
 
     def picture(self) -> dict[str, tuple[int, bytes]]:
-        """Every path but the private folder: mode and content or target."""
+        """Return mode and a hash of the content or target of every path outside the private folder."""
         seen = {}
         for folder, folders, files in os.walk(self.root):
             if folder == str(self.root) and ".reset" in folders:
                 folders.remove(".reset")
-            # What an interpreter caches while it is asked whether it works is nobody's data.
+            # ``works`` makes an interpreter write these.
             folders[:] = [name for name in folders if name != "__pycache__"]
             for name in folders + files:
                 path = Path(folder, name)
@@ -142,18 +137,18 @@ class Estate:
         return seen
 
     def protected(self) -> dict[str, tuple[int, bytes]]:
-        """The picture of the protected paths alone."""
+        """Return the picture of the protected paths only."""
         return {
             path: value for path, value in self.picture().items() if path.split("/")[0] in ("src", "docs")
         }
 
     def remove(self) -> None:
-        """Take all of it away, for the next case at the same path."""
+        """Remove the root, for the next case at the same path."""
         shutil.rmtree(self.root, ignore_errors=True)
 
 
 def environment(home: Path) -> dict[str, str]:
-    """Nothing of this machine's settings, of certificates among others."""
+    """Return an environment without this machine's settings, for example for certificates."""
     return {"PATH": os.environ["PATH"], "HOME": str(home), "LANG": "C.UTF-8", "PIP_CONFIG_FILE": os.devnull}
 
 

@@ -1,4 +1,4 @@
-"""A machine or an index that fails: the message says what to do, nothing is lost, the next run converges."""
+"""A machine or an index fails: the message says what to do, nothing is lost, and the next run converges."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount 
 def survives(
     estate: Estate, message: str, hurt: Callable[[], Outcome], fix: Callable[[], object] = lambda: None
 ) -> Outcome:
-    """Fail in a certain way, then fix it, then converge; what must hold holds all the time."""
+    """Run ``hurt``, which must fail with ``message``, then ``fix``, then converge; check the root all the time."""
     had_environment = estate.works()
     protected, treasure = estate.protected(), estate.treasure()
     outcome = hurt()
@@ -53,7 +53,7 @@ def survives(
 
 @pytest.fixture
 def served(estate: Estate) -> Estate:
-    """An estate whose old environment works and is due for another one."""
+    """An estate whose old environment works and will be replaced."""
     with_old_environment(estate)
     return estate
 
@@ -111,7 +111,7 @@ def test_interpreter_that_is_not_there(served: Estate) -> None:
 def test_environment_without_uv_is_built_by_pip(
     estate: Estate, wheels: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The interpreter has no uv beside it, nor has the PATH; the index serves none."""
+    """No uv is next to the interpreter, in the PATH or on the index."""
     bare = os.path.realpath(sys.executable)
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     estate.params["python"] = bare
@@ -158,18 +158,18 @@ def test_second_run_stops_at_once_while_a_run_is_under_way(estate: Estate, stage
     with run_under_way(estate) as run:
         before = estate.picture()
         outcome = estate.run([stage])
-        assert f"under way: {lock.me()['user']}, pid {run.pid}, since" in str(outcome.problem)
+        assert f"is running: {lock.me()['user']}, pid {run.pid}, since" in str(outcome.problem)
         assert estate.picture() == before
 
 
 def test_run_that_was_killed_blocks_nobody_whoever_comes_next(estate: Estate) -> None:
-    """The controller is gone for good; the next one has another name, as every job container has."""
+    """The next controller has another host name, like every job container."""
     treasure = estate.treasure()
     with run_under_way(estate):
         pass
     namespace = ["unshare", "--uts", "sh", "-c", 'hostname next-controller && exec "$@"', "sh"]
     if subprocess.run([*namespace, "true"], capture_output=True, check=False).returncode:
-        namespace = []  # not root: this machine's name has to do
+        namespace = []  # not root: use this machine's name
     assert estate.run(RESET, prefix=namespace).problem is None
     assert estate.works()
     assert estate.lost(treasure) == 0
@@ -225,7 +225,7 @@ def test_disk_full_to_the_last_byte(small_disk: Estate) -> None:
 @needs_root
 def test_too_little_space_is_told_before_anything_moves(small_disk: Estate) -> None:
     outcome = survives(
-        small_disk, "a build needs 500 MiB (project_space_mb)", reset(small_disk, space_mb=500)
+        small_disk, "but a build needs 500 MiB (project_space_mb)", reset(small_disk, space_mb=500)
     )
     assert outcome.changed is False
 
@@ -257,7 +257,7 @@ def test_mount_inside_an_artifact(estate: Estate) -> None:
 
 
 def python_for(uid: int) -> str:
-    """An interpreter that this user may run."""
+    """Return an interpreter that this user may run."""
     for python in (os.path.realpath(sys.executable), "/usr/bin/python3"):
         with contextlib.suppress(OSError):
             if subprocess.run([python, "-c", "import venv"], user=uid, cwd="/", check=False).returncode == 0:
@@ -267,7 +267,7 @@ def python_for(uid: int) -> str:
 
 @needs_root
 def test_permission_denied_half_way(tmp_path: Path, wheels: Index) -> None:
-    """The owner of the root cannot move a folder that root left there; what went before is in quarantine."""
+    """The owner of the root cannot move a folder of root; what was moved before is in quarantine."""
     base = Path("/var/tmp") / tmp_path.name  # noqa: S108 - a folder that other users may enter
     base.mkdir(mode=0o755)
     try:
@@ -279,7 +279,7 @@ def test_permission_denied_half_way(tmp_path: Path, wheels: Index) -> None:
                 os.lchown(os.path.join(folder, name), 65534, 65534)
         os.chown(estate.root / "lib", 0, 0)
         outcome = survives(
-            estate, "its owner or root must do this", lambda: estate.run(["clean"], uid=65534),
+            estate, "run this as its owner or as root", lambda: estate.run(["clean"], uid=65534),
             lambda: os.chown(estate.root / "lib", 65534, 65534),
         )  # fmt: skip
         assert outcome.moved == ["bin"]
@@ -305,7 +305,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 
 def test_process_that_was_started_before_goes_on_working(served: Estate) -> None:
-    """It imports after the switch, and after the restore, what it had not needed before."""
+    """After the exchange, and after the restore, it imports modules that it had not imported before."""
     code = "import sys\nfor line in sys.stdin:\n    exec(line); print('done', flush=True)\n"
     python = served.root / "venv/bin/python"
     with subprocess.Popen(

@@ -1,4 +1,4 @@
-"""A controller's job in a container: the first is killed, the next one has another host name and carries on."""
+"""Jobs of a controller in containers: the first is killed, and the next, with another host name, continues."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.faults.estate import Estate
 from tests.faults.wheels import Index
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-# Its own name, and processes of its own that end with it.
+# Its own host name, and its own processes, which end with it.
 CONTAINER = ["unshare", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc"]
 AS_HOST = ["sh", "-c", 'hostname "$0" && exec "$@"']
 

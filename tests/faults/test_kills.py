@@ -1,6 +1,6 @@
-"""SIGKILL of the whole process group, at points spread over a reset and over a restore.
+"""SIGKILL of the whole process group, at points of a reset and of a restore.
 
-``FAULTS=full`` tries every point that there is; ``make safety`` a spread of them, ``make test`` one of each operation.
+``FAULTS=full`` tries every point, ``make safety`` some of them, and ``make test`` one of each operation.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ WANTED = pytest.mark.parametrize("wanted", [1, pytest.param(6, marks=pytest.mark
 
 
 def spread(whole: Outcome, wanted: int) -> list[int]:
-    """The point after the middle move; of more, those around the first and the last, and others; in full, all."""
+    """Return the points to try: one after the middle move, about ``wanted`` of them, or all if ``FULL``."""
     assert whole.problem is None
     assert whole.points > 30
     middle = whole.moves[len(whole.moves) // 2]
@@ -36,7 +36,7 @@ def spread(whole: Outcome, wanted: int) -> list[int]:
 
 
 def with_old_environment(estate: Estate) -> None:
-    """A root whose environment works and is due for another one, and whose mess is back."""
+    """Make a polluted root whose environment works and will be replaced."""
     estate.pollute()
     assert estate.run(RESET).problem is None
     estate.pollute()
@@ -54,7 +54,7 @@ def reset_done(estate: Estate) -> None:
 
 
 def problems_of_reset(estate: Estate, had_environment: bool, kill_at: int | None, **job: float) -> list[str]:
-    """Kill a reset and say what does not hold; the faults of the next runs are faults of this one."""
+    """Kill a reset, and run it again twice; return what is wrong."""
     protected, treasure, old = estate.protected(), estate.treasure(), estate.old_dotenv
     outcome = estate.run(RESET, kill_at, **job)
     wrong = _held(estate, protected, treasure, had_environment)
@@ -92,7 +92,7 @@ def _new_dotenv(estate: Estate) -> bool:
 
 
 def problems_of_restore(estate: Estate, before: dict[str, tuple[int, bytes]], kill_at: int) -> list[str]:
-    """Kill a restore of the last reset and finish it by another one."""
+    """Kill a restore of the last reset, and finish it by another one; return what is wrong."""
     protected, treasure = estate.protected(), estate.treasure()
     estate.run(["restore"], kill_at)
     wrong = _held(estate, protected, treasure, True)
@@ -113,7 +113,7 @@ def problems_of_restore(estate: Estate, before: dict[str, tuple[int, bytes]], ki
 def try_all(
     folder: Path, wheels: Index, points: Iterable[int], case: Callable[[Estate, int], list[str]]
 ) -> dict[int, list[str]]:
-    """Each point on an estate of its own, two at a time."""
+    """Try each point on an estate of its own, at least two at a time; return what is wrong."""
 
     def one(point: int) -> tuple[int, list[str]]:
         estate = Estate(folder / f"point{point}" / "project", wheels, folder)
@@ -161,7 +161,7 @@ def test_killed_reset_loses_nothing_with_an_old_environment(
 @pytest.mark.safety
 @pytest.mark.timeout(3000)
 def test_reset_killed_while_it_builds_loses_nothing(tmp_path: Path, wheels: Index) -> None:
-    """Between the points: wherever the programs that build happen to be."""
+    """The kill comes between two points, while the programs that build run."""
 
     def case(hurt: Estate, point: int) -> list[str]:
         with_old_environment(hurt)

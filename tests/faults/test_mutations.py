@@ -1,4 +1,4 @@
-"""The suite itself is tried: without one of its safeguards the project must fail it."""
+"""Tests of the suite itself: if a safeguard is removed, tests must fail."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
 @dataclass(frozen=True)
 class Mutation:
-    """A safeguard taken out: ``old`` in ``file`` becomes ``new``; ``tests`` must notice."""
+    """Removes a safeguard: ``old`` in ``file`` becomes ``new``, and ``tests`` must fail."""
 
     name: str
     file: str
@@ -43,7 +43,7 @@ MUTATIONS = [
         (KILLS, "-k", "reset_loses_nothing_without"),
     ),
     Mutation(
-        "the settling of what was cut off", PROJECT + "quarantine.py",
+        "the settling of killed runs", PROJECT + "quarantine.py",
         "            self.settle(run)\n            if run.kind", "            if run.kind",
         (KILLS, "-k", "killed_restore"),
     ),
@@ -57,7 +57,7 @@ MUTATIONS = [
         ("tests/unit/project/test_stages.py",),
     ),
     Mutation(
-        "the containment of names", PROJECT + "guards.py", 'taken": "/" in name or', 'taken":',
+        "the containment of names", PROJECT + "guards.py", 'root": "/" in name or', 'root":',
         ("tests/unit/project/test_guards.py",),
     ),
     Mutation(
@@ -74,7 +74,7 @@ MUTATIONS = [
     ),
     Mutation(
         "the redaction of an index", PROJECT + "indexes.py",
-        'return re.split("[?#]", ahead + rest)[0]', "return url",
+        'return re.split("[?#]", scheme + rest)[0]', "return url",
         ("tests/unit/project/test_build.py", "tests/unit/project/test_indexes.py"),
     ),
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The plays themselves, killed with all their processes while they run; in full mode only, for each costs 15 s."""
+"""Plays are killed with all their processes while they run; only in full mode, because each kill takes 15 s."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Plays:
     def kill_after(self, name: str, seconds: float) -> None:
         process = self.start(name)
         time.sleep(seconds)
-        # Workers have sessions of their own: every descendant is named before any is killed.
+        # Workers have their own sessions, so list all descendants before the first is killed.
         family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
         for member in family:
             member.suspend()

@@ -1,4 +1,4 @@
-"""An index behind a certificate authority that the system's store holds, and nothing else does."""
+"""An index whose certificate authority is only in the system's store."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.faults.wheels import Index, index, make_wheel
 
 pytestmark = pytest.mark.safety
 STORE = "/etc/ssl/certs/ca-certificates.crt"
-# In a mount namespace of its own: the store of this process alone is another one.
+# A mount namespace replaces the store for this process only.
 WITH_STORE = ["unshare", "--mount", "sh", "-c", f'mount --bind "$0" {STORE} && exec "$@"']
 
 
@@ -30,7 +30,7 @@ def openssl(folder: Path, *arguments: str) -> None:
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with ``ca.pem``, ``server.pem`` for 127.0.0.1, and ``store.crt``: the system's and this one."""
+    """A folder with ``ca.pem``, ``server.pem`` for 127.0.0.1, and ``store.crt``, the system's store with ``ca.pem``."""
     if os.geteuid() != 0 or not os.path.isfile(STORE) or not shutil.which("openssl"):
         pytest.skip("needs root, openssl and a store in Debian's place")
     folder = tmp_path_factory.mktemp("authority")
@@ -70,7 +70,7 @@ def estate(tmp_path: Path, secure: Index) -> Estate:
 
 @pytest.fixture
 def store(authority: Path) -> list[str]:
-    """What a command is prefixed with to have the authority in its store."""
+    """Return the prefix of a command that runs with the authority in its store."""
     return [*WITH_STORE, str(authority / "store.crt")]
 
 

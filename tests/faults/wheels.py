@@ -1,4 +1,4 @@
-"""A package index on loopback, with tiny wheels and every misbehaviour on demand."""
+"""A package index on loopback with tiny wheels, which misbehaves on demand."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MODES = ("sound", "stalls", "garbage", "lacks", "refuses")
 
 
 def make_wheel(folder: Path, name: str, code: str, script: str = "") -> Path:
-    """A wheel with one module and one console script, ``NAME-hello`` unless it is named."""
+    """Write a wheel with one module and one console script, by default ``NAME-hello``."""
     info = f"{name}-1.0.dist-info"
     path = folder / f"{name}-1.0-py3-none-any.whl"
     files = {
@@ -57,7 +57,7 @@ def index(folder: Path, certificate: Path | None = None) -> Iterator[Index]:
 
 
 class Index(ThreadingHTTPServer):
-    """The server; ``url`` of a mode is an index that behaves so."""
+    """The server; each mode has its own ``url``."""
 
     daemon_threads = True
     folder: Path
@@ -68,7 +68,7 @@ class Index(ThreadingHTTPServer):
         super().__init__(*args)  # type: ignore[arg-type]
 
     def url(self, mode: str = "sound", userinfo: str = "") -> str:
-        """Address of an index that behaves in this mode."""
+        """Return the URL of the index in this mode."""
         assert mode in MODES
         return f"{self.scheme}://{userinfo}127.0.0.1:{self.server_port}/{mode}/simple"
 
@@ -110,4 +110,4 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""

@@ -37,7 +37,7 @@ REASONS = {
     "full": "No space left on device",
     "wrong": "refuses the password of user postgres. Check postgres_password",
     "old": "below project_python_minimum 3.99",
-    "later": "more than the 10 percent of reset_max_failed",
+    "later": "more than 10 percent (reset_max_failed)",
 }
 PROTECTED = ("./src/", "./scripts/", "./docs/", "./.git/")
 # What a host that was not let through must still look like.

@@ -50,11 +50,11 @@ WRONG = {
         lambda secrets: {"postgres_password": secrets["old"]}, ("refuses the password of user trader",)
     ),
     "port": Wrong(lambda _: {"postgres_port": postgres.free_port()}, ("refuses connections",)),
-    "dotenv": Wrong(lambda _: {}, ("a quote that is not closed",), "AI_KEY='{key}\n"),
+    "dotenv": Wrong(lambda _: {}, ("an unclosed quote",), "AI_KEY='{key}\n"),
     "protected": Wrong(lambda _: {"project_protected": ["src", "gone"]}, ("gone",)),
     "lines": Wrong(
         lambda secrets: {"postgres_password": f"{secrets['old']}\n{secrets['key']}"},
-        ("POSTGRES_PASSWORD holds a line break", "Set postgres_password"),
+        ("POSTGRES_PASSWORD has a line break", "Set postgres_password"),
     ),
     "locked": Wrong(lambda _: {}, (f"ops, pid {os.getpid()}",)),
     "password_type": Wrong(lambda secrets: {"postgres_password": {"value": secrets["index"]}}, ("password",)),

@@ -127,7 +127,7 @@ def test_tag_of_the_reset_is_the_audit_alone_and_one_that_passes_changes_nothing
     assert "changed=0" in done.stdout
     assert json.loads((tmp_path / "audit.json").read_text())["totals"]["hosts"] == 1
     assert "project_reset" not in done.stdout
-    assert "Judge the root" not in done.stdout
+    assert "Check the root" not in done.stdout
 
 
 def test_many_hosts_cost_one_question_about_their_token(estate: Estate) -> None:
@@ -138,7 +138,7 @@ def test_many_hosts_cost_one_question_about_their_token(estate: Estate) -> None:
 def test_whole_reset_is_one_call(estate: Estate) -> None:
     """One for the first host and one for the rest; Molecule shows that a second reset changes nothing."""
     calls = re.findall(r"TASK \[reset : stages \| (.*)\]", estate.reset_said)
-    assert calls == ["Take clean, venv, dotenv, close"] * 2
+    assert calls == ["Run clean, venv, dotenv, close"] * 2
     assert "moved away" in estate.reset_said
 
 

@@ -1,6 +1,6 @@
 """An ordinary login with sudo resets a root that belongs to somebody else.
 
-The accounts and the right to use sudo exist in a mount namespace of the test's own, and nowhere on the machine.
+The accounts and the sudo rule exist only in the test's own mount namespace.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Machine:
             subprocess.run(["chown", "-hR", f"{uid}:{uid}", folder / user], check=True)
 
     def _python(self) -> tuple[str, str]:
-        """An interpreter that the login may run with Ansible, and where that one finds Ansible."""
+        """Return an interpreter that the login may run, and the folder of Ansible for it."""
         packages = next(path for path in sys.path if path.endswith("site-packages"))
         for python in (sys.executable, "/usr/bin/python3"):
             command = [python, "-c", "import ansible.release, cryptography, yaml._yaml, venv, ensurepip"]
@@ -67,7 +67,7 @@ class Machine:
         pytest.skip("no interpreter outside of closed folders that runs Ansible")
 
     def play(self, estate: Estate, name: str, become_user: str) -> str:
-        """Run a playbook on the root; what it says."""
+        """Run a playbook on the root; return its output."""
         params = estate.params
         variables: dict[str, Any] = {
             "project_root": str(estate.root), "project_protected": params["protected"], "project_space_mb": 1,

@@ -1,4 +1,4 @@
-"""What a tag takes of a reset, alone and with others, and what is skipped stays out."""
+"""Tags select stages of a reset, alone and together, and skipped stages do not run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def estate(tmp_path: Path, wheels: Index) -> Estate:
 
 
 def play(estate: Estate, name: str, *options: str) -> str:
-    """Run a playbook on this root; what it says."""
+    """Run a playbook on this root; return its output."""
     params = estate.params
     variables: dict[str, Any] = {
         "project_root": str(estate.root), "project_protected": params["protected"], "project_space_mb": 1,
@@ -46,7 +46,7 @@ def play(estate: Estate, name: str, *options: str) -> str:
 
 
 def changed(estate: Estate, before: dict[str, Any]) -> set[str]:
-    """What a play has done to the root: which of the three stages show."""
+    """Return the stages whose changes are visible in the root."""
     return {
         stage
         for stage, shows in {

@@ -73,5 +73,5 @@ def test_the_batch_and_the_choice_of_hosts_of_an_inventory_hold(place: Place) ->
 
 def test_the_share_of_failures_of_an_inventory_holds(place: Place) -> None:
     output = fleet(place, "host-0", reset_batch=2, reset_max_failed=20)
-    assert "Failed so far: host-0, more than the 20 percent" in output
+    assert "Failed so far: host-0, which is more than 20 percent" in output
     assert looked_at(output) == {"host-1", "other"}

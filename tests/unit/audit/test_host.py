@@ -61,7 +61,7 @@ def test_dotenv_that_is_a_link(params: dict[str, Any], tmp_path: Path) -> None:
 def test_value_that_no_dotenv_can_hold(params: dict[str, Any]) -> None:
     params["connection"]["password"] = "a\nsecret"  # noqa: S105 - invented
     found = failed(params)
-    assert "POSTGRES_PASSWORD holds a line break" in found[".env"]
+    assert "POSTGRES_PASSWORD has a line break" in found[".env"]
     assert "secret" not in str(found)
 
 
@@ -81,4 +81,4 @@ def test_requirement_that_is_none(params: dict[str, Any]) -> None:
     params["packages"] = ["-e ."]
     audit = host.examine(params, lambda root: nothing)
     (check,) = [check for check in audit.checks if check.name == "environment"]
-    assert "does not begin with a package's name" in check.found
+    assert "must begin with a package's name" in check.found

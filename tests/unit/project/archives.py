@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def pack(path: Path, contents: dict[str, bytes]) -> str:
-    """Write an archive of these files; its path."""
+    """Write an archive of these files; return its path."""
     with tarfile.open(path, "w") as archive:
         for name, content in contents.items():
             entry = tarfile.TarInfo(name)
@@ -19,7 +19,7 @@ def pack(path: Path, contents: dict[str, bytes]) -> str:
 
 
 def wheel(sources: dict[str, bytes]) -> bytes:
-    """A wheel of these sources, and of nothing that describes it."""
+    """Return a wheel of these sources, without metadata."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as made:
         for name, source in sources.items():

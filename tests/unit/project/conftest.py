@@ -1,4 +1,4 @@
-"""A small polluted root, and the run that works on it."""
+"""A small polluted root, and parameters for stages that work on it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ARTIFACTS = ["bin", "lib", "lib64", "include", "pyvenv.cfg", "venv"]
 
 @pytest.fixture
 def params(polluted: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Parameters that every stage takes; the interpreter is asked without a process."""
+    """Parameters for every stage; no process is started to probe the interpreter."""
     answer = {"version": "3.11.2", "base": sys.executable, "platform": {"python": "3.11.2"}}
     monkeypatch.setattr(venv, "probe", lambda run, python, packages: answer)
     return {
@@ -45,7 +45,7 @@ def params(polluted: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 def take(params: dict[str, Any], *names: str, check: bool = False, **others: Any) -> dict[str, Any]:
-    """One call of the module."""
+    """Run stages as one call of the module."""
     return stages.take({**params, "stages": list(names), **others}, check, print)
 
 
@@ -56,7 +56,7 @@ def connection() -> dict[str, Any]:
 
 
 def picture(root: Path) -> dict[str, tuple[str, int, bytes]]:
-    """Every path of a tree but the private folder: kind, mode and content or target."""
+    """Return kind, mode, and content or target of every path outside the private folder."""
     seen = {}
     for folder, folders, files in os.walk(root):
         if folder == str(root) and ".reset" in folders:

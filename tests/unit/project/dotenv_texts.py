@@ -1,4 +1,4 @@
-"""What a ``.env`` may hold, for hypothesis; and python-dotenv, to hold our reading against."""
+"""Contents of ``.env`` for hypothesis, and python-dotenv's reading of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a build of an environment does, also when something is wrong."""
+"""Builds of an environment, and their failures."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 from ansible.module_utils.project import build as builder
-from ansible.module_utils.project.build import Built, Means
+from ansible.module_utils.project.build import BuildTools, Built
 from ansible.module_utils.project.root import Directory
 from ansible.module_utils.project.venv import RECORD, Requirements
 from ansible.module_utils.reporting import Problem
 
 HERE = "{}.{}.{}".format(*sys.version_info[:3])
 PLATFORM = {"python": HERE, "implementation": "cpython", "machine": "x86_64", "libc": "glibc 2.36"}
-# What uv 0.13 says of an index whose certificate it does not trust.
+# The message of uv 0.13 about an index whose certificate it does not trust.
 UNTRUSTED = """error: Request failed after 1 retry
   Caused by: Failed to fetch: `https://good.example/simple/psutil/`
   Caused by: invalid peer certificate: UnknownIssuer
@@ -25,7 +25,7 @@ UNTRUSTED = """error: Request failed after 1 retry
 
 
 class FakeTools:
-    """Stands for uv and pip: makes what an environment consists of; fails for the indexes that it is told."""
+    """A fake of uv and pip that makes the files of an environment, and fails for the given indexes."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ def build(
 ) -> Built:
     required = Requirements(sys.executable, "3.9", packages, list(urls) or [""])
     python = {"version": HERE, "base": sys.executable, "platform": PLATFORM}
-    means = Means(tools, lambda _: uv, {}, lambda *_: page)
+    means = BuildTools(tools, lambda _: uv, {}, lambda *_: page)
     with Directory.open(str(folder)) as opened:
         return builder.build(opened, "/final/venv", required, python, means)
 
@@ -124,7 +124,7 @@ def test_failure_of_every_index_lists_them_in_order(tmp_path: Path) -> None:
     with pytest.raises(Problem, match=r"a\.example.*b\.example") as problem:
         build(tmp_path, FakeTools(), "https://a.example/", "https://u:secret@b.example/", page=b"hotel")
     assert "secret" not in str(problem.value)
-    assert "still serves" in str(problem.value)
+    assert "is unchanged" in str(problem.value)
 
 
 def test_package_that_does_not_import_fails_the_build(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_what_uv_cannot_reach_is_built_by_pip(tmp_path: Path) -> None:
 
 
 def test_without_packages_pip_is_not_asked_for_any(tmp_path: Path) -> None:
-    """It refuses to install nothing."""
+    """Pip fails if it gets no requirement."""
     assert build(tmp_path, FakeTools(), uv=None, packages=[]).tool == "pip"
 
 

@@ -1,4 +1,4 @@
-"""The cleaning: exact names, the plan is what is done, a second run does nothing."""
+"""The stage clean: it takes exact names, does what it planned, and changes nothing the second time."""
 
 from __future__ import annotations
 

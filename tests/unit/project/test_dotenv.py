@@ -1,4 +1,4 @@
-"""The language of a ``.env``, held against the real python-dotenv and bash."""
+"""The syntax of ``.env``, compared with the real python-dotenv and bash."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each guard stops its own mistake with its own message, and touches nothing."""
+"""Each guard stops one mistake with its own message, and touches nothing."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def test_path_is_accepted(path: str) -> None:
         (" ", "is empty"),
         ("/etc", "absolute"),
         ("lib/python", "slash"),
-        ("..", "leads out"),
-        (".", "leads out"),
+        ("..", "is not a name"),
+        (".", "is not a name"),
         ("../other", "slash"),
         ("lib*", "pattern"),
         ("[ab]", "pattern"),
@@ -135,7 +135,7 @@ def test_process_beside_the_artifacts_is_no_matter(polluted: Path) -> None:
 def test_too_little_space_is_told(polluted: Path) -> None:
     with (
         Directory.open(str(polluted)) as root,
-        pytest.raises(Problem, match="3 MiB free, a build needs 4 MiB"),
+        pytest.raises(Problem, match="3 MiB free, but a build needs 4 MiB"),
     ):
         guards.check_space(root, 4 << 20, 3 << 20)
 

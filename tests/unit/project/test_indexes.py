@@ -1,4 +1,4 @@
-"""Indexes: the host's own configuration, the first look, and no credentials in any text."""
+"""Package indexes: the host's configuration, the first request, and no credentials in any text."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_index_is_taken() -> None:
         (URLError("Name or service not known"), "does not answer"),
         (TimeoutError(), "does not answer"),
         (HTTPError("https://x", 403, "Forbidden", {}, None), "HTTP 403"),  # type: ignore[arg-type]
-        (b"<html>Welcome to the hotel network</html>", "no package index"),
+        (b"<html>Welcome to the hotel network</html>", "not that of a package index"),
     ],
 )
 def test_index_is_passed_over_with_a_reason(answer: bytes | Exception, why: str) -> None:

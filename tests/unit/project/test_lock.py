@@ -1,4 +1,4 @@
-"""One run at a time; the dead block nobody."""
+"""One run at a time; a killed run does not block the next one."""
 
 from __future__ import annotations
 
@@ -40,14 +40,18 @@ def test_hosts_that_share_a_root_learn_what_to_set(tmp_path: Path) -> None:
 
 
 def test_plan_stops_at_a_run_that_has_not_signed_yet(tmp_path: Path) -> None:
-    with Directory.open(str(tmp_path)) as state, lock.held(state), pytest.raises(Problem, match="just begun"):
+    with (
+        Directory.open(str(tmp_path)) as state,
+        lock.held(state),
+        pytest.raises(Problem, match="just started"),
+    ):
         lock.check(state)
 
 
 def test_what_a_killed_run_signed_is_not_told_of_the_next_one(tmp_path: Path) -> None:
     (tmp_path / "lock").write_text('{"user": "ops", "pid": 4194305, "since": "2026-11-26T05:00:00Z"}')
     with Directory.open(str(tmp_path)) as state, lock.held(state):
-        assert lock.holder(state) == "it has just begun"
+        assert lock.holder(state) == "it has just started"
 
 
 def test_holder_is_told_without_taking_or_writing(tmp_path: Path) -> None:
@@ -77,4 +81,4 @@ def test_run_that_was_killed_blocks_nobody(tmp_path: Path) -> None:
 def test_damaged_signature_is_no_answer(tmp_path: Path, rubbish: str) -> None:
     (tmp_path / "lock").write_text(rubbish)
     with Directory.open(str(tmp_path)) as state, lock.held(state):
-        assert lock.holder(state) == "it has just begun"
+        assert lock.holder(state) == "it has just started"

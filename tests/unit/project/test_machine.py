@@ -1,4 +1,4 @@
-"""What is read from the machine."""
+"""Mounts, processes and homes are read from the machine."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_root_of_the_file_system_is_a_mount_point() -> None:
 
 
 def test_process_is_found_by_the_name_that_it_was_started_with(tmp_path: Path) -> None:
-    """A venv's python is a link: the program behind it is elsewhere."""
+    """A venv's python is a link to a program elsewhere."""
     link = tmp_path / "python"
     link.symlink_to(sys.executable)
     with subprocess.Popen(["./python", "-c", "input()"], cwd=tmp_path, stdin=subprocess.PIPE) as process:

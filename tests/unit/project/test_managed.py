@@ -1,4 +1,4 @@
-"""The plan for a ``.env``: ours is set, the rest survives; held against the real python-dotenv."""
+"""Managed keys of ``.env`` are set and the rest survives, as the real python-dotenv reads it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ VALUES = {key: value for values in SECTIONS.values() for key, value in values.it
 
 
 def foreign(content: bytes) -> list[str]:
-    """Assignments and unparsable statements that are not ours, as python-dotenv separates them."""
+    """Return the assignments and invalid statements that are not managed, as python-dotenv splits them."""
     text = content.decode("utf-8", "surrogateescape")
     bindings = parse_stream(io.StringIO(text, newline=""))
     return [b.original.string.strip() for b in bindings if (b.key or b.error) and b.key not in VALUES]

@@ -1,4 +1,4 @@
-"""The program that asks an interpreter: its answers, and that old interpreters can read it."""
+"""The probe of an interpreter: its answers, and that old interpreters can run it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_older_interpreters_can_parse_it(version: tuple[int, int]) -> None:
 
 
 def test_it_asks_for_nothing_that_python_3_6_has_not() -> None:
-    """Their grammars differ from 3.6's in what the parser no longer tells apart: these two."""
+    """``ast`` cannot check for 3.6, whose grammar lacks these."""
     tree = ast.parse(SOURCE)
     assert not [node for node in ast.walk(tree) if isinstance(node, (ast.NamedExpr, ast.AnnAssign))]
     assert "from __future__ import annotations" not in SOURCE

@@ -1,4 +1,4 @@
-"""Each promise about the files of a root, kept and broken."""
+"""Each proof finds a broken promise about the files of a root."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What leaves the root is in quarantine exactly once, comes back as it was, and survives a cut anywhere."""
+"""What leaves the root is in quarantine exactly once, comes back unchanged, and survives a kill at any point."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ class Killed(BaseException):
 def test_cut_between_any_two_moves_is_settled(
     quarantine: Quarantine, polluted: Path, monkeypatch: pytest.MonkeyPatch, cut: int, atomic: bool
 ) -> None:
-    """Reset and restore, cut after each number of moves; the next ones bring back the first tree."""
+    """A reset and its restore are killed after ``cut`` moves; the next restores bring back the first tree."""
     before = picture(polluted)
     left = cut
     move, exchange = Directory.move, Directory.exchange
@@ -181,7 +181,7 @@ def test_damaged_manifest_is_named(quarantine: Quarantine, polluted: Path) -> No
         quarantine.runs()
 
 
-# As the release before wrote it, but for the inodes.
+# Written by the previous release, with other inodes.
 OLD_MANIFEST = """{
  "name": "20261126T055231Z", "kind": "reset", "started": 1795672351.1110864, "state": "closed", "entries": [
   {"name": "bin", "before": {"kind": "directory", "mode": 493, "identity": [65024, 2285644], "files": 1, "bytes": 20,
@@ -194,7 +194,7 @@ OLD_MANIFEST = """{
 
 
 def write_manifest(quarantine: Quarantine, polluted: Path, text: str) -> None:
-    """A run as another release left it: ``bin`` and ``include`` in quarantine."""
+    """Write a run of another release, with ``bin`` and ``include`` in quarantine."""
     kept = polluted / ".reset/runs/20261126T055231Z/kept"
     kept.mkdir(parents=True)
     for name, inode in (("bin", "2285644"), ("include", "2285646")):
@@ -217,7 +217,7 @@ def test_manifest_of_a_newer_release_is_refused(quarantine: Quarantine, polluted
     write_manifest(
         quarantine, polluted, OLD_MANIFEST.replace('"version": 1', '"version": 2, "novelty": true')
     )
-    with pytest.raises(Problem, match="its version is 2, the newest that this one reads is 1"):
+    with pytest.raises(Problem, match="its version is 2, but this release reads at most version 1"):
         quarantine.runs()
 
 

@@ -1,4 +1,4 @@
-"""Operations stay in the directory that was opened, and take names for what they are."""
+"""Operations stay in the open directory and do not follow links."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_open_refuses_a_link(polluted: Path) -> None:
 
 
 def test_swapping_folders_for_links_leads_nowhere(tmp_path: Path) -> None:
-    """Somebody swaps a folder for a link to a victim, as fast as the machine allows, while it is removed."""
+    """A thread keeps exchanging a folder and a link to a victim while the folder is removed."""
     victim = tmp_path / "victim"
     victim.mkdir()
     for number in range(20):
@@ -119,7 +119,7 @@ def test_swapping_folders_for_links_leads_nowhere(tmp_path: Path) -> None:
                         (prey / f"mine{number}").touch()
                     opened.remove("prey")
                 except OSError:
-                    continue  # caught in the act: refused, not followed
+                    continue  # the link was refused and not followed
     finally:
         stop.set()
         racer.join()

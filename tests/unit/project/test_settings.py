@@ -1,4 +1,4 @@
-"""The file ``.env``: private, replaced whole, the old one kept."""
+"""``.env`` is private and replaced as a whole, and the old one is kept."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_link_is_refused_and_not_followed(asked: dict[str, Any], polluted: Path)
 def test_folder_is_refused(asked: dict[str, Any], polluted: Path) -> None:
     (polluted / ".env").unlink()
     (polluted / ".env").mkdir()
-    with pytest.raises(Problem, match="is no file"):
+    with pytest.raises(Problem, match="is not a file"):
         ensure(asked)
 
 

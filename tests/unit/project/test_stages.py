@@ -1,4 +1,4 @@
-"""Several stages as one call: their order, what is said of them together, and where it ends."""
+"""Several stages in one call: their order, their common result, and failures in between."""
 
 from __future__ import annotations
 

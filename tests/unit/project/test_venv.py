@@ -1,4 +1,4 @@
-"""When an environment is built anew, and what a build does when something is wrong."""
+"""When an environment must be rebuilt, and what is refused."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ REQUIRED = Requirements(sys.executable, "3.9", ["psutil"])
 def run(
     argv: Sequence[str], *, env: Mapping[str, str | None] | None = None, text: str = "", seconds: float = 60.0
 ) -> tuple[int, str, str]:
-    """The real thing, as this user."""
+    """Run a real program as this user."""
     try:
         done = subprocess.run(argv, input=text, capture_output=True, text=True, timeout=seconds, check=False)
     except OSError as error:

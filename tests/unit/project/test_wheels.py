@@ -1,4 +1,4 @@
-"""Wheels from the control node: for which system they are asked, and how a host takes them in."""
+"""Wheels from the control node: the platforms they are fetched for, and how a host unpacks them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_newer_glibc_does_not_fit() -> None:
 
 
 def accepted(target: Target) -> set[str]:
-    """The tags that pip itself takes for these options, as it would say them of a wheel's name."""
+    """Return the tags of wheels that pip accepts with these options."""
     from pip._internal.models.target_python import TargetPython
 
     version = tuple(int(part) for part in target.python.split("."))
@@ -91,7 +91,7 @@ def test_kit_is_unpacked_for_its_owner_alone(tmp_path: Path) -> None:
 def test_kit_leads_nowhere_else(tmp_path: Path, name: str) -> None:
     into = tmp_path / "wheels"
     into.mkdir()
-    with Directory.open(str(into)) as folder, pytest.raises(Problem, match="no wheel"):
+    with Directory.open(str(into)) as folder, pytest.raises(Problem, match="is not a wheel"):
         build.unpack(archive(tmp_path / "kit.tar", name), folder)
     assert list(into.iterdir()) == []
 
