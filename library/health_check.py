@@ -1,6 +1,6 @@
 #!/usr/bin/python
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Check whether one can work with a host and its database."""
+"""Check whether a host and its database are ready for work."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ module: health_check
 short_description: Check a project's settings, its database and its data
 description:
   - Reads C(.env) in the project's root as the application does, connects to the database that C(DB_URL)
-    names, and looks at the tables and the bars in one read-only session. Besides, it asks EODHD about the token,
-    pings the Redis that C(.env) names, and looks at the free space.
-  - Each finding is V(ok), V(warn) or V(fail); the worst decides, and only V(fail) makes the host unhealthy.
-  - Nothing takes longer than the time-outs, whatever the server does. The module itself succeeds, and RV(healthy)
-    says how it stands.
-  - In check mode, a host that was never reset gets no verdict but a plan. See O(server).
-  - It continues in the Python of the project's venv, which proves that the venv works.
+    names, and checks the tables and the bars in one read-only session. It also asks EODHD about the token,
+    pings the Redis that C(.env) names, and checks the free space.
+  - Each finding is V(ok), V(warn) or V(fail). The worst one decides, and only V(fail) makes the host unhealthy.
+  - Every check ends within its timeout, whatever the server does. The module succeeds even if the host is unhealthy;
+    RV(healthy) has the verdict.
+  - In check mode, a host that was never reset gets a plan instead of a verdict. See O(server).
+  - Runs in the Python of the project's venv, which proves that the venv works.
 extends_documentation_fragment: [reading]
 options:
   root:
@@ -23,18 +23,18 @@ options:
     type: path
     required: true
   interpreter:
-    description: The Python to check with; C(venv/bin/python) in O(root) if it is not given.
+    description: The Python to run in, by default C(venv/bin/python) in O(root).
     type: path
   tables:
     description:
-      - Tables that have to be there, each a name, C(schema.table), or a dictionary with C(name) and C(min_rows).
+      - Required tables, each a name, C(schema.table), or a dictionary with C(name) and C(min_rows).
     type: list
     elements: raw
     default: [market_data, assets]
   server:
     description:
-      - Where the database will be. With it, check mode on a host without an environment or a complete C(.env) tells
-        what the check will look at, and whether this server and EODHD can be reached.
+      - Server of the future database. If it is given, check mode on a host without an environment or a complete
+        C(.env) lists the checks, and reports whether this server and EODHD can be reached.
     type: dict
     suboptions:
       host:
@@ -46,72 +46,72 @@ options:
         type: int
         required: true
   timeout:
-    description: Seconds for the connection, all addresses of the host together; for EODHD and Redis each as many.
+    description: Seconds for the connection, for all addresses together. EODHD and Redis get the same time each.
     type: float
     default: 3
   query_timeout:
-    description: Seconds for all counts together, and as many for all questions about the bars.
+    description: Seconds for all counts together, and the same again for all queries on bars.
     type: float
     default: 10
   count:
     description:
-      - V(exact) counts every row; a table that takes too long is unhealthy.
-      - V(estimate) takes the numbers of the last ANALYZE, those of partitions summed up.
-      - V(auto) counts, and takes the estimate if that takes too long.
+      - V(exact) counts every row. A table that takes too long is unhealthy.
+      - V(estimate) takes the numbers of the last ANALYZE and adds up those of partitions.
+      - V(auto) counts, and falls back to the estimate if counting takes too long.
     type: str
     choices: [exact, estimate, auto]
     default: auto
   limits:
-    description: Where ok ends. A value of 0 switches the threshold off.
+    description: Thresholds for V(warn) and V(fail). A value of 0 switches a threshold off.
     type: dict
     default: {}
     suboptions:
       latency_warn:
-        description: Warn if one query takes this many milliseconds.
+        description: Warn if a query takes at least this many milliseconds.
         type: float
         default: 250
       stale_warn:
-        description: Warn about a symbol that is this many finished sessions behind.
+        description: Warn if a symbol is at least this many finished sessions behind.
         type: int
         default: 3
       stale_fail:
-        description: Fail a symbol that is this many finished sessions behind.
+        description: Fail if symbols are at least this many finished sessions behind. See O(limits.stale_share).
         type: int
         default: 10
       stale_share:
-        description: Share of the symbols that may reach O(limits.stale_fail) with a warning alone.
+        description: Only warn if no more than this share of the symbols reaches O(limits.stale_fail).
         type: float
         default: 0.1
       publish_hours:
-        description: Hours from when the provider should have a bar until it is missed.
+        description: Hours after EODHD publishes a bar until it counts as missing.
         type: float
         default: 6
       gap_days:
-        description: Days back for which gaps are looked for; V(0) does not look.
+        description: Search for gaps this many days back. V(0) switches the search off.
         type: int
         default: 3650
       gap_warn:
-        description: Warn if all symbols together lack this many sessions inside their ranges.
+        description: Warn if the symbols together lack at least this many sessions inside their ranges.
         type: int
         default: 1
       gap_fail:
-        description: Fail if all symbols together lack this many sessions inside their ranges.
+        description: Fail if the symbols together lack at least this many sessions inside their ranges.
         type: int
         default: 0
       coverage_warn:
-        description: Warn if this many active symbols of C(assets) have no bar.
+        description: Warn if at least this many active symbols of C(assets) have no bar.
         type: int
         default: 1
       coverage_fail:
-        description: Fail if this many active symbols of C(assets) have no bar.
+        description: Fail if at least this many active symbols of C(assets) have no bar.
         type: int
         default: 0
       set_aside_warn:
-        description: Warn if this many bars are set aside and unresolved.
+        description: Warn if at least this many bars are set aside and unresolved.
         type: int
         default: 1
       set_aside_fail:
-        description: Fail if this many bars are set aside and unresolved.
+        description: Fail if at least this many bars are set aside and unresolved.
         type: int
         default: 0
       quota_warn:
@@ -127,13 +127,13 @@ options:
         type: int
         default: 256
   token:
-    description: Whether to ask EODHD about the token of C(.env), which takes one call at most.
+    description: Whether to ask EODHD about the token of C(.env), which costs at most one call.
     type: bool
     default: true
   token_known:
     description:
-      - RV(token) of an earlier check in the same run, of this host or of another one. If it is about the token of
-        C(.env), EODHD is not asked again.
+      - RV(token) of an earlier check in the same run, on any host. If it is about the token of C(.env), EODHD is not
+        asked again.
     type: dict
   base_url:
     description: EODHD's address.
@@ -145,18 +145,18 @@ options:
     default: true
   metrics_path:
     description:
-      - A file on the target to write the result to for Prometheus, mode 0644, replaced as a whole; for node_exporter
-        a C(.prom) file in the folder of its textfile collector.
-      - It is an output and no state, so RV(ignore:changed) does not tell of it. Check mode does not write it.
+      - File on the target for the result as Prometheus metrics, replaced atomically, with mode 0644. For
+        node_exporter, use a C(.prom) file in the folder of its textfile collector.
+      - It is an output, so writing it does not set RV(ignore:changed). Check mode does not write it.
     type: path
 requirements:
   - psycopg2
   - python-dotenv
-  - requests, if O(token) is asked about
-  - redis, if one is pinged
+  - requests, if O(token) is true
+  - redis, if C(.env) names a Redis
 attributes:
   check_mode:
-    description: It does the same in check mode, but for O(metrics_path), which is not written.
+    description: Does the same in check mode, but does not write O(metrics_path).
     support: full
 author: [The maintainers (@ansible-reset)]
 """
@@ -174,30 +174,30 @@ EXAMPLES = r"""
 
 RETURN = r"""
 healthy:
-  description: Whether no check failed; null in the plan for a host that was never reset.
+  description: True if no check failed; null in the plan for a host that was never reset.
   type: bool
   returned: success
 report:
-  description: The text for people.
+  description: The report as text.
   type: str
   returned: success
 reachable:
-  description: Whether C(postgresql) and C(eodhd) take connections.
+  description: Whether C(postgresql) and C(eodhd) accept connections.
   type: dict
   returned: in the plan for a host that was never reset
 level:
-  description: That of the worst finding.
+  description: Level of the worst finding.
   type: str
   returned: success
 problems:
-  description: What makes the host unhealthy, each with what to do.
+  description: Messages of the findings that make the host unhealthy, each with what to do.
   type: list
   elements: str
   returned: success
 checks:
   description:
-    - Every finding in order - the name of its C(check), its C(level), a C(message) with what was found and what to do,
-      and what the check C(expects).
+    - All findings in order. Each has the name of its C(check), its C(level), a C(message) that says what was found
+      and what to do, and what the check C(expects).
   type: list
   elements: dict
   returned: success
@@ -205,38 +205,38 @@ checks:
     - check: connection
       level: ok
       message: PostgreSQL 18.1 at localhost:5432
-      expects: PostgreSQL answers within health_timeout, and soon
+      expects: PostgreSQL answers within health_timeout, and quickly
 token:
   description:
-    - What EODHD answered about the token, for O(token_known); null without an answer. C(account) tells accounts apart
-      and gives no token away.
+    - EODHD's answer about the token, for O(token_known); null without an answer. C(account) identifies the token
+      without revealing it.
   type: dict
   returned: success
 measures:
-  description: The numbers that were found, as far as they were looked for.
+  description: Numbers that the checks measured. A check that did not run adds none.
   type: dict
   returned: success
   sample: {stale_symbols: 0, uncovered_symbols: 0, gap_sessions: 0, bars_set_aside: 0, disk_free_mib: 51200}
 tables:
-  description: Rows by table; null if they could not be counted. Tables that cannot be read are left out.
+  description: Rows of each table; null if they could not be counted. Unreadable tables are left out.
   type: dict
   returned: success
   sample: {market_data: 21, assets: 1}
 estimated:
-  description: The tables whose number is an estimate.
+  description: Tables whose row count is an estimate.
   type: list
   elements: str
   returned: success
 server_version:
-  description: Version of PostgreSQL, or null without a connection.
+  description: Version of PostgreSQL; null without a connection.
   type: str
   returned: success
 latency_ms:
-  description: Milliseconds of one question and its answer on the open connection, or null without one.
+  description: Milliseconds that a query took on the open connection; null without a connection.
   type: float
   returned: success
 url:
-  description: The database, its password masked; null if C(.env) does not name it.
+  description: URL of the database, with the password masked; null if C(.env) does not name it.
   type: str
   returned: success
 """
@@ -274,7 +274,7 @@ def main() -> None:
 
     def examined(root: Path) -> dict[str, Any]:
         obstacle = interpreter.enter(options["interpreter"] or str(root / "venv/bin/python"))
-        # Compiled in each Python that comes here, so not in the one that is left.
+        # Imported here, because `enter` may restart the module in another Python, which would import them again.
         from ansible.module_utils.health import checks, model
 
         if obstacle:

@@ -1,6 +1,6 @@
-"""What all checks of the bars share, and the short ones of them.
+"""The helpers of all checks on bars, and the short checks.
 
-All questions together have ``health_query_timeout``.
+All queries of these checks share ``health_query_timeout``.
 """
 
 from __future__ import annotations
@@ -20,33 +20,33 @@ from ansible.module_utils.health.model import BACKFILL, LOCK_TIMEOUT, Finding, H
 from ansible.module_utils.reporting import Problem
 from ansible.module_utils.text import plural
 
-# How many symbols one message names, and one command; more come from a file.
+# The most symbols that a message names, and that a command lists; more come from a file.
 NAMED = 3
 LISTED = 20
-# What the provider sends: crypto has 8 decimals, and prices of millions are seen.
+# Digits that EODHD sends: crypto has 8 decimals, and some prices are in the millions.
 DECIMALS, WHOLE = 8, 7
-# Rows set aside that are looked at; more are "at least".
+# The most rows set aside that are read; the message then says "at least".
 MANY = 100_000
 
 
 def readable(host: Host, name: str) -> Wanted | None:
-    """Return the table of this name among those of ``health_tables`` that could be read."""
+    """Return the table of this name if ``health_tables`` lists it and it could be read."""
     found = (table for table in host.tables if table.parts[-1] == name and table.name in host.counts)
     return next(found, None)
 
 
 def filled(host: Host, name: str) -> Wanted | None:
-    """Return the table if it can be read and is not empty; an empty one is told by the check of tables alone."""
+    """Return the table if it can be read and is not empty; only the check ``tables`` reports an empty one."""
     table = readable(host, name)
     return table if table and host.counts[table.name].rows != 0 else None
 
 
-def ask(host: Host, table: Wanted, work: Callable[[Any], Any]) -> Any:
-    """Return what ``work`` reads from a cursor; None if the time is over.
+def query(host: Host, table: Wanted, work: Callable[[Any], Any]) -> Any:
+    """Return what ``work`` reads from a cursor; None if the time is up.
 
     Raises:
-        Problem: a column is missing, or a right.
-        Unreachable: the server fell silent or away.
+        Problem: a column or a privilege is missing.
+        Unreachable: the server stopped answering or closed the connection.
     """
     deadline = host.deadline = host.deadline or time.monotonic() + host.query_timeout
     errors = driver().errors
@@ -62,8 +62,8 @@ def ask(host: Host, table: Wanted, work: Callable[[Any], Any]) -> Any:
             return None
         except (errors.UndefinedColumn, errors.UndefinedFunction, errors.DatatypeMismatch):
             raise Problem(
-                f"{table.name} does not have the columns of the application."
-                " `ansible-playbook playbooks/reset.yml --tags database` names what does not fit."
+                f"{table.name} does not have the columns that the application needs."
+                " Run `ansible-playbook playbooks/reset.yml --tags database`, which names the differences."
             ) from None
         except driver().Error as error:
             if host.session.closed or host.server is None:
@@ -73,30 +73,30 @@ def ask(host: Host, table: Wanted, work: Callable[[Any], Any]) -> Any:
     return host.bounded(read, max(0.0, deadline - time.monotonic()) + LOCK_TIMEOUT)
 
 
-def told(host: Host, table: Wanted, what: str, work: Callable[[Any], Any]) -> Any:
-    """Return what ``work`` reads, as ``ask``, but raise ``too_slow`` if the time is over."""
-    found = ask(host, table, work)
+def query_or_raise(host: Host, table: Wanted, what: str, work: Callable[[Any], Any]) -> Any:
+    """Return what ``work`` reads, like ``query``, but raise ``too_slow`` if the time is up."""
+    found = query(host, table, work)
     if found is None:
         raise too_slow(host, what)
     return found
 
 
 def too_slow(host: Host, what: str) -> Problem:
-    """Return the warning that the time was over."""
-    text = f"{what} could not be told within {host.query_timeout:g} s. Raise health_query_timeout."
+    """Return the warning that a check ran out of time."""
+    text = f"The check of {what} did not finish within {host.query_timeout:g} s. Raise health_query_timeout."
     return Problem(text, level="warn")
 
 
-def load(symbols: Sequence[str], first: date | None = None, last: date | None = None) -> str:
-    """Return the command that loads some symbols, from a day and to a day if those are given."""
+def load_command(symbols: Sequence[str], first: date | None = None, last: date | None = None) -> str:
+    """Return the command that loads these symbols, limited to the given days."""
     some = json.dumps({"backfill_symbols": list(symbols)}) if len(symbols) <= LISTED else ""
     which = f"-e '{some}'" if some else "-e backfill_symbols=FILE"
     days = [f" -e backfill_{name}={day}" for name, day in (("from", first), ("to", last)) if day]
     return f"{BACKFILL} {which}" + "".join(days)
 
 
-def named(texts: Sequence[str], count: int) -> str:
-    """Return a list of which the first ones are shown."""
+def shortened(texts: Sequence[str], count: int) -> str:
+    """Return the first ``NAMED`` texts, with an ellipsis if ``count`` is higher."""
     return ", ".join(texts[:NAMED]) + (", …" if count > min(len(texts), NAMED) else "")
 
 
@@ -106,18 +106,18 @@ SELECT count(*), count(DISTINCT symbol), (array_agg(DISTINCT symbol))[1:%s], mod
 FROM (SELECT symbol, day, reason FROM backfill_set_aside
   WHERE resolved IS NULL AND reason NOT LIKE ALL (%s) AND symbol NOT LIKE '%% %%' LIMIT %s) AS row
 """
-# Bars of names that were not traded. The provider has no price for them, so there is nothing to fix.
+# Bars of symbols that were not traded. EODHD has no price for them, so there is nothing to fix.
 _UNTRADED = ["untraded%", "all prices are zero"]
 
 
 def _may_read(cursor: Any, table: Wanted) -> bool:
-    """Whether a table of the ledger is there and may be read."""
+    """Return whether a table of the ledger exists and may be read."""
     cursor.execute("SELECT coalesce(has_table_privilege(to_regclass(%s), 'SELECT'), false)", (table.name,))
     return bool(cursor.fetchone()[0])
 
 
 def check_basis(host: Host) -> Iterator[Finding]:
-    """No bar has kept the basis from before a restatement, because the provider sends it no more."""
+    """No bar has the basis from before a restatement because EODHD no longer sends it."""
     table = Wanted("backfill_old_basis")
 
     def read(cursor: Any) -> list[str]:
@@ -126,21 +126,21 @@ def check_basis(host: Host) -> Iterator[Finding]:
         cursor.execute("SELECT symbol FROM backfill_old_basis WHERE resolved IS NULL ORDER BY symbol")
         return [symbol for (symbol,) in cursor.fetchall()]
 
-    symbols = told(host, table, "Whether bars are on an old basis", read)
+    symbols = query_or_raise(host, table, "bars on an old basis", read)
     if not symbols:
-        yield Finding("basis", "ok", "all bars of a symbol are on one basis")
+        yield Finding("basis", "ok", "all bars of each symbol are on one basis")
         return
     yield Finding(
         "basis",
         "warn",
-        f"older bars of {plural(len(symbols), 'symbol')} ({named(symbols, len(symbols))}) keep the"
-        " basis from before a split or dividend: see backfill_old_basis. EODHD sends them no more."
-        " Delete them and load the symbol again with -e backfill_force=true, or do not mix them with later ones.",
+        f"Older bars of {plural(len(symbols), 'symbol')} ({shortened(symbols, len(symbols))}) still have the basis"
+        " from before a split or dividend, because EODHD no longer sends them. backfill_old_basis lists them."
+        " Delete them and load the symbol again with -e backfill_force=true, or do not mix them with later bars.",
     )
 
 
 def check_set_aside(host: Host) -> Iterator[Finding]:
-    """The backfill has set no bar aside that nobody has resolved."""
+    """No bar that the backfill set aside is unresolved."""
     table = Wanted("backfill_set_aside")
 
     def read(cursor: Any) -> Any:
@@ -149,7 +149,7 @@ def check_set_aside(host: Host) -> Iterator[Finding]:
         cursor.execute(_SET_ASIDE, (LISTED + 1, _UNTRADED, MANY))
         return cursor.fetchone()
 
-    found = told(host, table, "How many bars the backfill set aside", read)
+    found = query_or_raise(host, table, "bars set aside", read)
     rows, symbols, examples, reason, first, last = found
     host.measures["bars_set_aside"] = rows
     level = host.level("set_aside", rows)
@@ -157,24 +157,24 @@ def check_set_aside(host: Host) -> Iterator[Finding]:
     if level != "ok":
         least = "At least " if rows == MANY else ""
         text = (
-            f"{least}{plural(rows, 'bar')} of {plural(symbols, 'symbol')} ({named(examples, symbols)})"
-            f" {'was' if rows == 1 else 'were'} set aside, mostly: {reason}. See the rows of backfill_set_aside"
-            f" whose resolved is null, fix the cause, and load them again with `{load(examples, first, last)}"
-            " -e backfill_force=true`."
+            f"{least}{plural(rows, 'bar')} of {plural(symbols, 'symbol')} ({shortened(examples, symbols)})"
+            f" {'was' if rows == 1 else 'were'} set aside. The most frequent reason: {reason}. See the rows of"
+            " backfill_set_aside in which resolved is null, fix the cause, and load the bars again with"
+            f" `{load_command(examples, first, last)} -e backfill_force=true`."
         )
     yield Finding("set_aside", level, text)
 
 
 def check_locks(host: Host) -> Iterator[Finding]:
-    """The server has locks enough for the chunks or partitions that one transaction touches."""
+    """The server has enough locks for the chunks or partitions that one transaction touches."""
     table = readable(host, "market_data")
     if table:
-        told(host, table, "Whether PostgreSQL has locks enough for the backfill", chunks.look)
-        yield Finding("locks", "ok", "PostgreSQL has locks enough for the backfill")
+        query_or_raise(host, table, "PostgreSQL's locks", chunks.look)
+        yield Finding("locks", "ok", "PostgreSQL has enough locks for the backfill")
 
 
 def check_precision(host: Host) -> Iterator[Finding]:
-    """The columns hold every digit that the provider sends."""
+    """The columns hold every digit that EODHD sends."""
     table = readable(host, "market_data")
     if table is None:
         return
@@ -185,13 +185,13 @@ def check_precision(host: Host) -> Iterator[Finding]:
         found = look_up(cursor, Table(sql.Identifier(*table.parts).as_string(cursor), (), ()))
         return found.types if found else {}
 
-    yield judge_precision(table, told(host, table, f"What the columns of {table.name} hold", read))
+    yield judge_precision(table, query_or_raise(host, table, f"the columns of {table.name}", read))
 
 
 def judge_precision(table: Wanted, types: Mapping[str, str]) -> Finding:
-    """Decide what the types of the columns mean."""
+    """Return the finding for these types of the columns."""
     narrow = {name: types[name] for name in PRICES if _narrow(types.get(name, ""))}
-    # Real files of stocks have volumes with fractions too.
+    # EODHD sends volumes with fractions even for stocks.
     if types.get("volume") in ("integer", "bigint"):
         narrow["volume"] = types["volume"]
     if not narrow:
@@ -201,7 +201,7 @@ def judge_precision(table: Wanted, types: Mapping[str, str]) -> Finding:
     return Finding(
         "precision",
         "warn",
-        f"{table.name} has columns that are too narrow for what the provider sends: {columns}. Bars that do not fit,"
+        f"{table.name} has columns that are too narrow for what EODHD sends: {columns}. Bars that do not fit,"
         " such as those with 8 decimals or a fraction in the volume, are set aside. Set"
         " database_widen: true and run `ansible-playbook playbooks/reset.yml --tags database`.",
     )

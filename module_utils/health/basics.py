@@ -1,4 +1,4 @@
-"""What the work stands on: the settings and the connection."""
+"""The checks of the settings and of the connection."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ansible.module_utils.reporting import Problem
 
 
 def check_settings(host: Host) -> Iterator[Finding]:
-    """The ``.env`` is there, can be read, and names what the application needs."""
+    """The ``.env`` exists, can be read, and has every setting that the application needs."""
     rewrite = "Write it with `ansible-playbook playbooks/reset.yml --tags dotenv`."
     path = str(host.env)
     try:
@@ -22,15 +22,13 @@ def check_settings(host: Host) -> Iterator[Finding]:
         found = settings.read(host.env.read_bytes(), path)
     except OSError as error:
         raise Problem(
-            f"{path} cannot be read ({error.strerror}). Work as its owner, or as root (ansible_become)."
+            f"{path} cannot be read ({error.strerror}). Connect as its owner, or as root (ansible_become)."
         ) from None
     host.settings = found.values
     malformed = ""
     if found.dropped:
         lines = ", ".join(map(str, found.dropped))
-        malformed = (
-            f"{path} is malformed: python-dotenv ignores line {lines}, which is no KEY=value. Fix the line. "
-        )
+        malformed = f"{path} is malformed: python-dotenv ignores line {lines}. Write KEY=value there. "
     if found.missing:
         text = f"{malformed}{path} has no value for {', '.join(found.missing)}. {rewrite}"
         yield Finding("settings", "fail", text)
@@ -38,23 +36,23 @@ def check_settings(host: Host) -> Iterator[Finding]:
         yield Finding("settings", "warn", malformed.rstrip())
     if "DB_URL" in found.missing:
         return
-    driver()  # without it nothing can take the URL apart
+    driver()  # raises a Problem if psycopg2, which parses the URL, is missing
     host.server = settings.server(found.values["DB_URL"], path)
     others = settings.disagreements(found.values, host.server)
     if not found.missing and others:
-        text = f"{path}: {', '.join(others)} and DB_URL name different things. {rewrite}"
+        text = f"{path}: DB_URL contradicts {', '.join(others)}. {rewrite}"
         yield Finding("settings", "warn", text)
     elif not found.missing:
-        yield Finding("settings", "ok", f"{path} holds every setting that is needed")
+        yield Finding("settings", "ok", f"{path} has every required setting")
 
 
 def _is_local(host: str) -> bool:
-    """Whether a server is on the host itself, as in the sandbox."""
+    """Return whether a server runs on the host itself, as in the sandbox."""
     return host.startswith(("/", "@", "127.")) or host in ("localhost", "::1")
 
 
 def check_connection(host: Host) -> Iterator[Finding]:
-    """The database answers within ``timeout``, and soon."""
+    """The database connects within ``timeout`` and answers quickly."""
     if host.server is None:
         return
     session = host.open_connection(
@@ -76,14 +74,14 @@ def check_connection(host: Host) -> Iterator[Finding]:
         yield Finding(
             "connection",
             "warn",
-            f"{host.server.user} is a superuser of PostgreSQL at {place}: whoever reads .env may do anything there."
+            f"{host.server.user} is a superuser of PostgreSQL at {place}, so anyone who reads .env controls the server."
             " Set postgres_admin_user, and another postgres_user, which `--tags database` then creates.",
         )
     if host.level("latency", latency) == "warn":
         yield Finding(
             "connection",
             "warn",
-            f"PostgreSQL at {place} took {latency:,.0f} ms for one question. Look at its load and at the line, or"
+            f"PostgreSQL at {place} took {latency:,.0f} ms to answer a query. Check its load and the network, or"
             " raise health_latency_warn.",
         )
     else:

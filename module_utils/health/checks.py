@@ -1,7 +1,7 @@
-"""Can one work with this host now: the list of checks, and what comes of them.
+"""The list of health checks, and the result that they add up to.
 
-A check looks at one thing and returns findings. ``fail`` makes the host unhealthy, ``warn`` does not. CONTRIBUTING
-says how to add one.
+A check looks at one thing and yields findings. ``fail`` makes the host unhealthy, ``warn`` does not. CONTRIBUTING
+says how to add a check.
 """
 
 from __future__ import annotations
@@ -16,21 +16,19 @@ from ansible.module_utils.health.model import LEVELS, Check, Finding, Host
 from ansible.module_utils.reporting import Problem
 
 CHECKS: tuple[Check, ...] = (
-    Check("settings", basics.check_settings, ".env holds every required key, each line can be read"),
-    Check("disk", services.check_disk, "room at the root for an environment and what a reset keeps"),
-    Check("connection", basics.check_connection, "PostgreSQL answers within health_timeout, and soon"),
+    Check("settings", basics.check_settings, ".env has every required key, and every line can be parsed"),
+    Check("disk", services.check_disk, "enough space at the root for an environment and what a reset keeps"),
+    Check("connection", basics.check_connection, "PostgreSQL answers within health_timeout, and quickly"),
     Check(
-        "tables", counts.check_tables, "every table of health_tables can be read and holds rows enough", True
+        "tables", counts.check_tables, "every table of health_tables is readable and has enough rows", True
     ),
-    Check(
-        "freshness", coverage.check_freshness, "a bar of the last session that is due for every symbol", True
-    ),
-    Check("coverage", coverage.check_coverage, "bars for every symbol that is active in assets", True),
-    Check("gaps", coverage.check_gaps, "no session missing inside the range of a symbol", True),
-    Check("set_aside", bars.check_set_aside, "no bar set aside by the backfill and unresolved", True),
-    Check("basis", bars.check_basis, "no bar on a basis from before a restatement", True),
-    Check("locks", bars.check_locks, "locks enough on the server for the chunks of market_data", True),
-    Check("precision", bars.check_precision, "columns that hold every digit of the provider", True),
+    Check("freshness", coverage.check_freshness, "every symbol has the bar of the last session due", True),
+    Check("coverage", coverage.check_coverage, "every symbol that is active in assets has bars", True),
+    Check("gaps", coverage.check_gaps, "no session is missing between a symbol's first and last bar", True),
+    Check("set_aside", bars.check_set_aside, "no bar that the backfill set aside is unresolved", True),
+    Check("basis", bars.check_basis, "no bar has the basis from before a restatement", True),
+    Check("locks", bars.check_locks, "PostgreSQL has enough locks for the chunks of market_data", True),
+    Check("precision", bars.check_precision, "the columns hold every digit that EODHD sends", True),
     Check("token", services.check_token, "EODHD accepts the token, and calls are left today"),
     Check("redis", services.check_redis, "the Redis that .env names answers"),
 )
@@ -50,7 +48,7 @@ def examine(host: Host, checks: Sequence[Check] = CHECKS) -> dict[str, Any]:
 
 
 def _run(check: Check, host: Host) -> list[Finding]:
-    """Run one check; what it cannot do becomes a finding, with the driver's text left behind."""
+    """Run one check; an error becomes a finding, without the driver's text."""
     findings: list[Finding] = []
     try:
         for finding in check.run(host):
@@ -64,7 +62,7 @@ def _run(check: Check, host: Host) -> list[Finding]:
 
 
 def result(findings: Sequence[Finding], host: Host | None = None) -> dict[str, Any]:
-    """Return the module's result for these findings; without a host nothing but them is known."""
+    """Return the module's result for these findings; without a host it holds only them."""
     host = host or Host(Path(), [], 0, 0, "auto", lambda: None)
     level = max((finding.level for finding in findings), key=LEVELS.index, default="ok")
     healthy = level != "fail"
@@ -90,7 +88,7 @@ def result(findings: Sequence[Finding], host: Host | None = None) -> dict[str, A
 
 
 def report(findings: Sequence[Finding], host: Host, healthy: bool) -> str:
-    """Return the text that people read."""
+    """Return the report as text."""
     lines = ["📊 Infrastructure Health Check"]
     if host.server:
         lines.append(f"Database: {host.server.masked_url()}")

@@ -1,4 +1,4 @@
-"""The tables: are they there, may they be read, and how many rows do they hold."""
+"""The check of the tables: do they exist, may they be read, and how many rows do they have."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from ansible.module_utils.reporting import Problem
 
 
 def check_tables(host: Host) -> Iterator[Finding]:
-    """Every table is there, can be read, and holds rows enough."""
-    # The server keeps the time-outs; the second more is for one that falls silent.
+    """Every table exists, can be read, and has enough rows."""
+    # The server enforces the timeouts; the extra second detects a server that stops answering.
     findings: list[Finding] = host.bounded(lambda: list(_count_tables(host)), host.query_timeout + 1)
     yield from findings
 
@@ -35,7 +35,7 @@ def _count_tables(host: Host) -> Iterator[Finding]:
                 if host.session.closed:
                     raise
                 yield Finding("tables", "fail", _table_problem(error, table, host, cursor))
-        # The smallest first, so that one that takes all the time does not leave the others without.
+        # The smallest first, so that a table that takes all the time does not cost the others their count.
         known = [table for table in host.tables if table.name in estimates]
         counts = {
             table.name: _count(cursor, table, estimates[table.name], host.count, deadline)
@@ -47,21 +47,21 @@ def _count_tables(host: Host) -> Iterator[Finding]:
 
 
 def judge(table: Wanted, count: Count, mode: str, query_timeout: float) -> Finding:
-    """Decide what a count means."""
+    """Return the finding for a count."""
     name, level, text = table.name, "ok", f"{table.name}: {count.text()}"
     if count.rows is None:
         level = "fail" if mode == "exact" or table.min_rows else "warn"
         late = f"{name} could not be counted within {query_timeout:g} s"
         text = {
             "exact": f"{late}. Raise health_query_timeout, or set health_count to auto.",
-            "auto": f"{late}, and was never analysed. Raise health_query_timeout, or run ANALYZE {name} there.",
-            "estimate": f"{name} has no estimate, for it was never analysed. Run ANALYZE {name} in the database, or set"
-            " health_count to auto.",
+            "auto": f"{late}, and was never analysed. Raise health_query_timeout, or run ANALYZE {name}.",
+            "estimate": f"{name} was never analysed, so it has no estimate. Run ANALYZE {name}, or set health_count to"
+            " auto.",
         }[mode]
     elif count.rows < table.min_rows:
         level = "fail"
         text = (
-            f"{name} holds {count.text()}, but health_tables asks for {table.min_rows:,} at least. Fill it with"
+            f"{name} has {count.text()}, but health_tables asks for at least {table.min_rows:,}. Fill it with"
             f" `{BACKFILL}`."
         )
     elif count.rows == 0:
@@ -74,7 +74,7 @@ def _estimate(cursor: Any, table: Wanted) -> int | None:
 
     Raises:
         Problem: the table is missing.
-        psycopg2.Error: it is locked, or may not be read.
+        psycopg2.Error: the table is locked, or may not be read.
     """
     from psycopg2 import sql
 
@@ -84,20 +84,20 @@ def _estimate(cursor: Any, table: Wanted) -> int | None:
     if oid is None:
         raise Problem(
             f"Table {table.name} is missing. Create it with `ansible-playbook playbooks/reset.yml --tags"
-            " database`, or take it out of health_tables."
+            " database`, or remove it from health_tables."
         )
-    # Meets locks and missing rights, but reads no row: to look for one, each of a table's chunks is planned.
+    # Detects locks and missing privileges without reading a row, which would plan each of the table's chunks.
     cursor.execute(sql.SQL("SELECT 1 FROM {} WHERE false").format(name))
     about = estimate(cursor, oid)
     if about:
         return about
-    # Of a table that holds a row, 0 is no estimate.
+    # An estimate of 0 is wrong if the table has a row.
     cursor.execute(sql.SQL("SELECT 1 FROM {} LIMIT 1").format(name))
     return None if cursor.fetchone() else 0
 
 
 def _count(cursor: Any, table: Wanted, about: int | None, mode: str, deadline: float) -> Count:
-    """Return the rows of a table that can be read."""
+    """Return the number of rows of a readable table."""
     from psycopg2 import errors, sql
 
     if mode == "estimate":
@@ -105,7 +105,7 @@ def _count(cursor: Any, table: Wanted, about: int | None, mode: str, deadline: f
     name = sql.Identifier(*table.parts)
     try:
         limit(cursor, deadline)
-        # One process counts compressed rows by what is noted of each batch; parallel ones decompress them.
+        # A single process counts compressed rows from each batch's metadata; parallel workers decompress them.
         packed = compressed(cursor, name.as_string(cursor))
         alone = sql.SQL("SET LOCAL max_parallel_workers_per_gather = 0;" if packed else "")
         cursor.execute(sql.SQL("{} SELECT count(*) FROM {}").format(alone, name))
@@ -120,7 +120,7 @@ def _table_problem(error: Exception, table: Wanted, host: Host, cursor: Any) -> 
     if kind == "locked":
         return (
             f"Table {table.name} is locked by another session{_holders(cursor, table)}."
-            " Wait for it, or end it with pg_terminate_backend; pg_stat_activity shows what it does."
+            " Wait for it, or end it with pg_terminate_backend. pg_stat_activity shows what it is doing."
         )
     if kind == "rights":
         return (
@@ -129,7 +129,7 @@ def _table_problem(error: Exception, table: Wanted, host: Host, cursor: Any) -> 
         )
     if kind == "slow":
         return (
-            f"Table {table.name} gave no row within {host.query_timeout:g} s. Run VACUUM {table.name} in"
+            f"Table {table.name} returned no row within {host.query_timeout:g} s. Run VACUUM {table.name} in"
             " the database, or raise health_query_timeout."
         )
     text: str = explain(error, host.server)

@@ -1,4 +1,4 @@
-"""The result for Prometheus."""
+"""The result as Prometheus metrics."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 from ansible.module_utils import prometheus
 from ansible.module_utils.health.model import LEVELS
 
-# Names in the ``measures`` of a result, and what each says.
+# Keys of a result's ``measures``, and their meaning.
 _MEASURES = (
     ("stale_symbols", "Symbols whose last bar is older than health_stale_warn allows."),
     ("uncovered_symbols", "Active symbols without any bar."),
     ("gap_sessions", "Sessions missing inside the ranges of the symbols."),
-    ("bars_set_aside", "Bars that the backfill set aside, unresolved."),
+    ("bars_set_aside", "Unresolved bars that the backfill set aside."),
     ("quota_left", "Calls that the EODHD account has left today."),
     ("disk_free_mib", "MiB free at the project root."),
 )
@@ -25,22 +25,22 @@ def render(result: Mapping[str, Any], now: float) -> str:
 
 
 def _metrics(result: Mapping[str, Any], now: float) -> Iterator[prometheus.Metric]:
-    yield "healthy", "Whether no check failed.", [({}, int(result["healthy"]))]
+    yield "healthy", "1 if no check failed.", [({}, int(result["healthy"]))]
     levels: dict[str, int] = {}
     for found in result["checks"]:
         levels[found["check"]] = max(levels.get(found["check"], 0), LEVELS.index(found["level"]))
     each = [({"check": check}, level) for check, level in levels.items()]
-    yield "level", "0 ok, 1 warn, 2 fail; the worst finding of each check.", each
+    yield "level", "The worst finding of each check: 0 ok, 1 warn, 2 fail.", each
     counted = [
         ({"table": table, "estimated": str(int(table in result["estimated"]))}, rows)
         for table, rows in result["tables"].items()
         if rows is not None
     ]
-    yield "table_rows", "Rows of a table; estimated is 1 if they were not counted.", counted
+    yield "table_rows", "Rows of a table; estimated is 1 if the number is an estimate.", counted
     if result["latency_ms"] is not None:
         seconds = f"{result['latency_ms'] / 1000:g}"
-        yield "latency_seconds", "One question to PostgreSQL and its answer.", [({}, seconds)]
+        yield "latency_seconds", "Time that PostgreSQL took to answer a query.", [({}, seconds)]
     for name, meaning in _MEASURES:
         if name in result["measures"]:
             yield name, meaning, [({}, f"{result['measures'][name]:.15g}")]
-    yield "timestamp_seconds", "When this was found out.", [({}, f"{now:.0f}")]
+    yield "timestamp_seconds", "Time of the check.", [({}, f"{now:.0f}")]

@@ -1,4 +1,4 @@
-"""What a check is, what it says, and what all of them share."""
+"""The types of the health check: checks, findings, and the state that the checks share."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from ansible.module_utils.text import plural
 BACKFILL = "ansible-playbook playbooks/backfill.yml"
 # From the best to the worst; the worst finding decides.
 LEVELS = ("ok", "warn", "fail")
-# Where ok ends; the documentation of the module ``health_check`` has the meaning and the unit of each.
+# The default thresholds; the documentation of the module ``health_check`` has the meaning and unit of each.
 USUAL = {name: option["default"] for name, option in ARGUMENTS["limits"]["options"].items()}
-# Seconds to wait for another session's lock; readers wait only for those who alter or empty a table.
+# Seconds to wait for another session's lock; readers wait only for sessions that alter or truncate a table.
 LOCK_TIMEOUT = 1.0
-# Seconds until a statement whose time is over has ended, about.
-_NOTICED = 0.02
+# About how many seconds PostgreSQL takes to cancel a statement that ran out of time.
+_CANCEL_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check says; ``level`` is ok, warn or fail, and the message of the latter two says what to do."""
+    """What a check found; ``level`` is ok, warn or fail, and the message of a warn or fail says what to do."""
 
     check: str
     level: str
@@ -42,7 +42,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Wanted:
-    """A table that has to be there, and how many rows it has to hold at least."""
+    """A required table, and the least number of rows that it must have."""
 
     name: str
     min_rows: int = 0
@@ -61,7 +61,7 @@ class Count:
     estimated: bool = False
 
     def text(self) -> str:
-        """As it is printed."""
+        """The count as it is printed."""
         if self.rows is None:
             return "not counted"
         rows = plural(self.rows, "row")
@@ -70,7 +70,7 @@ class Count:
 
 @dataclass(frozen=True)
 class Coverage:
-    """What the tables hold, and what each symbol lacks by the calendar of its market."""
+    """The bars in the tables, and what each symbol lacks by the calendar of its market."""
 
     survey: Survey
     lacks: Sequence[Lack]
@@ -79,18 +79,18 @@ class Coverage:
 
 @dataclass
 class Host:
-    """What the checks look at, and what the first ones find out for the later ones.
+    """The options of the checks, and what earlier checks found for later ones.
 
-    ``env`` to ``redis`` are as the options of the module ``health_check`` say; what a check finds out is below.
+    ``env`` to ``redis`` are options of the module ``health_check``; checks set the fields after them.
 
     Attributes:
-        now: the present, in UTC.
-        service: EODHD's address, to ask about the token; None if that is switched off.
-        token: what EODHD answered in this run, maybe to another host: ``level`` and ``message`` of the finding, and
-            ``account``, whose token it was.
+        now: returns the current time in UTC.
+        service: EODHD's address; None if the token is not checked.
+        token: EODHD's answer in this run, possibly to another host: ``level`` and ``message`` of the finding, and
+            ``account``, which identifies the token.
         settings: the values of ``.env``.
-        deadline: of the monotonic clock, for all questions about the bars.
-        coverage: what is there of each symbol; None if it could not be read.
+        deadline: monotonic time at which all queries on bars must end.
+        coverage: the bars of each symbol; None if they could not be read.
     """
 
     env: Path
@@ -115,7 +115,7 @@ class Host:
     measures: dict[str, float] = field(default_factory=dict)
 
     def level(self, name: str, found: float) -> str:
-        """Return the level of an amount by the thresholds ``<name>_warn`` and ``<name>_fail``; 0 is none."""
+        """Return the level of an amount by the thresholds ``<name>_warn`` and ``<name>_fail``; 0 switches one off."""
         for level in ("fail", "warn"):
             bound = self.limits.get(f"{name}_{level}")
             if bound and found >= bound:
@@ -123,11 +123,11 @@ class Host:
         return "ok"
 
     def bounded(self, work: Callable[[], Any], seconds: float) -> Any:
-        """Do something on the connection; if the server falls silent or goes away, there is no session any more."""
+        """Do ``work`` on the connection; drop the session if the server stops answering or disconnects."""
         try:
             return within(seconds, work)
         except TimedOut:
-            # Not closed: that would wait for the statement that hangs. It ends with this process.
+            # Not closed, because that would wait for the statement that hangs. It ends with this process.
             self.session = None
             raise Unreachable("silent", "TimedOut") from None
         except driver().Error as error:
@@ -138,7 +138,7 @@ class Host:
 
 @dataclass(frozen=True)
 class Check:
-    """A check by name, and in one line what it expects; one that ``needs_session`` is left out without one."""
+    """A check, and in one line what it expects; without a session, a check that ``needs_session`` is skipped."""
 
     name: str
     run: Callable[[Host], Iterator[Finding]]
@@ -147,7 +147,7 @@ class Check:
 
 
 def wanted(entries: Sequence[object]) -> list[Wanted]:
-    """Return the tables of ``health_tables``; raises ``Problem`` if an entry is none."""
+    """Return the tables of ``health_tables``; raise ``Problem`` for an invalid entry."""
     tables = []
     for entry in entries:
         values = entry if isinstance(entry, Mapping) else {"name": entry}
@@ -166,9 +166,9 @@ def wanted(entries: Sequence[object]) -> list[Wanted]:
 
 
 def limit(cursor: Any, deadline: float) -> None:
-    """Give the next statement what is left until ``deadline``, of the monotonic clock."""
+    """Limit the next statement to the time left until ``deadline``, a monotonic time."""
     seconds = deadline - time.monotonic()
-    left = max(1, round((seconds - min(_NOTICED, seconds / 10)) * 1000))
+    left = max(1, round((seconds - min(_CANCEL_SECONDS, seconds / 10)) * 1000))
     lock = max(1, min(round(LOCK_TIMEOUT * 1000), left // 2))
     cursor.execute("SELECT set_config('statement_timeout', %s, false), set_config('lock_timeout', %s, false)",
                    (str(left), str(lock)))  # fmt: skip

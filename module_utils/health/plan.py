@@ -1,4 +1,4 @@
-"""The plan of a health check for a host that was never reset: what it will look at, and what can be reached."""
+"""The plan of a health check for a host that was never reset: what will be checked, and what can be reached."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from ansible.module_utils.database.server import Server
 
 
 def plan(
-    looks: Sequence[str], tables: Sequence[str], server: Server, service: str | None, timeout: float
+    checks: Sequence[str], tables: Sequence[str], server: Server, service: str | None, timeout: float
 ) -> dict[str, Any]:
-    """Return the module's result; it holds no verdict.
+    """Return the module's result, without a verdict.
 
     Args:
-        looks: names of the checks.
-        tables: what has to be there.
+        checks: names of the checks.
+        tables: names of the required tables.
         server: only its host and port are used.
-        service: EODHD's address; None if the token will not be asked about.
+        service: EODHD's address; None if the token will not be checked.
         timeout: seconds for each of the two.
     """
     reachable = {}
     lines = [
         "📝 Health check, after the reset",
-        f"   It will look at: {', '.join(looks)}",
+        f"   Checks: {', '.join(checks)}",
         f"   Tables: {', '.join(tables)}",
     ]
     for name, place, problem in (
-        ("PostgreSQL", server.place(), _database(server, timeout)),
-        ("EODHD", service, _answering(service, timeout) if service else ""),
+        ("PostgreSQL", server.place(), _database_problem(server, timeout)),
+        ("EODHD", service, _service_problem(service, timeout) if service else ""),
     ):
         if place:
             reachable[name.lower()] = not problem
@@ -46,8 +46,8 @@ def plan(
     }
 
 
-def _database(server: Server, timeout: float) -> str:
-    """Why the server takes no connections; empty if it does."""
+def _database_problem(server: Server, timeout: float) -> str:
+    """Return why the server accepts no connection; empty if it does."""
     try:
         reach(server, timeout)
     except Unreachable as error:
@@ -55,8 +55,8 @@ def _database(server: Server, timeout: float) -> str:
     return ""
 
 
-def _answering(service: str, timeout: float) -> str:
-    """Why EODHD does not answer; empty if it does. Any answer will do: without a token it costs no call."""
+def _service_problem(service: str, timeout: float) -> str:
+    """Return why EODHD does not answer; empty if it gives any answer. Without a token it costs no call."""
     request = urllib.request.Request(service, method="HEAD")  # noqa: S310 - the user's own setting
     try:
         within(timeout, lambda: urllib.request.urlopen(request, timeout=timeout).close())  # noqa: S310
@@ -66,6 +66,6 @@ def _answering(service: str, timeout: float) -> str:
         reason = getattr(error, "reason", error)
         return (
             f"EODHD at {service} cannot be reached ({type(reason).__name__})."
-            " Check eodhd_base_url and the way to the internet, or set health_token to false."
+            " Check eodhd_base_url and the network, or set health_token to false."
         )
     return ""

@@ -1,4 +1,4 @@
-"""What stands around the database: the token, Redis, the disk."""
+"""The checks of the token, of Redis and of the disk."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ansible.module_utils.database.errors import TimedOut
 from ansible.module_utils.health.model import Finding, Host
 from ansible.module_utils.reporting import Problem, package
 
-# The token that the provider publishes for trials; it has no account to ask about.
+# The token that EODHD publishes for trials; it has no account.
 PUBLIC_TOKEN = "demo"  # noqa: S105 - public
-# Statuses that are an answer about the account, wherever it is asked from.
+# Statuses that say something about the account, whichever host asks.
 ANSWERED = (200, 401, 402, 403)
 _REDIS = ("REDIS_URL", "REDIS_HOST")
 
@@ -42,11 +42,11 @@ def check_token(host: Host) -> Iterator[Finding]:
 
 
 def judge_token(status: int, body: bytes, fault: str, token: str, host: Host) -> Finding:
-    """Decide what EODHD's answer about a token means: HTTP's status (0 if none came), body, and fault in words."""
+    """Return the finding for EODHD's answer about a token: HTTP status (0 if none came), body, and error text."""
     from ansible.module_utils.eodhd.service.account import quota, today
 
     if status == 403 and token == PUBLIC_TOKEN:
-        return Finding("token", "ok", "the public token demo, which EODHD tells nothing about")
+        return Finding("token", "ok", "the public token demo, which has no account")
     if status in (401, 403):
         return Finding(
             "token",
@@ -56,37 +56,37 @@ def judge_token(status: int, body: bytes, fault: str, token: str, host: Host) ->
         )
     user: Any = None
     if status == 200:
-        fault = "an answer that is no account"
+        fault = "the answer describes no account"
         with contextlib.suppress(ValueError):
             user = json.loads(body)
     if status != 402 and not isinstance(user, dict):
         return Finding(
             "token",
             "warn",
-            f"EODHD could not be asked about the token ({fault}). Check eodhd_base_url"
-            " and the way to the internet, or set health_token to false.",
+            f"EODHD did not say whether the token is valid ({fault}). Check eodhd_base_url"
+            " and the network, or set health_token to false.",
         )
     left = 0 if status == 402 else quota(user, today(host.now())).left
     if left is None:
-        return Finding("token", "ok", "EODHD accepts the token; what is left of its quota it does not say")
+        return Finding("token", "ok", "EODHD accepts the token, but does not say how many calls are left")
     host.measures["quota_left"] = left
     if left < host.limits["quota_warn"]:
         return Finding(
             "token",
             "warn",
-            f"EODHD accepts the token, but the account has {left:,} calls left today. A backfill can go on after"
-            " 00:00 GMT; the threshold is health_quota_warn.",
+            f"EODHD accepts the token, but the account has {left:,} calls left today. A backfill can continue after"
+            " 00:00 GMT. The threshold is health_quota_warn.",
         )
-    return Finding("token", "ok", f"EODHD accepts the token; {left:,} calls are left today")
+    return Finding("token", "ok", f"EODHD accepts the token, and {left:,} calls are left today")
 
 
 def ask_account(base_url: str, token: str, timeout: float) -> tuple[int, bytes, str]:
-    """Ask EODHD about a token: one request, within ``timeout`` seconds altogether; see ``judge_token``."""
+    """Ask EODHD about a token in one request of at most ``timeout`` seconds; see ``judge_token``."""
     from ansible.module_utils.eodhd.service.transport import Policy, Transport
 
     transport = Transport(base_url, token, policy=Policy(connect=timeout, read=timeout, total=timeout))
     try:
-        # The name resolution has no time-out of its own.
+        # Name resolution has no timeout of its own.
         reply = within(timeout + 0.5, lambda: transport.send("user", {}))
     except TimedOut:
         return 0, b"", f"no answer within {timeout:g} s"
@@ -103,21 +103,20 @@ def check_redis(host: Host) -> Iterator[Finding]:
         yield Finding(
             "redis",
             "warn",
-            f"The Redis that {names} in {host.env} names {reason}. Start it, fix the line, or set"
-            " health_redis to false.",
+            f"Redis ({names} in {host.env}) {reason}. Start it, correct {names}, or set health_redis to false.",
         )
     else:
         yield Finding("redis", "ok", "Redis answers")
 
 
 def ping_redis(settings: Mapping[str, str], timeout: float) -> str:
-    """Return what is wrong with the Redis of some settings, without a secret; empty if it answers."""
+    """Return what is wrong with Redis, without a secret; empty if it answers."""
     redis = package("redis", "redis")
     options: dict[str, Any] = {
         "socket_timeout": timeout,
         "socket_connect_timeout": timeout,
         "retry": None,
-        "protocol": 2,  # the later one is unknown to Redis before 6
+        "protocol": 2,  # Redis before 6 does not know protocol 3
     }
 
     def answer() -> bool:
@@ -135,7 +134,7 @@ def ping_redis(settings: Mapping[str, str], timeout: float) -> str:
             return bool(client.ping())
 
     try:
-        return "" if within(timeout, answer) else "does not answer as Redis does"
+        return "" if within(timeout, answer) else "does not answer like a Redis"
     except ValueError:
         return (
             "has no usable address (REDIS_URL is redis://[:password@]host:port/db; port and db are numbers)"
@@ -147,16 +146,18 @@ def ping_redis(settings: Mapping[str, str], timeout: float) -> str:
     except redis.ConnectionError:
         return "cannot be reached"
     except (redis.RedisError, OSError) as error:
-        return f"does not answer as Redis does ({type(error).__name__})"
+        return f"does not answer like a Redis ({type(error).__name__})"
 
 
 def check_disk(host: Host) -> Iterator[Finding]:
-    """There is room at the root for an environment and what a reset keeps."""
+    """The root has enough free space for an environment and what a reset keeps."""
     root = host.env.parent
     try:
         free = free_space(root)
     except OSError as error:
-        raise Problem(f"{root} cannot be looked at ({error.strerror}). Check project_root.") from None
+        raise Problem(
+            f"The free space of {root} cannot be read ({error.strerror}). Check project_root."
+        ) from None
     host.measures["disk_free_mib"] = free
     for level in ("fail", "warn"):
         bound = host.limits[f"disk_{level}"]
@@ -164,14 +165,14 @@ def check_disk(host: Host) -> Iterator[Finding]:
             yield Finding(
                 "disk",
                 level,
-                f"Only {free:,.0f} MiB are free at {root}, less than the {bound:,} of health_disk_{level}. Make room,"
-                " for example with project_quarantine_keep: 0 at the next reset, which keeps no former state.",
+                f"Only {free:,.0f} MiB are free at {root}, less than the {bound:,} of health_disk_{level}. Free some"
+                " space, for example by a reset with project_quarantine_keep: 0, which keeps no earlier state.",
             )
             return
     yield Finding("disk", "ok", f"{free:,.0f} MiB are free at {root}")
 
 
 def free_space(path: Path) -> float:
-    """Return the MiB that users other than root may still fill at a path."""
+    """Return the MiB at a path that are free for users other than root."""
     found = os.statvfs(path)
     return found.f_bavail * found.f_frsize / (1 << 20)

@@ -1,4 +1,4 @@
-"""What the project's ``.env`` says, read as the application reads it: by python-dotenv."""
+"""The project's ``.env``, parsed by python-dotenv as in the application."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ REQUIRED = (
     "DB_URL", "POSTGRES_HOST", "POSTGRES_PORT", "POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB", "EODHD_API_TOKEN"
 )  # fmt: skip
 OPTIONAL = ("REDIS_URL", "REDIS_HOST", "REDIS_PORT", "REDIS_PASSWORD", "REDIS_DB")
-# Other names under which a setting goes.
+# Other names that the application accepts.
 ALIASES = {"DB_URL": "DATABASE_URL", "EODHD_API_TOKEN": "EODHD_API_KEY"}
 
-_REWRITE = "write it again with `ansible-playbook playbooks/reset.yml --tags dotenv`"
+_REWRITE = "Write it again with `ansible-playbook playbooks/reset.yml --tags dotenv`"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The values of ``.env`` by the names above, and its lines that python-dotenv drops."""
+    """The values of ``.env`` by the names above, and the numbers of the lines that python-dotenv drops."""
 
     values: Mapping[str, str]
     dropped: tuple[int, ...]
@@ -38,11 +38,11 @@ def read(content: bytes, path: str) -> Settings:
     """Parse the content of a ``.env``; ``path`` is for messages.
 
     Raises:
-        Problem: it is not UTF-8, so the application cannot read any of it; or python-dotenv is missing.
+        Problem: the file is not UTF-8, so the application cannot read it, or python-dotenv is missing.
     """
     dotenv = package("dotenv", "python-dotenv")
     try:
-        # As `open` does it for the application: CR and CRLF become LF.
+        # CR and CRLF become LF, as when the application opens the file.
         text = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8").read()
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
@@ -58,21 +58,21 @@ def read(content: bytes, path: str) -> Settings:
         name: present.get(name) or present.get(ALIASES.get(name, "")) for name in (*REQUIRED, *OPTIONAL)
     }
     found = {name: value for name, value in values.items() if value}
-    # A server that trusts its hosts asks for no password.
+    # The password may be empty, because a server can trust its hosts.
     return Settings({"POSTGRES_PASSWORD": "", **found}, dropped)
 
 
 def _first_line(original: object) -> int:
-    """Return the number of a statement's first line; python-dotenv counts the blank lines before it in."""
+    """Return the number of a statement's first line; python-dotenv's own number is that of a blank line before it."""
     text, line = str(getattr(original, "string", "")), int(getattr(original, "line", 0))
     return line + text[: len(text) - len(text.lstrip())].count("\n")
 
 
 def server(url: str, path: str) -> Server:
-    """Return the server that ``DB_URL`` names, with or without SQLAlchemy's driver, taken apart by libpq itself.
+    """Return the server that ``DB_URL`` names, parsed by libpq; the scheme may include SQLAlchemy's driver.
 
     Raises:
-        Problem: it cannot be used; no part of it is named.
+        Problem: the URL is invalid; the message holds no part of it.
     """
     from psycopg2 import ProgrammingError
     from psycopg2.extensions import parse_dsn
@@ -93,13 +93,13 @@ def server(url: str, path: str) -> Server:
         )
     except (ValueError, KeyError, ProgrammingError):
         raise Problem(
-            f"DB_URL in {path} is no PostgreSQL URL with user, host and database"
-            f" (postgresql://user:password@host:5432/database, each part percent-encoded); {_REWRITE}."
+            f"DB_URL in {path} is not a PostgreSQL URL with user, host and database"
+            f" (postgresql://user:password@host:5432/database, each part percent-encoded). {_REWRITE}."
         ) from None
 
 
 def disagreements(values: Mapping[str, str], named: Server) -> list[str]:
-    """Return the ``POSTGRES_*`` keys that say something else than ``DB_URL``."""
+    """Return the ``POSTGRES_*`` keys that contradict ``DB_URL``."""
     parts = {
         "POSTGRES_HOST": named.host,
         "POSTGRES_PORT": str(named.port),

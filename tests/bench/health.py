@@ -1,7 +1,7 @@
-"""The counts of the health check on tables of many rows, plain and partitioned.
+"""The counts of the health check on tables with many rows, plain and partitioned.
 
-HEALTH_BENCH_ROWS is how many rows are aimed at, HEALTH_BENCH_SECONDS how long the set-up may take at the most; what
-was reached is in the section.
+HEALTH_BENCH_ROWS is the number of rows to aim for, HEALTH_BENCH_SECONDS the limit for the set-up. The section says
+how many rows were reached.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Measured:
 
 
 def fill(cursor: Any, table: str, rows: int, until: float) -> int:
-    """Load bars of SYMBOLS symbols, day after day, until there are enough or the time is over; return how many."""
+    """Load bars of SYMBOLS symbols, day after day, until there are enough or the time is up; return the number."""
     done = 0
     while done < rows and time.monotonic() < until:
         days = CHUNK // SYMBOLS

@@ -217,7 +217,7 @@ def test_database_url_that_libpq_does_not_take(reset: Searched, secrets: dict[st
     with dotenv(reset.host, f"DB_URL={url}\nstray {secrets['old']}\n"):
         done = reset("reset", "--tags", "health")
     assert done.code != 0
-    assert "is no PostgreSQL URL" in done.said
+    assert "is not a PostgreSQL URL" in done.said
 
 
 @full

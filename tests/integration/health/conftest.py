@@ -43,7 +43,7 @@ class Host:
         (self.root / ".env").write_bytes(managed.plan(None, sections).content)
 
     def sessions(self, suffix: str = "US", count: int = 21) -> list[date]:
-        """The last finished sessions of a market, as far as their bars are expected."""
+        """Return the last finished sessions of a market whose bars are expected."""
         market = calendar.of(suffix)
         last = publishing.due(suffix, datetime.now(timezone.utc) - timedelta(hours=6))
         assert market
@@ -60,14 +60,14 @@ class Host:
         self.run(*engines.LAYOUT.settle)
 
     def check(self, **options: Any) -> dict[str, Any]:
-        """The module's result; EODHD and Redis are asked only where a test says so."""
+        """Run the module and return its result; EODHD and Redis are asked only if a test says so."""
         arguments = {
             "root": str(self.root),
             "interpreter": sys.executable,
             "token": False,
             "redis": False,
             **options,
-            # A machine that is busy with tests answers late.
+            # A machine that is busy with tests answers slowly.
             "limits": {"latency_warn": 60_000, **options.get("limits", {})},
         }
         with patch_module_args(arguments), pytest.raises(SystemExit):
@@ -79,7 +79,7 @@ class Host:
         return result
 
     def finding(self, name: str, **options: Any) -> tuple[str, str]:
-        """Level and message of the only finding of a check that is not ok, or of an ok one."""
+        """Return level and message of a check's only finding, or of its only one that is not ok."""
         result = self.check(**options)
         found = [(f["level"], f["message"]) for f in result["checks"] if f["check"] == name]
         troubles = [one for one in found if one[0] != "ok"]
@@ -113,7 +113,7 @@ def standin_process() -> Iterator[StandIn]:
 
 @pytest.fixture
 def standin(standin_process: StandIn, host: Host) -> StandIn:
-    """EODHD on loopback, which accepts the token of the project alone."""
+    """EODHD on loopback, which accepts only the project's token."""
     host.token = "t0ken/with+odd&signs"
     host.write_env()
     standin_process.control(reset=True, token=host.token, daily=100_000, used=0, requests_date="")

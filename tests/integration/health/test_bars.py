@@ -1,4 +1,4 @@
-"""The checks of the data, each turned to its problem and back."""
+"""Each check of the bars: cause its problem, then repair it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_last_bar_that_has_aged_is_a_warning_and_then_a_failure(host: Host) ->
     assert message == (
         f"1 of 1 symbol stale: AAPL.US (last bar {days[-4]}, 3 sessions behind {days[-1]}). Load with"
         ' `ansible-playbook playbooks/backfill.yml -e \'{"backfill_symbols": ["AAPL.US"]}\''
-        f" -e backfill_from={days[-4]}`, or set assets.is_active to false if one is no longer traded."
+        f" -e backfill_from={days[-4]}`, or set assets.is_active to false for a symbol that is no longer traded."
     )
     drop(host, *days[-10:])
     level, message = host.finding("freshness")
@@ -91,7 +91,7 @@ def test_a_market_without_a_calendar_is_named(host: Host) -> None:
     host.load("GSPC.INDX", [date(2020, 1, 2)])
     assert host.finding("freshness") == (
         "ok",
-        "1 symbol up to date. Not checked, for no calendar is known: INDX.",
+        "1 symbol up to date. Not checked, because there is no calendar: INDX.",
     )
 
 
@@ -182,20 +182,20 @@ def test_gaps_can_be_left_out(host: Host) -> None:
 
 
 def test_what_the_time_did_not_reach_is_said(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = bars.ask
+    query = bars.query
     answers: list[Any] = []
 
     def twice(*arguments: Any) -> Any:
-        # The assets and the newest window; there is no time for more.
-        answers.append(asked(*arguments) if len(answers) < 2 else None)
+        # Enough for the assets and the newest window.
+        answers.append(query(*arguments) if len(answers) < 2 else None)
         return answers[-1]
 
     monkeypatch.setattr(coverage, "LARGE", 10)
-    monkeypatch.setattr(coverage, "ask", twice)
+    monkeypatch.setattr(coverage, "query", twice)
     level, message = host.finding("gaps")
     since = datetime.now(timezone.utc).date() - timedelta(days=coverage.RECENT - 1)
     assert level == "warn"
-    assert message.startswith(f"Gaps were looked for back to {since} only, as far as 10 s reached. Raise")
+    assert message.startswith(f"The search for gaps reached back only to {since} within 10 s. Raise")
 
 
 @pytest.mark.skipif(engines.LAYOUT.engine == "citus", reason="Citus reads a view to its end for one row")
@@ -207,8 +207,8 @@ def test_a_question_over_its_time_is_a_warning(host: Host) -> None:
     result = host.check(count="estimate", query_timeout=1)
     assert result["healthy"]
     assert (
-        "⚠️  How fresh the bars are could not be told within 1 s. Raise health_query_timeout"
-        "." in result["report"]
+        "⚠️  The check of stale symbols did not finish within 1 s. Raise health_query_timeout."
+        in result["report"]
     )
 
 
@@ -227,8 +227,8 @@ def test_a_table_that_is_not_the_applications(host: Host) -> None:
     host.run("ALTER TABLE market_data RENAME COLUMN symbol TO ticker")
     problems = set(host.check()["problems"])
     assert problems == {
-        "market_data does not have the columns of the application. `ansible-playbook playbooks/reset.yml"
-        " --tags database` names what does not fit."
+        "market_data does not have the columns that the application needs. Run `ansible-playbook"
+        " playbooks/reset.yml --tags database`, which names the differences."
     }
 
 
@@ -240,7 +240,7 @@ def test_a_lock_table_that_is_too_small_for_the_backfill(host: Host, monkeypatch
     if not engines.LAYOUT.statements:
         host.run(*engines.PARTITIONED)
         host.load("AAPL.US", host.sessions())
-    assert host.finding("locks") == ("ok", "PostgreSQL has locks enough for the backfill")
+    assert host.finding("locks") == ("ok", "PostgreSQL has enough locks for the backfill")
     monkeypatch.setattr(chunks, "SHARE", 64 * 100)
     level, message = host.finding("locks")
     assert level == "fail"
@@ -262,8 +262,8 @@ def test_bars_set_aside_until_they_are_resolved(host: Host) -> None:
     level, message = host.finding("set_aside")
     assert level == "warn"
     assert message == (
-        "2 bars of 2 symbols (AAPL.US, MSFT.US) were set aside, mostly: close is missing. See the rows of"
-        " backfill_set_aside whose resolved is null, fix the cause, and load them again with"
+        "2 bars of 2 symbols (AAPL.US, MSFT.US) were set aside. The most frequent reason: close is missing. See the"
+        " rows of backfill_set_aside in which resolved is null, fix the cause, and load the bars again with"
         ' `ansible-playbook playbooks/backfill.yml -e \'{"backfill_symbols": ["AAPL.US", "MSFT.US"]}\''
         " -e backfill_from=2026-01-02 -e backfill_to=2026-01-02 -e backfill_force=true`."
     )

@@ -1,4 +1,4 @@
-"""The module health_check on a real PostgreSQL, turned to each problem in turn."""
+"""The module health_check on a real PostgreSQL, with each problem in turn."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Check = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def check(host: Host) -> Check:
-    """Runs the module on a healthy project; what a test breaks, it breaks before."""
+    """Run the module on a healthy project, which a test may break first."""
     return host.check
 
 
@@ -93,13 +93,13 @@ def test_a_missing_setting(check: Check, tmp_path: Path) -> None:
 def test_a_url_that_is_none(check: Check, tmp_path: Path) -> None:
     file = tmp_path / ".env"
     file.write_text(file.read_text().replace("DB_URL=postgresql", "DB_URL=mysql"))
-    assert "is no PostgreSQL URL" in only_problem(check())
+    assert "is not a PostgreSQL URL" in only_problem(check())
 
 
 def test_settings_that_contradict_each_other_are_a_warning(check: Check, tmp_path: Path) -> None:
     file = tmp_path / ".env"
     file.write_text(file.read_text().replace("POSTGRES_HOST=", "POSTGRES_HOST=not."))
-    assert "POSTGRES_HOST and DB_URL name different things" in check()["report"]
+    assert "DB_URL contradicts POSTGRES_HOST." in check()["report"]
 
 
 def test_a_refused_connection(check: Check, database: Database, tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_a_table_that_may_not_be_read(check: Check, database: Database, tmp_path
 
 def test_fewer_rows_than_asked_for(check: Check) -> None:
     message = only_problem(check(tables=[{"name": "market_data", "min_rows": 22}]))
-    assert "market_data holds 21 rows, but health_tables asks for 22 at least" in message
+    assert "market_data has 21 rows, but health_tables asks for at least 22" in message
 
 
 def test_names_are_taken_as_they_are(check: Check, database: Database) -> None:
@@ -211,7 +211,7 @@ def test_a_partition_never_analysed_gives_no_estimate(check: Check, database: Da
 
 @pytest.fixture
 def slow(database: Database) -> str:
-    """A view that takes a minute to count and a moment to look into."""
+    """A view whose first row is quick to read, but that takes a minute to count."""
     database.run("CREATE VIEW slow AS SELECT 1 AS x UNION ALL SELECT 2 FROM pg_sleep(60)")
     return "slow"
 
@@ -224,7 +224,7 @@ def test_an_exact_count_over_its_time_is_unhealthy(check: Check, slow: str) -> N
 
 
 def test_auto_takes_the_estimate_where_the_count_takes_too_long(host: Host) -> None:
-    """A policy makes each row cost a moment, so that a look is quick and a count is not, on any machine."""
+    """A row-level policy delays each row, so that one row is quick and a count is slow on any machine."""
     role = replace(host.database, user=f"{host.database.database}_slow", password="slow")
     host.run(
         f"CREATE ROLE \"{role.user}\" LOGIN PASSWORD 'slow'",
@@ -248,7 +248,7 @@ def test_a_missing_interpreter(check: Check) -> None:
 
 
 class _relay:
-    """A way to the server that can be hushed: a port, and an event after which nothing comes through."""
+    """A proxy to the server that can be silenced: a port, and an event after which it forwards nothing."""
 
     def __init__(self, database: Database) -> None:
         self.server = database

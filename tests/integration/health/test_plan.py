@@ -1,4 +1,4 @@
-"""The plan for a host that was never reset: what the check will look at, what can be reached, and no verdict."""
+"""The plan for a host that was never reset: the checks, and what can be reached, without a verdict."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def plan(host: Host) -> Any:
-    """Runs the module in check mode on an empty root, with the database's server and the stand-in."""
+    """Run the module in check mode on an empty root, with the database's server and the stand-in."""
 
     def run(**options: Any) -> dict[str, Any]:
         server = {"host": host.database.host, "port": host.database.port}
@@ -39,7 +39,7 @@ def test_what_can_be_reached_is_told(plan: Any) -> None:
         assert standin.counts()["paid"] == {}
     assert result["healthy"] is None
     assert result["reachable"] == {"postgresql": True, "eodhd": True}
-    assert "It will look at: settings, disk, connection, tables" in result["report"]
+    assert "Checks: settings, disk, connection, tables" in result["report"]
     assert "Tables: assets" in result["report"]
     assert "System" not in result["report"]
 

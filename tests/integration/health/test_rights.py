@@ -1,4 +1,4 @@
-"""The health check as a role that has no right beyond its own."""
+"""The health check as the application's role, without further privileges."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Connection, token, Redis, disk and metrics, each turned to its problem and back."""
+"""Connection, token, Redis, disk and metrics: cause each problem, then repair it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def test_a_slow_answer_is_a_warning(host: Host) -> None:
     level, message = host.finding("connection", limits={"latency_warn": 0.000001})
     assert level == "warn"
-    assert re.search(r"took \d+ ms for one question\. .* raise health_latency_warn", message)
+    assert re.search(r"took \d+ ms to answer a query\. .* raise health_latency_warn", message)
     assert host.finding("connection")[0] == "ok"
 
 
@@ -47,7 +47,10 @@ def test_a_key_removed_and_written_again(host: Host) -> None:
 
 def test_a_token_broken_and_fixed(host: Host, standin: StandIn) -> None:
     options = {"token": True, "base_url": standin.url}
-    assert host.finding("token", **options) == ("ok", "EODHD accepts the token; 100,000 calls are left today")
+    assert host.finding("token", **options) == (
+        "ok",
+        "EODHD accepts the token, and 100,000 calls are left today",
+    )
     standin.control(token="another")
     level, message = host.finding("token", **options)
     assert level == "fail"
@@ -66,7 +69,7 @@ def test_a_quota_that_is_spent_today(host: Host, standin: StandIn) -> None:
     assert level == "warn"
     assert "the account has 5 calls left today" in message
     assert host.finding("token", **options, limits={"quota_warn": 5})[0] == "ok"
-    # What is counted is of another day.
+    # The count is from another day.
     standin.control(requests_date="2020-01-01")
     assert host.finding("token", **options)[0] == "ok"
 
@@ -76,7 +79,7 @@ def test_trouble_at_the_service_is_a_warning(host: Host, standin: StandIn, answe
     standin.control(answers={"*": [answer]})
     level, message = host.finding("token", token=True, base_url=standin.url)
     assert level == "warn"
-    assert message.startswith("EODHD could not be asked about the token (")
+    assert message.startswith("EODHD did not say whether the token is valid (")
 
 
 def test_a_service_out_of_reach_is_a_warning_in_bounded_time(host: Host, standin: StandIn) -> None:
@@ -128,7 +131,7 @@ def test_that_a_host_does_not_reach_eodhd_says_nothing_of_others(host: Host) -> 
 
 
 class Redis(socketserver.StreamRequestHandler):
-    """Speaks as much of Redis' protocol (RESP) as a ping takes; the server has the password."""
+    """Speak as much of the Redis protocol (RESP) as a ping needs; the server has the password."""
 
     def handle(self) -> None:
         allowed = not self.server.password  # type: ignore[attr-defined]
@@ -178,7 +181,7 @@ def test_a_redis_that_stops_and_comes_back(host: Host) -> None:
     level, message = host.finding("redis", redis=True)
     assert level == "warn"
     assert message == (
-        f"The Redis that REDIS_HOST in {host.root / '.env'} names cannot be reached. Start it, fix the line, or set"
+        f"Redis (REDIS_HOST in {host.root / '.env'}) cannot be reached. Start it, correct REDIS_HOST, or set"
         " health_redis to false."
     )
     with redis_server(port):

@@ -1,4 +1,4 @@
-"""What is said of a connection, without a server."""
+"""The check of the connection, without a server."""
 
 from __future__ import annotations
 

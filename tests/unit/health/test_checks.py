@@ -1,4 +1,4 @@
-"""What counts mean, and the text for people."""
+"""How counts are judged, and the report."""
 
 from __future__ import annotations
 

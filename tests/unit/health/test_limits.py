@@ -1,4 +1,4 @@
-"""Where ok ends, and what is made of it: levels, tokens, columns, metrics."""
+"""Thresholds, and their results: levels, tokens, columns, metrics."""
 
 from __future__ import annotations
 
@@ -90,15 +90,15 @@ def test_which_columns_are_too_narrow(column: str, type_name: str, level: str) -
 
 
 def test_a_large_table_is_looked_at_in_windows_each_four_times_as_long_as_all_before() -> None:
-    assert coverage.sizes(3650) == [60, 240, 1200]
-    assert coverage.sizes(60) == [60]
+    assert coverage.window_sizes(3650) == [60, 240, 1200]
+    assert coverage.window_sizes(60) == [60]
 
 
 def test_many_symbols_are_loaded_from_a_file() -> None:
-    assert bars.load(["A.US"], NOW.date()).endswith(
+    assert bars.load_command(["A.US"], NOW.date()).endswith(
         """-e '{"backfill_symbols": ["A.US"]}' -e backfill_from=2026-11-23"""
     )
-    assert bars.load(["A.US"] * 21, None, NOW.date()).endswith(
+    assert bars.load_command(["A.US"] * 21, None, NOW.date()).endswith(
         "-e backfill_symbols=FILE -e backfill_to=2026-11-23"
     )
 

@@ -1,4 +1,4 @@
-"""What a ``.env`` says."""
+"""Reading a ``.env``."""
 
 from __future__ import annotations
 
