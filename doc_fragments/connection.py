@@ -1,10 +1,10 @@
-"""What every module says of its option ``connection``."""
+"""The option ``connection``, shared by all modules that use a database."""
 
 from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """See the modules that extend their documentation with it."""
+    """Documentation that modules extend."""
 
     DOCUMENTATION = r"""
 options:
@@ -46,7 +46,7 @@ options:
 """
 
 
-# For a module that does without a database, too.
+# For a module that can also run without a database.
 ModuleDocFragment.OPTIONAL = ModuleDocFragment.DOCUMENTATION.replace(
     "required: true\n    suboptions", "suboptions"
 )

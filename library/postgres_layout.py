@@ -8,13 +8,13 @@ DOCUMENTATION = r"""
 module: postgres_layout
 short_description: Move market_data to another layout
 description:
-  - Builds C(market_data_next) beside C(market_data) a year at a time, brings over what changed meanwhile, compares both
-    by a sum over all values, and exchanges their names in one transaction. The old table is dropped last.
-  - Others read at any time, and write until the names are exchanged; they wait for that.
-  - A move that was killed is begun again by the same call; years that are there already are only compared.
-  - It refuses while views, triggers, foreign keys or the like belong to the table, for they would go on with the old
-    one, and tells which indexes the new table does not have.
-  - The role has to own the table, for TimescaleDB and Citus see M(postgres_schema).
+  - Copies C(market_data) to C(market_data_next) a year at a time, copies what changed meanwhile, compares the tables
+    with a checksum of all values, and exchanges their names in one transaction. The old table is dropped last.
+  - Others can read at any time. Writers wait only while the names are exchanged.
+  - If a move is killed, the same call starts it again. Years that were copied before are only compared.
+  - Fails if views, triggers, foreign keys or the like belong to the table, because they would stay with the old one.
+    The report lists the indexes that the new table does not have.
+  - The role must own the table. For TimescaleDB and Citus, see M(postgres_schema).
 extends_documentation_fragment: [connection, interpreter]
 options:
   layout:
@@ -23,15 +23,15 @@ options:
     choices: [plain, partitioned, timescaledb, citus]
     required: true
   compress_after:
-    description: Days after which TimescaleDB compresses a chunk; V(0) for never.
+    description: Days after which TimescaleDB compresses a chunk. V(0) switches compression off.
     type: int
     default: 30
 attributes:
   check_mode:
-    description: Says from where to where, and how many rows, bytes and seconds about.
+    description: Reports both layouts, and about how many rows, bytes and seconds the move takes.
     support: full
   diff_mode:
-    description: There is none.
+    description: There is no diff.
     support: none
   idempotent:
     description: A table that has the layout stays as it is.
@@ -48,11 +48,11 @@ EXAMPLES = r"""
 
 RETURN = r"""
 report:
-  description: What is or would be moved, as text.
+  description: What was moved, or would be in check mode, as text.
   type: str
   returned: success
 rows:
-  description: Rows of the table, counted if it was moved, otherwise an estimate or null.
+  description: Rows of the table. Counted if it was moved, otherwise an estimate or null.
   type: int
   returned: success
 """
@@ -70,7 +70,7 @@ from ansible.module_utils.project import interpreter
 
 
 def main() -> None:
-    """Glue."""
+    """Run the module."""
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     options = module.params
 
@@ -85,7 +85,7 @@ def main() -> None:
                 )
         except (errors.Unreachable, connection.driver().Error) as error:
             raise reporting.Problem(
-                f"{errors.explain(error, server)} No row was lost; run the same command again to go on."
+                f"{errors.explain(error, server)} No row was lost. Run the same command again to continue."
             ) from None
         return result
 

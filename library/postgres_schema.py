@@ -9,40 +9,41 @@ module: postgres_schema
 short_description: Create the application's database and tables if they are missing
 description:
   - Creates the database, and in it the tables C(assets) and C(market_data), if they are missing.
-  - What exists stays as it is, of any layout and precision. A table that the application could not read and write stops
-    the module with the table, the column, what was found and what is expected; nothing is changed then.
-  - The role needs CREATEDB if the database is missing; it is created from C(postgres) or C(template1).
+  - Existing tables stay as they are, with any layout and precision. If the application could not use a table, the
+    module fails and names the table, the column, what was found and what is expected. Nothing is changed then.
+  - If the database is missing, the role needs CREATEDB, and a connection to C(postgres) or C(template1).
   - Several hosts may do this at once.
 extends_documentation_fragment: [connection, interpreter]
 options:
   layout:
     description:
-      - How C(market_data) is created - in one table, by year, as a hypertable of TimescaleDB with chunks of three
-        years, or distributed by symbol over the workers of Citus, with C(assets) on all of them.
-      - An existing table stays as it is, whatever its layout; a note says if it is another one.
+      - How a new C(market_data) is created. V(plain) is one table, and V(partitioned) has a partition for each year.
+        V(timescaledb) is a hypertable with chunks of three years. V(citus) is distributed by symbol over the workers
+        of Citus, with C(assets) on all of them.
+      - An existing table keeps its layout. A note says if it is another one.
     type: str
     choices: [plain, partitioned, timescaledb, citus]
     default: plain
   compress_after:
-    description: Days after which TimescaleDB compresses a chunk that it creates; V(0) for never.
+    description: Days after which TimescaleDB compresses a chunk of a new table. V(0) switches compression off.
     type: int
     default: 30
   citus_workers:
-    description: The workers, C(host) or C(host:port) each, as both this host and the coordinator reach them.
+    description: The workers, each as C(host) or C(host:port). Both this host and the coordinator must reach them.
     type: list
     elements: str
     default: []
   widen:
     description:
-      - Widen narrow columns of existing tables to numeric and text without limits, which rewrites the tables.
-      - Otherwise O(widen) is what RV(notes) advise.
+      - Widen narrow columns of existing tables to numeric and text without limits. This rewrites the tables.
+      - If it is false, RV(notes) list the narrow columns.
     type: bool
     default: false
   admin_user:
     description:
-      - Role that creates database, tables and roles. With it, the tables belong to C(<database>_owner), who does not
-        log in, and the user of O(connection) is created with the rights that the jobs need and no more.
-      - Without it, the user of O(connection) creates and owns everything.
+      - Role that creates the database, tables and roles. The tables then belong to C(<database>_owner), which cannot
+        log in, and the user of O(connection) gets only the rights that the jobs need.
+      - By default, the user of O(connection) creates and owns everything.
     type: str
   admin_password:
     description: Password of O(admin_user).
@@ -50,14 +51,14 @@ options:
 attributes:
   check_mode:
     description:
-      - Says what would be created, and stops at what does not fit.
-      - If no Python has psycopg2 yet, RV(skipped_because) says so, and nothing is looked at.
+      - Reports what would be created, and fails if a table does not fit.
+      - If no Python has psycopg2 yet, nothing is checked, and RV(skipped_because) says so.
     support: full
   diff_mode:
-    description: Lists database and tables before and after.
+    description: Lists the database and the tables before and after.
     support: full
   idempotent:
-    description: What exists is left alone.
+    description: What exists is not changed.
     support: full
 author: [The maintainers (@ansible-reset)]
 """
@@ -75,11 +76,11 @@ EXAMPLES = r"""
 
 RETURN = r"""
 database:
-  description: Whether the database was V(created) or V(exists); in check mode, would be.
+  description: V(created) or V(exists). In check mode, what would be.
   type: str
   returned: success
 tables:
-  description: The same for each table, by name; also V(widened).
+  description: V(created), V(exists) or V(widened) for each table, by name.
   type: dict
   returned: success
 layout:
@@ -87,24 +88,24 @@ layout:
   type: str
   returned: success
 rights:
-  description: Roles and rights that were missing and are there now; with O(admin_user) only.
+  description: Roles and rights that were missing and have been created. Only with O(admin_user).
   type: list
   elements: str
   returned: success
 notes:
-  description: Columns of existing tables that would round a value or refuse a large one.
+  description: Existing columns that would round values or refuse large ones, and an existing table of another layout.
   type: list
   elements: str
   returned: success
 problems:
-  description: What does not fit, each with table, column, found and expected.
+  description: What does not fit. Each item names the table, the column, what was found and what is expected.
   type: list
   elements: str
   returned: failure because of an existing table
 skipped_because:
-  description: Why nothing could be looked at.
+  description: Why nothing was checked.
   type: str
-  returned: in check mode, if no Python has psycopg2
+  returned: check mode, if no Python has psycopg2
 """
 
 import importlib.util
@@ -120,7 +121,7 @@ from ansible.module_utils.project import interpreter
 
 
 def main() -> None:
-    """Glue."""
+    """Run the module."""
     module = AnsibleModule(
         argument_spec=ARGUMENTS,
         required_together=[("admin_user", "admin_password")],
@@ -133,7 +134,7 @@ def main() -> None:
         if obstacle and not importlib.util.find_spec("psycopg2"):
             if not module.check_mode:
                 raise reporting.Problem(obstacle)
-            reason = f"{obstacle} Database and tables are looked at once it is there."
+            reason = f"{obstacle} Database and tables were not checked."
             return {"changed": False, "skipped_because": reason, "notes": [reason]}
         admin = options["admin_user"] or None
         return Schema(

@@ -1,4 +1,4 @@
-"""What TimescaleDB compresses."""
+"""Find out what TimescaleDB compresses."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ansible.module_utils.database.tables import there
 
 
 def compressed(cursor: Any, table: str) -> bool:
-    """Whether TimescaleDB compresses a table. Unlike ``layout.recognise`` it waits for no lock of another one."""
+    """Return whether TimescaleDB compresses a table. Unlike ``layout.recognise``, it waits for no other lock."""
     if not there(cursor, "timescaledb_information.hypertables"):
         return False
     cursor.execute(
@@ -20,7 +20,7 @@ def compressed(cursor: Any, table: str) -> bool:
 
 
 def mingled(cursor: Any) -> bool:
-    """Whether TimescaleDB compresses rows of several symbols of ``market_data`` together."""
+    """Return whether TimescaleDB compresses rows of different symbols in ``market_data`` together."""
     if not there(cursor, "timescaledb_information.compression_settings"):
         return False
     cursor.execute(

@@ -1,4 +1,4 @@
-"""The way to PostgreSQL: a connection in bounded time."""
+"""Connect to PostgreSQL within a time limit."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from ansible.module_utils.reporting import package
 
 T = TypeVar("T")
 
-# UTC, spelt as no server has it: what the server reports then shows that a session's settings reach it.
+# A spelling of UTC that no server uses. If the server reports it, our settings have reached the session.
 _UTC = "UTC0"
 
 
 def within(seconds: float, work: Callable[[], T], late: Callable[[T], None] = lambda result: None) -> T:
-    """Return what ``work`` returns, or raise ``TimedOut`` after ``seconds`` whatever it hangs in.
+    """Return the result of ``work``, or raise ``TimedOut`` after ``seconds``.
 
-    Name resolution and libpq have no time-out that holds in all cases, so the work runs in a thread that is
-    left behind. ``late`` gets a result that nobody waits for any more, to close it.
+    Name resolution and libpq have no reliable timeout, so ``work`` runs in a thread, which is abandoned on timeout.
+    ``late`` then gets the result, to close it.
     """
     outcome: Future[T] = Future()
 
     def deliver() -> None:
         try:
             outcome.set_result(work())
-        except Exception as error:  # noqa: BLE001 - raised again where it is waited for
+        except Exception as error:  # noqa: BLE001 - raised again in the waiting thread
             outcome.set_exception(error)
 
     threading.Thread(target=deliver, daemon=True).start()
@@ -46,7 +46,7 @@ def within(seconds: float, work: Callable[[], T], late: Callable[[T], None] = la
 
 
 def driver() -> Any:
-    """Return psycopg2; raises ``Problem`` if this Python does not have it."""
+    """Return the module psycopg2; raises ``Problem`` if this Python does not have it."""
     return package("psycopg2", "psycopg2-binary")
 
 
@@ -59,23 +59,23 @@ def connect(
     lock_timeout: float | None = None,
     application_name: str = "ansible-reset",
 ) -> Any:
-    """Return an open psycopg2 connection, its time zone UTC.
+    """Return an open psycopg2 connection whose time zone is UTC.
 
-    All times are seconds. ``timeout`` is for name resolution, all addresses and the server's answer together. Without
-    ``statement_timeout`` and ``lock_timeout`` the server's own hold.
+    All times are in seconds. ``timeout`` covers name resolution, all addresses and the server's answer. The default of
+    ``statement_timeout`` and ``lock_timeout`` is the server's setting.
 
     Raises:
-        Unreachable: for whatever reason, also if a pooler drops the settings.
+        Unreachable: no connection, or a pooler drops the settings.
         Problem: psycopg2 is missing.
     """
     psycopg2 = driver()
     deadline = time.monotonic() + timeout
     settings = {
-        # A daily bar stands at midnight UTC of its date, whatever the server's zone.
+        # The time of a daily bar is midnight UTC of its date.
         "timezone": _UTC,
-        # It compiles each chunk's part of a statement, which lasts longer than the statement.
+        # JIT compiles the part of each chunk, which takes longer than the statement.
         "jit": "off",
-        # psycopg2 reads no other, and quoted types and keys are not the ones that are looked for.
+        # psycopg2 reads no other style, and our code compares names of types and keys without quotes.
         "intervalstyle": "postgres",
         "quote_all_identifiers": "off",
         "default_transaction_read_only": "on" if read_only else None,
@@ -91,7 +91,7 @@ def connect(
             user=server.user,
             password=server.password,
             dbname=server.database,
-            # Whole seconds and at least 2 for libpq; `within` holds the exact time.
+            # libpq takes whole seconds, at least 2; `within` enforces the exact time.
             connect_timeout=max(2, round(timeout + 1)),
             application_name=application_name,
             options=" ".join(f"-c {name}={value}" for name, value in settings.items() if value is not None),
@@ -100,18 +100,18 @@ def connect(
         )
         if session.get_parameter_status("TimeZone") != _UTC:
             session.close()
-            raise Unreachable("pooler", "the session's settings did not reach the server")
+            raise Unreachable("pooler", "the server did not get the session's settings")
         return session
 
     try:
         return within(timeout, attempt, late=lambda connection: connection.close())
     except (TimedOut, OSError, ValueError, psycopg2.Error) as error:
-        # ValueError: a message in another encoding than UTF-8 comes back as a failure to decode it.
+        # ValueError: psycopg2 could not decode a message because it is not UTF-8.
         raise Unreachable.of(error) from None
 
 
 def reach(server: Server, timeout: float) -> None:
-    """Raise ``Unreachable`` if nothing takes connections there; no driver and no password are needed."""
+    """Raise ``Unreachable`` if the server accepts no connections; needs no driver and no password."""
 
     def attempt() -> None:
         if _answering_address(server.host, server.port, time.monotonic() + timeout) is None:
@@ -125,14 +125,14 @@ def reach(server: Server, timeout: float) -> None:
 
 
 def _milliseconds(seconds: float | None) -> str | None:
-    """Return a setting's value; at least 1, for 0 would switch the time-out off."""
+    """Return a setting's value; at least 1, because 0 would switch the timeout off."""
     return None if seconds is None else str(max(1, round(seconds * 1000)))
 
 
 def _answering_address(host: str, port: int, deadline: float) -> str | None:
-    """Return the first address of ``host`` that takes TCP connections; None for a Unix socket.
+    """Return the first address of ``host`` that accepts TCP connections; None for a Unix socket.
 
-    libpq's own time-out holds for each address again; here each gets its share of what is left.
+    libpq applies its timeout to each address; here, each address gets its share of the remaining time.
     """
     if host.startswith(("/", "@")):
         return None

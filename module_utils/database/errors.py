@@ -1,4 +1,4 @@
-"""What an error of PostgreSQL means: one word for programs, one sentence for people."""
+"""Classify errors of PostgreSQL: one word for programs, and a message for people."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from ansible.module_utils.database.server import Server
 
 
 class TimedOut(Exception):
-    """No answer within the time allowed."""
+    """No answer within the timeout."""
 
 
 class Unreachable(Exception):
-    """No connection came about, or a session cannot go on: ``kind`` is why, ``cause`` what was ``said``."""
+    """A connection failed or is lost; ``kind`` is a word of ``_SENTENCES``, ``cause`` the ``server_message``."""
 
     def __init__(self, kind: str, cause: str) -> None:
         super().__init__(kind)
@@ -22,15 +22,15 @@ class Unreachable(Exception):
 
     @classmethod
     def of(cls, error: Exception) -> Unreachable:
-        """Return what an error of the driver means for a session."""
-        return cls(meaning(error), said(error))
+        """Return the exception for an error of the driver."""
+        return cls(meaning(error), server_message(error))
 
 
-# What a message of libpq or of the server says in English; matched, never shown.
+# English messages of libpq and the server; they are matched and never shown.
 _MEANINGS = (
     (r"password authentication failed|no password supplied", "password"),
     (r"pg_hba\.conf|authentication failed", "access"),
-    # Before "no such file", for a certificate may be the file that is missing.
+    # Before "no such file", because the missing file may be a certificate.
     (r"\bssl\b.*(support|require|error|certificate|verif)|(root|server) certificate", "ssl"),
     (r"unsupported startup parameter", "pooler"),
     (r"too many clients|too many connections|remaining connection slots", "connections"),
@@ -42,7 +42,7 @@ _MEANINGS = (
     (r"timeout expired", "silent"),
     (r"server closed the connection|invalid response|expected authentication request", "closed"),
 )
-# By SQLSTATE, and by its first two characters if the whole is not listed.
+# By SQLSTATE, or else by its first two characters.
 _CODES = {
     "28P01": "password",
     "28": "access",
@@ -72,18 +72,18 @@ _CODES = {
     "58": "internal",
     "XX": "internal",
 }
-# What Citus says of a worker that went away, under codes of internal and system errors.
+# Citus reports a lost worker as an internal or system error with one of these messages,
 _NODE = (
     r"failure on connection|terminating connection|connection to the remote node|failed to COPY to shard"
     r"|server closed the connection"
 )
-# And of a row that a worker did not take.
+# and a row that a worker refused with this one.
 _RULE = r"violates [a-z -]*constraint"
-# Classes whose message quotes a value of the data.
+# Classes of SQLSTATE whose messages quote values of the data.
 _QUOTING = ("22", "23")
 # What happened and what to do, by meaning.
 _SENTENCES = {
-    "silent": "PostgreSQL at {at} does not answer in time. Check postgres_host and postgres_port, the firewall, and the"
+    "silent": "PostgreSQL at {at} does not answer in time. Check postgres_host, postgres_port, the firewall and the"
     " server's load.",
     "name": "The host name {host} cannot be resolved. Check postgres_host and DNS.",
     "refused": "PostgreSQL at {at} refuses connections. Is it running? Otherwise check postgres_host and"
@@ -92,59 +92,59 @@ _SENTENCES = {
     "password": "PostgreSQL at {at} refuses the password of user {user}. Check postgres_password"
     " (vault_postgres_password in the vault) and postgres_user, then write .env again with `--tags dotenv`.",
     "access": "PostgreSQL at {at} does not let user {user} into database {database} from this host. Add a line for it"
-    " to the server's pg_hba.conf and reload the server, or check postgres_user; a server that takes only connections"
-    " with TLS needs postgres_sslmode: require.",
+    " to the server's pg_hba.conf and reload the server, or check postgres_user. If the server accepts only connections"
+    " with TLS, set postgres_sslmode: require.",
     "connections": "PostgreSQL at {at} has no connection left. End idle sessions (pg_stat_activity), or raise"
     " max_connections on the server or the CONNECTION LIMIT of {user} or {database}.",
-    "starting": "PostgreSQL at {at} is starting, stopping or recovering. Try again in a moment; its log says more.",
+    "starting": "PostgreSQL at {at} is starting, stopping or recovering. Try again in a moment, or see its log.",
     "role": "PostgreSQL at {at} does not know the user {user}. Check postgres_user, or create the role on the server.",
     "database": "PostgreSQL at {at} has no database {database}. Check postgres_db, or create it with"
     " `ansible-playbook playbooks/reset.yml --tags database` and database_manage: true.",
     "ssl": "PostgreSQL at {at} and this host do not agree on TLS. Check postgres_sslmode and postgres_sslrootcert, and"
     " the server's ssl setting and pg_hba.conf.",
-    "pooler": "A connection pooler such as PgBouncer answers at {at} and keeps back the time zone, time-outs and locks"
-    " of a session. Set postgres_host and postgres_port to the PostgreSQL server itself.",
-    "closed": "PostgreSQL at {at} closed the connection. Check that postgres_port is PostgreSQL's own port, and the"
-    " server's log.",
-    "slow": "PostgreSQL at {at} did not finish the statement in time. Look for load or locks in pg_stat_activity on the"
-    " server, and for a short statement_timeout of {user} or {database}.",
+    "pooler": "A connection pooler such as PgBouncer answers at {at}, and drops the time zone, timeouts and locks of a"
+    " session. Set postgres_host and postgres_port to the PostgreSQL server itself.",
+    "closed": "PostgreSQL at {at} closed the connection. Check that postgres_port is the port of PostgreSQL itself, and"
+    " see the server's log.",
+    "slow": "PostgreSQL at {at} did not finish the statement in time. Look for load and locks in pg_stat_activity on"
+    " the server, and for a short statement_timeout of {user} or {database}.",
     "locked": "Another session of PostgreSQL at {at} holds a lock in database {database}. Find it in pg_locks and"
     " pg_stat_activity, and wait for it or end it.",
     "busy": "PostgreSQL at {at} cannot copy its template database while others use it. Try again.",
-    "rights": "User {user} lacks a right in database {database} at {at}: {said}. Let an administrator GRANT it, or set"
-    " postgres_admin_user and run `ansible-playbook playbooks/reset.yml --tags database`.",
-    "read_only": "PostgreSQL at {at} takes no changes: it is a standby, or the database is read-only. Set postgres_host"
-    " to the primary server.",
-    "disk": "The disk of PostgreSQL at {at} is full. Make room on the server.",
-    "locks": "PostgreSQL at {at} has no memory left for this statement: {said}. If its log says 'shared memory', set"
+    "rights": "User {user} lacks a privilege in database {database} at {at}: {message}. Let an administrator GRANT it,"
+    " or set postgres_admin_user and run `ansible-playbook playbooks/reset.yml --tags database`.",
+    "read_only": "PostgreSQL at {at} is a standby, or database {database} is read-only. Set postgres_host to the"
+    " primary server.",
+    "disk": "The disk of PostgreSQL at {at} is full. Free some space on the server.",
+    "locks": "PostgreSQL at {at} has no memory left for this statement: {message}. If its log says 'shared memory', set"
     " max_locks_per_transaction there to 256 or more and restart it; otherwise give the server more memory.",
-    "limit": "PostgreSQL at {at} keeps to a limit of its configuration: {said}. Raise the setting that it names; of"
-    " TimescaleDB, timescaledb.max_tuples_decompressed_per_dml_transaction = 0.",
-    "conflict": "Other sessions of PostgreSQL at {at} change the same rows of database {database}, and trying again did"
-    " not help: {said}. Run this again when the other job has ended.",
-    "missing": "Database {database} at {at} lacks a table, column or function: {said}. Create what is missing with"
+    "limit": "PostgreSQL at {at} has reached a limit of its configuration: {message}. Raise the setting that it names;"
+    " for TimescaleDB, set timescaledb.max_tuples_decompressed_per_dml_transaction = 0.",
+    "conflict": "Other sessions of PostgreSQL at {at} change the same rows of database {database}, and retries did not"
+    " help: {message}. Run this again when the other job has ended.",
+    "missing": "Database {database} at {at} lacks a table, column or function: {message}. Create it with"
     " `ansible-playbook playbooks/reset.yml --tags database`.",
-    "statement": "PostgreSQL at {at} does not take a statement of this project: {said}. Is it older than PostgreSQL 12?"
-    " Otherwise report it with the server's version.",
-    "unsupported": "PostgreSQL at {at} cannot do this on a table of this kind: {said}. Report it with the server's"
+    "statement": "PostgreSQL at {at} does not accept a statement of this project: {message}. Update it if it is older"
+    " than PostgreSQL 12; otherwise report this with the server's version.",
+    "unsupported": "PostgreSQL at {at} cannot do this on a table of this kind: {message}. Report this with the server's"
     " version and the table's layout.",
-    "node": "PostgreSQL at {at} lost a connection or one of its own nodes: {said}. Check that all workers run and that"
-    " the coordinator reaches them, then run this again.",
-    "value": "A value does not fit its column in database {database}: {said}. Set database_widen: true and run"
+    "node": "PostgreSQL at {at} lost a connection or one of its own nodes: {message}. Check that all workers run and"
+    " that the coordinator reaches them, then run this again.",
+    "value": "A value does not fit its column in database {database}: {message}. Set database_widen: true and run"
     " `ansible-playbook playbooks/reset.yml --tags database`.",
-    "rule": "A row breaks a constraint of its table in database {database}: {said}. Look for constraints and triggers"
-    " that this project did not create.",
-    "internal": "PostgreSQL at {at} met an error of its own: {said}. The server's log has more.",
-    "other": "PostgreSQL at {at} could not do a statement in database {database}: {said}.",
-    "unknown": "PostgreSQL at {at} refused user {user} on database {database} ({said}). Check postgres_user,"
+    "rule": "A row breaks a constraint of its table in database {database}: {message}. Look for constraints and"
+    " triggers that this project did not create.",
+    "internal": "PostgreSQL at {at} has an internal error: {message}. See the server's log.",
+    "other": "PostgreSQL at {at} could not run a statement in database {database}: {message}. See the server's log.",
+    "unknown": "PostgreSQL at {at} refused user {user} on database {database} ({message}). Check postgres_user,"
     " postgres_password and postgres_db; the server's log has the reason.",
 }
 
 
 def meaning(error: Exception) -> str:
-    """Return what kind of failure this is, as a word of ``_SENTENCES``.
+    """Return the kind of a failure, as a word of ``_SENTENCES``.
 
-    A connection that failed carries no SQLSTATE in psycopg2, and the server may speak another language.
+    psycopg2 gives no SQLSTATE if a connection fails, and the server's messages may be in any language.
     """
     if isinstance(error, Unreachable):
         return error.kind
@@ -166,12 +166,12 @@ def meaning(error: Exception) -> str:
 
 
 def cause(error: Exception) -> str:
-    """Return what is to blame for a failure, as one word: ``disk`` or ``database``."""
+    """Return the cause of a failure for the schedule: ``disk`` or ``database``."""
     return "disk" if meaning(error) == "disk" else "database"
 
 
-def said(error: Exception) -> str:
-    """Return what the server said of an SQL error, without values of the data; of others the type alone."""
+def server_message(error: Exception) -> str:
+    """Return the server's message for an SQL error, without values of the data; the type of any other error."""
     if isinstance(error, Unreachable):
         return error.cause
     code, diagnosis = getattr(error, "pgcode", None), getattr(error, "diag", None)
@@ -186,7 +186,11 @@ def said(error: Exception) -> str:
 
 
 def explain(error: Exception, server: Server) -> str:
-    """Return one line that says what is wrong and what to do, with no more of the server's text than ``said``."""
+    """Return one line that says what is wrong and what to do; it quotes only the ``server_message``."""
     return _SENTENCES[meaning(error)].format(
-        at=server.place(), host=server.host, user=server.user, database=server.database, said=said(error)
+        at=server.place(),
+        host=server.host,
+        user=server.user,
+        database=server.database,
+        message=server_message(error),
     )

@@ -1,7 +1,7 @@
-"""How many rows a table holds, about: out of what the server knows of it, without reading the rows.
+"""Estimate how many rows a table holds from the server's statistics, without reading the rows.
 
-Pages times the rows a page had when the server last analysed it, as its planner reckons; of compressed chunks what
-TimescaleDB counted when it compressed them; of Citus what its workers know of their shards.
+Like the planner, it multiplies the pages by the rows per page at the last ANALYZE. For compressed chunks, it uses the
+row counts that TimescaleDB recorded when it compressed them; for Citus, the statistics of the shards on the workers.
 """
 
 from __future__ import annotations
@@ -9,16 +9,16 @@ from __future__ import annotations
 import json
 from typing import Any
 
-# Of market_data, as measured: about 100 bytes a row.
+# Measured for market_data: about 100 bytes a row.
 BARS_PER_PAGE = 80
-# Share of the pages that may never have been analysed.
+# The share of the pages that may lack statistics.
 TOLERATED = 0.1
 _BLOCK = "current_setting('block_size')::int"
 _TREE = """
 WITH RECURSIVE tree(oid) AS (
   SELECT %(oid)s::oid UNION SELECT i.inhrelid FROM pg_inherits i JOIN tree ON i.inhparent = tree.oid
 )"""
-# A partition that was never analysed has as many rows a page as the others.
+# A partition without statistics is assumed to have as many rows a page as the others.
 _PAGES = f"""
 {_TREE}, leaf AS (
   SELECT c.reltuples AS rows, c.relpages AS seen, pg_relation_size(c.oid) / {_BLOCK} AS pages,
@@ -30,7 +30,7 @@ _PAGES = f"""
 SELECT coalesce(sum(pages * CASE WHEN known THEN rows / seen ELSE density END), 0),
   coalesce(sum(pages) FILTER (WHERE NOT known) > sum(pages) * %(tolerated)s, false)
 FROM leaf, usual WHERE pages > 0
-"""  # noqa: S608 - our own words
+"""  # noqa: S608 - constants
 _HAS = """
 SELECT to_regclass('_timescaledb_catalog.compression_chunk_size') IS NOT NULL
   AND EXISTS (SELECT 1 FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
@@ -38,8 +38,8 @@ SELECT to_regclass('_timescaledb_catalog.compression_chunk_size') IS NOT NULL
     WHERE i.inhparent = %(oid)s AND n.nspname = '_timescaledb_internal'),
   to_regclass('pg_catalog.pg_dist_partition') IS NOT NULL
 """
-# Rows that were changed since lie in the chunk itself, and as many batches less in its compressed part. Once they are
-# compressed again, only dead ones lie there, and what was known of the part no longer holds.
+# Rows changed since the compression are in the chunk itself, and their batches are gone from its compressed part. After
+# the next compression, only dead rows are in the chunk, and the old statistics of the compressed part are wrong.
 _PARTIAL = "c.status & 8 = 8"
 _COMPRESSED = f"""
 SELECT sum(s.numrows_pre_compression * CASE WHEN {_PARTIAL} AND part.reltuples >= 0 AND s.numrows_post_compression > 0
@@ -52,8 +52,8 @@ JOIN _timescaledb_catalog.chunk p ON p.id = c.compressed_chunk_id
 JOIN pg_namespace n ON n.nspname = p.schema_name
 JOIN pg_class part ON part.relname = p.table_name AND part.relnamespace = n.oid
 WHERE format('%%I.%%I', h.schema_name, h.table_name)::regclass = %(oid)s
-"""  # noqa: S608 - our own words
-# Each node is asked once, of the shards that no other node of a lower number has too.
+"""  # noqa: S608 - constants
+# Each node reports the shards that no node with a lower number has as well, so that each shard counts once.
 _SHARDS = f"""
 {_TREE}
 SELECT success, result FROM tree JOIN pg_dist_partition d ON d.logicalrelid = tree.oid
@@ -66,16 +66,11 @@ CROSS JOIN LATERAL run_command_on_all_nodes(format($$
       = (SELECT min(groupid) FROM pg_dist_placement p WHERE p.shardid = s.shardid)
   ) AS shard
 $$, d.logicalrelid))
-"""  # noqa: S608 - our own words
+"""  # noqa: S608 - constants
 
 
 def estimate(cursor: Any, oid: int) -> int | None:
-    """Return about how many rows a table holds, or None if the server does not know.
-
-    Args:
-        cursor: of any session.
-        oid: of the table, the partitioned table or the hypertable.
-    """
+    """Return about how many rows a table, partitioned table or hypertable holds; None if the server does not know."""
     asked: dict[str, Any] = {"oid": oid, "density": None, "tolerated": TOLERATED, "packed": []}
     cursor.execute(_HAS, asked)
     chunks, citus = cursor.fetchone()
@@ -91,7 +86,7 @@ def estimate(cursor: Any, oid: int) -> int | None:
     if chunks:
         cursor.execute(_COMPRESSED, asked)
         compressed, packed = cursor.fetchone()
-        # The little that lies beside the compressed rows is not worth being called unknown.
+        # Few rows are not compressed, so missing statistics for them do not matter.
         if compressed:
             asked.update(density=BARS_PER_PAGE, tolerated=1, packed=packed or [])
     cursor.execute(_PAGES, asked)

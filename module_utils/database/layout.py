@@ -1,6 +1,6 @@
-"""How ``market_data`` lies in the database: in one table, by year, as a hypertable, or spread over machines.
+"""Layouts of ``market_data``: one table, partitions by year, a hypertable, or distributed over Citus workers.
 
-An existing table of any layout is kept and works, whatever its chunks, partitions or distribution are.
+An existing table of any layout is kept and works, with any chunks, partitions or distribution.
 """
 
 from __future__ import annotations
@@ -13,38 +13,40 @@ from typing import Any
 from ansible.module_utils.reporting import Problem
 
 TABLE = "market_data"
-# What it is called while it grows beside the old one; see ``move``.
+# The new table during a move; see ``move``.
 NEXT = f"{TABLE}_next"
-# Three years have about 755 sessions. TimescaleDB compresses up to 1,000 rows of a symbol at once, but so few fit
-# better into pages, in parts of 2 kB as PostgreSQL stores them: a row took 42 bytes, against 45 in four years.
+# Three years have about 755 sessions. TimescaleDB compresses up to 1,000 rows of a symbol together, but fewer rows fit
+# better into PostgreSQL's pieces of 2 kB: a row took 42 bytes, against 45 with chunks of four years.
 CHUNK_DAYS = 1096
 COMPRESS_AFTER = 30
-# Any number will do that nobody else uses: two sessions make partitions one after the other.
+# An arbitrary advisory lock: only one session at a time creates partitions.
 _LOCK = 0x706172746974696F
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A layout as it is asked for, in the words of the module ``postgres_schema``."""
+    """The layout that is asked for, with the options of the module ``postgres_schema``."""
 
     kind: str = "plain"
     compress_after: int = COMPRESS_AFTER
     workers: Sequence[str] = ()
 
     def nodes(self) -> list[tuple[str, int]]:
-        """Return host and port of each worker; raises ``Problem`` if one is not written so."""
+        """Return host and port of each worker; raises ``Problem`` if one is invalid."""
         nodes = []
         for worker in self.workers:
             host, colon, port = str(worker).rpartition(":")
             if not (port if colon else "5432").isdigit():
-                raise Problem(f"postgres_citus_workers holds {worker!r}; expected host, or host:port.")
+                raise Problem(
+                    f"postgres_citus_workers holds {worker!r}. Set each worker to host or host:port."
+                )
             nodes.append((host, int(port)) if colon else (port, 5432))
         return nodes
 
 
 @dataclass(frozen=True)
 class Existing:
-    """A layout as it is found; ``text`` describes it for people."""
+    """The layout of an existing table; ``text`` describes it for people."""
 
     kind: str
     text: str
@@ -99,24 +101,24 @@ def require_extension(cursor: Any, kind: str) -> None:
     )
     if cursor.fetchone() != (True, True):
         raise Problem(
-            f"postgres_layout is {kind}, which this server does not have. Install it there, add it to"
-            " shared_preload_libraries and restart the server, or choose another postgres_layout."
+            f"postgres_layout is {kind}, but this server does not have that extension. Install it, add it to"
+            " shared_preload_libraries and restart the server, or set another postgres_layout."
         )
 
 
 def create(cursor: Any, statement: str, wanted: Layout, table: str = TABLE) -> None:
-    """Create a table in a layout whose extension is there; ``statement`` creates it as a plain one."""
+    """Create a table in a layout whose extension exists; ``statement`` creates a plain table."""
     if wanted.kind == "partitioned" and table in (TABLE, NEXT):
         cursor.execute(f"{statement} PARTITION BY RANGE (time)")
         create_partition_function(cursor, table)
         return
     cursor.execute(statement)
     if table not in (TABLE, NEXT):
-        if wanted.kind == "citus":  # small, and joined with what lies on the workers
+        if wanted.kind == "citus":  # a small table that is joined with tables on the workers
             cursor.execute("SELECT create_reference_table(%s)", (table,))
         return
     if wanted.kind == "timescaledb":
-        # The primary key begins with the time, so that an index on it alone would only cost.
+        # No index on the time alone, because the primary key begins with it.
         cursor.execute(
             "SELECT create_hypertable(%s, 'time', chunk_time_interval => %s * interval '1 day',"
             " create_default_indexes => false)",
@@ -134,7 +136,7 @@ def create(cursor: Any, statement: str, wanted: Layout, table: str = TABLE) -> N
         cursor.execute("SELECT create_distributed_table(%s, 'symbol')", (table,))
 
 
-# With the rights of its owner, so that who loads need not own the table. ATTACH lets others read and write.
+# It runs with the rights of its owner, so that a loader need not own the table. ATTACH does not block others.
 _PARTITION = """
 CREATE OR REPLACE FUNCTION {table}_partition(name text, first timestamptz, beyond timestamptz) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -146,11 +148,11 @@ END $$
 
 
 def create_partition_function(cursor: Any, table: str = TABLE) -> None:
-    """Create the function that makes a partition; see ``make_room``."""
+    """Create the function that creates a partition; see ``make_room``."""
     cursor.execute(_PARTITION.format(table=table))
 
 
-# Of every partition its bounds; the one for all the rest as a row without them.
+# The bounds of each partition; a default partition has none.
 _BOUNDS = """
 SELECT (regexp_match(bounds, 'FROM \\(''([^'']+)''\\)'))[1]::timestamptz AT TIME ZONE 'UTC',
   (regexp_match(bounds, 'TO \\(''([^'']+)''\\)'))[1]::timestamptz AT TIME ZONE 'UTC', bounds
@@ -161,25 +163,25 @@ WHERE i.inhparent = to_regclass(%s) ORDER BY 1 NULLS FIRST
 
 
 def make_room(cursor: Any, first: date, last: date, table: str = TABLE) -> list[str]:
-    """Make the partitions that a table partitioned by time lacks for some days, a year each; return their names.
+    """Create the missing partitions of a table for the years of some days; return their names.
 
-    To be done before the transaction writes its first row.
+    Call it before the transaction writes its first row.
     """
     if not missing_years(cursor, first, last, table):
         return []
-    # Seen again under the lock, for another session may have been quicker.
+    # Checked again under the lock, because another session may have created them.
     cursor.execute("SELECT pg_advisory_xact_lock(%s), to_regproc(%s) IS NULL", (_LOCK, f"{table}_partition"))
     if cursor.fetchone()[1]:
         create_partition_function(cursor, table)
     made = []
     for name, begin, beyond in missing_years(cursor, first, last, table):
-        cursor.execute(f"SELECT {table}_partition(%s, %s, %s)", (name, f"{begin}+00", f"{beyond}+00"))  # noqa: S608 - our own name
+        cursor.execute(f"SELECT {table}_partition(%s, %s, %s)", (name, f"{begin}+00", f"{beyond}+00"))  # noqa: S608 - a constant
         made.append(name)
     return made
 
 
 def missing_years(cursor: Any, first: date, last: date, table: str = TABLE) -> list[tuple[str, str, str]]:
-    """Return name and bounds of each partition that is missing for some days; none unless it is by time."""
+    """Return name and bounds of each missing partition; none if the table is not partitioned by time."""
     cursor.execute(
         "SELECT 1 FROM pg_partitioned_table WHERE partrelid = to_regclass(%s) AND partstrat = 'r'"
         " AND pg_get_partkeydef(partrelid) = 'RANGE (\"time\")'",
@@ -206,7 +208,7 @@ def _instant(value: Any, unbounded: str = "") -> str:
 
 
 def gaps(begin: str, beyond: str, taken: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return the parts of a span that no other one covers; all are instants in ISO format, those taken in order."""
+    """Return the parts of a span that ``taken`` does not cover; all times are ISO texts, and ``taken`` is sorted."""
     found = []
     for first, end in taken:
         if first > begin and first < beyond:

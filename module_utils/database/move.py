@@ -1,8 +1,8 @@
-"""Moves ``market_data`` to another layout, year by year, while others read and write it.
+"""Move ``market_data`` to another layout, year by year, while others read and write it.
 
-The new table grows beside the old one under ``market_data_next``, a transaction a year. Then writers wait, what they
-changed meanwhile is brought over, every year is compared, and the two change their names in one transaction. So nothing
-has to be kept of a move: one that was killed begins again and finds the years that are there already equal.
+``market_data_next`` is filled with one transaction a year. The last transaction blocks writers, copies what changed in
+the meantime, compares every year, and exchanges the names of the tables. A move needs no saved state: after a kill it
+starts again, and the years that were copied are equal already.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from ansible.module_utils.eodhd.ledger import functions
 from ansible.module_utils.reporting import Problem
 
 BEFORE = f"{TABLE}_before"
-# Rows a second of a move, for the plan; as measured on two cores.
+# Rows that a move copies in a second, for the plan; measured on two cores.
 PACE = 50_000
 # Seconds to wait for writers when the tables change their names.
 LOCK_TIMEOUT = 60
-# Chunks that are dropped in one transaction.
+# How many chunks one transaction drops.
 DROPPED = 100
-# Any number will do that nobody else uses: one move at a time.
+# An arbitrary advisory lock: only one move at a time.
 _LOCK = 0x6C61796F7574
 (_TABLE,) = (table for table in TABLES if table.name == TABLE)
 _COLUMNS = [column.name for column in _TABLE.columns]
@@ -40,7 +40,7 @@ _SIZES = {
     "timescaledb": "hypertable_size(%s)",
     "citus": "(SELECT sum(result::bigint) FROM run_command_on_shards(%s, $$SELECT pg_total_relation_size('%%s')$$))",
 }
-# What names the table itself and so would stay with the old one, but its key and what an extension added.
+# Objects that belong to the old table and would stay with it; its key and those of extensions do not count.
 _ATTACHED = """
 SELECT DISTINCT replace(pg_describe_object(d.classid, d.objid, 0), 'rule _RETURN on ', '')
 FROM pg_depend d
@@ -60,17 +60,17 @@ WHERE format('%%I.%%I', hypertable_schema, hypertable_name)::regclass = to_regcl
 _INDEXES = """
 SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = to_regclass(%s) AND NOT indisprimary ORDER BY 1
 """
-_BRING = f"""
+_COPY = f"""
 DELETE FROM {NEXT} WHERE {_YEAR};
 INSERT INTO {NEXT} ({", ".join(_COLUMNS)}) SELECT {", ".join(_COLUMNS)} FROM {TABLE} WHERE {_YEAR}
-"""  # noqa: S608 - our own names
+"""  # noqa: S608 - constants
 
 
 def run(session: Any, wanted: Layout, *, check: bool) -> dict[str, Any]:
-    """Plan a move, and make it unless in check mode; return ``changed``, ``rows`` and ``report``.
+    """Plan a move, and do it unless ``check`` is set; return ``changed``, ``rows`` and ``report``.
 
     Raises:
-        Problem: the table cannot be moved, another move is under way, or the rows could not be made equal.
+        Problem: the table cannot be moved, another move is running, or the tables are not equal in the end.
     """
     with session, session.cursor() as cursor:
         existing = _movable(cursor)
@@ -82,7 +82,7 @@ def run(session: Any, wanted: Layout, *, check: bool) -> dict[str, Any]:
             layout.require_extension(cursor, wanted.kind)
             _refuse_attached(cursor)
             indexes = _left_behind(cursor)
-            lines = _plan(cursor, existing.kind, rows)
+            lines = _cost(cursor, existing.kind, rows)
     if needed and check:
         return {"changed": True, "rows": rows, "report": "\n".join([title, *lines, *indexes])}
     if needed:
@@ -97,10 +97,12 @@ def run(session: Any, wanted: Layout, *, check: bool) -> dict[str, Any]:
 
 
 def _movable(cursor: Any) -> layout.Existing:
-    """Return the layout of the table, or raise ``Problem`` if a move would lose something of it."""
+    """Return the layout of the table; raises ``Problem`` if a move would lose something."""
     found = look_up(cursor, _TABLE)
     if found is None:
-        raise Problem(f"There is no {TABLE} to move. Create it with `playbooks/reset.yml --tags database`.")
+        raise Problem(
+            f"There is no {TABLE} to move. Create it with `ansible-playbook playbooks/reset.yml --tags database`."
+        )
     wrong = misfits(_TABLE, found) + [
         f"column {TABLE}.{name} would be lost" for name in found.types if name not in _COLUMNS
     ]
@@ -109,30 +111,30 @@ def _movable(cursor: Any) -> layout.Existing:
     return layout.recognise(cursor)
 
 
-def _plan(cursor: Any, kind: str, rows: int | None) -> list[str]:
-    """Return the lines that say what a move would cost."""
-    cursor.execute(f"SELECT {_SIZES[kind]}::bigint", (TABLE,))  # noqa: S608 - our own words
+def _cost(cursor: Any, kind: str, rows: int | None) -> list[str]:
+    """Return lines about the rows, bytes and time of a move."""
+    cursor.execute(f"SELECT {_SIZES[kind]}::bigint", (TABLE,))  # noqa: S608 - constants
     size = int(cursor.fetchone()[0] or 0)
-    known = "an unknown number of rows (ANALYZE tells)" if rows is None else f"about {rows:,} rows"
+    known = "an unknown number of rows (run ANALYZE)" if rows is None else f"about {rows:,} rows"
     pace = "" if rows is None else f"; about {max(1, round(rows / PACE)):,} s"
     lines = [
         f"   {known}, {size:,} bytes{pace}",
-        "   as much room again until the old table is dropped; others read and write meanwhile",
+        "   needs the same space again until the old table is dropped; others can read and write meanwhile",
     ]
     if there(cursor, NEXT):
-        lines.append(f"   {NEXT} was begun before: the move goes on where it is")
+        lines.append(f"   {NEXT} exists: the move continues from there")
     return lines
 
 
 def _left_behind(cursor: Any) -> list[str]:
     """Return a line for each index that the new table will not have."""
     cursor.execute(_INDEXES, (TABLE,))
-    told = "   not in the new table; create it again if you need it:"
-    return [f"{told} {index}" for (index,) in cursor.fetchall()]
+    text = "   not in the new table; create it again if you need it:"
+    return [f"{text} {index}" for (index,) in cursor.fetchall()]
 
 
 def _refuse_attached(cursor: Any) -> None:
-    """Raise ``Problem`` if a view, trigger, foreign key or the like would go on with the old table."""
+    """Raise ``Problem`` if a view, trigger, foreign key or the like would stay with the old table."""
     cursor.execute(_ATTACHED, (TABLE,))
     attached = [name for (name,) in cursor.fetchall() if "_timescaledb_internal." not in name]
     if layout.recognise(cursor).kind == "timescaledb":
@@ -140,37 +142,37 @@ def _refuse_attached(cursor: Any) -> None:
         attached += [f"continuous aggregate {name}" for (name,) in cursor.fetchall()]
     if attached:
         raise Problem(
-            f"{TABLE} cannot be moved while these belong to the table that it replaces: {', '.join(attached)}."
-            " Save their definitions, drop them, move, and create them again. Nothing was changed."
+            f"{TABLE} cannot be moved while these belong to it: {', '.join(attached)}. Save their definitions, drop"
+            " them, run this again, and create them again. Nothing was changed."
         )
 
 
 def _move(session: Any, wanted: Layout) -> int:
-    """Move the table to another layout than its present one, and return how many rows it holds."""
+    """Move the table to another layout, and return how many rows it holds."""
     session.autocommit = True
     with session.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,))
         if not cursor.fetchone()[0]:
-            raise Problem("Another move of the layout is under way in this database. Wait for it.")
-        # What a complete move left, and what was begun of a move to another layout.
+            raise Problem("Another move of the layout is running in this database. Wait until it ends.")
+        # Left by a move to another layout, or by a complete move.
         if there(cursor, NEXT) and layout.recognise(cursor, NEXT).kind != wanted.kind:
             _drop(cursor, NEXT)
         if there(cursor, BEFORE):
             _drop(cursor, BEFORE)
         if not there(cursor, NEXT):
             with session:
-                _begin(cursor)
+                _set_timeouts(cursor)
                 layout.create(cursor, replace(_TABLE, name=NEXT).statement(), wanted, NEXT)
         for year in _years(cursor):
             with session:
-                _begin(cursor)
-                _bring(cursor, year)
+                _set_timeouts(cursor)
+                _copy(cursor, year)
         with session:
             return _exchange(cursor, wanted)
 
 
 def _finish(session: Any) -> None:
-    """Drop the table as it was before a move that is complete."""
+    """Drop the old table after a complete move."""
     session.autocommit = True
     with session.cursor() as cursor:
         if there(cursor, TABLE) and there(cursor, BEFORE):
@@ -178,7 +180,7 @@ def _finish(session: Any) -> None:
 
 
 def _drop(cursor: Any, table: str) -> None:
-    """Drop a table; of a hypertable the chunks first, some in a transaction, for the server has to lock them all."""
+    """Drop a table. The chunks of a hypertable go first, in groups, because a transaction locks all that it drops."""
     if layout.recognise(cursor, table).kind == "timescaledb":
         cursor.execute(
             "SELECT range_end FROM timescaledb_information.chunks WHERE format('%%I.%%I', hypertable_schema,"
@@ -190,8 +192,8 @@ def _drop(cursor: Any, table: str) -> None:
     cursor.execute(f"DROP TABLE {table}")
 
 
-def _begin(cursor: Any) -> None:
-    """Set what holds for one transaction of a move."""
+def _set_timeouts(cursor: Any) -> None:
+    """Set timeouts, time zone and TimescaleDB's limit for one transaction."""
     cursor.execute(
         "SELECT set_config('statement_timeout', '0', true), set_config('timezone', 'UTC', true),"
         " set_config('lock_timeout', %s, true),"
@@ -201,11 +203,11 @@ def _begin(cursor: Any) -> None:
 
 
 def _years(cursor: Any) -> list[dict[str, Any]]:
-    """Return the bounds of each year from the first to the last that either table has rows of."""
+    """Return the bounds of each year between the first and the last row of both tables."""
     found: list[int] = []
     for table in (TABLE, NEXT):
         cursor.execute(
-            "SELECT extract(year FROM min(time) AT TIME ZONE 'UTC')::int,"  # noqa: S608 - our own names
+            "SELECT extract(year FROM min(time) AT TIME ZONE 'UTC')::int,"  # noqa: S608 - constants
             f" extract(year FROM max(time) AT TIME ZONE 'UTC')::int FROM {table}"
         )
         found += [year for year in cursor.fetchone() if year is not None]
@@ -218,7 +220,7 @@ def _years(cursor: Any) -> list[dict[str, Any]]:
 
 
 def _digest(cursor: Any, table: str, year: dict[str, Any]) -> tuple[int, Any]:
-    """Return the rows of a year, and a sum over all their values that does not depend on their order."""
+    """Return the number of rows of a year, and a checksum of their values that does not depend on their order."""
     cursor.execute(
         f"SELECT count(*), sum(hashtextextended(concat_ws('|', {_DIGEST}), 0)::numeric) FROM {table} WHERE {_YEAR}",  # noqa: S608
         year,
@@ -227,32 +229,32 @@ def _digest(cursor: Any, table: str, year: dict[str, Any]) -> tuple[int, Any]:
     return rows, total
 
 
-def _bring(cursor: Any, year: dict[str, Any]) -> tuple[int, bool]:
-    """Bring a year over anew if the new table differs; return the old table's rows, and whether both are equal now."""
+def _copy(cursor: Any, year: dict[str, Any]) -> tuple[int, bool]:
+    """Copy a year if the tables differ; return the rows of the old table, and whether the tables are equal now."""
     old = _digest(cursor, TABLE, year)
     new = _digest(cursor, NEXT, year)
     if new != old:
         layout.make_room(cursor, year["first"].date(), year["first"].date(), NEXT)
-        cursor.execute(_BRING, year)
+        cursor.execute(_COPY, year)
         new = _digest(cursor, NEXT, year)
     return old[0], new == old
 
 
 def _exchange(cursor: Any, wanted: Layout) -> int:
-    """Let writers wait, bring over what they changed, prove both tables equal, and exchange their names."""
-    _begin(cursor)
+    """Block writers, copy what they changed, check that both tables are equal, and exchange their names."""
+    _set_timeouts(cursor)
     cursor.execute(f"LOCK TABLE {TABLE} IN EXCLUSIVE MODE")
-    _refuse_attached(cursor)  # somebody may have made one since the plan
+    _refuse_attached(cursor)  # somebody may have created one since the plan
     moved = 0
     for year in _years(cursor):
-        rows, equal = _bring(cursor, year)
+        rows, equal = _copy(cursor, year)
         moved += rows
         if not equal:
             raise Problem(
-                f"The rows of {year['first'].year} did not become equal in the new layout, so {TABLE} stays as it is."
-                f" {NEXT} holds what was brought over; run the same command again, or drop it."
+                f"The rows of {year['first'].year} differ between {TABLE} and {NEXT} after the copy, so {TABLE} stays"
+                f" as it is. Run the same command again, or drop {NEXT}."
             )
-    _hand_on(cursor)
+    _copy_rights(cursor)
     function = "_partition(text, timestamptz, timestamptz)"
     cursor.execute(f"DROP FUNCTION IF EXISTS {TABLE}{function}, {NEXT}{function}")
     cursor.execute(f"ALTER TABLE {TABLE} RENAME TO {BEFORE}")
@@ -263,7 +265,7 @@ def _exchange(cursor: Any, wanted: Layout) -> int:
     return moved
 
 
-def _hand_on(cursor: Any) -> None:
+def _copy_rights(cursor: Any) -> None:
     """Give the new table the owner and the rights of the old one."""
     cursor.execute(
         "SELECT quote_ident(pg_get_userbyid(relowner)), relowner = current_user::regrole"

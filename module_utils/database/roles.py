@@ -1,7 +1,7 @@
-"""The roles of the database: an owner who never logs in, and the one that the application works with.
+"""The roles of the database: an owner that cannot log in, and the application's role.
 
-The application's role may read and write rows. It may not create, alter or drop anything in the database, nor delete
-a bar. Whoever creates both is an administrator, whom ``postgres_admin_user`` names.
+The application's role may read and write rows. It may not create, alter or drop anything in the database, or delete a
+bar. ``postgres_admin_user`` names the administrator who creates both roles.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible.module_utils.database.server import Server
 
-# What the jobs do with a table of the application, and with one of the ledger.
+# The rights that the jobs need on a table of the application, and on one of the ledger.
 BARS = "SELECT, INSERT, UPDATE"
 LEDGER = "SELECT, INSERT, UPDATE, DELETE"
 _ABSENT = "SELECT name FROM unnest(%s::text[]) AS name WHERE to_regrole(quote_ident(name)) IS NULL"
@@ -39,13 +39,12 @@ FROM pg_proc p WHERE p.pronamespace = current_schema()::regnamespace AND p.prona
 
 
 def steps(cursor: Any, application: Server, bars: Sequence[str]) -> list[tuple[str, Any]]:
-    """Return what is missing between the roles and the tables that are there: in words, and the statement.
+    """Return each missing role and right: a description, and the statement that creates it.
 
     Args:
         cursor: of the administrator, in the database.
         application: user and password of the application's role, and the database.
-        bars: the application's tables; those of the actions, and others whose name begins with
-            ``backfill_``, are the ledger's.
+        bars: the application's tables; the tables of actions and ``backfill_…`` are the ledger's.
     """
     from psycopg2 import sql
 
@@ -98,7 +97,7 @@ def steps(cursor: Any, application: Server, bars: Sequence[str]) -> list[tuple[s
 
 
 def _verifier(cursor: Any, application: Server) -> str:
-    """Return the password as the server keeps it, so that neither its log nor a statement holds the password."""
+    """Return the password as a SCRAM verifier, so that no statement or log of the server holds the password."""
     from psycopg2.extensions import encrypt_password
 
     return str(

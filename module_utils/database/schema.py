@@ -1,4 +1,4 @@
-"""The database, its tables, their layout and roles: what is missing, planned and created."""
+"""Plan and create what is missing of the database, its tables, their layout and the roles."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Callable
 
 from ansible.module_utils.database import connection, layout, roles
-from ansible.module_utils.database.errors import Unreachable, cause, explain, said
+from ansible.module_utils.database.errors import Unreachable, cause, explain, server_message
 from ansible.module_utils.database.layout import Layout
 from ansible.module_utils.database.server import Server
 from ansible.module_utils.database.tables import (
@@ -24,19 +24,19 @@ from ansible.module_utils.eodhd.ledger import migrations
 from ansible.module_utils.reporting import Problem
 from ansible.module_utils.text import plural
 
-# Seconds for one statement, and for its wait for a lock. CREATE DATABASE copies a template on the server.
+# Seconds for one statement, and for a lock. CREATE DATABASE copies a template on the server.
 STATEMENT_TIMEOUT = 60
 LOCK_TIMEOUT = 10
-# Any number will do that nobody else uses: two hosts create the tables one after the other.
+# An arbitrary advisory lock: only one host at a time creates the tables.
 _LOCK_KEY = 0x6D74352D637273
 
 
 @dataclass
 class Schema:
-    """The database, its roles and its tables, created if they are missing.
+    """Creates the database, its roles and its tables if they are missing.
 
-    ``application`` is the database and the application's role, ``timeout`` the seconds for each connection, and
-    ``admin`` user and password of whoever creates everything if that is another role.
+    ``application`` holds the database and the application's role, and ``timeout`` the seconds for each connection.
+    ``admin`` holds user and password of the administrator; by default, the application's role creates everything.
     """
 
     application: Server
@@ -58,8 +58,8 @@ class Schema:
         """Create what is missing, and return the result of the module ``postgres_schema``.
 
         Raises:
-            Problem: a table does not fit, a right is missing, or the server cannot be used; nothing was changed
-                then, but for a database that was created before its tables could not be.
+            Problem: a table does not fit, a right is missing, or the server cannot be used. Nothing was changed
+                then, except that a new database may exist without its tables.
         """
         psycopg2 = connection.driver()
         try:
@@ -89,10 +89,10 @@ class Schema:
         )
 
     def _create_database(self, error: Unreachable) -> bool:
-        """Create the database if it is missing; False if somebody else was quicker.
+        """Create the database if it is missing; return whether this call created it.
 
-        Whether it is missing is asked of the server, whose messages may be in any language. If it cannot be asked,
-        the ``error`` of the first try is raised again.
+        It queries the server, because the message of ``error`` may be in any language. If that fails, it raises
+        ``error`` again.
         """
         from psycopg2 import errors, sql
 
@@ -110,14 +110,14 @@ class Schema:
             with session.cursor() as cursor:
                 cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (self.server.database,))
                 if cursor.fetchone():
-                    return False  # created meanwhile, or out of reach for a reason that the next try tells
+                    return False  # just created by another host, or the next attempt reports the real error
                 cursor.execute("SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user")
                 if not cursor.fetchone()[0]:
                     name, user = self.server.database, self.server.user
                     raise Problem(
                         f"Database {name} is missing at {self.server.place()}, and user {user} may not create it."
-                        f' Let an administrator run: CREATE DATABASE "{name}" OWNER "{user}"; or name one with'
-                        " postgres_admin_user, or another database with postgres_db."
+                        f' Let an administrator run: CREATE DATABASE "{name}" OWNER "{user}"; or set'
+                        " postgres_admin_user, or set postgres_db to another database."
                     )
                 if self.check:
                     return True
@@ -128,7 +128,7 @@ class Schema:
         return True
 
     def _create_tables(self, session: Any) -> None:
-        """Create the missing tables in one transaction, one host after the other."""
+        """Create the missing tables in one transaction, under a lock."""
         problems: list[str] = []
         widened: list[str] = []
         wanted = self.layout
@@ -140,11 +140,11 @@ class Schema:
                 wrong = misfits(table, found) if found else []
                 problems += wrong
                 if found and not wrong:
-                    widened += self._judge(cursor, table, found)
+                    widened += self._check_existing(cursor, table, found)
             if problems:
                 raise Problem(
                     f"Database {self.server.database} holds tables that do not fit: {'; '.join(problems)}."
-                    " Nothing was changed. Alter or rename them, or name another database with postgres_db.",
+                    " Alter or rename them, or set postgres_db to another database. Nothing was changed.",
                     problems=problems,
                 )
             missing = [table for table in TABLES if self.states[table.name] == "created"]
@@ -164,15 +164,15 @@ class Schema:
             for table in missing:
                 layout.create(cursor, table.statement(), wanted, table.name)
 
-    def _judge(self, cursor: Any, table: Table, found: Found) -> list[str]:
-        """Note what an existing table is, and return the statement that widens it if that is asked."""
+    def _check_existing(self, cursor: Any, table: Table, found: Found) -> list[str]:
+        """Add notes on an existing table, and return the statement that widens it if that is asked."""
         if table.name == layout.TABLE:
             existing = layout.recognise(cursor)
             self.found = existing.kind
             if self.layout.kind not in ("plain", existing.kind):
                 self.notes.append(
-                    f"{table.name} is {existing.text} and stays so; postgres_layout is {self.layout.kind}."
-                    " Move it with `ansible-playbook playbooks/layout.yml`."
+                    f"{table.name} is {existing.text}, but postgres_layout is {self.layout.kind}. The table stays as it"
+                    " is. Move it with `ansible-playbook playbooks/layout.yml`."
                 )
         statement = widening(table, found)
         if statement and self.widen:
@@ -182,14 +182,14 @@ class Schema:
         return []
 
     def _widen(self, cursor: Any, statement: str) -> None:
-        """Widen columns; the table is rewritten, which its lock shows to everybody else."""
+        """Widen columns. This rewrites the table under a lock, so it has no statement timeout."""
         errors = connection.driver().errors
         cursor.execute("SET LOCAL statement_timeout = 0")
         try:
             cursor.execute(statement)
         except (errors.FeatureNotSupported, errors.InvalidTableDefinition) as error:
             raise Problem(
-                f"This server does not widen columns of a table like that: {said(error)}. If a view uses one, save"
+                f"This server cannot widen the columns of this table: {server_message(error)}. If a view uses one, save"
                 " its definition, drop it, run this again, and create it again. If the table's chunks are"
                 " compressed, decompress them (decompress_chunk), set timescaledb.compress to false, run this again,"
                 " and switch compression on again; or move the table with playbooks/layout.yml."
@@ -197,7 +197,7 @@ class Schema:
 
     def _load_again(self, cursor: Any) -> None:
         """Load the bars that the backfill set aside because a column was too narrow, in the same transaction."""
-        # The room of the backfill is built on this one.
+        # Imported here, because the backfill imports this package.
         from ansible.module_utils.eodhd.store import aside, parser
 
         table = next(table for table in TABLES if table.name == layout.TABLE)
@@ -218,16 +218,16 @@ class Schema:
         if schema is None:
             raise Problem(
                 f"The search_path '{path}' names no schema of database {database} that user {user} may use. Create"
-                f' one, or set another path: ALTER ROLE "{user}" SET search_path = public.'
+                f' one, or set another search_path: ALTER ROLE "{user}" SET search_path = public.'
             )
         if not may:
             raise Problem(
                 f"User {user} may not create tables in database {database}. Let an administrator run there:"
-                f' GRANT CREATE ON SCHEMA {schema} TO "{user}"; or name one with postgres_admin_user.'
+                f' GRANT CREATE ON SCHEMA {schema} TO "{user}"; or set postgres_admin_user.'
             )
 
     def _extend(self, cursor: Any) -> None:
-        """Create the extension that the layout needs; of Citus, also the database on each worker."""
+        """Create the extension that the layout needs; for Citus, also the database on each worker."""
         kind = self.layout.kind
         cursor.execute("SELECT 1 FROM pg_extension WHERE extname = %s", (kind,))
         if cursor.fetchone():
@@ -235,7 +235,7 @@ class Schema:
         nodes = self.layout.nodes() if kind == "citus" else []
         for host, port in nodes:
             self._prepare_worker(host, port)
-        # On its own: Citus wants to see its nodes committed before it distributes a table.
+        # In a session of its own: Citus distributes a table only over nodes that are committed.
         with contextlib.closing(self._connect(self.server.database)) as session:
             session.autocommit = True
             with session.cursor() as aside:
@@ -262,7 +262,7 @@ class Schema:
             session.cursor().execute("CREATE EXTENSION IF NOT EXISTS citus")
 
     def _grant(self, session: Any) -> None:
-        """Create the ledger's tables as well, then the roles, and give them their rights."""
+        """Create the ledger's tables, the roles, and their rights."""
 
         def run(work: Callable[[Any], int]) -> int:
             with session, session.cursor() as cursor:

@@ -1,22 +1,22 @@
-"""Where a database is: its address, as programs and as people read it."""
+"""The address of a database, for programs and for people."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from urllib.parse import quote
 
-# What libpq does without being told; an address says only what differs.
+# The default of libpq, which a URL need not name.
 PREFER = "prefer"
 
 
 @dataclass(frozen=True)
 class Server:
-    """Where a database is and who asks.
+    """The address of a database, with the user.
 
     Attributes:
         host: a name, an address, or the folder of a Unix socket.
-        sslmode: as libpq understands it.
-        sslrootcert: path of the certificates that ``verify-ca`` and ``verify-full`` trust; without one,
+        sslmode: of libpq.
+        sslrootcert: path of the certificates that ``verify-ca`` and ``verify-full`` trust; the default is
             ``~/.postgresql/root.crt``.
     """
 
@@ -32,15 +32,15 @@ class Server:
         return f"Server({self.masked_url()})"
 
     def url(self) -> str:
-        """Return the address as libpq, SQLAlchemy and psycopg2 read it, every part percent-encoded."""
+        """Return the URL for libpq, SQLAlchemy and psycopg2, with every part percent-encoded."""
         return self._url(quote(self.password, safe=""))
 
     def masked_url(self) -> str:
-        """Return the address for people and logs, built from the parts: no piece of a password is in it."""
+        """Return the URL for people and logs, without any part of the password."""
         return self._url("***")
 
     def place(self) -> str:
-        """Return host and port as people write them."""
+        """Return ``host:port`` for people."""
         return f"{self.host}:{self.port}" if ":" not in self.host else f"[{self.host}]:{self.port}"
 
     def _url(self, password: str) -> str:
@@ -50,6 +50,6 @@ class Server:
         return f"postgresql://{user}:{password}@{host}:{self.port}/{database}" + (query and f"?{query}")
 
     def tls(self) -> dict[str, str]:
-        """Return the parameters of libpq that differ from what it does by itself."""
+        """Return the TLS parameters that differ from libpq's defaults."""
         mode = {"sslmode": self.sslmode} if self.sslmode != PREFER else {}
         return {**mode, **({"sslrootcert": self.sslrootcert} if self.sslrootcert else {})}

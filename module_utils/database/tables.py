@@ -1,7 +1,7 @@
-"""The two tables of the application: how they are created, and whether existing ones fit.
+"""The two tables of the application: their definition, and checks of existing ones.
 
-Existing tables stay as they are. They fit if the application can read and write them: the columns, types
-that hold the values without changing their meaning, and a unique key for the upsert.
+Existing tables stay as they are. They fit if the application can read and write them: they have the columns, with
+types that keep the meaning of the values, and a unique key for the upsert.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _INSTANT = ("timestamp with time zone",)
 _MOMENT = ("timestamp with time zone", "timestamp without time zone")
 _PRICE = ("numeric", "double precision")
 _AMOUNT = ("numeric", "bigint", "double precision", "integer")
-# What a bar holds, in the order of the service's answers, with the types that an existing column may have.
+# The values of a bar, in the order of EODHD's answers, with the types that an existing column may have.
 FIGURES = {
     "open": _PRICE,
     "high": _PRICE,
@@ -26,21 +26,21 @@ FIGURES = {
     "volume": _AMOUNT,
 }
 PRICES = [name for name, fitting in FIGURES.items() if fitting is _PRICE]
-# Characters that a symbol, an exchange and a kind of asset have at most, with room to spare.
+# More characters than any symbol, exchange or type of asset has.
 LONGEST = 32
-# A question about more symbols than that does not name them: TimescaleDB plans each for each compressed chunk.
+# A query on more symbols reads all of them instead: TimescaleDB plans each symbol for each compressed chunk.
 NAMED = 50
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column as it is created, the types that serve as well, whether a table may lack it, and rows a value."""
+    """A column of a table."""
 
     name: str
     definition: str
-    fitting: tuple[str, ...]
-    optional: bool = False
-    unknown: bool = False
+    fitting: tuple[str, ...]  # the types that an existing column may have
+    optional: bool = False  # an existing table may lack it
+    unknown: bool = False  # a row may have no value
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Table:
     key: tuple[str, ...]
 
     def statement(self) -> str:
-        """Return the statement that creates it, in the first schema of the search path."""
+        """Return the statement that creates the table, in the first schema of the search path."""
         columns = "".join(f"  {column.name} {column.definition},\n" for column in self.columns)
         return f"CREATE TABLE {self.name} (\n{columns}  PRIMARY KEY ({', '.join(self.key)})\n)"
 
@@ -66,7 +66,7 @@ TABLES = (
             Column("asset_type", "text", _TEXT, unknown=True),
             Column("is_active", "boolean DEFAULT true", ("boolean",)),
             Column("last_synced", "timestamptz", _INSTANT),
-            # Set by the database alone, so their type is its own business.
+            # Only the database sets these, so either type works.
             Column("created_at", "timestamptz DEFAULT now()", _MOMENT),
             Column("updated_at", "timestamptz DEFAULT now()", _MOMENT),
             Column("renamed_to", "text", _TEXT, optional=True),
@@ -76,7 +76,7 @@ TABLES = (
     Table(
         "market_data",
         (
-            # Without a time zone, midnight UTC would mean another day in each session's own zone.
+            # Without a time zone, midnight UTC would be another day in some sessions.
             Column("time", "timestamptz", _INSTANT),
             Column("symbol", "text", _TEXT),
             *(Column(name, "numeric", fitting) for name, fitting in FIGURES.items()),
@@ -88,13 +88,13 @@ TABLES = (
 
 @dataclass(frozen=True)
 class Found:
-    """A relation of the database under a table's name.
+    """An existing relation with a table's name.
 
     Attributes:
         kind: ``relkind`` of pg_class: r table, p partitioned table, v view, …
         types: of each column, as ``format_type`` writes it; domains are resolved.
-        needed: columns that refuse a row which does not name them.
-        filled: columns that refuse a row without a value.
+        needed: columns that are NOT NULL without a default.
+        filled: columns that are NOT NULL.
         keys: the columns of each unique index that an upsert can use.
     """
 
@@ -109,9 +109,9 @@ _KINDS = {"v": "a view", "m": "a materialized view", "f": "a foreign table", "S"
 
 
 def misfits(table: Table, found: Found) -> list[str]:
-    """Return what keeps the application from using an existing table: table, column, found, expected."""
+    """Return why the application cannot use an existing table: table, column, found, expected."""
     if found.kind not in ("r", "p"):
-        return [f"{table.name} is {_KINDS.get(found.kind, 'no table')}; expected a table"]
+        return [f"{table.name} is {_KINDS.get(found.kind, 'not a table')}; expected a table"]
     problems = []
     for column in table.columns:
         at, have = f"{table.name}.{column.name}", found.types.get(column.name)
@@ -124,7 +124,7 @@ def misfits(table: Table, found: Found) -> list[str]:
             problems.append(f"column {at} is {have}; expected {wanted}")
         if column.unknown and column.name in found.filled:
             problems.append(
-                f"column {at} is NOT NULL, and a symbol may come without it; expected that it may be null"
+                f"column {at} is NOT NULL, but some symbols have no value for it; expected a nullable column"
             )
     ours = {column.name for column in table.columns}
     problems += [
@@ -140,7 +140,7 @@ def misfits(table: Table, found: Found) -> list[str]:
 
 
 def narrow(table: Table, found: Found) -> dict[str, str]:
-    """Return the columns of an existing table that are narrower than they are created, with their types."""
+    """Return the columns of an existing table that are narrower than in a new one, with their types."""
     return {
         column.name: have
         for column in table.columns
@@ -154,7 +154,7 @@ def _is_narrow(definition: str, have: str) -> bool:
 
 
 def limits(table: Table, found: Found) -> list[str]:
-    """Return a note of where an existing table that fits would round a value or refuse a large one."""
+    """Return a note if an existing table that fits would round values or refuse large ones."""
     meant = {
         "numeric": "digits that do not fit are rounded or refused",
         "character varying": "longer text is refused",
@@ -165,11 +165,14 @@ def limits(table: Table, found: Found) -> list[str]:
     narrower = [f"{name} is {have} ({meant[_base(have)]})" for name, have in narrow(table, found).items()]
     if not narrower:
         return []
-    return [f"{table.name}: {', '.join(narrower)}. database_widen: true runs {widening(table, found)}"]
+    return [
+        f"{table.name}: {', '.join(narrower)}. To widen them, set database_widen: true; it runs"
+        f" {widening(table, found)}"
+    ]
 
 
 def widening(table: Table, found: Found) -> str | None:
-    """Return the one statement that widens the narrow columns of an existing table."""
+    """Return the statement that widens the narrow columns of an existing table; None if there are none."""
     wide = {column.name: column.definition for column in table.columns}
     changes = [f"ALTER COLUMN {name} TYPE {wide[name]}" for name in narrow(table, found)]
     return f"ALTER TABLE {table.name} {', '.join(changes)}" if changes else None
@@ -200,13 +203,13 @@ GROUP BY i.indexrelid
 
 
 def there(cursor: Any, name: str) -> bool:
-    """Whether there is a relation of this name in the search path."""
+    """Return whether the search path has a relation of this name."""
     cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (name,))
     return bool(cursor.fetchone()[0])
 
 
 def look_up(cursor: Any, table: Table) -> Found | None:
-    """Return what stands under a table's name in the search path, or None."""
+    """Return the relation with the table's name in the search path, or None."""
     cursor.execute(_COLUMNS, (table.name,))
     rows = cursor.fetchall()
     if not rows:

@@ -1,4 +1,4 @@
-"""Which tests share a process: those of a file, and those of the audit, whose hosts are dear."""
+"""Distribute tests over processes: each file has one, and all tests of the audit share one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from xdist.scheduler import LoadFileScheduling
 
 
 class ByFile(LoadFileScheduling):  # type: ignore[misc]  # it has no types
-    """A file to a process, and all of the audit to one."""
+    """All tests of the audit share one process, because their hosts are expensive to set up."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = str(super()._split_scope(nodeid))

@@ -1,4 +1,4 @@
-"""What holds in every session of ours, whatever the server and the database are set to."""
+"""Our sessions have their own settings, whatever the settings of the server and the database."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     [
         ("timezone", "America/New_York", "UTC0"),
         ("jit", "on", "off"),
-        ("intervalstyle", "iso_8601", "postgres"),  # of others, psycopg2 reads none
+        ("intervalstyle", "iso_8601", "postgres"),  # psycopg2 reads no other
         ("quote_all_identifiers", "on", "off"),  # it changes the names of types and keys
     ],
 )
@@ -42,13 +42,13 @@ def test_our_sessions_have_settings_of_their_own(
 
 @pytest.fixture
 def pooler(database: Database) -> Iterator[Database]:
-    """What passes on everything but a session's settings, as PgBouncer does when it is told to ignore them."""
+    """A proxy that drops a session's settings, like PgBouncer if it is configured to ignore them."""
 
     class Pass(socketserver.BaseRequestHandler):
         def handle(self) -> None:
             length = self.request.recv(4)
             if not length:
-                return  # somebody looked whether a port is open
+                return  # only a check whether the port is open
             start = self.request.recv(struct.unpack("!I", length)[0] - 4)
             start = re.sub(rb"options\0[^\0]*\0", b"", start)
             with socket.create_connection((database.host, database.port), timeout=30) as server:
@@ -67,7 +67,7 @@ def pooler(database: Database) -> Iterator[Database]:
         listener.shutdown()
 
 
-# The second is the usual zone of a server, which must not be taken for ours.
+# The second is the usual zone of a server, which must not be mistaken for ours.
 @pytest.mark.parametrize("zone", ["America/New_York", "Etc/UTC", "UTC"])
 def test_a_pooler_that_keeps_back_our_settings_is_named(
     database: Database, pooler: Database, zone: str

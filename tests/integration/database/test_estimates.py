@@ -1,4 +1,4 @@
-"""Estimates of rows, on the layout that the tests run on."""
+"""Estimates of rows, on the layout under test."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BARS = (
 
 
 def about(database: Database) -> int | None:
-    """The estimate, in a session that may change nothing."""
+    """Return the estimate of a read-only session."""
     reading = database.connect(options="-c default_transaction_read_only=on")
     with closing(reading) as session, session.cursor() as cursor:
         cursor.execute("SELECT 'market_data'::regclass::oid")
@@ -65,6 +65,6 @@ def test_estimate_holds_when_corrections_are_compressed_again(filled: Database) 
     with closing(filled.connect()) as session, session.cursor() as cursor:
         cursor.execute("SELECT show_chunks('market_data')::text")
         chunks = [name for (name,) in cursor.fetchall()]
-    # As the server does it by itself: the chunks, without their compressed parts.
+    # Like autovacuum: the chunks, without their compressed parts.
     filled.run(*(f"VACUUM {chunk}" for chunk in chunks))
     assert about(filled) == pytest.approx(rows(filled), rel=0.01)

@@ -1,4 +1,4 @@
-"""What ``database`` creates on the engine that the tests run on, and who may do what with it."""
+"""What ``Schema`` creates on the engine under test, and the rights of the roles."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BAR = "INSERT INTO market_data VALUES (%s, 'A.US', 1, 2, 1, 2, 2, 10.5)"
 
 @pytest.fixture
 def missing(postgres_server: Database, database: Database) -> Iterator[Database]:
-    """A database that is not there."""
+    """A database that does not exist."""
     yield replace(database, database=database.database + "_new")
     engines.drop_database(postgres_server, database.database + "_new")
 
@@ -87,7 +87,7 @@ def test_layout_that_the_server_does_not_have_is_named(database: Database, kind:
 
 @pytest.mark.skipif("partitioned" not in LAYOUTS, reason="no partitions on Citus")
 class TestRoom:
-    """Partitions made as data needs them."""
+    """Partitions are created when data needs them."""
 
     @pytest.fixture(autouse=True)
     def partitioned(self, database: Database) -> None:
@@ -151,7 +151,7 @@ def test_narrow_columns_are_widened_when_asked(database: Database) -> None:
 
 
 class TestRights:
-    """An application role without any right beyond its own."""
+    """The application's role has only its own rights."""
 
     @pytest.fixture
     def application(self, missing: Database) -> Iterator[Database]:

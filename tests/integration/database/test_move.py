@@ -1,4 +1,4 @@
-"""Moves from one layout to another: every row, whatever happens meanwhile."""
+"""Moves from one layout to another keep every row, whatever happens meanwhile."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def filled(database: Database) -> Database:
 
 
 def other(server: Database) -> str:
-    """A layout of this engine that the table does not have."""
+    """Return a layout of this engine that the table does not have."""
     return next(target for target in TARGETS if target != kind(server))
 
 
@@ -105,7 +105,7 @@ def test_owner_and_rights_stay(filled: Database) -> None:
         filled.run(f'DROP OWNED BY "{role}"', f'DROP ROLE "{role}"')
 
 
-# Triggers are none of Citus.
+# Objects that belong to the table, and the statements that create them.
 ATTACHED = {
     "view prices": "CREATE VIEW prices AS SELECT time, symbol, close FROM market_data",
     "materialized view newest": "CREATE MATERIALIZED VIEW newest AS SELECT max(time) FROM market_data",

@@ -1,4 +1,4 @@
-"""The module postgres_schema, driven as Ansible does it."""
+"""The module postgres_schema, called as Ansible calls it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_without_any_driver_check_mode_says_when_it_will_look(
     database: Database, capsys: pytest.CaptureFixture[str]
 ) -> None:
     result = call(database, capsys, interpreter="/nowhere/bin/python", _ansible_check_mode=True)
-    assert "looked at once it is there" in result["skipped_because"]
+    assert "Database and tables were not checked" in result["skipped_because"]
     assert not result["changed"]
 
 

@@ -31,7 +31,7 @@ def ensure(database: Database, check: bool = False) -> dict[str, Any]:
 
 @pytest.fixture
 def missing(database: Database) -> Iterator[Database]:
-    """A database that is not there."""
+    """A database that does not exist."""
     name = database.database + "_new"
     yield replace(database, database=name)
     database.run(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
@@ -143,7 +143,7 @@ def test_existing_tables_that_fit_stay_as_they_are(database: Database, statement
         ),
         (
             [ASSETS.replace("asset_type text", "asset_type text NOT NULL DEFAULT 'stock'"), MARKET_DATA],
-            "column assets.asset_type is NOT NULL, and a symbol may come without it; expected that it may be null",
+            "column assets.asset_type is NOT NULL, but some symbols have no value for it; expected a nullable column",
         ),
         ([MARKET_DATA, "ALTER TABLE market_data RENAME TO bars",
           "CREATE VIEW market_data AS SELECT * FROM bars"], "market_data is a view; expected a table"),
@@ -165,7 +165,7 @@ def test_columns_that_round_are_noted(database: Database) -> None:
     database.run(MARKET_DATA.replace("open numeric", "open numeric(12,4)"))
     assert ensure(database)["notes"] == [
         "market_data: open is numeric(12,4) (digits that do not fit are rounded or refused), volume is bigint"
-        " (fractions are rounded). database_widen: true runs"
+        " (fractions are rounded). To widen them, set database_widen: true; it runs"
         " ALTER TABLE market_data ALTER COLUMN open TYPE numeric, ALTER COLUMN volume TYPE numeric"
     ]
 
@@ -175,8 +175,8 @@ def test_columns_too_short_for_symbols_are_noted_and_widened(database: Database)
     database.run(ASSETS.replace("text", "varchar(100)"), short)
     statement = "ALTER TABLE market_data ALTER COLUMN symbol TYPE text"
     assert ensure(database)["notes"] == [
-        "market_data: symbol is character varying(8) (longer text is refused). database_widen: true runs "
-        + statement
+        "market_data: symbol is character varying(8) (longer text is refused). To widen them, set"
+        f" database_widen: true; it runs {statement}"
     ]
     widened = Schema(database, 5, check=False, widen=True)
     assert widened.ensure()["tables"] == {"assets": "exists", "market_data": "widened"}
@@ -211,7 +211,7 @@ def test_a_wrong_password_names_the_variable(database: Database) -> None:
 def test_database_that_another_host_creates_meanwhile_is_used(
     missing: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The other host is quicker between this one's first try and its question to the server."""
+    """The other host creates it between this one's first attempt and its query of the server."""
     tries, connect = 0, connection.connect
 
     def slow_connect(database: Database, *args: Any, **kwargs: Any) -> Any:

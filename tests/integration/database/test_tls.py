@@ -1,6 +1,6 @@
-"""Connections with TLS, to a real server that takes no others, with a certificate of an authority of our own.
+"""Connections to a real server that requires TLS, with a certificate of the test's own authority.
 
-The embedded PostgreSQL is built without TLS, so they need that of ``ENGINES``.
+They need the PostgreSQL of ``ENGINES``, because the embedded one is built without TLS.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ NOW = datetime.now(timezone.utc)
 
 
 class Authority:
-    """Signs certificates; ``certificate`` is what clients trust."""
+    """Signs certificates; clients trust its ``certificate``."""
 
     def __init__(self) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
@@ -65,7 +65,7 @@ class Authority:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    """A server as localhost that takes connections with TLS only; who asks verifies it."""
+    """A server on localhost that requires TLS; its clients verify it."""
     if "ENGINES" not in os.environ:
         pytest.skip("needs the PostgreSQL of ENGINES")
     folder = tmp_path_factory.mktemp("tls")
@@ -106,7 +106,7 @@ def test_every_job_verifies_the_server(
     assert [found for found in checks if found["level"] == "fail"] == []
     found = data.look(server, NOW, timedelta(hours=6), 3, 10, 5, 20)
     assert found["coverage"]["symbols"] == 1
-    # As the application connects: all that it knows is the URL.
+    # The application connects like this: it knows only the URL.
     with server.connect() as session, session.cursor() as cursor:
         cursor.execute("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
         assert cursor.fetchone() == (True,)

@@ -1,4 +1,4 @@
-"""Addresses as text, and time-outs that hold."""
+"""URLs of databases, and timeouts of connections."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_an_exception_of_the_work_is_raised() -> None:
 
 @pytest.fixture
 def silent() -> Iterator[int]:
-    """The port of a server that takes connections and never says a word."""
+    """The port of a server that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener.getsockname()[1]
 

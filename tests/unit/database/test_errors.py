@@ -1,4 +1,4 @@
-"""What errors mean, and what people read of them."""
+"""The kinds of errors, and their messages."""
 
 from __future__ import annotations
 
@@ -94,16 +94,16 @@ def test_a_row_that_a_worker_of_citus_does_not_take_is_told_as_one(kind: str) ->
         ("53200", "max_locks_per_transaction"),
         ("53400", "max_tuples_decompressed_per_dml_transaction"),
         ("0A000", "table of this kind"),
-        ("42601", "does not take a statement"),
+        ("42601", "does not accept a statement"),
         ("42P01", "--tags database"),
-        ("XX000", "log has more"),
+        ("XX000", "See the server's log"),
         ("40P01", "when the other job has ended"),
         ("40001", "when the other job has ended"),
         ("08006", "all workers run"),
         ("22003", "database_widen"),
         ("23514", "constraint"),
-        ("P0001", "could not do a statement"),
-        ("99999", "could not do a statement"),
+        ("P0001", "could not run a statement"),
+        ("99999", "could not run a statement"),
     ],
 )
 def test_an_error_of_a_statement_says_what_happened_and_never_blames_the_password(

@@ -1,4 +1,4 @@
-"""Layouts, as far as they are decided without a database."""
+"""What is decided about layouts without a database."""
 
 from __future__ import annotations
 
