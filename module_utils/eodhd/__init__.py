@@ -1,1 +1,1 @@
-"""The backfill from EODHD, in rooms: service, plan, run, store, ledger, and the modes that join them."""
+"""The EODHD backfill: service, plan, run, store, ledger, and the modes that combine them."""

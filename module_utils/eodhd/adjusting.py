@@ -1,4 +1,4 @@
-"""The adjusted close as documented: closes, splits and dividends in, the provider's column out. Pure."""
+"""Computes adjusted closes from closes, splits and dividends, as the provider documents it. Pure."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
-# Half of the last of four decimals.
+# Half a unit in the fourth decimal.
 TOLERANCE = Decimal("0.00005")
 
 
 @dataclass(frozen=True)
 class Actions:
-    """What is known of a symbol.
+    """A symbol's splits and dividends.
 
     Attributes:
-        splits: new shares for an old one, by the day from which they count.
-        dividends: an old share's worth of money, by ex-day.
+        splits: new shares per old share, by effective day.
+        dividends: amount per share held on the ex-day, by ex-day.
     """
 
     splits: Mapping[date, Decimal]
@@ -26,7 +26,7 @@ class Actions:
 
 @dataclass(frozen=True)
 class Difference:
-    """Where the recomputed adjusted close of a symbol is not the provider's to four decimals."""
+    """The days on which a symbol's computed adjusted close differs from the provider's within four decimals."""
 
     symbol: str
     first_day: str
@@ -37,21 +37,21 @@ class Difference:
 def adjusted(closes: Mapping[date, Decimal], actions: Actions) -> dict[date, Decimal]:
     """Return the adjusted close of each day.
 
-    A bar before a split is divided by its ratio; one before an ex-day is multiplied by (close − dividend) ÷ close of
-    the last day before it.
+    A split divides the closes before it by its ratio. A dividend multiplies the closes before it by
+    (close − dividend) ÷ close, with the last close before the ex-day.
 
     Args:
         closes: as traded, by day.
-        actions: of the days after the first close, all of them.
+        actions: all those after the first close.
     """
-    left = sorted({*actions.splits, *actions.dividends})
+    remaining = sorted({*actions.splits, *actions.dividends})
     factor = Decimal(1)
     found = {}
     for day in sorted(closes, reverse=True):
-        while left and left[-1] > day:
-            effective = left.pop()
+        while remaining and remaining[-1] > day:
+            effective = remaining.pop()
             ratio = actions.splits.get(effective, Decimal(1))
-            price = closes[day] / ratio  # of a share as it is on the ex-day
+            price = closes[day] / ratio  # per share as it is on the ex-day
             factor /= ratio
             if price:
                 factor *= (price - actions.dividends.get(effective, Decimal(0))) / price
@@ -62,7 +62,7 @@ def adjusted(closes: Mapping[date, Decimal], actions: Actions) -> dict[date, Dec
 def difference(
     symbol: str, computed: Mapping[date, Decimal], provider: Mapping[date, Decimal]
 ) -> Difference | None:
-    """Return the days of both on which the two differ in the fourth decimal; None if there are none."""
+    """Return the common days on which the two differ by more than the tolerance; None if there are none."""
     days = [
         day
         for day in sorted(computed.keys() & provider.keys())

@@ -1,4 +1,4 @@
-"""The backfill's entrance: from a request to a result, with every foreseen failure in words."""
+"""Entry point of the backfill: runs a request, and reports expected failures as ``Problem``."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ MODES: Mapping[str, Callable[[Context], dict[str, Any]]] = {
 
 
 def run(request: Request, now: datetime | None = None) -> dict[str, Any]:
-    """Do what a request asks for, and return the module's result; in check mode, plan it.
+    """Run a request and return the module's result; in check mode, only plan it.
 
     Args:
-        now: the present, in UTC; the clock's by default.
+        now: the current time in UTC; the clock's by default.
 
     Raises:
-        Problem: the run did not get what it asked for; its details are those of a result.
+        Problem: something was not loaded as requested; its details are those of a result.
     """
     context = Context(request, now)
     try:
         return {"notes": context.notes, **MODES[request.mode](context)}
     except (Unreachable, driver().Error) as error:
         raise Problem(
-            f"{explain(error, request.server)} What was stored before stays;"
-            " run the same command again and the rest follows without paying twice.",
+            f"{explain(error, request.server)} What was stored stays stored."
+            " Run the same command again to load the rest without paying twice.",
             cause=cause(error),
         ) from None
     finally:

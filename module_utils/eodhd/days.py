@@ -1,4 +1,4 @@
-"""Days, and when the bars of one stand."""
+"""Ranges of days, and the timestamp of a day's bar."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from datetime import date, datetime, timezone
 
 
 def midnight(day: date) -> datetime:
-    """Return when a bar of a day stands: midnight UTC, an instant whatever the time zone of a server."""
+    """Return the timestamp of a day's bar: midnight UTC, whatever the server's time zone."""
     return datetime(day.year, day.month, day.day, tzinfo=timezone.utc)
 
 
 @dataclass(frozen=True)
 class Range:
-    """Days, both included."""
+    """A range of days, both ends included."""
 
     first: date
     last: date
@@ -28,14 +28,14 @@ class Range:
         return self.first <= other.first and other.last <= self.last
 
     def touches(self, other: Range) -> bool:
-        """Whether the two overlap or follow each other without a gap."""
+        """Whether the two overlap or are adjacent."""
         return (other.first - self.last).days <= 1 and (self.first - other.last).days <= 1
 
     def hull(self, other: Range) -> Range:
-        """Return the shortest range that covers both."""
+        """Return the smallest range that contains both."""
         return Range(min(self.first, other.first), max(self.last, other.last))
 
 
 def one_day(day: date) -> Range:
-    """Return the range of a day alone."""
+    """Return the range of a single day."""
     return Range(day, day)

@@ -1,1 +1,1 @@
-"""What the database remembers of the backfill: runs, outcomes, coverage and claims."""
+"""The backfill's records in the database: runs, outcomes, coverage and claims."""

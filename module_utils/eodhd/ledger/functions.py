@@ -1,10 +1,10 @@
-"""The functions that read the past as it was, made anew after the last migration.
+"""SQL functions that read the bars as they were at a moment, created again after the last migration.
 
-Their bodies are looked at when they are called: ``market_data`` may come later than the ledger.
+Their bodies are checked when they are called, because ``market_data`` may be created after the ledger.
 
-Of a bar, ``market_data_asof`` asks whether it came later (``absent``), or was revised later (``changed``; then its old
-value counts). For symbols that are named, it adds up all ranges of each; of their lists only the pieces that can have
-them are read. For all symbols, the many ranges of one day are matched by symbol and day instead.
+``market_data_asof`` checks whether a bar arrived after the moment (``absent``) or was revised after it (``changed``;
+then its old value counts). If symbols are given, it aggregates all ranges of each, and reads only the pieces of symbol
+lists that can contain them. For all symbols, it matches the many one-day ranges by symbol and day instead.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 
 from ansible.module_utils.database.tables import there
 
-# Ranges that came after the moment and begin before it, which an index knows.
+# Ranges that arrived after the moment and begin before it; there is an index for this expression.
 _LATER = "tstzrange(least((b.first_day - 1)::timestamp AT TIME ZONE 'UTC', b.arrived), b.arrived) @> moment"
-_TELLS = "backfill_tells(moment)"
+_CHECK_MOMENT = "backfill_tells(moment)"
 FUNCTIONS = f"""
 SET LOCAL check_function_bodies = off;
 CREATE OR REPLACE FUNCTION backfill_tells(moment timestamptz) RETURNS boolean
@@ -23,7 +23,7 @@ LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
 DECLARE since timestamptz := (SELECT applied FROM backfill_schema WHERE version = 3);
 BEGIN
   IF moment < since THEN
-    RAISE EXCEPTION 'The ledger tells what had arrived by when from % on; % is older than that.', since, moment
+    RAISE EXCEPTION 'The ledger records arrivals since %; % is earlier.', since, moment
       USING ERRCODE = 'data_exception';
   END IF;
   RETURN true;
@@ -61,7 +61,7 @@ FROM (
   ) k, unnest(k.symbols) AS s (symbol)
   WHERE market_data_asof.symbols IS NULL OR s.symbol = ANY (market_data_asof.symbols) GROUP BY s.symbol
 ) l ON l.symbol = t.symbol
-WHERE {_TELLS} AND t.time <= (moment AT TIME ZONE 'UTC' + interval '1 day') AT TIME ZONE 'UTC'
+WHERE {_CHECK_MOMENT} AND t.time <= (moment AT TIME ZONE 'UTC' + interval '1 day') AT TIME ZONE 'UTC'
   AND (CASE WHEN t.still THEN l.changed ELSE l.absent END @> t.time) IS NOT TRUE
   AND NOT EXISTS (SELECT FROM backfill_arrival b, unnest(b.symbols) AS s (symbol)
     WHERE market_data_asof.symbols IS NULL AND {_LATER} AND b.first_day = b.last_day AND (t.still OR NOT b.revised)
@@ -75,8 +75,8 @@ SELECT count(*), coalesce(sum(('x' || left(md5(row(m.symbol, extract(epoch FROM 
 FROM market_data_asof(moment) m
 $$;
 """  # noqa: S608 - our own text
-# Of Citus a distributed table, and the function as it is created above.
-_PLAIN = """
+# On Citus, the function as created above, if the table is distributed.
+_SQL_FUNCTION = """
 SELECT p.prosrc, pg_get_function_arguments(p.oid), pg_get_function_result(p.oid)
 FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
 WHERE p.oid = to_regproc('market_data_asof') AND l.lanname = 'sql'
@@ -85,19 +85,19 @@ WHERE p.oid = to_regproc('market_data_asof') AND l.lanname = 'sql'
 
 
 def define(cursor: Any) -> None:
-    """Make the functions, as the engine can plan them."""
+    """Create the functions in a form that the engine can plan."""
     cursor.execute(FUNCTIONS)
     fit(cursor)
 
 
 def fit(cursor: Any) -> None:
-    """Let ``market_data_asof`` be what the engine plans: Citus no function of SQL, but each call of PL/pgSQL."""
+    """On Citus, make ``market_data_asof`` a PL/pgSQL function, because Citus cannot plan SQL functions."""
     if not there(cursor, "pg_catalog.pg_dist_partition"):
         return
-    cursor.execute(_PLAIN)
+    cursor.execute(_SQL_FUNCTION)
     for source, arguments, result in cursor.fetchall():
-        body = source.replace(f"{_TELLS} AND ", "").strip()  # its workers do not have it
+        body = source.replace(f"{_CHECK_MOMENT} AND ", "").strip()  # the workers lack this function
         cursor.execute(
             f"CREATE OR REPLACE FUNCTION market_data_asof({arguments}) RETURNS {result} LANGUAGE plpgsql"
-            f" STABLE AS $$\n#variable_conflict use_column\nBEGIN PERFORM {_TELLS}; RETURN QUERY {body}; END $$"
+            f" STABLE AS $$\n#variable_conflict use_column\nBEGIN PERFORM {_CHECK_MOMENT}; RETURN QUERY {body}; END $$"
         )

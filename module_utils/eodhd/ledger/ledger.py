@@ -1,6 +1,6 @@
-"""The ledger: what was asked, what came, who is at it, and how fast the account is being used.
+"""The ledger: runs, answers, claims, and the account's request rate.
 
-Its tables stand beside the data, so that every host that loads into a database shares them.
+Its tables are in the same database as the data, so that all hosts that load into it share them.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ WINDOW = budget.WINDOW + budget.LEASE_LIFE
 
 
 class Ledger:
-    """Reads and writes the ledger; used by the coordinating thread, leases also by the fetching ones.
+    """Reads and writes the ledger, from any thread.
 
     Args:
-        database: its connection holds the run.
-        account: tells accounts apart without telling the token.
+        database: its connection holds the run's lock.
+        account: identifies the account without revealing the token.
 
     Attributes:
         claims: of this connection.
-        left: whether a run that was killed left answers in the database, as far as was last seen.
+        has_leftovers: whether killed runs left answers in the database, when last checked.
     """
 
     def __init__(self, database: Database, account: str) -> None:
         self._database = database
         self._account = account
         self.claims = Claims(database)
-        self.left = False
+        self.has_leftovers = False
         self._found = False
 
     def create(self) -> None:
-        """Bring the tables to this code's version; they are created if they are missing."""
+        """Create the tables, or migrate them to this code's version."""
         migrations.migrate(self._database.run)
 
-    def _is_there(self, cursor: Any) -> bool:
-        """Whether there is a ledger to read, whatever its version up to ours; one that was found stays.
+    def _exists(self, cursor: Any) -> bool:
+        """Whether there is a ledger, of this or an older version; one that was found is not looked for again.
 
         Raises:
             Problem: the ledger is newer than this code.
@@ -56,12 +56,12 @@ class Ledger:
         return self._found
 
     def entries(self, symbols: Sequence[str]) -> dict[str, SymbolEntry]:
-        """Return what is known of ``symbols``; nothing if there is no ledger yet."""
+        """Return the entries of ``symbols``; none if there is no ledger yet."""
 
         def work(cursor: Any) -> list[Any]:
-            if not self._is_there(cursor):
+            if not self._exists(cursor):
                 return []
-            self.notice_left(cursor)
+            self.check_leftovers(cursor)
             cursor.execute(
                 "SELECT symbol, first_day, last_day, outcome, rows, fetched, restated, message"
                 " FROM backfill_coverage WHERE symbol = ANY (%s)",
@@ -74,13 +74,13 @@ class Ledger:
             for row in self._database.run(work)
         }
 
-    def notice_left(self, cursor: Any) -> None:
-        """See whether a killed run left answers; to be called after a claim, for whoever held it has ended by then."""
+    def check_leftovers(self, cursor: Any) -> None:
+        """Check whether killed runs left answers. Call it after a claim, when the previous holder has ended."""
         cursor.execute("SELECT EXISTS (SELECT 1 FROM backfill_answer)")
-        self.left = cursor.fetchone()[0]
+        self.has_leftovers = cursor.fetchone()[0]
 
     def begin(self, mode: str, request: Mapping[str, Any], worker: str) -> int:
-        """Open a run and return its number; runs whose process is gone are closed as ``interrupted``."""
+        """Open a run and return its number; close runs whose process is gone as ``interrupted``."""
 
         def work(cursor: Any) -> int:
             cursor.execute("SELECT run FROM backfill_run WHERE state = 'running'")
@@ -96,7 +96,7 @@ class Ledger:
                 (mode, json.dumps(request), worker),
             )
             run = int(cursor.fetchone()[0])
-            # In the same transaction: nobody sees the run without its lock.
+            # In the same transaction, so that nobody sees the run without its lock.
             cursor.execute("SELECT pg_advisory_lock(%s)", (key(f"run {run}"),))
             cursor.execute("DELETE FROM backfill_lease WHERE at < now() - interval '10 minutes'")
             cursor.execute("DELETE FROM backfill_answer WHERE received < now() - interval '7 days'")
@@ -113,24 +113,24 @@ class Ledger:
             (state, json.dumps(totals), message, run),
         )
 
-    def take_left(self, name: str) -> tuple[int, bytes, datetime] | None:
-        """Return status, body and time of an answer that a killed run left."""
-        if not self.left:
+    def leftover(self, name: str) -> tuple[int, bytes, datetime] | None:
+        """Return status, body and time of an answer that a killed run left; None if there is none."""
+        if not self.has_leftovers:
             return None
         rows = self._database.execute(
             "SELECT status, body, received FROM backfill_answer WHERE name = %s", (name,)
         )
         return next(((status, bytes(body), received) for status, body, received in rows), None)
 
-    def forget_left(self, name: str) -> None:
-        """Remove an answer that a killed run left."""
+    def delete_leftover(self, name: str) -> None:
+        """Delete an answer that a killed run left."""
         self._database.execute("DELETE FROM backfill_answer WHERE name = %s", (name,))
 
     def _read(self, table: str, statement: str, values: Sequence[Any]) -> list[Any]:
         """Return the rows of a statement; none if the ledger has no such table yet."""
 
         def work(cursor: Any) -> list[Any]:
-            if not (self._is_there(cursor) and there(cursor, table)):
+            if not (self._exists(cursor) and there(cursor, table)):
                 return []
             cursor.execute(statement, values)
             return list(cursor.fetchall())
@@ -138,7 +138,7 @@ class Ledger:
         return self._database.run(work)
 
     def ranking(self, exchange: str, days: int) -> list[str] | None:
-        """Return the exchange's symbols by turnover, if asked for in the last ``days`` days."""
+        """Return the exchange's symbols by turnover, if they were ranked in the last ``days`` days."""
         rows = self._read(
             "backfill_ranking",
             "SELECT symbols FROM backfill_ranking WHERE exchange = %s AND fetched > now() - %s * interval '1 day'",
@@ -147,7 +147,7 @@ class Ledger:
         return list(rows[0][0]) if rows else None
 
     def delisted(self, suffix: str) -> list[str]:
-        """Return the delisted symbols that the register has of a suffix."""
+        """Return the delisted symbols with a suffix, as mode ``register`` loaded them."""
         rows = self._read(
             "backfill_listing",
             "SELECT symbol FROM backfill_listing WHERE delisted AND symbol LIKE %s ORDER BY symbol",
@@ -156,7 +156,7 @@ class Ledger:
         return [row[0] for row in rows]
 
     def keep_ranking(self, exchange: str, symbols: Sequence[str], fetched: datetime) -> None:
-        """Keep a ranking, so that it is not paid for again."""
+        """Store a ranking, so that it is not paid for again."""
         self._database.execute(
             "INSERT INTO backfill_ranking (exchange, fetched, symbols) VALUES (%s, %s, %s)"
             " ON CONFLICT (exchange) DO UPDATE SET fetched = EXCLUDED.fetched, symbols = EXCLUDED.symbols",
@@ -164,10 +164,10 @@ class Ledger:
         )
 
     def lease(self, wanted: int, limit: int | None) -> int:
-        """Grant requests to this run; all runs of the account together stay below its limit a minute."""
+        """Return how many requests this run may send; all runs of the account stay below its limit per minute."""
 
         def work(cursor: Any) -> int:
-            # Not worth a wait for the disk: a server that crashes forgets what was granted in its last second.
+            # Do not wait for the disk: a server crash loses only the leases of the last second.
             cursor.execute(
                 "SET LOCAL synchronous_commit = off; SELECT pg_advisory_xact_lock(%s)",
                 (key(f"account {self._account}"),),

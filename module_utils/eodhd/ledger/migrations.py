@@ -1,10 +1,10 @@
-"""The ledger's tables: numbered migrations, each in a transaction of its own, and who may use which version.
+"""The ledger's tables, as numbered migrations that each run in their own transaction.
 
-After the last one the functions that read the tables are made anew (``functions.py``).
+After the last one, the functions that read the tables are created again (``functions.py``).
 
-A change is a new entry at the end of ``MIGRATIONS``; an entry that was released stays as it is. Keep a change
-such that the version before can go on writing (a new column is nullable or has a default), for other hosts may
-still run it, and a plan in check mode reads a ledger before it is migrated.
+A change is a new entry at the end of ``MIGRATIONS``; never edit a released entry. The previous version must still be
+able to write (a new column is nullable or has a default), because other hosts may run it. A plan in check mode reads
+a ledger before it is migrated.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Callable
 from ansible.module_utils.eodhd.ledger import functions
 from ansible.module_utils.reporting import Problem
 
-# Version 1 takes over the tables of the time before the ledger had a version.
+# Version 1 adopts tables from before the ledger had a version.
 MIGRATIONS = (
     """
 CREATE TABLE backfill_schema (
@@ -109,7 +109,7 @@ CREATE TABLE IF NOT EXISTS backfill_answer (
   received timestamptz NOT NULL
 );
 """,
-    # The sessions of whole exchanges. What stood for them in backfill_coverage named the day of the call.
+    # The sessions of whole exchanges. Their old entries in backfill_coverage had the day of the call.
     """
 CREATE TABLE backfill_session (
   exchange text NOT NULL,
@@ -130,8 +130,8 @@ CREATE TABLE backfill_rename (
   PRIMARY KEY (old_symbol, effective)
 );
 """,
-    # What arrived when, so that the past can be read as it was. A range has no stored rows but those that came then, so
-    # the last range over a row is the row's. Tables of data stay when a ledger is given up.
+    # When rows arrived, so that the past can be read as it was. All stored rows of a range arrived at its time, so a
+    # row's time is that of the last range that includes it. The data tables may remain from a dropped ledger.
     """
 CREATE TABLE backfill_arrival (
   symbols text[] NOT NULL,
@@ -199,10 +199,10 @@ CREATE TRIGGER backfill_protect BEFORE UPDATE OR DELETE OR TRUNCATE ON backfill_
 CREATE TRIGGER backfill_protect BEFORE UPDATE OR DELETE OR TRUNCATE ON backfill_revision
   FOR EACH STATEMENT EXECUTE FUNCTION backfill_protect();
 """,
-    # What was revised, in ranges like what arrived: reading an old moment then passes by the rows of other symbols. The
-    # ranges that count are those that came after it and begin before it, and an index knows them. Ranges of one day are
-    # matched by day, so that those of other days are passed by as well. Symbols and days are named where Citus
-    # asks its workers: it passes on no filter from outside.
+    # Revisions as ranges too, so that reading an old moment skips the rows of other symbols. The ranges that count
+    # arrived after the moment and begin before it; an index finds them. One-day ranges are matched by day, which skips
+    # those of other days. The inner queries name symbols and days, because Citus pushes no outer filter down to its
+    # workers.
     """
 ALTER TABLE backfill_arrival ADD COLUMN revised boolean NOT NULL DEFAULT false;
 INSERT INTO backfill_arrival (symbols, first_day, last_day, arrived, run, revised)
@@ -214,42 +214,42 @@ CREATE INDEX backfill_arrival_later ON backfill_arrival
 CREATE INDEX backfill_revision_time ON backfill_revision ((day::timestamp AT TIME ZONE 'UTC'), symbol, found);
 DROP FUNCTION IF EXISTS market_data_asof(timestamptz);
 """,
-    # Whole exchanges come in pieces of a sorted list: a few symbols are looked up in those that can have them. NULL, as
-    # older code leaves it: any symbol.
+    # Whole exchanges are stored as pieces of a sorted list, so that a few symbols are looked up only in pieces that can
+    # contain them. NULL, which older code writes, means any symbol.
     """
 ALTER TABLE backfill_arrival ADD COLUMN first_symbol text COLLATE "C", ADD COLUMN last_symbol text COLLATE "C";
 """,
 )
 NEWEST = len(MIGRATIONS)
-# Any number will do that nobody else uses: two hosts migrate one after the other.
+# An arbitrary number, so that hosts migrate one after the other.
 _LOCK = 0x6261636B66696C6C
 
 
 def version(cursor: Any) -> int:
-    """Return the version of the ledger, 0 if it has none yet; raises ``Problem`` if it is newer than this code."""
-    # Reading pg_class makes the server look again: to_regclass alone may answer from before a wait for a lock.
+    """Return the ledger's version, 0 if exists is none yet; raise ``Problem`` if it is newer than this code."""
+    # Reading pg_class refreshes the catalog: to_regclass alone may show the state from before a wait for a lock.
     cursor.execute(
         "SELECT EXISTS (SELECT 1 FROM pg_class WHERE oid = to_regclass('backfill_schema')), current_database()"
     )
-    there, database = cursor.fetchone()
-    if not there:
+    exists, database = cursor.fetchone()
+    if not exists:
         return 0
     cursor.execute("SELECT coalesce(max(version), 0) FROM backfill_schema")
     found = int(cursor.fetchone()[0])
     if found > NEWEST:
         raise Problem(
-            f"The ledger of the backfill in database {database} has version {found}, and this code knows it up"
-            f" to version {NEWEST}: a newer project has been at work there. Update this clone (git pull) and"
-            " run the same command again. Nothing was asked and nothing was changed."
+            f"The backfill's ledger in database {database} has version {found}, but this code supports versions"
+            f" up to {NEWEST}. A newer clone of the project has used it. Update this clone (git pull) and run the"
+            " same command again. No call was made and nothing was changed."
         )
     return found
 
 
 def migrate(run: Callable[[Callable[[Any], int]], int]) -> None:
-    """Apply the migrations that are missing, in order; raises ``Problem`` if the ledger is newer than this code.
+    """Apply the missing migrations in order; raise ``Problem`` if the ledger is newer than this code.
 
     Args:
-        run: runs work with a cursor in one transaction that it commits, such as ``Database.run``.
+        run: runs work with a cursor and commits it as one transaction, such as ``Database.run``.
     """
     found = run(version)
     while found < NEWEST:
@@ -257,8 +257,8 @@ def migrate(run: Callable[[Callable[[Any], int]], int]) -> None:
 
 
 def _apply_next(cursor: Any) -> int:
-    """Apply one migration and return the version; none if another host was quicker."""
-    # What follows is on the disk no sooner than this, so that the wait for the disk comes once, with a run's beginning.
+    """Apply the next migration, unless another host has just done it; return the version."""
+    # Later commits reach the disk after this one, so only the first commit of the run has to wait for the disk.
     cursor.execute("SET LOCAL synchronous_commit = off; SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
     found = version(cursor)
     if found < NEWEST:

@@ -1,4 +1,4 @@
-"""The sessions of whole exchanges in the ledger: which came, when, and what asking again has cost today."""
+"""The sessions of whole exchanges in the ledger: their rows and times, and the calls spent on settling today."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ansible.module_utils.markets import names
 
 
 def read(cursor: Any, exchanges: Sequence[str], since: date) -> dict[str, dict[date, SessionEntry]]:
-    """Return what is known since a day of the sessions of exchanges, and the newest of each however old it is."""
+    """Return the known sessions of exchanges since a day, and the newest of each exchange however old it is."""
     found: dict[str, dict[date, SessionEntry]] = {exchange: {} for exchange in exchanges}
     if there(cursor, "backfill_session"):
         cursor.execute(
@@ -34,7 +34,7 @@ def read(cursor: Any, exchanges: Sequence[str], since: date) -> dict[str, dict[d
 
 
 def settling_calls(cursor: Any, today: date) -> int:
-    """Return the calls that the provider's day has cost so far for sessions that had come before it."""
+    """Return the calls made on the provider's day ``today`` for sessions that had arrived before."""
     if not there(cursor, "backfill_session"):
         return 0
     cursor.execute(
@@ -49,7 +49,7 @@ def settling_calls(cursor: Any, today: date) -> int:
 def enter(
     cursor: Any, run: int, exchange: str, rows: Mapping[date, int], corrected: int, asked: datetime
 ) -> None:
-    """Note how many rows of each session an answer had, and how many were ``corrected``; 0 if there are none."""
+    """Record how many rows of each session an answer had, 0 included, and how many were ``corrected``."""
     cursor.execute(
         "INSERT INTO backfill_session AS s (exchange, day, rows, arrived, asked, corrected, run)"
         " SELECT %s, day, rows, %s, %s, %s, %s FROM unnest(%s::date[], %s::int[]) AS k (day, rows)"
@@ -60,9 +60,9 @@ def enter(
 
 
 def mark_restated(cursor: Any, run: int, exchange: str, symbols: Sequence[str], asked: datetime) -> None:
-    """Mark symbols whose past a session has shown to be restated, after ``enter``: all of it has to be asked for.
+    """Mark symbols whose history a session has shown to be restated, after ``enter``; all of it has to be loaded.
 
-    The exchange's sessions are what is stored of a symbol without a history.
+    For a symbol without an entry, the range is that of the exchange's sessions.
     """
     cursor.execute(
         "INSERT INTO backfill_coverage AS c"
@@ -76,7 +76,7 @@ def mark_restated(cursor: Any, run: int, exchange: str, symbols: Sequence[str], 
 
 
 def restated(cursor: Any, suffixes: Sequence[str]) -> list[str]:
-    """Return the symbols of these suffixes whose past is marked as restated; none without a ledger."""
+    """Return the symbols with these suffixes that are marked as restated; none without a ledger."""
     if not there(cursor, "backfill_coverage"):
         return []
     cursor.execute(

@@ -1,4 +1,4 @@
-"""Mode ``actions``: splits and dividends, by symbol or by whole sessions of exchanges."""
+"""Mode ``actions``: splits and dividends, by symbol or by session of whole exchanges."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ TABLES = tuple(kind.table for kind in actions.KINDS.values())
 
 
 def run(context: Context) -> dict[str, Any]:
-    """Load the actions of symbols, or of all symbols of the exchanges if none are named.
+    """Load the actions of symbols, or of all symbols of the exchanges if no symbols are given.
 
     Raises:
-        Problem: an answer is not as asked, after loading all the others.
+        Problem: an outcome is not accepted; all others were loaded first.
     """
     request = context.request
     context.widths()
@@ -35,16 +35,16 @@ def run(context: Context) -> dict[str, Any]:
     plan = _plan(context, asked)
     if priced := context.priced(plan):
         return priced
-    context.ledger.create()  # its migrations make the tables
+    context.ledger.create()  # creates the tables of actions, too
     before = context.counts(TABLES)
     done = context.execute(plan, partial(_fetch, context), in_one_transaction(actions.write))
     after = context.counts(TABLES)
-    text = report.of_many(plan.title, done.totals, before, after, [], request.accept)
+    text = report.for_many(plan.title, done.totals, before, after, [], request.accept)
     return conclude(context, done, plan, text)
 
 
 def _plan(context: Context, asked: Range) -> planning.Plan:
-    """Return the cheaper plan; with no symbol named, and none registered, by session."""
+    """Return the cheaper plan; without given or registered symbols, the one by session."""
     request = context.request
     exchanges = list(dict.fromkeys(request.exchanges))
     title = f"actions: {', '.join(exchanges)}"
@@ -61,11 +61,11 @@ def _plan(context: Context, asked: Range) -> planning.Plan:
             planned.by_session(actions.KINDS, exchanges, asked, context.rules.now),
         )
     )
-    # By symbol if nothing speaks against it, for that brings the whole past.
+    # By symbol at the same cost, because that loads the full history.
     plan = by_symbol if symbols and by_symbol.calls <= by_session.calls else by_session
-    if not (plan.tasks or plan.fresh) and not set(exchanges) <= set(planned.WITHOUT):
+    if not (plan.tasks or plan.fresh) and not set(exchanges) <= set(planned.WITHOUT_ACTIONS):
         raise Problem(
-            f"No session in {', '.join(exchanges)} from {asked.first} to {asked.last} is due, and there is no symbol."
+            f"No session in {', '.join(exchanges)} from {asked.first} to {asked.last} is due, and there are no symbols."
             " Check backfill_symbols, backfill_exchange and the dates."
         )
     if symbols:
@@ -83,7 +83,7 @@ def _registered(cursor: Any, exchanges: Sequence[str]) -> list[str]:
 
 
 def _fetch(context: Context, task: Task) -> tuple[Answer, Parsed | None]:
-    kind, subject, day = actions.named(task.symbol)
+    kind, subject, day = actions.split_name(task.symbol)
     if day:
         answer, parsed = context.client.get(
             f"eod-bulk-last-day/{subject}",
@@ -97,7 +97,7 @@ def _fetch(context: Context, task: Task) -> tuple[Answer, Parsed | None]:
             lambda body: actions.parse(body, kind, lambda row: subject),
             {"from": task.range.first, "to": task.range.last},
         )
-    # Most symbols, and some days, have none; of such a day the service may have no file.
+    # Most symbols and some days have no actions. The service may have no file for such a day.
     nothing = parsed is not None and not parsed.lines and len(parsed.aside) == parsed.untraded
     if (nothing and not (parsed and parsed.truncated)) or (day and answer.outcome == "unknown"):
         return replace(answer, outcome="loaded", message=""), parsed

@@ -1,4 +1,4 @@
-"""Mode ``daily``: whole exchanges by one bulk call a session, each asked for again until it has settled."""
+"""Mode ``daily``: whole exchanges, one bulk call per session, requested again until the session has settled."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ansible.module_utils.eodhd.modes import history
 from ansible.module_utils.eodhd.modes.history import conclude
 from ansible.module_utils.eodhd.plan import daily
 from ansible.module_utils.eodhd.plan import plan as planning
-from ansible.module_utils.eodhd.plan.daily import Ask, Asks, SessionEntry
+from ansible.module_utils.eodhd.plan.daily import BulkCall, ExchangeCalls, SessionEntry
 from ansible.module_utils.eodhd.run import report
 from ansible.module_utils.eodhd.run.context import Context, Executed, in_one_transaction
 from ansible.module_utils.eodhd.service.client import Answer
@@ -24,49 +24,49 @@ from ansible.module_utils.eodhd.store.store import Fetched, Written
 from ansible.module_utils.markets import names, publishing
 from ansible.module_utils.text import plural
 
-# Rows that are compared and written by one statement.
+# Rows compared and written per statement.
 SLICE = 50_000
-# Sessions older than this have settled, or nobody has asked for them since.
+# Older sessions have settled, or no run has requested them since.
 MEMORY = timedelta(days=30)
-# What the ledger has of the sessions of each exchange.
+# Ledger entries by exchange and session.
 Sessions = Mapping[str, Mapping[date, SessionEntry]]
 
 
 def run(context: Context) -> dict[str, Any]:
-    """Load the sessions that are due, and those that have not settled, of each exchange."""
+    """Load the due sessions of each exchange, and those that have not settled."""
     widths = context.widths()
     parser = Parser(widths)
     exchanges = list(dict.fromkeys(context.request.exchanges))
     known, spent = _known(context, exchanges)
-    found = _asks(context, known, spent)
-    by_name = {ask.name: ask for each in found.values() for ask in each.asks}
+    found = _calls(context, known, spent)
+    by_name = {call.name: call for each in found.values() for call in each.calls}
     plan = _plan(context, found, known, spent)
     context.notes += _notes(found)
     if priced := context.priced(plan):
         return priced
-    came: dict[str, set[date]] = {exchange: set() for exchange in exchanges}
+    received: dict[str, set[date]] = {exchange: set() for exchange in exchanges}
     newest = context.today + timedelta(days=1)  # in the east the next day has begun
 
     def fetch(task: Task) -> tuple[Answer, Parsed | None]:
-        ask = by_name[task.symbol]
+        call = by_name[task.symbol]
         answer, parsed = context.client.get(
-            f"eod-bulk-last-day/{ask.exchange}",
-            lambda body: parser.bulk(body, ask.exchange, newest),
-            {"date": ask.day},
+            f"eod-bulk-last-day/{call.exchange}",
+            lambda body: parser.bulk(body, call.exchange, newest),
+            {"date": call.day},
             task.calls,
         )
         days = sorted(parsed.days) if parsed else []
-        came[ask.exchange].update(days)
-        outcome = verdict(ask, answer.outcome, days, context.now)
+        received[call.exchange].update(days)
+        outcome = verdict(call, answer.outcome, days, context.now)
         return (replace(answer, outcome=outcome[0], message=outcome[1]) if outcome else answer), parsed
 
     def write(cursor: Any, run: int, items: list[Fetched]) -> list[Written]:
-        # Of the run's present: what the ledger has of a session is held against the calendar.
+        # Session entries use the run's ``now``, because they are compared with the calendar.
         present = [replace(item, fetched=item.fetched + context.ahead) for item in items]
         return [_write(cursor, run, by_name[item.task.symbol], item) for item in present]
 
     def entries(names: Sequence[str]) -> dict[str, SymbolEntry]:
-        context.database.run(context.ledger.notice_left)
+        context.database.run(context.ledger.check_leftovers)
         stored, _ = _known(context, exchanges)
         return _entries(context, [by_name[name] for name in names], stored)
 
@@ -74,20 +74,20 @@ def run(context: Context) -> dict[str, Any]:
     restated: list[str] = []
     done = context.execute(plan, fetch, in_one_transaction(write), entries)
     if done.stopped is None:
-        # Also those that a run found which was killed.
+        # Including those that a killed run found.
         restated = _restated(context, exchanges)
         done = _refetch(context, done, restated, widths)
-    told = [f"{name} {', '.join(map(str, sorted(came[name]))) or '(no session)'}" for name in exchanges]
-    text = report.of_many(
-        f"daily: {'; '.join(told)}", done.totals, before, context.counts(), [], context.request.accept
+    titles = [f"{name} {', '.join(map(str, sorted(received[name]))) or '(no session)'}" for name in exchanges]
+    text = report.for_many(
+        f"daily: {'; '.join(titles)}", done.totals, before, context.counts(), [], context.request.accept
     )
-    return conclude(context, done, plan, context.remarked(text, done.run, restated))
+    return conclude(context, done, plan, context.with_remarks(text, done.run, restated))
 
 
 def _refetch(
     context: Context, done: Executed, symbols: Sequence[str], widths: Mapping[str, Width]
 ) -> Executed:
-    """Load the histories of symbols whose past is restated."""
+    """Load the full histories of restated symbols."""
     if not symbols:
         return done
     known = context.known(list(symbols))
@@ -103,7 +103,7 @@ def _restated(context: Context, exchanges: Sequence[str]) -> list[str]:
 
 
 def _known(context: Context, exchanges: Sequence[str]) -> tuple[Sessions, int]:
-    """Return the ledger's sessions, and the calls that settling has cost today."""
+    """Return the ledger's sessions, and the calls spent on settling today."""
     if context.absent:
         return {exchange: {} for exchange in exchanges}, 0
 
@@ -114,12 +114,12 @@ def _known(context: Context, exchanges: Sequence[str]) -> tuple[Sessions, int]:
     return context.database.run(work)
 
 
-def _asks(context: Context, known: Sessions, spent: int) -> dict[str, Asks]:
+def _calls(context: Context, known: Sessions, spent: int) -> dict[str, ExchangeCalls]:
     request = context.request
     left = max(0, request.settle_calls - spent) // planning.BULK_CALLS
     found = {}
     for exchange, entries in known.items():
-        found[exchange] = daily.asks(
+        found[exchange] = daily.calls_for(
             exchange,
             context.now,
             entries,
@@ -128,27 +128,27 @@ def _asks(context: Context, known: Sessions, spent: int) -> dict[str, Asks]:
             force=request.force,
             settles=left,
         )
-        left -= sum(ask.why == daily.SETTLE for ask in found[exchange].asks)
+        left -= sum(call.why == daily.SETTLE for call in found[exchange].calls)
     return found
 
 
-def _plan(context: Context, found: Mapping[str, Asks], known: Sessions, spent: int) -> planning.Plan:
-    asks = [ask for each in found.values() for ask in each.asks]
-    tasks = [Task(ask.name, one_day(ask.day or context.today), calls=planning.BULK_CALLS) for ask in asks]
-    plan = planning.Plan(f"daily: {', '.join(found)}", tasks, _entries(context, asks, known))
+def _plan(context: Context, found: Mapping[str, ExchangeCalls], known: Sessions, spent: int) -> planning.Plan:
+    calls = [call for each in found.values() for call in each.calls]
+    tasks = [Task(call.name, one_day(call.day or context.today), calls=planning.BULK_CALLS) for call in calls]
+    plan = planning.Plan(f"daily: {', '.join(found)}", tasks, _entries(context, calls, known))
     for exchange, each in found.items():
         newest = known[exchange].get(max(known[exchange], default=date.min))
-        if each.asks:
-            plan.rows += len(each.asks) * (newest.rows if newest else 0)
-            told = ", ".join(f"{ask.day or 'the last session'} ({ask.why})" for ask in each.asks)
-            plan.remarks.append(f"   {exchange}: {told}")
+        if each.calls:
+            plan.rows += len(each.calls) * (newest.rows if newest else 0)
+            text = ", ".join(f"{call.day or 'the last session'} ({call.why})" for call in each.calls)
+            plan.remarks.append(f"   {exchange}: {text}")
         else:
             day = each.expected or context.today
             entry = known[exchange].get(day) or newest
             plan.fresh[f"daily {exchange}"] = (
-                _covered(entry) if entry else SymbolEntry(one_day(day), "loaded", 0, context.now)
+                _as_symbol_entry(entry) if entry else SymbolEntry(one_day(day), "loaded", 0, context.now)
             )
-    settling = sum(ask.why == daily.SETTLE for ask in asks) * planning.BULK_CALLS
+    settling = sum(call.why == daily.SETTLE for call in calls) * planning.BULK_CALLS
     if settling or any(each.postponed for each in found.values()):
         plan.remarks.append(
             f"   settling: {settling:,} calls; {spent:,} spent on it today, of at most"
@@ -161,75 +161,75 @@ def _plan(context: Context, found: Mapping[str, Asks], known: Sessions, spent: i
     return plan
 
 
-def _entries(context: Context, asks: Sequence[Ask], known: Sessions) -> dict[str, SymbolEntry]:
-    """Return what the ledger has of calls, as other symbols stand in it: the time is the clock's."""
+def _entries(context: Context, calls: Sequence[BulkCall], known: Sessions) -> dict[str, SymbolEntry]:
+    """Return the ledger entries of calls in the form of symbol entries, with times of the clock."""
     found = {}
-    for ask in asks:
-        of_exchange = known[ask.exchange]
+    for call in calls:
+        of_exchange = known[call.exchange]
         newest = max(of_exchange.values(), key=lambda each: each.asked, default=None)
-        entry = of_exchange.get(ask.day) if ask.day else newest
+        entry = of_exchange.get(call.day) if call.day else newest
         if entry:
-            days, at = one_day(ask.day or context.today), entry.asked - context.ahead
-            found[ask.name] = replace(_covered(entry), range=days, fetched=at)
+            days, at = one_day(call.day or context.today), entry.asked - context.ahead
+            found[call.name] = replace(_as_symbol_entry(entry), range=days, fetched=at)
     return found
 
 
-def _covered(entry: SessionEntry) -> SymbolEntry:
-    """Return a session as other symbols stand in the ledger."""
-    outcome, told = "loaded" if entry.rows else "empty", ""
+def _as_symbol_entry(entry: SessionEntry) -> SymbolEntry:
+    """Return a session's entry in the form of a symbol's entry."""
+    outcome, text = "loaded" if entry.rows else "empty", ""
     if entry.set_aside:
-        outcome, told = "set_aside", f"{plural(entry.set_aside, 'row')} in backfill_set_aside"
-    return SymbolEntry(one_day(entry.day), outcome, entry.rows, entry.asked, message=told)
+        outcome, text = "set_aside", f"{plural(entry.set_aside, 'row')} in backfill_set_aside"
+    return SymbolEntry(one_day(entry.day), outcome, entry.rows, entry.asked, message=text)
 
 
-def _notes(found: Mapping[str, Asks]) -> list[str]:
+def _notes(found: Mapping[str, ExchangeCalls]) -> list[str]:
     notes = []
     for exchange, each in found.items():
         if each.missed:
             first, last = each.missed
             notes.append(
-                f"{exchange}: the sessions from {first} to {last} were missed and are too old to catch up here."
+                f"{exchange}: the sessions from {first} to {last} were missed and are too old for this mode."
                 f" Load them with backfill_mode=history, backfill_from={first} and backfill_to={last}."
             )
         if each.postponed:
             days = ", ".join(map(str, each.postponed))
             notes.append(
-                f"{exchange}: asking again for {days} was put off, because backfill_settle_calls is used up today."
+                f"{exchange}: {days} will be requested again later, because backfill_settle_calls is used up today."
             )
     return notes
 
 
 def verdict(
-    ask: Ask, outcome: Outcome | None, days: Sequence[date], now: datetime
+    call: BulkCall, outcome: Outcome | None, days: Sequence[date], now: datetime
 ) -> tuple[Outcome, str] | None:
-    """Return outcome and message of an answer that is not the session asked for; None if it is, or failed.
+    """Return outcome and message of an answer without the requested session; None if it has the session or failed.
 
-    ``outcome`` is what the service said, None if it sent data; ``days`` are the sessions of the rows that it sent.
+    ``outcome`` is that of the answer, None if it has data; ``days`` are the sessions of its rows.
     """
-    if outcome not in (None, "unknown") or ask.day is None or ask.day in days:
+    if outcome not in (None, "unknown") or call.day is None or call.day in days:
         return None
-    due = publishing.due_at(names.suffix_of(ask.exchange), ask.day)
-    if due is None:  # no calendar: nobody knows whether the day was a session, or the exchange one
+    due = publishing.due_at(names.suffix_of(call.exchange), call.day)
+    if due is None:  # without a calendar, it is unknown whether the day was a session
         return None
-    if ask.before is not None:  # what is stored of it stays
+    if call.before is not None:  # its stored rows stay
         return "loaded", ""
-    sent = f"EODHD has no rows of {ask.day}"
+    sent = f"EODHD has no rows of {call.day}"
     if outcome is None and days:
         sent = f"the newest session that EODHD sent is {days[-1]}"
-    told = f"the data of {ask.day} {{}} due at {due:%Y-%m-%d %H:%M} UTC"
+    text = f"the data of {call.day} {{}} due at {due:%Y-%m-%d %H:%M} UTC"
     if now < due:
-        return "late", f"{sent}; {told.format('is')}"
+        return "late", f"{sent}; {text.format('is')}"
     if now < due + daily.SETTLES[-1]:
-        return "late", f"{sent}; {told.format('was')}. Run the same again later"
-    return "empty", f"{sent}; if {ask.day} was a holiday there, this is right"
+        return "late", f"{sent}; {text.format('was')}. Run the same command again later"
+    return "empty", f"{sent}; this is correct if {call.day} was a holiday there"
 
 
-def _write(cursor: Any, run: int, ask: Ask, item: Fetched) -> Written:
-    """Store one answer: its rows, each under its own day, and the sessions that it had rows of."""
+def _write(cursor: Any, run: int, call: BulkCall, item: Fetched) -> Written:
+    """Store one answer: its rows, each under its own day, and its sessions."""
     result = Written()
     lines = sorted(item.parsed.lines) if item.parsed else []
-    # Volumes that were not final when they were stored are corrected, not restated.
-    settled = (ask.before or item.fetched).date() - timedelta(days=store.SETTLE_DAYS)
+    # A change of a volume that was not final when it was stored is a correction, not a restatement.
+    settled = (call.before or item.fetched).date() - timedelta(days=store.SETTLE_DAYS)
     restated: list[str] = []
     for start in range(0, len(lines), SLICE):
         some = lines[start : start + SLICE]
@@ -242,17 +242,17 @@ def _write(cursor: Any, run: int, ask: Ask, item: Fetched) -> Written:
         result.inserted += inserted
         result.updated += updated
         result.unchanged += len(some) - inserted - updated
-        assets.synced(cursor, symbols, item.fetched, new)
+        assets.mark_synced(cursor, symbols, item.fetched, new)
         restated += [symbol for symbol, change in changes.items() if change.restated]
     aside = item.parsed.aside if item.parsed else []
     answered = [(line.split("\t", 2)[1], line[:10]) for line in lines]
     answered += [(row.symbol, row.day) for row in aside if row.day]
     store.keep_aside(cursor, run, aside, [(symbol, day, day) for symbol, day in answered])
     rows: Mapping[date, int] = item.parsed.days if item.parsed else {}
-    if not rows and ask.day and (ask.before or item.outcome == "empty"):
-        rows = {ask.day: 0}
+    if not rows and call.day and (call.before or item.outcome == "empty"):
+        rows = {call.day: 0}
     if rows:
-        sessions.enter(cursor, run, ask.exchange, rows, result.updated, item.fetched)
-    sessions.mark_restated(cursor, run, ask.exchange, restated, item.fetched)
+        sessions.enter(cursor, run, call.exchange, rows, result.updated, item.fetched)
+    sessions.mark_restated(cursor, run, call.exchange, restated, item.fetched)
     store.enter_outcomes(cursor, run, [(item, result)])
     return result

@@ -28,18 +28,18 @@ RANKING_DAYS = 7
 
 
 def run(context: Context) -> dict[str, Any]:
-    """Plan, and outside of check mode load.
+    """Plan the calls and, unless in check mode, load the bars.
 
     Raises:
-        Problem: a symbol was not loaded and that was not accepted, after loading all the others.
+        Problem: a symbol was not loaded and its outcome is not accepted; all others were loaded first.
     """
     request = context.request
     asked = planning.asked_range(request.days, request.first, request.last, context.today)
     span = f"{request.days} days" if request.first is None else f"{asked.first} to {asked.last}"
     widths = context.widths()
     context.notes += [
-        f"market_data.{name} is {found.name}: rows with more digits are kept in backfill_set_aside. Set"
-        " database_widen: true and run `ansible-playbook playbooks/reset.yml --tags database`, which loads them."
+        f"market_data.{name} is {found.name}, so rows with more digits are kept in backfill_set_aside. To load them,"
+        " set database_widen: true and run `ansible-playbook playbooks/reset.yml --tags database`."
         for name, found in widths.items()
         if name in PRICES and found.name != "numeric"
     ]
@@ -61,26 +61,26 @@ def run(context: Context) -> dict[str, Any]:
     done = load(context, plan, widths)
     done.totals.calls += ranking_calls
     if request.delisted:
-        # Of most names that were delisted before about 2014 the provider has no bars: no failure of the run.
+        # The provider has no bars of most names delisted before about 2014, so these do not fail the run.
         for symbol in _delisted(context):
-            done.totals.forgive(symbol, ("empty", "unknown"))
+            done.totals.count_as_loaded(symbol, ("empty", "unknown"))
     after = context.counts()
     was, now = before["market_data"], after["market_data"]
-    # Rows that came and stayed need no second look; if the sum is another, somebody else was at work.
+    # If the table grew by exactly the inserted rows, none are missing. Otherwise others wrote to it, so check.
     undisturbed = was is not None and now is not None and now - was == done.totals.inserted
     lacking = [] if undisturbed else _lacking(context, done.run)
     if len(symbols) == 1:
-        text = report.of_symbol(symbols[0], span, done.totals, before, after, lacking, request.accept)
+        text = report.for_symbol(symbols[0], span, done.totals, before, after, lacking, request.accept)
     else:
-        text = report.of_many(
+        text = report.for_many(
             f"{len(symbols):,} symbols ({span})", done.totals, before, after, lacking, request.accept
         )
-    text = context.remarked(text, done.run, symbols)
+    text = context.with_remarks(text, done.run, symbols)
     return conclude(context, done, plan, text, lacking)
 
 
 def load(context: Context, plan: planning.Plan, widths: Mapping[str, Width]) -> Executed:
-    """Run a plan whose tasks are the histories of symbols."""
+    """Run a plan of symbol histories."""
     parser = Parser(widths)
 
     def fetch(task: Task) -> tuple[Answer, Parsed | None]:
@@ -94,12 +94,12 @@ def load(context: Context, plan: planning.Plan, widths: Mapping[str, Width]) -> 
 
 
 def eod_query(days: Range) -> dict[str, Any]:
-    """Return the parameters of ``/eod`` for the daily bars of some days."""
+    """Return the parameters of ``/eod`` for the daily bars of a range."""
     return {"from": days.first, "to": days.last, "period": "d", "order": "a"}
 
 
 def _symbols(context: Context) -> tuple[list[str], int]:
-    """Return the symbols, and what it costs to find them; none yet if they still have to be ranked."""
+    """Return the symbols, and the cost of the ranking; no symbols if they still have to be ranked."""
     request = context.request
     if request.top is None:
         symbols = normalise(request.symbols, request.exchanges[0])
@@ -111,27 +111,27 @@ def _symbols(context: Context) -> tuple[list[str], int]:
 
 
 def _delisted(context: Context) -> list[str]:
-    """Return the delisted symbols of the exchange, as the register has them."""
+    """Return the delisted symbols of the exchange, as mode ``register`` loaded them."""
     exchange = context.request.exchanges[0]
     found = [] if context.absent else context.ledger.delisted(names.suffix_of(exchange))
     if not found:
         raise Problem(
-            f"The ledger knows no delisted symbol of {exchange}. Run backfill_mode=register with"
-            f" backfill_exchange={exchange} first: it asks for the list, which costs 2 calls."
+            f"The ledger has no delisted symbols of {exchange}. First load the list with backfill_mode=register and"
+            f" backfill_exchange={exchange}, which costs 2 calls."
         )
     return found
 
 
 def _rank(context: Context) -> tuple[list[str], int]:
-    """Return the symbols of the exchange by turnover, and what it cost to ask for its last day; the ranking is kept.
+    """Return the symbols of the exchange by turnover, and what that cost; store the ranking in the ledger.
 
     Raises:
-        Stop: the account may not ask this.
-        Problem: there was no answer.
+        Stop: the account's plan does not include this.
+        Problem: there was no usable answer.
     """
     exchange, top = context.request.exchanges[0], context.request.top
     claim, waited = f"ranking {exchange}", False
-    while not context.claims.claim([claim]):  # another run asks for it
+    while not context.claims.claim([claim]):  # another run is ranking
         time.sleep(0.25)
         waited = True
     try:
@@ -147,7 +147,7 @@ def _rank(context: Context) -> tuple[list[str], int]:
         if answer.outcome is not None or not ranked:
             raise Problem(
                 f"The most traded symbols of {exchange} could not be found: {answer.message or 'an empty answer'}."
-                " Check backfill_exchange, or name the symbols in backfill_symbols."
+                " Check backfill_exchange, or list the symbols in backfill_symbols."
             )
         context.ledger.keep_ranking(exchange, ranked, context.now)
         context.client.stored(answer)
@@ -157,7 +157,7 @@ def _rank(context: Context) -> tuple[list[str], int]:
 
 
 def ranking(parsed: Parsed) -> list[str]:
-    """Return the symbols of a bulk answer by turnover, close times volume, the largest first."""
+    """Return the symbols of a bulk answer by turnover (close × volume), largest first."""
     turnover = {}
     for line in parsed.lines:
         _day, symbol, *values = line.rstrip("\n").split("\t")
@@ -174,8 +174,8 @@ def _plan(context: Context, symbols: list[str], asked: Range, title: str) -> pla
 
 
 def _lacking(context: Context, run: int) -> list[str]:
-    """Return the symbols of which the table holds fewer rows than this run got; the others were counted before it."""
-    # The widest answer of a symbol comes last, and counts.
+    """Return the symbols with fewer rows in the table than this run received; the plan has counted all others."""
+    # A symbol's widest answer comes last, and counts.
     found = context.database.execute(
         "SELECT symbol, first_day, last_day, rows FROM backfill_outcome WHERE run = %s AND rows > 0"
         " ORDER BY first_day DESC",
@@ -191,7 +191,7 @@ def _lacking(context: Context, run: int) -> list[str]:
 def conclude(
     context: Context, done: Executed, plan: planning.Plan, text: str, lacking: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Return the module's result, or raise it as a ``Problem`` if the run did not get what it asked for."""
+    """Return the module's result; raise it as a ``Problem`` if something was not loaded as requested."""
     totals, stopped = done.totals, done.stopped
     bad = report.unaccepted(totals, context.request.accept)
     result = {
@@ -210,13 +210,13 @@ def conclude(
         raise Problem(str(stopped), cause=stopped.kind, **result)
     if lacking:
         raise Problem(
-            f"market_data lacks rows of {len(lacking)} symbols that the ledger says were stored, {lacking[0]}"
-            " first: something else deletes them. Run the same command again; it asks for them again.",
+            f"market_data lacks rows of {len(lacking)} symbols that this run stored, such as {lacking[0]}."
+            " Another program deletes them. Run the same command again to load them again.",
             **result,
         )
     if bad:
         raise Problem(
-            f"{len(bad):,} of {totals.symbols:,} were not loaded as asked."
+            f"{len(bad):,} of {totals.symbols:,} were not loaded as requested."
             f" {report.advice({outcome for outcome, _ in bad.values()})}.",
             **result,
         )

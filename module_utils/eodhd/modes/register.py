@@ -1,4 +1,4 @@
-"""Mode ``register``: the symbols of whole exchanges in ``assets``, and who was renamed to what."""
+"""Mode ``register``: enters the symbols of whole exchanges in ``assets``, and records renames."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ ON CONFLICT (symbol) DO UPDATE SET run = EXCLUDED.run,
 WHERE ({", ".join(f"l.{name}" for name in LISTED.split(", "))})
   IS DISTINCT FROM ({", ".join(f"EXCLUDED.{name}" for name in LISTED.split(", "))})
 """  # noqa: S608 - our own names
-# Only what differs reaches the upsert: one that finds nothing to do would still mark the row as locked.
+# Only rows that differ reach the upsert, because an upsert without a change still locks its row.
 REGISTER = """
 INSERT INTO assets AS a (symbol, exchange, asset_type, is_active, updated_at)
 SELECT l.symbol, %(exchange)s, l.type, NOT l.delisted, %(now)s
@@ -58,7 +58,7 @@ ORDER BY old_symbol, effective
 ON CONFLICT (old_symbol, effective) DO NOTHING
 RETURNING old_symbol
 """  # noqa: S608 - our own names
-# A symbol retires when its rename is first heard of, unless the list of the same run has somebody else under its code.
+# A renamed symbol becomes inactive once, unless this run's list has another company with its ticker.
 RETIRED = """
 SELECT r.old_symbol FROM backfill_rename r LEFT JOIN backfill_listing l ON l.symbol = r.old_symbol
 WHERE r.effective <= %(today)s AND r.run = %(run)s AND (l.symbol IS NULL OR l.delisted OR l.run <> %(run)s)
@@ -75,18 +75,18 @@ UPDATE assets a SET renamed_to = k.new_symbol, updated_at = %(now)s
 FROM unnest(%(old)s::text[], %(new)s::text[]) AS k (old_symbol, new_symbol)
 WHERE a.symbol = k.old_symbol AND a.is_active IS FALSE AND a.renamed_to IS DISTINCT FROM k.new_symbol
 """
-# The provider knows renames of the United States alone, and none from before this day.
+# The provider has only US renames, and none before this day.
 FIRST_RENAME = date(2022, 7, 22)
 
 
 def run(context: Context) -> dict[str, Any]:
-    """Enter the symbols of each exchange in ``assets``: type, active or delisted, renamed; names in the ledger."""
+    """Enter the symbols of each exchange in ``assets``: type, active or delisted, renamed. Details go to the ledger."""
     context.widths()
 
     def fetch(task: Task) -> tuple[Answer, Parsed | None]:
         kind, _, exchange = task.symbol.partition(" ")
         if kind == "register":
-            return _ask_listings(context, exchange)
+            return _fetch_listings(context, exchange)
         days = {"from": task.range.first, "to": task.range.last}
         return context.client.get("symbol-change-history", renames, days, task.calls)
 
@@ -108,15 +108,15 @@ def run(context: Context) -> dict[str, Any]:
     done = context.execute(plan, fetch, in_one_transaction(write))
     after = context.counts()
     title = f"register {', '.join(request.exchanges)}"
-    # A plan without the renames, or a time without any, is no failure of the register.
-    if done.totals.forgive(RENAMES, ("forbidden", "empty")) == "forbidden":
-        context.notes.append("The account's plan does not tell renamed symbols (403).")
-    text = report.of_many(title, done.totals, before, after, [], request.accept)
+    # Neither a plan that lacks renames nor a range without any fails the run.
+    if done.totals.count_as_loaded(RENAMES, ("forbidden", "empty")) == "forbidden":
+        context.notes.append("The account's plan does not include symbol renames (403).")
+    text = report.for_many(title, done.totals, before, after, [], request.accept)
     return conclude(context, done, plan, text)
 
 
 def _plan(context: Context) -> Plan:
-    """Return the calls: two lists an exchange, and the renames of the United States once."""
+    """Return the plan: two lists per exchange, and the US renames once."""
     exchanges = list(dict.fromkeys(context.request.exchanges))
     tasks = [Task(f"register {exchange}", one_day(context.today), calls=2) for exchange in exchanges]
     if any(names.suffix_of(exchange) == names.DEFAULT for exchange in exchanges):
@@ -125,8 +125,8 @@ def _plan(context: Context) -> Plan:
     return plan_of(f"register: {', '.join(exchanges)}", tasks, known, context.rules)
 
 
-def _ask_listings(context: Context, exchange: str) -> tuple[Answer, Parsed | None]:
-    """Ask for the active symbols of an exchange and for the delisted ones."""
+def _fetch_listings(context: Context, exchange: str) -> tuple[Answer, Parsed | None]:
+    """Request the active and the delisted symbols of an exchange."""
     merged, calls, requests, body = Parsed(), 0, 0, b""
     kept: tuple[str, ...] = ()
     for delisted in (0, 1):
@@ -157,13 +157,13 @@ def _write_listing(cursor: Any, run: int, item: Fetched) -> Written:
 
 
 def _write_renames(cursor: Any, run: int, item: Fetched) -> Written:
-    """Keep who was renamed; the old symbols are active no more, and their rows stay under the old name."""
+    """Record renames and set the old symbols inactive; their rows keep the old name."""
     rows = [line.rstrip("\n").split("\t") for line in item.parsed.lines] if item.parsed else []
     old, new, effective = ([row[place] for row in rows] for place in range(3))
     cursor.execute(KEEP_RENAMES, {"run": run, "old": old, "new": new, "effective": effective})
     known = cursor.rowcount
     moment = {"run": run, "now": item.fetched, "today": item.fetched.date()}
-    # The ledger is asked first: Citus changes no table by joining it with one of the coordinator.
+    # Query the ledger first, because Citus cannot update a table by a join with a local table.
     cursor.execute(RETIRED, moment)
     cursor.execute(RETIRE, {**moment, "symbols": [symbol for (symbol,) in cursor.fetchall()]})
     changed = cursor.rowcount
@@ -180,10 +180,10 @@ def _write_renames(cursor: Any, run: int, item: Fetched) -> Written:
 
 
 def renames(body: bytes) -> Parsed:
-    """Return the rows of ``symbol-change-history`` as lines: old symbol, new symbol, day.
+    """Return the renames of ``symbol-change-history`` as lines: old symbol, new symbol, day.
 
     Raises:
-        ValueError: the body is no list of changes.
+        ValueError: the body is not a list of objects.
     """
     lines = []
     for row in _objects(body):
@@ -195,13 +195,13 @@ def renames(body: bytes) -> Parsed:
 
 
 def listing(body: bytes, exchange: str, delisted: bool) -> Parsed:
-    """Return the rows of a symbol list as lines of COPY's text format.
+    """Return the symbols of a list as lines in COPY's text format.
 
     Args:
-        delisted: which of the two lists this is.
+        delisted: whether this is the list of delisted symbols.
 
     Raises:
-        ValueError: the body is no list of symbols.
+        ValueError: the body is not a list of objects.
     """
     fields = ("Name", "Exchange", "Country", "Currency", "Type", "Isin")
     lines = []
@@ -221,7 +221,7 @@ def _objects(body: bytes) -> list[dict[str, Any]]:
 
 
 def _copied(value: object) -> str:
-    """Return a value as a field of COPY's text format."""
+    """Return a value as a field in COPY's text format."""
     if value is None:
         return "\\N"
     text = str(value).replace("\x00", "").replace("\\", "\\\\")

@@ -1,4 +1,4 @@
-"""Mode ``snapshot``: a moment with a name and a digest, at which the bars can be read again for ever."""
+"""Mode ``snapshot``: names a moment and stores a digest, so that the bars can be read as they were then."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from ansible.module_utils.text import plural
 
 
 def run(context: Context) -> dict[str, Any]:
-    """Make the snapshot, or hold the one of that name against its digest. No call is made, and no row is copied.
+    """Create a snapshot, or check an existing one against its digest. This makes no call and copies no row.
 
     Raises:
-        Problem: no name is given, or the snapshot reads differently by now.
+        Problem: there is no name, or the rows of the snapshot have changed.
     """
     name = context.request.snapshot
     if not name:
-        raise Problem("A snapshot needs a name: -e backfill_snapshot=NAME.")
+        raise Problem("The snapshot has no name. Set -e backfill_snapshot=NAME.")
     context.widths()
     found = None if context.absent else context.database.run(partial(_read, name=name))
     if context.request.check:
-        plan = "is there" if found else "would be made; it costs no call"
+        plan = "exists" if found else "would be created; it costs no call"
         return {"changed": not found, "report": f"📋 PLAN snapshot {name}: {plan}"}
     if found:
         moment, had, then = found
         rows, digest = context.database.run(partial(_digested, moment=moment))
         if (rows, digest) != (had, then):
             raise Problem(
-                f"Snapshot {name} of {moment:%Y-%m-%d %H:%M:%S} UTC had {plural(had, 'row')} and reads {rows:,} now,"
-                " or other values: something besides the backfill has written to market_data or to the ledger."
+                f"Snapshot {name} of {moment:%Y-%m-%d %H:%M:%S} UTC had {plural(had, 'row')} and now has {rows:,},"
+                " or other values. Another program has written to market_data or to the ledger."
                 " Restore both from a backup of the database."
             )
     else:
@@ -45,11 +45,11 @@ def run(context: Context) -> dict[str, Any]:
             (name, moment, rows, digest),
         )
     at = f"{moment.isoformat(sep=' ')}+00"
-    told = "still reads the same" if found else "made"
+    state = "unchanged" if found else "created"
     return {
         "changed": not found,
         "snapshot": {"name": name, "moment": at, "rows": rows, "digest": digest},
-        "report": f"📸 SNAPSHOT {name}: {told}, {plural(rows, 'row')}\n   market_data_asof('{at}') reads it",
+        "report": f"📸 SNAPSHOT {name}: {state}, {plural(rows, 'row')}\n   market_data_asof('{at}') reads it",
     }
 
 
@@ -64,7 +64,7 @@ def _read(cursor: Any, name: str) -> tuple[datetime, int, str] | None:
 
 
 def _digested(cursor: Any, moment: datetime) -> tuple[int, str]:
-    """Return the number and the digest of the rows as they were at a moment, in UTC."""
+    """Return count and digest of the rows as they were at a moment, in UTC."""
     arrivals.hold(cursor)
     cursor.execute("SELECT rows, digest FROM market_data_digest(%s::timestamp AT TIME ZONE 'UTC')", (moment,))
     rows, digest = cursor.fetchone()
@@ -72,7 +72,7 @@ def _digested(cursor: Any, moment: datetime) -> tuple[int, str]:
 
 
 def _moment(cursor: Any) -> datetime:
-    """Return a moment, in UTC, at which no batch is half stored."""
+    """Return a moment, in UTC, at which no batch is partly stored."""
     cursor.execute("SELECT pg_advisory_xact_lock(%s), clock_timestamp() AT TIME ZONE 'UTC'", (arrivals.LOCK,))
     moment: datetime = cursor.fetchone()[1]
     return moment

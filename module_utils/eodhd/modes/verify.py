@@ -1,4 +1,4 @@
-"""Mode ``verify``: stored rows held against what the provider says of them now, field by field."""
+"""Mode ``verify``: compares stored rows with the provider's current ones, field by field."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from ansible.module_utils.eodhd.store.store import SETTLE_DAYS
 from ansible.module_utils.reporting import Problem
 from ansible.module_utils.text import plural
 
-# By day the values of ``FIGURES``, in their order.
+# The values of ``FIGURES`` by day, in their order.
 Bars = Mapping[date, tuple[Decimal, ...]]
-# Mismatches that the report names.
+# Maximum number of mismatches in the report.
 LISTED = 50
 
 
 def run(context: Context) -> dict[str, Any]:
-    """Ask again for a random sample of the symbols that the ledger has, and compare.
+    """Request a random sample of the ledger's symbols again, and compare.
 
     Raises:
         Problem: a value differs, or nothing could be compared.
@@ -48,15 +48,18 @@ def run(context: Context) -> dict[str, Any]:
     if not sample:
         raise Problem(
             f"There is nothing to verify: the ledger has no symbol with rows from {asked.first} to {asked.last}."
-            " Load some with backfill_mode=history, or choose other days."
+            " Load some with backfill_mode=history, or set other days."
         )
     marks = context.database.run(partial(basis.marked, symbols=list(sample)))
     found = Findings([mark.text for mark in marks])
     for symbol, days in sample.items():
         answer, parsed = context.client.get(
-            f"eod/{symbol}", partial(parser.history, symbol=symbol, asked=days), eod_query(days), anew=True
+            f"eod/{symbol}",
+            partial(parser.history, symbol=symbol, asked=days),
+            eod_query(days),
+            skip_spool=True,
         )
-        context.client.stored(answer)  # nothing is stored of it
+        context.client.stored(answer)  # none of it is stored
         found.calls += answer.calls
         if parsed is None:
             found.unanswered[symbol] = f"{answer.outcome} ({answer.message})"
@@ -64,14 +67,16 @@ def run(context: Context) -> dict[str, Any]:
         ours = stored.read(context.database, symbol, days, list(FIGURES), context.chunks)
         found.rows += len(ours)
         sent = dict(map(_bar, parsed.lines))
-        # What is marked as left on an old basis is no mismatch.
+        # Bars that are marked as having an old basis are not mismatches.
         old = [mark for mark in marks if mark.symbol == symbol]
         left = [day for day in ours.keys() - sent.keys() if any(mark.has(str(day)) for mark in old)]
         ours = {day: bar for day, bar in ours.items() if day not in left}
         settled = context.today - timedelta(days=SETTLE_DAYS)
         found.mismatches += [{"symbol": symbol, **mismatch} for mismatch in mismatches(ours, sent, settled)]
         later = Range(days.first, context.today)
-        found.hold_adjusted(symbol, stored.read_known(context.database, symbol, later, context.chunks), sent)
+        found.compare_adjusted(
+            symbol, stored.read_known(context.database, symbol, later, context.chunks), sent
+        )
     lines = [
         f"🔎 VERIFYING {title} ({asked.first} to {asked.last})",
         f"   compared: {plural(found.rows, 'row')}, {plural(found.calls, 'call')}",
@@ -90,7 +95,7 @@ def run(context: Context) -> dict[str, Any]:
     if found.mismatches:
         first = found.mismatches[0]
         raise Problem(
-            f"{len(found.mismatches):,} stored values are not the provider's, the first at {first['symbol']}"
+            f"{len(found.mismatches):,} stored values differ from the provider's, first {first['symbol']} on"
             f" {first['day']}. Load them again with backfill_mode=history and -e backfill_force=true.",
             **result,
         )
@@ -103,10 +108,10 @@ def run(context: Context) -> dict[str, Any]:
 
 
 def mismatches(stored: Bars, provider: Bars, settled: date) -> Iterator[dict[str, str]]:
-    """Yield where stored bars and the provider's differ; ``row`` as field means that one side has no such bar.
+    """Yield the differences between stored and provider's bars; the field ``row`` means that one side lacks the bar.
 
     Args:
-        settled: from this day on the provider's volume is not final, and is not compared.
+        settled: from this day on, volumes are not final and are not compared.
     """
     for day in sorted({*stored, *provider}):
         ours, theirs, final = stored.get(day), provider.get(day), day < settled
@@ -125,13 +130,13 @@ def mismatches(stored: Bars, provider: Bars, settled: date) -> Iterator[dict[str
 
 @dataclass
 class Findings:
-    """What came of the sample; of the adjusted close computed from closes and actions, held against the provider's.
+    """The results of the sample, with those of the adjusted close computed from closes and actions.
 
     Attributes:
-        marks: what is marked as left on an old basis, in words.
+        marks: bars with an old adjustment basis, in words.
         unanswered: why there is no answer, by symbol.
-        days: on which an adjusted close was computed.
-        unknown: symbols whose actions nobody has asked for.
+        days: number of adjusted closes compared.
+        unknown: number of symbols whose actions were never loaded.
     """
 
     marks: Sequence[str]
@@ -143,14 +148,14 @@ class Findings:
     unknown: int = 0
     differences: list[Difference] = field(default_factory=list)
 
-    def hold_adjusted(
-        self, symbol: str, of_symbol: tuple[Mapping[date, Decimal], Actions] | None, sent: Bars
+    def compare_adjusted(
+        self, symbol: str, known: tuple[Mapping[date, Decimal], Actions] | None, sent: Bars
     ) -> None:
-        """Compare the adjusted close of a symbol."""
-        if of_symbol is None:
+        """Compare a symbol's computed adjusted close with the provider's."""
+        if known is None:
             self.unknown += 1
             return
-        computed = adjusted(*of_symbol)
+        computed = adjusted(*known)
         place = list(FIGURES).index("adjusted_close")
         provider = {day: bar[place] for day, bar in sent.items()}
         self.days += len(computed.keys() & provider.keys())
@@ -160,24 +165,24 @@ class Findings:
 
     @property
     def note(self) -> str:
-        """Warn of differences. They are no failure: EODHD also adjusts for spin-offs, which no list of it has."""
+        """Return a warning of differences. They are no failure, because EODHD also adjusts for spin-offs."""
         if not self.differences:
             return ""
         return (
             f"The adjusted close of {plural(len(self.differences), 'symbol')} does not follow from the known splits and"
-            " dividends. Ask for them again with backfill_mode=actions and -e backfill_force=true; what then still"
-            " differs may be a spin-off, or closes that EODHD rounded."
+            " dividends. Load them again with backfill_mode=actions and -e backfill_force=true; what still"
+            " differs then may be a spin-off, or closes that EODHD rounded."
         )
 
     @property
     def verdict(self) -> str:
-        """Say whether all is well."""
+        """Return the last line of the report."""
         if self.mismatches or self.unanswered or not self.rows:
             return "❌ NOT VERIFIED"
         return f"⚠️  NOT EXPLAINED: {self.note}" if self.note else "🎉 SUCCESS: Every value is the provider's"
 
     def lines(self) -> list[str]:
-        """Return what people read of it."""
+        """Return the results as lines of the report."""
         lines = []
         if self.days:
             agree = self.days - sum(found.days for found in self.differences)
@@ -189,7 +194,9 @@ class Findings:
             for found in self.differences
         ]
         if self.unknown:
-            lines.append(f"actions are not known of {plural(self.unknown, 'symbol')}: backfill_mode=actions")
+            lines.append(
+                f"actions of {plural(self.unknown, 'symbol')} are unknown: load them with backfill_mode=actions"
+            )
         lines += self.marks
         lines += [f"{symbol}: {why}" for symbol, why in self.unanswered.items()]
         lines += [

@@ -1,1 +1,1 @@
-"""What a run asks for, decided before the first call."""
+"""Plans a run's API calls before the first one is made."""

@@ -1,4 +1,4 @@
-"""Which calls bring the corporate actions that are asked for, by symbol or by session. Pure."""
+"""Plans the calls for splits and dividends, by symbol or by session. Pure."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from ansible.module_utils.eodhd.plan import daily
 from ansible.module_utils.eodhd.plan.plan import BULK_CALLS, Plan, Rules
 from ansible.module_utils.markets import calendar, names, publishing
 
-# By symbol the whole past costs as much as a day of it.
+# A symbol's full history costs as much as one day of it.
 FIRST = date(1962, 1, 1)
-# Markets of currencies: there is nothing to split, and nothing that pays.
-WITHOUT = ("CC", "FOREX")
+# Currency markets have no splits and no dividends.
+WITHOUT_ACTIONS = ("CC", "FOREX")
 
 
 def by_symbol(kinds: Iterable[str], symbols: Sequence[str], last: date) -> list[Task]:
-    """Return a call for each symbol and kind, for the whole past."""
+    """Return a call for each symbol and kind, for the full history."""
     return [Task(f"{kind} {symbol}", Range(FIRST, last)) for symbol in symbols for kind in kinds]
 
 
 def by_session(kinds: Iterable[str], exchanges: Sequence[str], asked: Range, now: datetime) -> list[Task]:
-    """Return a bulk call for each session and kind that is due; every day is one if there is no calendar."""
+    """Return a bulk call for each due session and kind; without a calendar, every day counts as a session."""
     tasks = []
-    for exchange in (each for each in exchanges if each not in WITHOUT):
+    for exchange in (each for each in exchanges if each not in WITHOUT_ACTIONS):
         market = calendar.of_market(names.suffix_of(exchange))
         if market:
             due = publishing.due(exchange, now)
@@ -38,21 +38,21 @@ def by_session(kinds: Iterable[str], exchanges: Sequence[str], asked: Range, now
     return tasks
 
 
-def waiting(tasks: Iterable[Task], known: Mapping[str, SymbolEntry], rules: Rules) -> list[Task]:
-    """Return the tasks that the ledger has no good answer for."""
+def unanswered(tasks: Iterable[Task], known: Mapping[str, SymbolEntry], rules: Rules) -> list[Task]:
+    """Return the tasks without a valid answer in the ledger."""
     return [task for task in tasks if not _answered(task, known.get(task.symbol), rules)]
 
 
 def plan_of(title: str, tasks: Sequence[Task], known: Mapping[str, SymbolEntry], rules: Rules) -> Plan:
-    """Return the plan of those tasks that the ledger has no good answer for."""
-    left = waiting(tasks, known, rules)
-    asked = {task.symbol for task in left}
+    """Return the plan for the tasks without a valid answer in the ledger."""
+    needed = unanswered(tasks, known, rules)
+    asked = {task.symbol for task in needed}
     return Plan(
         title,
-        left,
+        needed,
         known,
         {task.symbol: known[task.symbol] for task in tasks if task.symbol not in asked},
-        calls=sum(task.calls for task in left),
+        calls=sum(task.calls for task in needed),
         rows=sum(known[name].rows for name in asked if name in known),
     )
 

@@ -1,4 +1,4 @@
-"""Which sessions of an exchange the mode ``daily`` asks for: new ones, and those that have not settled. Pure."""
+"""Plans the mode ``daily``: which sessions of an exchange to request, new or not yet settled. Pure."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from datetime import date, datetime, timedelta
 from ansible.module_utils.eodhd.days import midnight
 from ansible.module_utils.markets import calendar, names, publishing
 
-# So long after a session was due its file is asked for again: late rows and corrections are in it by then. If there is
-# no file even after the last of these, the day is taken for one without a session, and looked at again once a day.
-# One day and three, less two hours: where a clock was put forward, a run at the same hour comes earlier.
+# A session's file is requested again this long after it was due, because it then has late rows and corrections. A day
+# without a file after the last of these counts as a day without a session, and is requested again once a day.
+# One day and three days, less two hours: after a clock change, a run at the same hour comes earlier.
 SETTLES = (timedelta(hours=22), timedelta(hours=70))
-# How far back missed sessions are caught up. Further back the mode ``history`` is cheaper.
+# How far back ``daily`` catches up on missed sessions. Beyond that, the mode ``history`` is cheaper.
 CATCH_UP = timedelta(days=7)
-# A little less than a day, so that a run at the same hour counts.
+# Slightly less than a day, so that a run at the same hour counts.
 DAILY = timedelta(hours=20)
 NEW, SETTLE, AGAIN = "new", "settle", "again"
 
 
 @dataclass(frozen=True)
 class SessionEntry:
-    """What the ledger has of one session of an exchange.
+    """The ledger's entry for one session of an exchange.
 
     Attributes:
-        rows: stored of it by the last answer.
-        arrived, asked: when its rows came, first and last.
-        set_aside: rows that cannot be loaded, of all its market's symbols.
+        rows: the most that one answer had.
+        arrived, asked: times of the first and the last answer.
+        set_aside: rows of that day that cannot be loaded, of all symbols with the exchange's suffix.
     """
 
     day: date
@@ -38,14 +38,14 @@ class SessionEntry:
 
 
 @dataclass(frozen=True)
-class Ask:
+class BulkCall:
     """One bulk call to make.
 
     Attributes:
         exchange: as the user names it.
-        day: the session; None for an exchange without a calendar: whatever the provider has last.
-        why: ``NEW``, ``SETTLE``, or ``AGAIN`` if the user insists.
-        before: when the session was asked for before.
+        day: the session; None for the provider's last one, if the exchange has no calendar.
+        why: ``NEW``, ``SETTLE``, or ``AGAIN`` if the user forces it.
+        before: time of the session's previous answer.
     """
 
     exchange: str
@@ -55,28 +55,28 @@ class Ask:
 
     @property
     def name(self) -> str:
-        """The name of the call for claims and reports, such as ``daily US 2026-11-25``."""
+        """Return the call's name for claims and reports, such as ``daily US 2026-11-25``."""
         return f"daily {self.exchange} {self.day or 'last'}"
 
 
 @dataclass(frozen=True)
-class Asks:
-    """The calls of one exchange.
+class ExchangeCalls:
+    """The calls that one exchange needs.
 
     Attributes:
-        asks: in the order of the sessions.
+        calls: in the order of the sessions.
         expected: the newest session whose file is due; None without a calendar.
-        missed: first and last session that were missed and lie too far back to catch up.
-        postponed: sessions that would be asked for again but for the bound on calls.
+        missed: first and last missed session that are too old to catch up.
+        postponed: unsettled sessions that exceed the limit on calls.
     """
 
-    asks: Sequence[Ask]
+    calls: Sequence[BulkCall]
     expected: date | None
     missed: tuple[date, date] | None = None
     postponed: Sequence[date] = ()
 
 
-def asks(
+def calls_for(
     exchange: str,
     now: datetime,
     known: Mapping[date, SessionEntry],
@@ -85,46 +85,48 @@ def asks(
     fresh: timedelta = timedelta(hours=12),
     force: bool = False,
     settles: int = 1 << 30,
-) -> Asks:
+) -> ExchangeCalls:
     """Return the calls that an exchange needs.
 
     Args:
-        exchange: an exchange, or a list of the United States such as ``NYSE``.
-        day: the one session that the user wants; None for the newest and what belongs to it.
-        fresh: for so long an answer is not asked for again if nothing says when it is final.
-        force: ask also for what is there.
-        settles: how many sessions may be asked for again.
+        exchange: an exchange, or a US list such as ``NYSE``.
+        day: the only session to request; None for all that are due.
+        fresh: how long an answer counts as fresh, if the exchange has no calendar.
+        force: request stored sessions too.
+        settles: the maximum number of unsettled sessions to request again.
     """
     market = calendar.of_market(names.suffix_of(exchange))
     if market is None:
         newest = max((each.asked for each in known.values()), default=None)
         wanted = force or newest is None or now - newest >= fresh
-        return Asks([Ask(exchange, day, NEW)] if wanted else [], None)
+        return ExchangeCalls([BulkCall(exchange, day, NEW)] if wanted else [], None)
     if day is not None:
         why = {}
         if market.is_session(day) and (day not in known or force or _unsettled(exchange, known[day], now)):
             why[day] = NEW if day not in known else AGAIN if force else SETTLE
-        return Asks(_calls(exchange, why, known), day)
+        return ExchangeCalls(_calls(exchange, why, known), day)
     expected = publishing.due(exchange, now)
     assert expected is not None  # noqa: S101 - the market has a calendar
     new, missed = _new(market, expected, sorted(known), now)
     why = dict.fromkeys(new, NEW)
     if force and expected in known:
         why[expected] = AGAIN
-    # The oldest first: it is the nearest to being final.
+    # Oldest first, because it is the closest to final.
     again = [each for each in sorted(known) if each not in why and _unsettled(exchange, known[each], now)]
     why.update(dict.fromkeys(again[:settles], SETTLE))
-    return Asks(_calls(exchange, why, known), expected, missed, again[settles:])
+    return ExchangeCalls(_calls(exchange, why, known), expected, missed, again[settles:])
 
 
-def _calls(exchange: str, why: Mapping[date, str], known: Mapping[date, SessionEntry]) -> list[Ask]:
-    return [Ask(exchange, day, why[day], known[day].asked if day in known else None) for day in sorted(why)]
+def _calls(exchange: str, why: Mapping[date, str], known: Mapping[date, SessionEntry]) -> list[BulkCall]:
+    return [
+        BulkCall(exchange, day, why[day], known[day].asked if day in known else None) for day in sorted(why)
+    ]
 
 
 def unsettled(exchange: str, day: date, asked: datetime, now: datetime) -> bool:
-    """Whether a moment at which a session's files are asked for has passed since they were last asked for.
+    """Whether a session's file has become due since it was last requested: at publication or after one of ``SETTLES``.
 
-    Without a calendar, the moments count from the end of the day in UTC.
+    Without a calendar, it is first due at the end of the day in UTC.
     """
     due = publishing.due_at(exchange, day) if names.suffix_of(exchange) in names.KNOWN else None
     due = due or midnight(day) + timedelta(days=1)
@@ -142,12 +144,12 @@ def _unsettled(exchange: str, known: SessionEntry, now: datetime) -> bool:
 def _new(
     market: calendar.Calendar, expected: date, known: Sequence[date], now: datetime
 ) -> tuple[list[date], tuple[date, date] | None]:
-    """Return the sessions to load, and those that were missed too long ago."""
+    """Return the sessions to load, and the first and last that are too old to catch up."""
     first = now.date() - CATCH_UP
     newest = max((day for day in known if day <= expected), default=None)
     if newest is None:
         return [expected], None
-    if newest < first:  # daily was not at work lately
+    if newest < first:  # there was no recent daily run
         missed = market.sessions(newest + timedelta(days=1), expected - timedelta(days=1))
         return [expected], (missed[0], missed[-1]) if missed else None
     return [day for day in market.sessions(max(first, known[0]), expected) if day not in known], None

@@ -1,4 +1,4 @@
-"""What a run has to ask, what that costs, and whether the account can pay for it. Pure: the facts are passed in."""
+"""Plans a run's calls, what they cost, and whether the quota covers them. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible.module_utils.coverage import expected
 from ansible.module_utils.eodhd.days import Range
-from ansible.module_utils.eodhd.model import ANSWERED, PASTLESS, SymbolEntry, Task
+from ansible.module_utils.eodhd.model import ANSWERED, WITHOUT_HISTORY, SymbolEntry, Task
 from ansible.module_utils.eodhd.service.account import Quota
 from ansible.module_utils.reporting import Problem
 
@@ -19,12 +19,12 @@ BULK_CALLS = 100
 
 @dataclass(frozen=True)
 class Rules:
-    """When an answer is good enough.
+    """When an answer in the ledger is still valid.
 
     Attributes:
-        fresh_hours: for so long the provider is not asked again for days that it has answered for.
-        overlap_days: how far before its first new day a top-up re-reads.
-        forced_since: answers before this moment do not count; None if nothing is forced.
+        fresh_hours: how long an answer counts as fresh.
+        overlap_days: how many known days a top-up reads again.
+        forced_since: answers before this time do not count; None without ``backfill_force``.
     """
 
     now: datetime
@@ -33,16 +33,16 @@ class Rules:
     forced_since: datetime | None = None
 
     def forced(self, entry: SymbolEntry) -> bool:
-        """Whether the user insists on another answer."""
+        """Whether the user forces a new answer."""
         return self.forced_since is not None and entry.fetched < self.forced_since
 
     def fresh(self, entry: SymbolEntry) -> bool:
-        """Whether an answer is too young to be asked for again."""
+        """Whether an answer is too recent to be requested again."""
         return not self.forced(entry) and self.now - entry.fetched < timedelta(hours=self.fresh_hours)
 
 
 def asked_range(days: int, first: date | None, last: date | None, today: date) -> Range:
-    """Return the days that a user asks for: ``days`` back from ``last``, or from ``first``.
+    """Return the days that a user requests: ``days`` back from ``last``, or from ``first``.
 
     Raises:
         Problem: the range is empty or in the future.
@@ -62,13 +62,13 @@ def asked_range(days: int, first: date | None, last: date | None, today: date) -
 def task_for(
     symbol: str, asked: Range, known: SymbolEntry | None, stored: int, vacant: bool, rules: Rules
 ) -> Task | None:
-    """Return the call that a symbol needs, or None if the ledger and the table have what is asked.
+    """Return the call that a symbol needs; None if the requested rows are stored.
 
     Args:
-        stored: rows of ``known.range`` that are in the table now; fewer than the ledger says means damage.
-        vacant: the table has no row of the symbol in ``asked``.
+        stored: rows in ``known.range`` in the table now; if the ledger counts more, some were lost.
+        vacant: whether the table has no row of the symbol in ``asked``.
     """
-    if known is not None and known.restated and not (known.outcome in PASTLESS and rules.fresh(known)):
+    if known is not None and known.restated and not (known.outcome in WITHOUT_HISTORY and rules.fresh(known)):
         return Task(symbol, known.range.hull(asked))
     if known is None or known.outcome not in ANSWERED or stored < known.rows:
         return Task(symbol, asked, vacant)
@@ -76,25 +76,25 @@ def task_for(
     if known.range.covers(asked) and rules.fresh(known):
         return None
     extends = kept is not None and known.range.first <= asked.first
-    if not extends or known.outcome in PASTLESS or rules.forced(known):
+    if not extends or known.outcome in WITHOUT_HISTORY or rules.forced(known):
         return Task(symbol, asked, vacant, kept)
-    # One call whatever its length, but a short answer is quickly read and compared.
+    # The length does not change the cost, but a short answer is faster to parse and compare.
     overlap = min(known.range.last, asked.last) - timedelta(days=rules.overlap_days - 1)
     return Task(symbol, Range(max(asked.first, overlap), asked.last), kept=kept)
 
 
 @dataclass
 class Plan:
-    """A run before it happens.
+    """What a run will do.
 
     Attributes:
         title: what is loaded, for people.
-        known: what the ledger had of the tasks; a task with another answer by then is done.
-        fresh: symbols that need none, with what the ledger has of them.
-        calls: what everything costs.
-        rows: expected in the answers, about.
+        known: ledger entries of the tasks; a task whose entry changes before it starts was done by another run.
+        fresh: symbols that need no call, with their ledger entries.
+        calls: the total cost.
+        rows: roughly how many to expect.
         quota: what the account has left.
-        remarks: further lines for people.
+        remarks: further lines of the report.
     """
 
     title: str
@@ -108,23 +108,23 @@ class Plan:
 
     @property
     def affordable(self) -> bool:
-        """Whether the quota covers the calls; an unknown one is taken to."""
+        """Whether the quota covers the calls; True if it is unknown."""
         return self.quota.left is None or self.calls <= self.quota.left
 
     def require_quota(self, partial: bool) -> None:
-        """Raise ``Problem`` if the quota does not cover the run and going as far as it can is not asked."""
+        """Raise ``Problem`` if the quota does not cover the run, unless a ``partial`` run is allowed."""
         if self.affordable or partial:
             return
         raise Problem(
             f"This run costs {self.calls:,} calls and the account has {self.quota.left:,} left today."
-            " Nothing was asked. Take fewer symbols, wait for 00:00 GMT, or go as far as the quota reaches with"
-            " -e backfill_partial=true; the next run goes on from there.",
+            " No call was made. Load fewer symbols, wait until 00:00 GMT, or load as many as the quota covers with"
+            " -e backfill_partial=true; the next run continues from there.",
             plan=self.facts(),
             report="\n".join(self.lines()),
         )
 
     def facts(self) -> dict[str, Any]:
-        """Return the plan as plain data."""
+        """Return the plan for the module's result."""
         return {
             "calls": self.calls,
             "rows_expected": self.rows,
@@ -136,10 +136,10 @@ class Plan:
         }
 
     def lines(self) -> list[str]:
-        """Return the plan for people."""
-        names = ", ".join(task.symbol for task in self.tasks[:10]) or "none to ask"
+        """Return the plan as lines of the report."""
+        names = ", ".join(task.symbol for task in self.tasks[:10]) or "none to request"
         more = f" … {len(self.tasks):,} in all" if len(self.tasks) > 10 else ""
-        fresh = f"; {len(self.fresh):,} fresh in the ledger, not asked again" if self.fresh else ""
+        fresh = f"; {len(self.fresh):,} fresh in the ledger, not requested again" if self.fresh else ""
         lines = [
             f"📋 PLAN {self.title}",
             f"   symbols: {names}{more}{fresh}",
@@ -150,7 +150,7 @@ class Plan:
             return [*lines, "✅ Nothing to pay"]
         lines += [f"   quota: {self.quota.text()}", f"   rows expected: about {self.rows:,}"]
         verdict = "✅ The quota covers it" if self.affordable else "❌ The quota does not cover it"
-        return [*lines, verdict if self.quota.left is not None else "⚠️  The quota is not known"]
+        return [*lines, verdict if self.quota.left is not None else "⚠️  The quota is unknown"]
 
 
 def of_history(
@@ -161,10 +161,10 @@ def of_history(
     stored: Mapping[str, tuple[int, int]],
     rules: Rules,
 ) -> Plan:
-    """Return the plan for the histories of ``symbols``, to which the others belong.
+    """Return the plan for the histories of ``symbols``.
 
     Args:
-        stored: by symbol, the table's rows in the ledger's range and in ``asked``; absent means none.
+        stored: by symbol, the table's row counts in the ledger's range and in ``asked``; missing means none.
     """
     plan = Plan(title, [], known)
     for symbol in symbols:

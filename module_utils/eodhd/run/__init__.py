@@ -1,1 +1,1 @@
-"""Carrying out a plan: threads, progress and the report."""
+"""Runs a plan: threads, progress and the report."""

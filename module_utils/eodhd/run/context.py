@@ -1,4 +1,4 @@
-"""What every mode of the backfill needs: the request, the database, the ledger, the client, a way to stop."""
+"""What every mode of the backfill uses: the request, the database, the ledger, the client, and signals."""
 
 from __future__ import annotations
 
@@ -38,21 +38,21 @@ from ansible.module_utils.eodhd.store.store import Fetched, Written
 from ansible.module_utils.eodhd.store.stored import ALL
 from ansible.module_utils.reporting import Problem
 
-# Stores a batch by a connection: database, run, items.
+# Stores a batch through a connection: database, run, items.
 Writing = Callable[[Database, int, list[Fetched]], list[Written]]
-# Connections that store: a second one works if enough waits while the first is at a batch.
+# Connections that store. The second is used if enough rows wait while the first stores a batch.
 STORES = 2
-# Seconds for each of the counts that the report shows; over it the report says what was written only.
+# Timeout in seconds of each count in the report; after it, the report shows only what was written.
 COUNT_TIMEOUT = 10
 POLICY = Policy()
 
 
 class Context:
-    """The parts of one run, made from a request.
+    """The parts of one run, created from a request.
 
     Attributes:
-        now, today: the present, in UTC, and the provider's day.
-        absent: there is no database, or no table, to plan with.
+        now, today: the current time in UTC, and the provider's day.
+        absent: whether a plan has to do without a database or its tables.
         notes: of the result.
     """
 
@@ -60,7 +60,7 @@ class Context:
         self.request = request
         self.now = now or datetime.now(timezone.utc)
         self.today = today(self.now)
-        # Of the clock, also if ``now`` is another: the ledger's times are of the clock.
+        # The clock's time, even if ``now`` differs, because the ledger uses the clock.
         self.began = datetime.now(timezone.utc)
         self.ahead = self.now - self.began
         self.absent = False
@@ -77,7 +77,7 @@ class Context:
         )
 
     def _client(self, request: Request) -> Client:
-        """The client, its answers kept in the spool if there is one; to be called before a thread is made."""
+        """Return the client, with a spool and a courier if possible; call it before any thread is created."""
         transport = Transport(request.base_url, request.token, request.concurrency, POLICY)
         sender: Transport | Courier = transport
         spool = None
@@ -91,24 +91,24 @@ class Context:
                 sender = self.claims = courier
             except Unusable as error:
                 self.notes.append(
-                    f"Answers are not kept before they are stored, for {error}: a kill may cost their calls again."
-                    " Let the folder belong to the user of this run, with mode 0700."
+                    f"Answers are not kept until they are stored ({error}). A kill may cost their calls again."
+                    " Make the user of this run own the folder, with mode 0700."
                 )
 
-        def left(name: str) -> Reply | None:
-            found = self.ledger.take_left(name)
+        def leftover(name: str) -> Reply | None:
+            found = self.ledger.leftover(name)
             if found is None or spool is None:
                 return None
             status, body, received = found
             if (self.now - received).total_seconds() > request.fresh_hours * 3600:
                 return None
-            # From now on it is ours, as if this host had received it.
+            # Take it over as if this host had received it.
             reply = Reply(status, body)
             spool.put(name, reply, received.timestamp())
-            self.ledger.forget_left(name)
+            self.ledger.delete_leftover(name)
             return reply
 
-        return Client(sender, self.budget, self.stop, spool, left, POLICY, request.force)
+        return Client(sender, self.budget, self.stop, spool, leftover, POLICY, request.force)
 
     def close(self) -> None:
         """Close every connection."""
@@ -116,10 +116,10 @@ class Context:
         self.database.close()
 
     def widths(self) -> dict[str, parser.Width]:
-        """Return what the columns of ``market_data`` hold, once all of its rows can be seen.
+        """Return what the columns of ``market_data`` can hold, once all of its rows are visible.
 
         Raises:
-            Problem: a table is missing or does not fit.
+            Problem: a table is missing or has the wrong columns.
         """
         types: dict[str, str] = {}
         for table in tables.TABLES:
@@ -130,7 +130,7 @@ class Context:
                     raise
                 found = None
             if found is None and self.request.check:
-                # A plan is wanted before there is a database, too; nothing is stored then.
+                # A plan must work before the database exists; it stores nothing.
                 self.absent = True
                 return {}
             if found is None:
@@ -141,7 +141,7 @@ class Context:
             wrong = tables.misfits(table, found)
             if wrong:
                 raise Problem(
-                    f"{'; '.join(wrong)}. Nothing was asked. Alter the table, or use another postgres_db."
+                    f"{'; '.join(wrong)}. No call was made. Alter the table, or use another postgres_db."
                 )
             types.update(found.types)
         self.chunks = self.database.run(chunks.look)
@@ -149,22 +149,22 @@ class Context:
         return {name: parser.width(types[name]) for name in tables.FIGURES}
 
     def known(self, names: list[str]) -> dict[str, SymbolEntry]:
-        """Return what the ledger has of symbols or exchanges; nothing before there is a database."""
+        """Return the ledger entries of symbols or exchanges; none without a database."""
         return {} if self.absent else self.ledger.entries(names)
 
     def priced(self, plan: Plan, *, changes: bool = True) -> dict[str, Any] | None:
-        """Hold a plan against what the account has left; in check mode the plan is the result, else None.
+        """Check a plan against the quota. In check mode, return it as the result, else None.
 
         Args:
             plan: gets the quota.
-            changes: whether a run that makes calls may change something.
+            changes: whether a run that makes calls can change something.
 
         Raises:
-            Problem: the quota does not cover it, and going as far as it can is not asked.
+            Problem: the quota does not cover the plan, and ``backfill_partial`` is off.
         """
         if plan.calls:
-            answer, user = self.client.get("user", json.loads, anew=True)
-            self.client.stored(answer)  # nothing is stored of it
+            answer, user = self.client.get("user", json.loads, skip_spool=True)
+            self.client.stored(answer)  # none of it is stored
             plan.quota = quota(user, self.today)
         plan.require_quota(self.request.partial)
         if not self.request.check:
@@ -176,7 +176,7 @@ class Context:
         }
 
     def counts(self, tables: Sequence[str] = ("market_data", "assets")) -> dict[str, int | None]:
-        """Count tables; None if that takes too long, or locks more than one transaction should."""
+        """Count the rows of tables; None if that takes too long or needs too many locks for one transaction."""
         counts: dict[str, int | None] = dict.fromkeys(tables)
         in_slices = len(self.chunks.slices(self.chunks.stored or ALL)) > 1
         for table in tables:
@@ -185,11 +185,11 @@ class Context:
                     counts[table] = self.database.run(partial(_count, table=table))
         return counts
 
-    def remarked(self, text: str, run: int, symbols: Sequence[str]) -> str:
-        """Return a report with the causes of what a run found restated, and the bars of symbols on an old basis."""
-        restated = self.database.run(partial(causes.explained, run=run))
+    def with_remarks(self, text: str, run: int, symbols: Sequence[str]) -> str:
+        """Add to a report why symbols were restated, and which bars have an old adjustment basis."""
+        restated = self.database.run(partial(causes.explain, run=run))
         marks = self.database.run(partial(basis.marked, symbols=symbols))
-        return report.remarked(text, restated, [mark.text for mark in marks])
+        return report.with_remarks(text, restated, [mark.text for mark in marks])
 
     def execute(
         self,
@@ -198,12 +198,12 @@ class Context:
         write: Writing,
         entries: Callable[[Sequence[str]], dict[str, SymbolEntry]] | None = None,
     ) -> Executed:
-        """Run a plan's tasks and keep the ledger; a signal ends it early, and what was received is stored.
+        """Run a plan's tasks and record them in the ledger; after a signal, store what was received and end.
 
         Args:
             fetch: makes one call.
             write: stores a batch.
-            entries: what the ledger has by the names of the tasks, if they are no symbols.
+            entries: returns ledger entries by task name, if the names are not symbols.
         """
         self.ledger.create()
         worker = f"{socket.gethostname()} {os.getpid()}"
@@ -211,7 +211,7 @@ class Context:
         self.budget.share(self.ledger.lease)
         totals = Totals(symbols=len(plan.tasks) + len(plan.fresh))
         for symbol, known in plan.fresh.items():
-            totals.take_fresh(symbol, known)
+            totals.add_fresh(symbol, known)
         alone = self.chunks.mingled
         stores = min(1 if alone else STORES, len(plan.tasks))
         databases = [Database(self.request.server, "backfill store") for _ in range(stores)]
@@ -245,22 +245,22 @@ class Context:
         finally:
             for database in databases:
                 database.close()
-        # A run that does not come here is closed by the next one, as interrupted.
+        # The next run closes a run that does not get here, as interrupted.
         stopped = pipeline.stopped_by
         if caught and not stopped:
             stopped = Stop(
                 "interrupted",
-                f"The run was ended by {caught[0].name}. What was received is stored;"
-                " run the same command again and the rest follows without paying twice.",
+                f"The run was ended by {caught[0].name}. What was received is stored."
+                " Run the same command again to load the rest without paying twice.",
             )
         if stopped is None:
-            self.stop.clear()  # the pipeline has ended its threads by it; a further one may follow
+            self.stop.clear()  # the pipeline set it to end its threads; another pipeline may follow
         self.ledger.end(run, stopped.kind if stopped else "done", totals.facts(), str(stopped or ""))
         return Executed(run, totals, stopped)
 
 
 def in_one_transaction(write: Callable[[Any, int, list[Fetched]], list[Written]]) -> Writing:
-    """Return what stores a batch in one transaction, from what does it with a cursor."""
+    """Return a function that runs ``write`` in one transaction."""
     return lambda database, run, items: database.run(lambda cursor: write(cursor, run, items))
 
 
@@ -273,7 +273,7 @@ def _count(cursor: Any, table: str) -> int:
 
 @dataclass(frozen=True)
 class Executed:
-    """A run that is over; ``stopped`` says why it ended before its time."""
+    """A run that has ended; ``stopped`` says why, if it ended early."""
 
     run: int
     totals: Totals
@@ -281,14 +281,14 @@ class Executed:
 
 
 def own_part_first(tasks: list[Task], shard: int, shards: int) -> list[Task]:
-    """Return all tasks, beginning with the part of this run, so that several runs seldom meet."""
+    """Return all tasks, starting with this run's part, so that parallel runs seldom want the same one."""
     start = len(tasks) * shard // max(1, shards)
     return tasks[start:] + tasks[:start]
 
 
 @contextlib.contextmanager
 def _signals(stop: threading.Event) -> Iterator[list[signal.Signals]]:
-    """Turn the first signal that would end the process into ``stop``; the second one ends it."""
+    """Set ``stop`` on the first terminating signal; the second one ends the process."""
     caught: list[signal.Signals] = []
     if threading.current_thread() is not threading.main_thread():
         yield caught

@@ -1,8 +1,8 @@
-"""Fetching, storing and keeping the ledger at the same time, in bounded memory.
+"""Fetches, stores and updates the ledger at the same time, in bounded memory.
 
-Threads fetch and parse, others store, and the calling one hands out the work: it claims symbols shortly before they
-are asked for, stores their answers in batches, and gives them back. Only so many are claimed at a time, so that a
-slow database slows the fetching, and memory does not grow with the number of symbols.
+Some threads fetch and parse, others store, and the calling thread coordinates: it claims symbols shortly before they
+are requested, has their answers stored in batches, and releases them. The number of claims is limited, so that a slow
+database slows the fetching, and memory does not grow with the number of symbols.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from ansible.module_utils.eodhd.service.client import Stop
 from ansible.module_utils.eodhd.store.parser import Parsed
 from ansible.module_utils.eodhd.store.store import Fetched, Written
 
-# Rows stored in one transaction, about: enough that its cost does not show, few enough to lose by a kill.
+# Approximate rows per transaction: enough to make its cost negligible, few enough to repeat after a kill.
 BATCH_ROWS = 50_000
-# Where stores are alone: each reads again what the one before has decompressed.
+# If stores run alone: each reads again what the one before decompressed.
 ALONE_ROWS = 200_000
-# Symbols claimed by one statement.
+# Symbols per claiming statement.
 CLAIM = 16
 Store = Callable[[list[Fetched]], list[Written]]
 
 
 class Locks(Protocol):
-    """What tells runs apart; see ``claims.Claims``."""
+    """Keeps runs from working on the same symbol; see ``claims.Claims``."""
 
     def claim(self, symbols: Iterable[str]) -> set[str]:
-        """Those that no other run works on, ours from now on."""
+        """Claim symbols for this run and return those that no other run holds."""
 
     def release(self, symbols: Iterable[str]) -> None:
-        """Give them up."""
+        """Release claims."""
 
 
 @dataclass(frozen=True)
@@ -56,18 +56,18 @@ class Pipeline:
     """Runs tasks, once.
 
     Attributes:
-        fetch: makes one call: the answer and its rows; raises ``Stop`` or ``Stopped``.
+        fetch: makes one call and returns the answer and its rows; raises ``Stop`` or ``Stopped``.
         workers: number of threads that fetch.
-        stores: each writes a batch, in a thread of its own.
-        claims: who is at which symbol.
-        entries: what the ledger has of symbols by now.
-        planned: what it had for the plan; what other runs answered since need not be asked.
-        forced_since: if given, answers from then on count instead.
-        stop: ends the run early when set: no new call is made, answers under way are still stored.
-        totals: counted into; what was not reached is ``pending`` there.
-        batch: rows, about, that are stored in one transaction.
-        full: whether a batch waits for what is under way, until it has its size.
-        stopped_by: why the service refused every further call, if it did.
+        stores: each stores a batch, in its own thread.
+        claims: keep other runs from the same symbols.
+        entries: returns the current ledger entries of symbols.
+        planned: the entries at planning time; a task that another run has answered since is skipped.
+        forced_since: if set, a task is skipped only if it was answered after this time.
+        stop: if set, the run ends early: it makes no further call, but stores the answers in flight.
+        totals: updated; tasks that were not reached become ``pending``.
+        batch: approximate rows per transaction.
+        full: whether a batch waits for requests in flight until it has its size.
+        stopped_by: why the service refused all further calls, if it did.
     """
 
     fetch: Callable[[Task], tuple[Any, Parsed | None]]
@@ -93,10 +93,10 @@ class Pipeline:
         self._done: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
 
     def run(self, tasks: Iterable[Task], tick: Callable[[Totals], None]) -> None:
-        """Run all tasks, each of another symbol; ``tick`` is told of the totals about every second.
+        """Run all tasks, each for a different symbol; call ``tick`` with the totals about every second.
 
         Raises:
-            Exception: what the storing met and could not fix.
+            Exception: storing failed.
         """
         try:
             self._coordinate(deque(tasks), tick)
@@ -104,28 +104,28 @@ class Pipeline:
             self.stop.set()
             self._fetchers.shutdown()
             self._storers.shutdown()
-            self._store_rest()
+            self._store_remaining()
 
     def _coordinate(self, waiting: deque[Task], tick: Callable[[Totals], None]) -> None:
         retry_at = 0.0
         while waiting or self._active:
             if self.stop.is_set():
                 for task in waiting:
-                    self._drop(task)
+                    self._mark_pending(task)
                 waiting.clear()
             while waiting and len(self._active) < self.workers + CLAIM and time.monotonic() >= retry_at:
-                if not self._hand_out(waiting):
-                    retry_at = time.monotonic() + 0.25  # another run is at all of these
+                if not self._start_next(waiting):
+                    retry_at = time.monotonic() + 0.25  # another run holds all of these
             self._store_batches()
             tick(self.totals)
             try:
                 done = self._done.get(timeout=1.0 if self._active else 0.1)
             except queue.Empty:
                 continue
-            self._take(done.result())
+            self._handle(done.result())
 
-    def _hand_out(self, waiting: deque[Task]) -> int:
-        """Claim the next tasks; those that another run is at go to the end, those that it finished are done."""
+    def _start_next(self, waiting: deque[Task]) -> int:
+        """Claim and start the next tasks. Requeue those that another run holds; skip those that it has finished."""
         chunk = [waiting.popleft() for _ in range(min(CLAIM, len(waiting)))]
         mine = self.claims.claim([task.symbol for task in chunk])
         known = self.entries(sorted(mine))
@@ -136,32 +136,33 @@ class Pipeline:
                 waiting.append(task)
             elif now and self._finished(task, now):
                 finished.append(task.symbol)
-                self.totals.take_fresh(task.symbol, now)
+                self.totals.add_fresh(task.symbol, now)
             else:
-                if now and now.restated:  # found by a run that was killed before it asked for the whole past
+                if now and now.restated:  # by a run that was killed before it requested the full history
                     task = Task(task.symbol, now.range.hull(task.range))
-                self._ask(task)
+                self._submit(task)
         if finished:
             self.claims.release(finished)
         return len(mine)
 
     def _finished(self, task: Task, now: SymbolEntry) -> bool:
-        """Whether another run has answered for a task since this one was planned.
+        """Whether another run has finished a task since the plan was made.
 
-        Another answer than the plan knew tells it: it may have come before the plan, and been stored after it.
+        A different answer than at planning time shows it. Times do not: it may have arrived before the plan and been
+        stored after it.
         """
         known = self.planned.get(task.symbol)
         other = known is None or known.fetched != now.fetched
         new = now.fetched >= self.forced_since if self.forced_since else other
         return new and now.outcome in ANSWERED and not now.restated and now.range.covers(task.range)
 
-    def _ask(self, task: Task) -> None:
+    def _submit(self, task: Task) -> None:
         self._active[task.symbol] = task
         self._asked += 1
-        self._fetchers.submit(self._fetched, task).add_done_callback(self._done.put)
+        self._fetchers.submit(self._fetch_task, task).add_done_callback(self._done.put)
 
-    def _fetched(self, task: Task) -> Fetched | Task:
-        """Return the answer, or the task if the run stops."""
+    def _fetch_task(self, task: Task) -> Fetched | Task:
+        """Fetch a task; return its answer, or the task if the run stops."""
         if self.stop.is_set():
             return task
         started = time.monotonic()
@@ -179,9 +180,9 @@ class Pipeline:
         return Fetched(task, answer.without_body(), parsed, len(answer.body), digest, fetched, seconds)
 
     def _store_batches(self) -> None:
-        """Store what waits. A batch has its size, or nothing to wait for; a fifth of it is worth a second connection.
+        """Start storing the waiting answers. If another store is busy, a fifth of a batch must wait.
 
-        What comes while a batch is being stored is stored together after it: a transaction costs as much as some
+        Answers that arrive during a store are stored together afterwards, because a transaction costs as much as some
         thousand rows.
         """
         while self._answers and self._free:
@@ -194,10 +195,10 @@ class Pipeline:
             store = self._free.pop()
             self._storers.submit(_stored, store, items).add_done_callback(self._done.put)
 
-    def _take(self, done: Fetched | Task | _Stored) -> None:
+    def _handle(self, done: Fetched | Task | _Stored) -> None:
         if isinstance(done, _Stored):
             self._free.append(done.store)
-            self._count(done)
+            self._finish_batch(done)
             return
         self._asked -= 1
         if isinstance(done, Fetched):
@@ -205,9 +206,9 @@ class Pipeline:
         else:
             del self._active[done.symbol]
             self.claims.release([done.symbol])
-            self._drop(done)
+            self._mark_pending(done)
 
-    def _count(self, done: _Stored) -> None:
+    def _finish_batch(self, done: _Stored) -> None:
         finished = []
         for item, written in zip(done.items, done.written):
             symbol = item.task.symbol
@@ -216,16 +217,16 @@ class Pipeline:
                 del self._active[symbol]
                 finished.append(symbol)
             else:
-                # Claimed until its whole past is stored, or another run would take it for done.
+                # Stays claimed until its full history is stored; otherwise another run would skip it as done.
                 self.totals.refetched += 1
-                self._ask(Task(symbol, written.again, whole=True))
+                self._submit(Task(symbol, written.again, whole=True))
         self.claims.release(finished)
 
-    def _drop(self, task: Task) -> None:
-        self.totals.settle(task.symbol, "pending", "not asked: the run ended before")
+    def _mark_pending(self, task: Task) -> None:
+        self.totals.finish(task.symbol, "pending", "not requested: the run ended first")
 
-    def _store_rest(self) -> None:
-        """Store what was received, if an error ended the run; not if that was a store, which had waited long enough."""
+    def _store_remaining(self) -> None:
+        """Store what was received if an error ended the run, unless a store failed, which has retried already."""
         while not self._done.empty():
             done = self._done.get()
             if done.exception() is None:
@@ -243,5 +244,5 @@ def _stored(store: Store, items: list[Fetched]) -> _Stored:
 
 
 def _rows(item: Fetched) -> int:
-    """Return how much room an answer takes, an empty one included."""
+    """Return the size of an answer in a batch; an empty one counts too."""
     return 1 + (len(item.parsed.lines) if item.parsed else 0)

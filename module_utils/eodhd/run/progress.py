@@ -1,4 +1,4 @@
-"""Progress that people can read while a run lasts: plain lines in a file, every few seconds, without a secret."""
+"""Progress for people during a run: plain lines in a file every few seconds, without secrets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ INTERVAL = 3.0
 
 
 def line(totals: Totals, seconds: float) -> str:
-    """Return what was done in the seconds since the first request, and the time left."""
+    """Return a progress line: what was done in these seconds, and the time left."""
     rate = totals.requests / seconds if seconds > 0 else 0.0
     asked = totals.done - totals.fresh
     left = totals.symbols - totals.done
@@ -25,7 +25,7 @@ def line(totals: Totals, seconds: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a duration as people say it."""
+    """Return a duration as text: ``45 s``, ``2 min 05 s``, ``1 h 30 min``."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -35,7 +35,7 @@ def duration(seconds: float) -> str:
 
 
 class Progress:
-    """Gives a line to ``write`` every ``interval`` seconds of ``clock``."""
+    """Calls ``write`` with a line every ``interval`` seconds of ``clock``."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Progress:
 
 
 def to_file(path: str | None) -> Callable[[str], None]:
-    """Return what appends lines to a file that another process reads; without a path they are dropped."""
+    """Return a function that appends lines to a file for another process; without a path, it drops them."""
 
     def write(text: str) -> None:
         if path is not None:

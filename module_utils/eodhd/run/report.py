@@ -1,4 +1,4 @@
-"""What people read of a run: its text, whether it got what it asked for, and what to do if it did not."""
+"""The report of a run: what it did, whether all was loaded as requested, and what to do if not."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ansible.module_utils.eodhd.run.totals import Totals
 from ansible.module_utils.text import plural
 
 Counts = Mapping[str, Optional[int]]
-# Symbols that one line names.
+# Maximum number of symbols in one line.
 LISTED = 10
 
 
 def unaccepted(totals: Totals, accept: Collection[str]) -> dict[str, tuple[str, str]]:
-    """Return the symbols that are not as asked and that the user did not declare good enough."""
+    """Return the symbols that were not loaded as requested and whose outcome the user does not accept."""
     return {
         symbol: (outcome, message)
         for symbol, (outcome, message) in totals.not_loaded.items()
@@ -24,7 +24,7 @@ def unaccepted(totals: Totals, accept: Collection[str]) -> dict[str, tuple[str, 
     }
 
 
-def of_symbol(
+def for_symbol(
     symbol: str,
     span: str,
     totals: Totals,
@@ -36,20 +36,20 @@ def of_symbol(
     """Return the report of one symbol.
 
     Args:
-        span: the days asked for, in words.
-        before, after: rows of both tables.
-        lacking: symbols whose rows are not all in the table at the end.
+        span: the days requested, in words.
+        before, after: row counts of the tables.
+        lacking: symbols with rows missing in the table at the end.
     """
     downloaded = "❌ Downloaded nothing"
     if totals.fresh:
         downloaded = "✅ Nothing to download: the ledger has a fresh answer"
     elif totals.downloaded:
         downloaded = f"✅ Downloaded {plural(totals.downloaded, 'record')}"
-    told = {
+    counted_lines = {
         f"✅ Updated {plural(totals.updated, 'row')}, the old values are in backfill_revision": totals.updated,
         f"✅ {plural(totals.unchanged, 'row')} unchanged": totals.unchanged,
         f"⚠️  {plural(totals.set_aside, 'row')} set aside, the reasons are in backfill_set_aside": totals.set_aside,
-        f"✅ {plural(totals.untraded, 'row')} without any price kept aside: nobody traded": totals.untraded,
+        f"✅ {plural(totals.untraded, 'row')} without any price set aside: nobody traded": totals.untraded,
         f"✅ Registered {symbol} in assets": totals.registered,
     }
     lines = [
@@ -58,16 +58,16 @@ def of_symbol(
         "",
         "💾 INSERTING INTO DATABASE",
         f"✅ Inserted {plural(totals.inserted, 'row')} into market_data",
-        *(line for line, count in told.items() if count),
+        *(line for line, count in counted_lines.items() if count),
     ]
     return "\n".join([*lines, *_ending(totals, before, after, lacking, accept)])
 
 
-def of_many(
+def for_many(
     title: str, totals: Totals, before: Counts, after: Counts, lacking: Sequence[str], accept: Collection[str]
 ) -> str:
-    """Return the report of a bulk run, in totals; the arguments are those of ``of_symbol``."""
-    fresh = f"; {totals.fresh:,} fresh in the ledger, not asked again" if totals.fresh else ""
+    """Return the report of many symbols, in totals; for the arguments see ``for_symbol``."""
+    fresh = f"; {totals.fresh:,} fresh in the ledger, not requested again" if totals.fresh else ""
     untraded = f", untraded {totals.untraded:,}" if totals.untraded else ""
     lines = [
         f"⬇️  DOWNLOADING {title}",
@@ -107,14 +107,14 @@ def _ending(
     if not totals.not_loaded and not lacking:
         verdict = "🎉 SUCCESS: Database populated"
     elif lacking or unaccepted(totals, accept):
-        verdict = f"❌ INCOMPLETE: {totals.loaded:,} of {totals.symbols:,} loaded as asked"
+        verdict = f"❌ INCOMPLETE: {totals.loaded:,} of {totals.symbols:,} loaded as requested"
     else:
         verdict = f"⚠️  ACCEPTED: {totals.loaded:,} of {totals.symbols:,} loaded, the others as backfill_accept allows"
     return [*lines, "", verdict]
 
 
-def remarked(text: str, restated: Sequence[str], old: Sequence[str]) -> str:
-    """Return a report with a line for each restated symbol, and for each with bars on an old basis: no success."""
+def with_remarks(text: str, restated: Sequence[str], old: Sequence[str]) -> str:
+    """Add a line for each restated symbol and each with bars on an old adjustment basis, which rule out a SUCCESS."""
     *lines, _empty, verdict = text.split("\n")
     if restated:
         lines += ["", "🔁 RESTATED", *(f"   {line}" for line in restated)]

@@ -40,7 +40,7 @@ class Request:
     spool: str | None = None
 
     def facts(self) -> dict[str, Any]:
-        """Return what the ledger keeps of it: nothing secret."""
+        """Return what the ledger stores of it, without secrets."""
         symbols = self.symbols if len(self.symbols) <= 20 else [*self.symbols[:20], "…"]
         return {
             "symbols": symbols,

@@ -11,7 +11,7 @@ from ansible.module_utils.eodhd.store.store import Fetched, Written
 
 @dataclass
 class Totals:
-    """What a run did; ``not_loaded`` holds outcome and message of each symbol that is not as asked."""
+    """What a run did; ``not_loaded`` has outcome and message of each symbol that was not loaded as requested."""
 
     symbols: int = 0
     done: int = 0
@@ -31,7 +31,7 @@ class Totals:
     not_loaded: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def facts(self) -> dict[str, int]:
-        """Return the numbers as plain data."""
+        """Return the numbers for the ledger and the module's result."""
         return {name: value for name, value in vars(self).items() if name != "not_loaded"}
 
     def add(self, item: Fetched, written: Written) -> None:
@@ -49,23 +49,23 @@ class Totals:
         self.untraded += untraded
         self.registered += written.registered
         if written.again is None:
-            self.settle(item.task.symbol, item.outcome, item.message)
+            self.finish(item.task.symbol, item.outcome, item.message)
 
     def plus(self, other: Totals) -> Totals:
-        """Return what two parts of a run did together."""
+        """Return the sum of two parts of a run."""
         counts = {name: count + other.facts()[name] for name, count in self.facts().items()}
         return Totals(**counts, not_loaded={**self.not_loaded, **other.not_loaded})
 
-    def settle(self, symbol: str, outcome: str, message: str) -> None:
-        """Note what finally became of a symbol."""
+    def finish(self, symbol: str, outcome: str, message: str) -> None:
+        """Record the final outcome of a symbol."""
         self.done += 1
         if outcome == "loaded":
             self.loaded += 1
         else:
             self.not_loaded[symbol] = (outcome, message)
 
-    def forgive(self, symbol: str, outcomes: Collection[str]) -> str:
-        """Count a symbol with one of these outcomes as loaded; that outcome, or empty text."""
+    def count_as_loaded(self, symbol: str, outcomes: Collection[str]) -> str:
+        """Count a symbol with one of these outcomes as loaded; return the outcome, or empty text."""
         outcome, _ = self.not_loaded.get(symbol, ("", ""))
         if outcome not in outcomes:
             return ""
@@ -73,7 +73,7 @@ class Totals:
         self.loaded += 1
         return outcome
 
-    def take_fresh(self, symbol: str, known: SymbolEntry) -> None:
-        """Count a symbol that was not asked for, because the ledger has it."""
+    def add_fresh(self, symbol: str, known: SymbolEntry) -> None:
+        """Count a symbol that was not requested, because its ledger entry is fresh."""
         self.fresh += 1
-        self.settle(symbol, known.outcome, known.message)
+        self.finish(symbol, known.outcome, known.message)

@@ -1,1 +1,1 @@
-"""Asking EODHD: one call, its repeats, the limits of the account, and answers that outlive a killed run."""
+"""Requests to EODHD: calls with retries, the account's limits, and answers that survive a killed run."""

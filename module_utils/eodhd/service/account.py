@@ -1,4 +1,4 @@
-"""The account at the service: which one it is, and what it has left today."""
+"""The account at the service: its ID, and its quota of today."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ansible.module_utils.text import whole
 
 
 def account(token: str) -> str:
-    """What tells one account from another, and gives no token away: 16 hexadecimal digits."""
+    """Return an ID of the account that does not reveal the token: 16 hexadecimal digits."""
     return hashlib.blake2b(token.encode(), digest_size=8, person=b"backfill").hexdigest()
 
 
@@ -26,9 +26,9 @@ class Quota:
     """What the account has left; None if the provider did not say.
 
     Attributes:
-        limit: calls of a day.
-        today: calls of today that are left.
-        extra: calls that were bought on top; they are spent when those of the day are gone, and do not expire.
+        limit: calls per day.
+        today: calls left of today's.
+        extra: bought calls; they are used after the day's calls, and do not expire.
     """
 
     limit: int | None
@@ -37,11 +37,11 @@ class Quota:
 
     @property
     def left(self) -> int | None:
-        """All calls that can be made now."""
+        """Return all calls that can be made now."""
         return None if self.today is None else self.today + self.extra
 
     def text(self) -> str:
-        """Say it."""
+        """Return the quota in words."""
         if self.today is None:
             return "unknown" if self.limit is None else f"unknown, of {self.limit:,} calls a day"
         extra = f", and {self.extra:,} extra" if self.extra else ""
@@ -51,7 +51,7 @@ class Quota:
 def quota(user: Any, today: date) -> Quota:
     """Return what is left, from the answer of ``/user``.
 
-    ``apiRequests`` is that of the last day with a call, so it counts only if ``apiRequestsDate`` is today.
+    ``apiRequests`` is the count of the last day with a call, so it applies only if ``apiRequestsDate`` is today.
     """
     if not isinstance(user, Mapping):
         return Quota(None, None)

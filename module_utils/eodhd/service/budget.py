@@ -1,7 +1,7 @@
-"""How fast a run may ask: the provider's limit a minute, shared by every worker and host of one account.
+"""The rate limit: requests per minute, shared by all runs of an account.
 
-Nothing about the limit is known beforehand; the headers of the answers say it. Leases are taken from a ledger
-that all runs of an account share, so that together they stay below the limit in any 60 seconds.
+The limit becomes known from the headers of answers. Runs take leases from the shared ledger, so that together they
+stay below the limit in any 60 seconds.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from typing import Callable, Optional
 from ansible.module_utils.text import whole
 
 WINDOW = 60.0
-# A lease is used within this time or lapses; the ledger counts it that much longer.
+# Seconds until a lease expires; the ledger counts it this much longer than the window.
 LEASE_LIFE = 5.0
 LEASE_SIZE = 16
 
-# Returns how many of some requests may be sent now, for the limit a minute as far as it is known.
+# Takes the number of requests wanted and the limit per minute, if known; returns how many may be sent now.
 Lease = Callable[[int, Optional[int]], int]
 
 
 class Stopped(Exception):
-    """The run was told to stop while a request waited for its turn."""
+    """The run was stopped while a request waited."""
 
 
 class Budget:
-    """Hands out permission to send requests; used by all fetching threads.
+    """Permits requests; used by all fetching threads.
 
     Args:
-        stop: set when the run ends early; nothing waits longer then.
-        lease: the count that all runs share; without a ledger, as in a plan, nothing is counted.
-        clock, sleep: of the machine, in seconds; ``sleep`` returns early when the run is stopped.
+        stop: set when the run ends early; then nothing waits any longer.
+        lease: takes from the count that all runs share; without a ledger, as in a plan, nothing is counted.
+        clock, sleep: in seconds; ``sleep`` returns early when the run is stopped.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Budget:
         self.limit: int | None = None
 
     def share(self, lease: Lease) -> None:
-        """Count together with other runs from now on, what was sent before included."""
+        """Count together with other runs from now on, including the requests sent so far."""
         with self._lock:
             self._lease = lease
             if self._sent:
@@ -75,7 +75,7 @@ class Budget:
             self._sleep(pause)
 
     def _try(self) -> float:
-        """Take a permission and return 0, or return how long to wait before the next try."""
+        """Take a permit and return 0, or return the seconds to wait before the next try."""
         with self._lock:
             now = self._clock()
             if now < self._paused_until:
@@ -92,17 +92,17 @@ class Budget:
             return 0.0
 
     def observe(self, headers: Mapping[str, str]) -> None:
-        """Learn from an answer's headers; what is no number there is ignored."""
+        """Read the limit from an answer's headers; ignore values that are not numbers."""
         limit, left = whole(headers.get("X-RateLimit-Limit")), whole(headers.get("X-RateLimit-Remaining"))
         with self._lock:
             if limit:
                 self.limit = limit
-            # Somebody else uses the token as well: leave the last few to the requests under way.
+            # Another program uses the token too: leave the last few requests to those in flight.
             if limit and left is not None and left < min(LEASE_SIZE, limit // 4):
                 self._paused_until = max(self._paused_until, self._clock() + 1.0)
 
     def pause(self, seconds: float) -> None:
-        """Let nobody send for so long: the provider refused a request for its minute limit."""
+        """Block all requests for some seconds, after the provider refused one for the limit per minute."""
         with self._lock:
             self._granted = 0
             self._paused_until = max(self._paused_until, self._clock() + seconds)

@@ -1,4 +1,4 @@
-"""Calls to EODHD: one GET repeated within bounds, and what an answer means."""
+"""Calls to EODHD: one GET with a bounded number of retries, and the meaning of its answer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Stop(Problem):
     """No further request makes sense in this run.
 
     Attributes:
-        kind: ``refused`` (the token), ``quota`` (until 00:00 GMT) or ``plan`` (what the account may ask).
+        kind: ``refused`` (token), ``quota`` (until 00:00 GMT), ``plan`` (account) or ``interrupted`` (signal).
     """
 
     def __init__(self, kind: str, message: str) -> None:
@@ -33,12 +33,12 @@ class Stop(Problem):
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of one call.
+    """The result of one call.
 
     Attributes:
-        outcome: None if ``body`` is data; otherwise why there is none.
+        outcome: None if ``body`` is data; otherwise why there is no data.
         body: as received.
-        calls: how many the account was charged, as far as is known.
+        calls: how many were charged, as far as known.
         requests: how many were sent.
         message: what went wrong, for people.
         kept: its names in the spool, until it is stored.
@@ -52,7 +52,7 @@ class Answer:
     kept: tuple[str, ...] = ()
 
     def without_body(self) -> Answer:
-        """Return the same without the body, which is large and read by now."""
+        """Return a copy without the body, which is large and already parsed."""
         return replace(self, body=b"")
 
 
@@ -64,8 +64,8 @@ _STOPS = {
     ),
     402: (
         "quota",
-        "The account's calls of today are spent (402). What is loaded stays; run the same command again after"
-        " 00:00 GMT and the rest follows without paying twice.",
+        "Today's calls of the account are spent (402). What was stored stays stored. Run the same command again"
+        " after 00:00 GMT to load the rest without paying twice.",
     ),
     423: (
         "plan",
@@ -73,26 +73,30 @@ _STOPS = {
         " Use backfill_mode=history with backfill_symbols.",
     ),
 }
-# The outcome, the calls that the account is charged (if any, the status is in PAID of spool.py too), and what it means.
+# The outcome, the calls charged (if any, the status also belongs in PAID of spool.py), and what the status means.
 _OUTCOMES: dict[int, tuple[Outcome, int, str]] = {
-    403: ("forbidden", 0, "not in the account's plan (403); if all are, check eodhd_api_token too"),
+    403: (
+        "forbidden",
+        0,
+        "not in the account's plan (403); if every symbol gets this, check eodhd_api_token",
+    ),
     404: ("unknown", 1, "EODHD knows no such symbol or exchange (404); check the spelling and the suffix"),
-    422: ("rejected", 0, "EODHD calls the request malformed (422); check symbol and dates"),
+    422: ("rejected", 0, "EODHD rejects the request as malformed (422); check symbol and dates"),
 }
 
 
 @dataclass(eq=False)
 class Client:
-    """Makes calls; may be used by many threads at once.
+    """Makes calls, from any number of threads.
 
     Attributes:
         sender: sends one request.
-        budget: says when a request may be sent.
+        budget: permits requests.
         stop: set when the run ends early.
-        spool: where answers are kept that no run has stored yet; None: nowhere.
-        left: gives an answer that another host's killed run left, by its name in the spool.
-        policy: bounds of each call.
-        anew: ask also for what the spool has.
+        spool: keeps answers until they are stored; None keeps none.
+        leftover: returns the answer that a killed run on another host left, by its name in the spool.
+        policy: limits of each call.
+        skip_spool: make calls even if the spool has the answer.
         jitter: a random number in [0, 1).
     """
 
@@ -100,9 +104,9 @@ class Client:
     budget: Budget
     stop: threading.Event
     spool: Spool | None = None
-    left: Callable[[str], Reply | None] = lambda name: None
+    leftover: Callable[[str], Reply | None] = lambda name: None
     policy: Policy = Policy()
-    anew: bool = False
+    skip_spool: bool = False
     jitter: Callable[[], float] = random.random
 
     def __post_init__(self) -> None:
@@ -115,7 +119,7 @@ class Client:
             self.spool.close()
 
     def stored(self, answer: Answer) -> None:
-        """Let go of what was kept of an answer: the ledger has it."""
+        """Remove an answer from the spool, because the ledger has it."""
         if self.spool:
             for name in answer.kept:
                 self.spool.drop(name)
@@ -123,33 +127,33 @@ class Client:
     def get(
         self,
         path: str,
-        usable: Callable[[bytes], Any],
+        parse: Callable[[bytes], Any],
         query: Mapping[str, Any] | None = None,
         cost: int = 1,
-        anew: bool = False,
+        skip_spool: bool = False,
     ) -> tuple[Answer, Any]:
-        """Make one call, repeating it within the bounds of the policy.
+        """Make one call, with retries within the limits of the policy.
 
         Args:
-            path: below the base URL, its parts separated by ``/``.
-            usable: reads a body; raises ``ValueError`` if it is not what was asked for.
-            query: further parameters; those that are None are left out.
-            cost: calls that the account is charged for an answer.
-            anew: ask, whatever was received before.
+            path: below the base URL, with its parts separated by ``/``.
+            parse: parses a body; raises ``ValueError`` if it is not the data requested.
+            query: further parameters; None values are left out.
+            cost: calls charged for a successful answer.
+            skip_spool: make the call even if the spool has the answer.
 
         Returns:
-            tuple: the answer, and what ``usable`` made of its body.
+            tuple: the answer, and what ``parse`` returned for its body.
 
         Raises:
-            Stop: the service refuses every further call.
+            Stop: the service refuses all further calls.
             Stopped: the run was stopped first.
         """
         query = query or {}
         name = self.spool.name(path, query) if self.spool else ""
         kept = (name,) if name else ()
         reply = None
-        if self.spool and not (anew or self.anew):
-            reply = self.spool.take(name, self.stop) or self.left(name)
+        if self.spool and not (skip_spool or self.skip_spool):
+            reply = self.spool.take(name, self.stop) or self.leftover(name)
         calls = requests = faults = limited = 0
         while True:
             if reply is None:
@@ -166,12 +170,12 @@ class Client:
             if status == 200:
                 calls += cost
                 try:
-                    # One at a time: more would only take the interpreter from the threads that store.
+                    # One at a time: parallel parsing would only slow down the threads that store.
                     with self._reading:
-                        made = usable(reply.body)
-                    return Answer(None, reply.body, calls, requests, kept=kept), made
+                        parsed = parse(reply.body)
+                    return Answer(None, reply.body, calls, requests, kept=kept), parsed
                 except ValueError:
-                    fault = "an answer that is not the JSON list asked for"
+                    fault = "an answer that is not the JSON requested"
                     if self.spool:
                         self.spool.drop(name)
             if status == 429:
@@ -182,9 +186,9 @@ class Client:
             else:
                 faults += 1
             if faults >= self.policy.tries or limited >= self.policy.tries_limited:
-                message = f"{requests} requests, the last met {fault}"
+                message = f"{requests} requests failed, the last with {fault}"
                 return Answer("failed", b"", calls, requests, message), None
-            # After 429 the budget waits, and every thread with it.
+            # After 429, the budget makes all threads wait.
             if status != 429 and self.stop.wait(2**faults * 0.25 * (0.5 + self.jitter())):
                 raise Stopped
             reply = None

@@ -1,8 +1,8 @@
-"""A process that does the asking and holds the run's claims, so that a kill of the run loses no answer.
+"""A process that sends the requests and holds the run's claims, so that a killed run loses no answer.
 
-It is a fork that knows the service, the spool and the database's place. If the run ends, in whatever way, its
-channels close. The courier then waits for what is under way, puts what the run did not store into the database, where
-every host finds it, and only then lets go of the claims: nobody asks for it again in between.
+It is a fork that can reach the service, the spool and the database. When the run ends, for whatever reason, its
+channels close. The courier then waits for the requests in flight, puts what the run did not store into the database,
+where every host finds it, and only then releases the claims. So nobody requests it again in between.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from ansible.module_utils.eodhd.service.transport import Policy, Reply, Transpor
 from ansible.module_utils.eodhd.store.database import Database
 from ansible.module_utils.reporting import Problem
 
-# Seconds that a courier without work is waited for at the end.
-_FAREWELL = 5.0
-# What a channel whose other side is gone raises.
-_GONE = (OSError, EOFError, pickle.UnpicklingError)
+# Seconds to wait at the end for an idle courier to exit.
+_EXIT_TIMEOUT = 5.0
+# What a channel raises if its other end is closed.
+_CLOSED = (OSError, EOFError, pickle.UnpicklingError)
 
 
 class Courier:
-    """Sends requests from a process of its own; to be made before any thread is.
+    """Sends requests from its own process; create it before any thread.
 
     Args:
         transport: sends one request.
-        spool: where each answer is kept before the run gets it.
-        database: asked by the courier alone.
-        places: how many may be under way at once.
+        spool: keeps each answer before the run gets it.
+        database: used only by the courier.
+        concurrency: maximum number of requests at the same time.
         policy: the transport's.
     """
 
@@ -49,11 +49,11 @@ class Courier:
         transport: Transport,
         spool: Spool,
         database: Database,
-        places: int,
+        concurrency: int,
         policy: Policy = Policy(),  # noqa: B008 - frozen
     ) -> None:
-        # One more for claims, which wait for no answer then.
-        pairs = [socket.socketpair() for _ in range(max(1, places) + 1)]
+        # One more, so that claims do not wait for an answer.
+        pairs = [socket.socketpair() for _ in range(max(1, concurrency) + 1)]
         self._pid = os.fork()
         if self._pid == 0:
             try:
@@ -64,66 +64,66 @@ class Courier:
         self._free: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for ours, theirs in pairs:
             theirs.close()
-            # Every request ends by itself within the policy; this is for a courier that was stopped.
+            # Every request ends within the limits of the policy; this timeout is for a suspended courier.
             ours.settimeout(policy.connect + policy.total + policy.read + 10)
             channel = ours.makefile("rwb")
             self._open.append((ours, channel))
             self._free.put(channel)
 
     def send(self, path: str, query: Mapping[str, Any], name: str) -> Reply:
-        """Make one request, its answer kept under ``name``.
+        """Make one request; its answer is kept under ``name``.
 
         Raises:
-            Problem: the courier is gone.
+            Problem: the courier has ended.
         """
-        reply: Reply = self._ask("send", path, query, name)
+        reply: Reply = self._call("send", path, query, name)
         return reply
 
     def claim(self, names: Iterable[str]) -> set[str]:
         """See ``Claims.claim``."""
-        claimed: set[str] = self._ask("claim", list(names))
+        claimed: set[str] = self._call("claim", list(names))
         return claimed
 
     def release(self, names: Iterable[str]) -> None:
         """See ``Claims.release``."""
-        self._ask("release", list(names))
+        self._call("release", list(names))
 
-    def _ask(self, what: str, *asked: Any) -> Any:
+    def _call(self, what: str, *asked: Any) -> Any:
         channel = self._free.get()
         try:
             pickle.dump((what, asked), channel)
             channel.flush()
-            said, trouble = pickle.load(channel)  # noqa: S301 - of our own fork
-        except _GONE:
+            result, error = pickle.load(channel)  # noqa: S301 - of our own fork
+        except _CLOSED:
             raise Problem(
-                "The process that asks EODHD was ended from outside. Run the same command again;"
-                " the rest follows without paying twice."
+                "The process that sends requests to EODHD was killed. Run the same command again to load the rest"
+                " without paying twice."
             ) from None
         finally:
             self._free.put(channel)
-        if trouble:
-            raise Unreachable(*trouble)
-        return said
+        if error:
+            raise Unreachable(*error)
+        return result
 
     def close(self) -> None:
-        """Let the courier end; what is still under way it finishes alone."""
+        """Let the courier end; it finishes the requests in flight by itself."""
         for ours, channel in self._open:
             with contextlib.suppress(OSError), ours:
                 ours.shutdown(socket.SHUT_RDWR)
             with contextlib.suppress(OSError):
                 channel.close()
-        deadline = time.monotonic() + _FAREWELL
+        deadline = time.monotonic() + _EXIT_TIMEOUT
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(self._pid, os.WNOHANG) == (0, 0) and time.monotonic() < deadline:
                 time.sleep(0.001)
 
 
 def _serve(transport: Transport, spool: Spool, database: Database, channels: list[socket.socket]) -> None:
-    """The courier's whole life."""
-    # What was inherited is never freed: it would close files by numbers that belong to others by then.
+    """Run the courier until the run has ended and its answers are safe."""
+    # Never free inherited objects: that would close file descriptors that other files use by then.
     gc.freeze()
-    # Nothing of the run's may be kept open: its output, and the other ends of the channels, whose closing tells that
-    # it ended. Signals to its group are its own affair.
+    # Close what belongs to the run: its output, and its ends of the channels, whose closing shows that it has ended.
+    # Signals to the run's process group must not reach the courier.
     keep = {0, 1, 2, spool.fd, *(channel.fileno() for channel in channels)}
     for fd in sorted(map(int, os.listdir("/dev/fd"))):
         if fd not in keep:
@@ -137,7 +137,7 @@ def _serve(transport: Transport, spool: Spool, database: Database, channels: lis
         os.dup2(nowhere, standard)
 
     def send(path: str, query: Mapping[str, Any], name: str) -> Reply:
-        with spool.under_way(name) as keep:
+        with spool.in_flight(name) as keep:
             reply = transport.send(path, query)
             keep(reply)
         return reply
@@ -145,33 +145,33 @@ def _serve(transport: Transport, spool: Spool, database: Database, channels: lis
     claims = Claims(database)
     database.prepare()
     work = {"send": send, "claim": claims.claim, "release": claims.release}
-    threads = [threading.Thread(target=_answer, args=(channel, work)) for channel in channels]
+    threads = [threading.Thread(target=_serve_channel, args=(channel, work)) for channel in channels]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    _hand_over(spool, database)
+    _save_unstored(spool, database)
     database.close()
 
 
-def _answer(channel: socket.socket, work: Mapping[str, Callable[..., Any]]) -> None:
-    """Do what comes by a channel until its other side is gone."""
-    with channel, contextlib.suppress(*_GONE), channel.makefile("rwb") as messages:
+def _serve_channel(channel: socket.socket, work: Mapping[str, Callable[..., Any]]) -> None:
+    """Do the work that a channel requests until its other end is closed."""
+    with channel, contextlib.suppress(*_CLOSED), channel.makefile("rwb") as messages:
         while True:
             what, asked = pickle.load(messages)  # noqa: S301 - of the run
-            said, trouble = None, None
+            result, failure = None, None
             try:
-                said = work[what](*asked)
+                result = work[what](*asked)
             except (Unreachable, driver().Error) as error:
-                trouble = (meaning(error), type(error).__name__)
-            pickle.dump((said, trouble), messages)
+                failure = (meaning(error), type(error).__name__)
+            pickle.dump((result, failure), messages)
             messages.flush()
 
 
-def _hand_over(spool: Spool, database: Database) -> None:
-    """Put what the run did not store into the database; if that is away, it stays in the spool."""
+def _save_unstored(spool: Spool, database: Database) -> None:
+    """Put what the run did not store into the database; if that is unreachable, it stays in the spool."""
     with contextlib.suppress(Unreachable, driver().Error):
-        for name, reply, received in spool.left():
+        for name, reply, received in spool.unstored():
             database.execute(
                 "INSERT INTO backfill_answer (name, status, body, received)"
                 " VALUES (%s, %s, %s, to_timestamp(%s)) ON CONFLICT DO NOTHING",

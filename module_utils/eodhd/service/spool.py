@@ -1,9 +1,9 @@
-"""Answers that were paid for and are not stored yet, one private file each.
+"""Answers that were paid for but are not stored yet, one private file each.
 
-A file is written when its answer is there, and removed when the ledger has it: what is found belongs to a run that was
-killed in between, and the next run takes it instead of asking. While a request is under way its file is locked, so
-that a run that begins meanwhile waits for the answer. Nothing is synced: a kill leaves the page cache, a power cut
-does not. A name is a digest of what was asked, without the token.
+A file is written when its answer arrives, and removed when the ledger has it. A remaining file belongs to a run that
+was killed in between, and the next run uses it instead of making the call. While a request is in flight its file is
+locked, so that a run that starts meanwhile waits for the answer. Nothing is synced: a kill does not lose the page
+cache, a power cut does. A file's name is a digest of the request, without the token.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from typing import Any, Callable
 
 from ansible.module_utils.eodhd.service.transport import Reply
 
-# Answers that the account is charged for.
+# Statuses that are charged.
 PAID = (200, 404)
-# How long an answer under way is waited for, and how often it is looked for, in seconds.
-PATIENCE = 130.0
-_LOOK = 0.01
+# Seconds to wait for an answer in flight, and between two checks.
+TIMEOUT = 130.0
+_POLL = 0.01
 
 
 class Unusable(Exception):
@@ -36,12 +36,12 @@ class Spool:
     """A folder of answers.
 
     Args:
-        folder: made if it is missing, for its user alone.
+        folder: created if it is missing, private to its user.
         base_url: of the service that the answers come from.
-        hours: older answers are as if they were not there.
+        hours: older answers are ignored.
 
     Raises:
-        Unusable: it cannot be made, or belongs to somebody else.
+        Unusable: the folder cannot be created, or is not private to this user.
     """
 
     def __init__(self, folder: str, base_url: str, hours: float) -> None:
@@ -66,12 +66,12 @@ class Spool:
         os.close(self.fd)
 
     def name(self, path: str, query: Mapping[str, Any]) -> str:
-        """The name of a request's answer."""
+        """Return the file name of a request's answer."""
         asked = [self._base_url, path, sorted((key, str(value)) for key, value in query.items())]
         return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:40]
 
-    def left(self) -> Iterator[tuple[str, Reply, float]]:
-        """What this process kept and nobody took away since: name, answer, seconds of the epoch."""
+    def unstored(self) -> Iterator[tuple[str, Reply, float]]:
+        """Yield what this process kept and nobody has removed since: name, answer, time of receipt."""
         for name in sorted(self._kept):
             with contextlib.suppress(OSError):
                 received = os.stat(name, dir_fd=self.fd, follow_symlinks=False).st_mtime
@@ -80,14 +80,14 @@ class Spool:
                     yield name, reply, received
 
     def put(self, name: str, reply: Reply, received: float) -> None:
-        """Keep an answer that was received before."""
-        with self.under_way(name) as keep:
+        """Keep an answer that was received earlier."""
+        with self.in_flight(name) as keep:
             keep(reply)
         with contextlib.suppress(OSError):
             os.utime(name, (received, received), dir_fd=self.fd, follow_symlinks=False)
 
     def take(self, name: str, stop: threading.Event | None = None) -> Reply | None:
-        """The answer of that name, after waiting for one that is under way; None if there is none."""
+        """Return the answer of that name, after waiting for one in flight; None if there is none."""
         try:
             fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.fd)
         except OSError:
@@ -102,10 +102,10 @@ class Spool:
         return reply
 
     @contextlib.contextmanager
-    def under_way(self, name: str) -> Iterator[Callable[[Reply], None]]:
-        """Lock the file of a request that is about to be sent; gives what keeps its answer.
+    def in_flight(self, name: str) -> Iterator[Callable[[Reply], None]]:
+        """Lock the file of a request that is about to be sent; yield a function that keeps its answer.
 
-        What the file system refuses is not kept: the answer still goes to the run.
+        If the file system refuses, the answer is not kept, but the run still gets it.
         """
         fd = self._locked(name)
         if fd is None:
@@ -131,7 +131,7 @@ class Spool:
             os.close(fd)
 
     def _locked(self, name: str) -> int | None:
-        """The file of that name, empty and locked; None if it cannot be made or somebody else writes it."""
+        """Return the file of that name, empty and locked; None if it cannot be opened or another process writes it."""
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             fd = os.open(name, flags, 0o600, dir_fd=self.fd)
@@ -139,7 +139,7 @@ class Spool:
             return None
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Not if it is new: ext4 writes a file that was cut to nothing to the disk at once, and its removal waits.
+            # Not if it is new: ext4 writes a truncated file to the disk at once, and its removal would wait for that.
             if os.fstat(fd).st_size:
                 os.ftruncate(fd, 0)
         except OSError:
@@ -148,12 +148,12 @@ class Spool:
         return fd
 
     def drop(self, name: str) -> None:
-        """Remove an answer, if it is there."""
+        """Remove an answer, if it exists."""
         with contextlib.suppress(OSError):
             os.unlink(name, dir_fd=self.fd)
 
     def sweep(self) -> None:
-        """Remove what is too old to be taken."""
+        """Remove answers that are too old to be used."""
         for name in os.listdir(self.fd):
             with contextlib.suppress(OSError):
                 found = os.stat(name, dir_fd=self.fd, follow_symlinks=False)
@@ -162,19 +162,19 @@ class Spool:
 
 
 def _wait(fd: int, stop: threading.Event) -> bool:
-    """Wait until nobody writes the file any more."""
-    deadline = time.monotonic() + PATIENCE
+    """Wait until no process writes the file; return False if that takes too long or the run stops."""
+    deadline = time.monotonic() + TIMEOUT
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError):
             fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
             return True
-        if stop.wait(_LOOK):
+        if stop.wait(_POLL):
             break
     return False
 
 
 def _parsed(content: bytes) -> Reply | None:
-    """The answer in a file, None if it is not whole."""
+    """Return the answer in a file; None if it is incomplete."""
     head, _, body = content.partition(b"\n")
     try:
         facts = json.loads(head)

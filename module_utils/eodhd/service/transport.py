@@ -1,7 +1,7 @@
-"""One GET to the service, and what came of it: no repetition, no judgement.
+"""One GET to the service and its result, without retries or interpretation.
 
-Every URL of the service holds the token. Therefore no text of requests or urllib3 is passed on: what is said about
-a failure is said in words of our own.
+Every URL of the service contains the token. Therefore no text of requests or urllib3 is passed on; failures are
+described in our own words.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from urllib.parse import quote, urlencode
 from ansible.module_utils.reporting import Problem, package
 
 CHUNK = 1 << 18
-# Bodies that are no data are short; anything larger than this is not read to its end.
+# Larger bodies are not read to the end.
 LARGEST = 256 << 20
-# What is read of an answer's headers.
+# The headers that are used.
 HEADERS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "Retry-After")
 
 
 @dataclass(frozen=True)
 class Policy:
-    """Bounds of one call.
+    """Limits of one call.
 
     Attributes:
-        connect, read: seconds for the connection, and for each wait for data.
-        total: seconds for one whole answer.
-        tries: requests at most if the service or the line is at fault.
-        tries_limited: requests at most if the minute limit is reached.
+        connect, read: timeouts in seconds of the connection, and of each wait for data.
+        total: seconds for a whole answer.
+        tries: maximum number of requests if the service or the network fails.
+        tries_limited: maximum number of requests if the limit per minute is reached.
     """
 
     connect: float = 5.0
@@ -42,13 +42,13 @@ class Policy:
 
 @dataclass(frozen=True)
 class Reply:
-    """What came of one request.
+    """The result of one request.
 
     Attributes:
-        status: of HTTP; 0 without a whole answer.
+        status: of HTTP; 0 without a complete answer.
         body: as received.
-        headers: those of ``HEADERS`` that it had.
-        fault: if it is of no use, why, in words.
+        headers: those of ``HEADERS`` that are present.
+        fault: what is wrong if it cannot be used.
     """
 
     status: int
@@ -62,9 +62,9 @@ class Transport:
 
     Args:
         base_url: of the service, without a query.
-        token: goes into every query.
-        connections: how many are kept open.
-        policy: bounds of each request.
+        token: added to every query.
+        connections: how many to keep open.
+        policy: limits of each request.
     """
 
     def __init__(
@@ -82,8 +82,8 @@ class Transport:
         self._adapter = self._requests.adapters.HTTPAdapter(
             pool_connections=1, pool_maxsize=max(1, connections), max_retries=0
         )
-        # Preparing a request takes requests longer than sending it, so that is done once; only URLs differ.
-        # The environment's proxies and certificates hold; a .netrc does not.
+        # Preparing a request takes longer than sending it, so it is done once; only the URLs differ.
+        # Proxies and certificates of the environment apply; a .netrc does not.
         try:
             with self._requests.Session() as session:
                 self._settings = session.merge_environment_settings(self._base, {}, True, None, None)
@@ -97,7 +97,7 @@ class Transport:
         self._adapter.close()
 
     def send(self, path: str, query: Mapping[str, Any], name: str = "") -> Reply:
-        """Make one request; ``query`` without those that are None. Nothing is kept, whatever the name."""
+        """Make one request; None values of ``query`` are left out, and ``name`` is ignored."""
         parameters = {"api_token": self._token, "fmt": "json", **query}
         request = self._template.copy()
         request.url = (
@@ -106,7 +106,7 @@ class Transport:
         )
         policy, started = self._policy, time.monotonic()
         try:
-            # Without a session nothing follows a redirect, which would carry the token to another place.
+            # Without a session no redirect is followed, which would send the token elsewhere.
             with self._adapter.send(
                 request, timeout=(policy.connect, policy.read), **self._settings
             ) as answer:
@@ -118,7 +118,7 @@ class Transport:
                         return Reply(0, fault=f"an answer of over {policy.total:g} s or {LARGEST >> 20} MB")
                 promised = answer.headers.get("Content-Length")
                 if promised and "Content-Encoding" not in answer.headers and int(promised) != size:
-                    return Reply(0, fault="a cut answer")
+                    return Reply(0, fault="an incomplete answer")
                 headers = {key: answer.headers[key] for key in HEADERS if key in answer.headers}
                 return Reply(answer.status_code, b"".join(chunks), headers, f"status {answer.status_code}")
         except (self._requests.Timeout, TimeoutError):
@@ -128,7 +128,7 @@ class Transport:
 
 
 def _pieces(answer: Any) -> Iterator[bytes]:
-    """Yield a body as it arrives. Waiting for full pieces would let a trickle go on past every time-out."""
+    """Yield a body as it arrives; waiting for full chunks would let a slow trickle outlast every timeout."""
     read = getattr(answer.raw, "read1", None)
     if read is None:  # urllib3 before 2
         yield from answer.iter_content(1 << 12)
@@ -141,17 +141,17 @@ def _pieces(answer: Any) -> Iterator[bytes]:
 
 
 def _words(error: Exception) -> str:
-    """Say what kind of failure this is; its own text holds the URL."""
+    """Return what kind of failure this is; the error's own text contains the URL."""
     kind = type(error).__name__
     return {
-        "ConnectionError": "a connection that failed or was closed",
-        "ChunkedEncodingError": "a cut answer",
-        "IncompleteRead": "a cut answer",
-        "ProtocolError": "a cut answer",
-        "DecodeError": "a cut answer",
-        "ReadTimeoutError": "an answer that stopped",
+        "ConnectionError": "a failed or closed connection",
+        "ChunkedEncodingError": "an incomplete answer",
+        "IncompleteRead": "an incomplete answer",
+        "ProtocolError": "an incomplete answer",
+        "DecodeError": "an incomplete answer",
+        "ReadTimeoutError": "a stalled answer",
         "SSLError": "a TLS failure (check eodhd_base_url and the host's certificates)",
-        "ProxyError": "a proxy that refuses (check HTTPS_PROXY on the host)",
+        "ProxyError": "a proxy error (check HTTPS_PROXY on the host)",
         "InvalidURL": "an invalid eodhd_base_url",
         "InvalidSchema": "an eodhd_base_url without http(s)://",
         "MissingSchema": "an eodhd_base_url without http(s)://",

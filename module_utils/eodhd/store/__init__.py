@@ -1,1 +1,1 @@
-"""From an answer to the tables: parsing, writing, and the sessions that write."""
+"""Stores answers in the tables: parsing, writing, and the database sessions."""

@@ -1,4 +1,4 @@
-"""Corporate actions, from an answer to their tables: splits and dividends, each change kept with its old values."""
+"""Stores splits and dividends from answers in their tables, and records each change with its old values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ansible.module_utils.eodhd.store.store import Fetched, Written
 
 @dataclass(frozen=True)
 class Kind:
-    """A sort of action.
+    """A kind of corporate action.
 
     Attributes:
         name: in the ledger, and as ``type`` of a bulk call.
@@ -42,7 +42,7 @@ _RATIO = re.compile(r"(\d+(?:\.\d+)?)[/:](\d+(?:\.\d+)?)", re.ASCII)
 
 _REVISION = "INSERT INTO backfill_action_revision (run, kind, symbol, day, old, new, found)"
 _NEW = "jsonb_populate_recordset(NULL::{table}, %(rows)s) n"
-# What a row leaves out, as bulk ones do, stays.
+# Columns that a row lacks, as bulk rows do, keep their values.
 _REVISE = f"""
 {_REVISION} SELECT %(run)s, %(kind)s, o.symbol, o.day, to_jsonb(o), to_jsonb(n), %(at)s
 FROM {{table}} o JOIN {_NEW} USING (symbol, day)
@@ -62,19 +62,19 @@ WITH gone AS (DELETE FROM {{table}} WHERE symbol = %(subject)s AND day BETWEEN %
 
 
 def parse(body: bytes, kind: Kind, symbol_of: Callable[[Mapping[str, Any]], str]) -> Parsed:
-    """Return the actions of an answer, each line a JSON object with the columns of its table.
+    """Return the actions of an answer; each line is a JSON object with the columns of its table.
 
     Args:
         kind: of the call.
-        symbol_of: whose a row is; empty if the row does not say.
+        symbol_of: returns a row's symbol; empty if it has none.
 
     Raises:
-        Malformed: the body is no JSON list.
+        Malformed: the body is not a JSON list.
     """
 
     def read(row: Any) -> tuple[str, str, str, str]:
         symbol = symbol_of(row) if isinstance(row, dict) else ""
-        # Under the kind's name: the bars of the symbol are another matter.
+        # With the kind, to tell them from the symbol's set-aside bars.
         name, day = f"{kind.name} {symbol}", str(row.get("date")) if symbol else ""
         if not is_day(day):
             return name, "", "", "no symbol or no date"
@@ -86,7 +86,7 @@ def parse(body: bytes, kind: Kind, symbol_of: Callable[[Mapping[str, Any]], str]
 
 
 def _values(kind: Kind, row: Mapping[str, Any]) -> tuple[list[str | None], str]:
-    """Return the columns of a row, and what is wrong with it."""
+    """Return a row's columns, and what is wrong with it."""
     if kind is SPLITS:
         ratio = _RATIO.fullmatch(str(row.get("split")).replace(" ", ""))
         if ratio is None:
@@ -94,7 +94,7 @@ def _values(kind: Kind, row: Mapping[str, Any]) -> tuple[list[str | None], str]:
         if not number(ratio[1]) or not number(ratio[2]):
             return [], f"{JUNK}: a split of {ratio[0]}"
         return [ratio[1], ratio[2]], ""
-    value = number(row.get("value", row.get("dividend")))  # by symbol, and in bulk
+    value = number(row.get("value", row.get("dividend")))  # the names by symbol and in bulk
     if value is None or value < 0:
         return [], "value is no number"
     if not value:
@@ -110,10 +110,10 @@ def _values(kind: Kind, row: Mapping[str, Any]) -> tuple[list[str | None], str]:
 
 
 def write(cursor: Any, run: int, items: Iterable[Fetched]) -> list[Written]:
-    """Store answers and their entries in the ledger.
+    """Store answers and their ledger entries.
 
-    What differs is written, what the provider has withdrawn is deleted, and both are kept in
-    ``backfill_action_revision``. A bulk answer does not say everything: what it leaves out stays.
+    Rows that differ are written, and rows that the provider has withdrawn are deleted; ``backfill_action_revision``
+    records both. A bulk answer deletes nothing, because it is incomplete.
     """
     done = [(item, _write(cursor, run, item)) for item in items]
     store.enter(cursor, run, done)
@@ -121,7 +121,7 @@ def write(cursor: Any, run: int, items: Iterable[Fetched]) -> list[Written]:
 
 
 def _write(cursor: Any, run: int, item: Fetched) -> Written:
-    kind, subject, day = named(item.task.symbol)
+    kind, subject, day = split_name(item.task.symbol)
     result, days = Written(), item.task.range
     if item.parsed is None:
         return result
@@ -151,7 +151,7 @@ def _write(cursor: Any, run: int, item: Fetched) -> Written:
     return result
 
 
-def named(name: str) -> tuple[Kind, str, str]:
-    """Return kind, symbol or exchange, and day of a call's name; by symbol there is no day."""
+def split_name(name: str) -> tuple[Kind, str, str]:
+    """Split a call's name into kind, symbol or exchange, and day; a call by symbol has no day."""
     kind, subject, *day = name.split(" ")
     return KINDS[kind], subject, day[0] if day else ""

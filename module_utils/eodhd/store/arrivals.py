@@ -1,7 +1,7 @@
-"""When rows came or changed: what reading the past as it was rests on, besides the old values.
+"""Records when rows arrived or were revised, so that the past can be read as it was.
 
-A range names symbols and days of which, when it was written, the table had no rows but those that came just then, or
-that were revised just then. The last range over a row of the first sort is therefore when the row came.
+A range names symbols and days. When it is written, all stored rows in it have just arrived, or have just been revised.
+So a row's arrival is the last range of arrivals that includes it.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any
 
 from ansible.module_utils.database import compression
 
-# Any number will do that nobody else uses. Whoever reads or stores holds it shared, a snapshot alone.
+# An arbitrary number. Readers and stores share the lock; a snapshot takes it alone.
 LOCK = 0x736E617073686F74
-# Symbols in one piece of a list: looking up one of a whole exchange's then reads few others.
+# Symbols per piece of a list, so that looking up one symbol of a whole exchange reads few others.
 PIECE = 250
-# Rows of one sort that follow each other without another row in between are one range. To be run before the rows are
-# written. Most symbols have changes of one day only, and need no look at what is there.
-MERGED = """
+# Consecutive rows of one kind, new or revised, are one range. This runs before the rows are written. Most symbols have
+# changes on one day only, and need no lookup of stored rows.
+RECORD_CHANGES = """
 WITH span AS (
   SELECT symbol, min(time) AS a, max(time) AS z FROM backfill_changed GROUP BY symbol HAVING min(time) < max(time)
 ), placed AS (
@@ -46,44 +46,44 @@ SELECT array_agg(symbol), min(symbol COLLATE "C"), max(symbol COLLATE "C"), firs
   revised
 FROM pieces GROUP BY first_day, last_day, revised, piece
 """
-CAME = """
+RECORD_NEW = """
 INSERT INTO backfill_arrival (symbols, first_symbol, last_symbol, first_day, last_day, arrived, run)
 VALUES (%s, %s, %s, %s, %s, %s, %s)
 """
 
 
 def begin(cursor: Any) -> datetime:
-    """Return the moment that counts for what a transaction stores; no snapshot is made until its end.
+    """Return the arrival time of the rows that a transaction stores; no snapshot is made until it ends.
 
-    Where TimescaleDB compresses symbols together, nobody else reads or stores until then: a change decompresses rows of
-    others, and whose statement was planned before it does not see them (TimescaleDB's issue 10487).
+    If TimescaleDB compresses symbols together, nobody else reads or stores until then: a change decompresses rows of
+    other symbols, and statements that were planned before do not see them (TimescaleDB's issue 10487).
     """
-    _wait(cursor, alone=compression.mingled(cursor))
+    _lock(cursor, alone=compression.mingled(cursor))
     cursor.execute("SELECT clock_timestamp()")
     moment: datetime = cursor.fetchone()[0]
     return moment
 
 
 def hold(cursor: Any) -> None:
-    """Let no change that would hide rows from the reader be made until the end of a transaction."""
-    _wait(cursor, alone=False)
+    """Prevent changes that would hide rows from a reading transaction, until it ends."""
+    _lock(cursor, alone=False)
 
 
-def _wait(cursor: Any, *, alone: bool) -> None:
-    """Take the lock. All others may come before, so that the wait has no bound, unlike that for other locks."""
+def _lock(cursor: Any, *, alone: bool) -> None:
+    """Take the lock, without the usual timeout, because all other transactions may come first."""
     cursor.execute(
         f"SET LOCAL lock_timeout = 0; SELECT pg_advisory_xact_lock{'' if alone else '_shared'}({LOCK});"
         " SET LOCAL lock_timeout TO DEFAULT"
     )
 
 
-def merged(cursor: Any, run: int, moment: datetime, values: Mapping[str, Any]) -> None:
-    """Note the rows of ``backfill_changed``, before they are written; ``values`` are those of ``bars.COMPARE``."""
-    cursor.execute(MERGED, {**values, "run": run, "at": moment, "piece": PIECE})
+def record_changes(cursor: Any, run: int, moment: datetime, values: Mapping[str, Any]) -> None:
+    """Record the rows of ``backfill_changed``, before they are written; ``values`` are those of ``bars.COMPARE``."""
+    cursor.execute(RECORD_CHANGES, {**values, "run": run, "at": moment, "piece": PIECE})
 
 
-def came(cursor: Any, run: int, moment: datetime, lines: Mapping[str, Sequence[str]]) -> None:
-    """Note rows that came where the table had none; ``lines`` by symbol, each sorted and beginning with its day."""
+def record_new(cursor: Any, run: int, moment: datetime, lines: Mapping[str, Sequence[str]]) -> None:
+    """Record rows that are new to the table; ``lines`` by symbol, sorted, each starting with its day."""
     ranges: dict[tuple[str, str], list[str]] = defaultdict(list)
     for symbol, some in sorted(lines.items()):
         if some:
@@ -91,4 +91,4 @@ def came(cursor: Any, run: int, moment: datetime, lines: Mapping[str, Sequence[s
     for (first, last), symbols in ranges.items():
         for at in range(0, len(symbols), PIECE):
             piece = symbols[at : at + PIECE]
-            cursor.execute(CAME, (piece, piece[0], piece[-1], first, last, moment, run))
+            cursor.execute(RECORD_NEW, (piece, piece[0], piece[-1], first, last, moment, run))

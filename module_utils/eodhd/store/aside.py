@@ -1,4 +1,4 @@
-"""Rows that were set aside because a column was too narrow: loaded from what was kept, once the column holds them."""
+"""Loads rows that were set aside because a column was too narrow, once the column can hold them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ansible.module_utils.eodhd.store.parser import TOO_NARROW, UNTRADED, Number
 
 
 def load_again(cursor: Any, widths: Mapping[str, Width]) -> int:
-    """Load what fits into columns of these widths by now and mark it as resolved; return the number of rows.
+    """Load the rows that now fit into columns of these widths, mark them as resolved, and return their number.
 
-    Nothing is asked of the provider. Raises ``Problem`` if the ledger is newer than this code.
+    This makes no call. Raises ``Problem`` if the ledger is newer than this code.
     """
     if not there(cursor, "backfill_set_aside"):
         return 0
@@ -32,7 +32,7 @@ def load_again(cursor: Any, widths: Mapping[str, Width]) -> int:
     for symbol, day, raw, _reason, _run in kept:
         row = json.loads(raw, parse_float=Number, parse_int=Number)
         for line in parser.rows([row], symbol, Range(day, day)).lines:
-            lines[symbol, day] = line  # the latest one that was seen
+            lines[symbol, day] = line  # the last one seen wins
     if lines:
         migrations.migrate(lambda work: work(cursor))
         symbols = sorted({symbol for symbol, _ in lines})
@@ -40,7 +40,7 @@ def load_again(cursor: Any, widths: Mapping[str, Width]) -> int:
         now = datetime.now(timezone.utc)
         new = assets.enter(cursor, symbols, now)
         bars.merge(cursor, run, list(lines.values()), dict.fromkeys(symbols, date.min))
-        assets.synced(cursor, symbols, now, new)
+        assets.mark_synced(cursor, symbols, now, new)
         cursor.execute(
             "UPDATE backfill_set_aside a SET resolved = now() FROM unnest(%s::text[], %s::date[]) AS k (symbol, day)"
             " WHERE a.symbol = k.symbol AND a.day = k.day AND a.resolved IS NULL AND a.reason LIKE %s",

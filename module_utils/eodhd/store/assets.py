@@ -16,19 +16,19 @@ _SYNCED = """
 DO UPDATE SET last_synced = EXCLUDED.last_synced,
   exchange = coalesce(a.exchange, EXCLUDED.exchange), asset_type = coalesce(a.asset_type, EXCLUDED.asset_type)
 """
-# What an exchange says about the kind of its symbols; of the others the register tells.
+# The asset types of some exchanges; for all others, mode ``register`` sets them.
 _KINDS = {"CC": "Crypto", "FOREX": "Forex", "INDX": "Index"}
 
 
 def enter(cursor: Any, symbols: Sequence[str], at: datetime) -> set[str]:
-    """Enter symbols before their bars, which may refer to them by a foreign key; return the new ones."""
+    """Enter symbols before their bars, which may have a foreign key to them; return the new ones."""
     return _enter(cursor, symbols, at, "DO NOTHING")
 
 
-def synced(cursor: Any, symbols: Sequence[str], at: datetime, new: Collection[str]) -> None:
-    """Note when symbols were synchronised, but for the ``new`` ones, which say so already.
+def mark_synced(cursor: Any, symbols: Sequence[str], at: datetime, new: Collection[str]) -> None:
+    """Set the time of the last synchronisation, except for ``new`` symbols, which have it already.
 
-    Others wait for these rows, so this comes late in a transaction.
+    Call it late in a transaction, because other runs wait for these rows.
     """
     _enter(cursor, [symbol for symbol in symbols if symbol not in new], at, _SYNCED)
 

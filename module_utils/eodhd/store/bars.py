@@ -1,4 +1,4 @@
-"""The rows of ``market_data``: COPY, a comparison with what is stored, and the changes alone."""
+"""Writes rows of ``market_data``: by COPY, or after a comparison with the stored rows, which writes only changes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CHANGED = (
     f"CREATE TEMPORARY TABLE IF NOT EXISTS backfill_changed (time timestamptz, symbol text, {_NUMBERS},"
     f" known boolean, {', '.join(f'old_{name} numeric' for name in FIGURES)}) ON COMMIT DELETE ROWS"
 )
-# Bounds and symbols are named, so that TimescaleDB plans the chunks concerned only, and Citus asks its workers.
+# The explicit bounds and symbols limit TimescaleDB's plan to the chunks concerned, and reach the workers of Citus.
 COMPARE = f"""
 INSERT INTO backfill_changed (time, symbol, {_VALUES}, known, {_OLD})
 SELECT s.time, s.symbol, {", ".join(f"s.{name}" for name in FIGURES)}, m.time IS NOT NULL,
@@ -37,8 +37,8 @@ FROM backfill_stage s LEFT JOIN market_data m ON m.time = s.time AND m.symbol = 
 WHERE m.time IS NULL OR ({", ".join(f"m.{name}" for name in FIGURES)})
   IS DISTINCT FROM ({", ".join(f"s.{name}" for name in FIGURES)})
 """  # noqa: S608 - our own names
-# The past was restated if the factor from close to adjusted close is another. Beside a corrected close the factor may
-# differ by what four decimals round.
+# A history was restated if the factor from close to adjusted close changed. If the close changed, too, the factor may
+# differ by the rounding of four decimals.
 SUMMARY = """
 SELECT c.symbol, count(*) FILTER (WHERE NOT c.known), count(*) FILTER (WHERE c.known),
   coalesce(bool_or(c.known AND (
@@ -48,7 +48,7 @@ SELECT c.symbol, count(*) FILTER (WHERE NOT c.known), count(*) FILTER (WHERE c.k
 FROM backfill_changed c JOIN unnest(%(symbols)s, %(settled)s) AS k (symbol, settled) USING (symbol)
 GROUP BY c.symbol
 """
-# A row that another session inserted meanwhile meets ON CONFLICT.
+# ON CONFLICT is for rows that another session inserted meanwhile.
 WRITE = f"""
 INSERT INTO market_data AS m (time, symbol, {_VALUES})
 SELECT time, symbol, {_VALUES} FROM backfill_changed ORDER BY time, symbol
@@ -65,11 +65,11 @@ FROM backfill_changed WHERE known ORDER BY time, symbol
 
 @dataclass
 class Change:
-    """What storing changed of one symbol.
+    """What a store changed of one symbol.
 
     Attributes:
         inserted, updated: rows.
-        restated: whether stored rows stood on another basis of splits and dividends.
+        restated: whether stored rows had another adjustment basis (splits and dividends).
     """
 
     inserted: int = 0
@@ -77,29 +77,29 @@ class Change:
     restated: bool = False
 
     def add(self, other: Change) -> None:
-        """Count another slice of the same answer."""
+        """Add the change by another slice of the same answer."""
         self.inserted += other.inserted
         self.updated += other.updated
         self.restated |= other.restated
 
 
 def copy(cursor: Any, table: str, lines: Sequence[str]) -> None:
-    """Send rows of prices to a table; sorted ones are in the order of its key, which halves the work on the index."""
+    """COPY rows of prices into a table; sort them, because key order halves the work on the index."""
     copy_into(cursor, COPY.format(table), lines)
 
 
 def copy_into(cursor: Any, statement: str, lines: Sequence[str]) -> None:
-    """Send lines of COPY's text format."""
+    """COPY lines in text format."""
     data = "".join(lines).encode()
-    # In one piece: the driver takes the interpreter's lock for every read.
+    # In one piece, because the driver takes the interpreter's lock for every read.
     cursor.copy_expert(statement, io.BytesIO(data), size=max(1, len(data)))
 
 
 def merge(cursor: Any, run: int, lines: Sequence[str], settled: Mapping[str, date]) -> dict[str, Change]:
-    """Compare lines of COPY with the stored rows and write what is new or differs; by symbol, what that changed.
+    """Compare lines with the stored rows and write those that are new or differ; return the changes by symbol.
 
     Args:
-        settled: by symbol, the day before which a changed volume means a restated past.
+        settled: by symbol, the day before which a changed volume means a restated history.
     """
     if not lines:
         return {}
@@ -121,18 +121,18 @@ def merge(cursor: Any, run: int, lines: Sequence[str], settled: Mapping[str, dat
     changes = {symbol: Change(*counts) for symbol, *counts in cursor.fetchall()}
     if changes:
         make_room(cursor, lines)
-        arrivals.merged(cursor, run, moment, values)
+        arrivals.record_changes(cursor, run, moment, values)
         cursor.execute(WRITE)
         cursor.execute(RECORD, {"run": run, "at": moment})
     return changes
 
 
 def make_room(cursor: Any, lines: Sequence[str]) -> None:
-    """Make the partitions that sorted lines of COPY need, if the table is partitioned by time."""
+    """Create the partitions that sorted lines need, if the table is partitioned by time."""
     layout.make_room(cursor, *days_of(lines))
 
 
 def days_of(lines: Sequence[str]) -> tuple[date, date]:
-    """Return the first and the last day of sorted lines of COPY, each of which begins with its day."""
+    """Return the first and the last day of sorted lines, which start with their day."""
     first, last = (date.fromisoformat(line[:10]) for line in (lines[0], lines[-1]))
     return first, last

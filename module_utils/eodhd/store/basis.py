@@ -1,4 +1,4 @@
-"""Bars that the provider sends no more after it restated the others: they keep the basis from before, and a mark."""
+"""Marks bars with an old adjustment basis: the provider restated the symbol and no longer sends them."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from ansible.module_utils.text import plural
 
 @dataclass(frozen=True)
 class OldBasis:
-    """Bars of a symbol on a basis of splits and dividends that is no more the provider's."""
+    """Bars of a symbol whose adjustment basis (splits and dividends) is no longer the provider's."""
 
     symbol: str
     days: Range
     rows: int
 
     def has(self, day: str) -> bool:
-        """Whether the days from the first to the last include one."""
+        """Whether a day lies in the marked range."""
         return self.days.first.isoformat() <= day <= self.days.last.isoformat()
 
     @property
     def text(self) -> str:
-        """Say it."""
+        """Return the mark in words."""
         return (
             f"{self.symbol}: {plural(self.rows, 'bar')} from {self.days.first} to {self.days.last} keep the basis from"
-            " before a restatement: EODHD no longer sends them"
+            " before a restatement, because EODHD no longer sends them"
         )
 
 
 def marked(cursor: Any, symbols: Sequence[str]) -> list[OldBasis]:
-    """Return the marks of symbols that are open; none without a ledger that has them."""
+    """Return the open marks of symbols; none without a ledger that has them."""
     if not there(cursor, "backfill_old_basis"):
         return []
     cursor.execute(
@@ -45,11 +45,11 @@ def marked(cursor: Any, symbols: Sequence[str]) -> list[OldBasis]:
     return [OldBasis(symbol, Range(first, last), rows) for symbol, first, last, rows in cursor.fetchall()]
 
 
-def mark(cursor: Any, run: int, symbol: str, left: Sequence[date]) -> None:
-    """Note that a symbol's past is the provider's again, but for stored bars that are left on an old basis, if any."""
+def mark(cursor: Any, run: int, symbol: str, old_days: Sequence[date]) -> None:
+    """Clear a symbol's mark as restated, and mark stored bars that still have an old basis, if there are any."""
     now = datetime.now(timezone.utc)
     cursor.execute("UPDATE backfill_coverage SET restated = false WHERE symbol = %s", (symbol,))
-    if not left:
+    if not old_days:
         cursor.execute(
             "UPDATE backfill_old_basis SET resolved = %s WHERE symbol = %s AND resolved IS NULL",
             (now, symbol),
@@ -59,5 +59,5 @@ def mark(cursor: Any, run: int, symbol: str, left: Sequence[date]) -> None:
         "INSERT INTO backfill_old_basis (symbol, first_day, last_day, rows, since, run)"
         " VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (symbol) DO UPDATE SET first_day = EXCLUDED.first_day,"
         " last_day = EXCLUDED.last_day, rows = EXCLUDED.rows, run = EXCLUDED.run, resolved = NULL",
-        (symbol, min(left), max(left), len(left), now, run),
+        (symbol, min(old_days), max(old_days), len(old_days), now, run),
     )

@@ -1,10 +1,10 @@
-"""Which split or dividend caused a restatement."""
+"""Finds the split or dividend that caused a restatement."""
 
 from __future__ import annotations
 
 from typing import Any
 
-# The last day that was restated is the one before the action took effect.
+# The last restated day is the one before the action took effect.
 _CAUSES = """
 SELECT r.symbol, r.last_day, a.text
 FROM (SELECT symbol, max(day) AS last_day FROM backfill_revision
@@ -23,13 +23,13 @@ ORDER BY r.symbol
 """
 
 
-def explained(cursor: Any, run: int) -> list[str]:
-    """Return for each symbol that a run, and what followed it, found restated what caused that, in words."""
+def explain(cursor: Any, run: int) -> list[str]:
+    """Return a line with the cause for each symbol that was restated in a run or in the one that followed."""
     cursor.execute(_CAUSES, {"run": run})
     return [
         f"{symbol}: bars until {day} were restated by {text}"
         if text
-        else f"{symbol}: bars until {day} were restated; unexplained, for no split or dividend is known after that day"
-        " (backfill_mode=actions)"
+        else f"{symbol}: bars until {day} were restated; unexplained: no split or dividend is known after that day"
+        " (load them with backfill_mode=actions)"
         for symbol, day, text in cursor.fetchall()
     ]

@@ -1,7 +1,7 @@
-"""How ``market_data`` is cut by time, and how much of it one transaction may touch.
+"""How ``market_data`` is split by time, and how many chunks one transaction may touch.
 
-TimescaleDB's chunks and PostgreSQL's partitions are locked one by one, and a server has room for so many locks.
-What reaches over more of the past than that is therefore done in slices, each in a transaction of its own.
+Each chunk of TimescaleDB and each partition of PostgreSQL needs locks, and the server's lock table is limited. Work on
+a longer range is therefore done in slices, each in its own transaction.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from ansible.module_utils.database.tables import there
 from ansible.module_utils.eodhd.days import Range
 from ansible.module_utils.reporting import Problem
 
-# The part of the server's lock table that one transaction may fill: two storing connections, other workers and a health
-# check need theirs at the same time.
+# One transaction may fill one part in this many of the server's lock table, because two storing connections, other
+# workers and a health check need locks at the same time.
 SHARE = 8
-# A chunk that a transaction creates locks about so many further objects: constraints, the TOAST table and its index.
+# Further locks of a chunk that a transaction creates, about: constraints, the TOAST table and its index.
 CREATED = 4
 
 
 @dataclass(frozen=True)
 class Chunks:
-    """How a table is cut by time.
+    """How a table is split by time.
 
     Attributes:
-        stored: the days that its chunks reach over; None if it has no chunks.
-        days: in one chunk, at least 1.
+        stored: the days that its chunks cover; None if it has no chunks.
+        days: per chunk, at least 1.
         most: chunks that one transaction may touch.
-        mingled: whether symbols are compressed together, so that each store is alone; see ``arrivals.begin``.
+        mingled: whether symbols are compressed together, so that stores run alone; see ``arrivals.begin``.
     """
 
     stored: Range | None = None
@@ -39,16 +39,16 @@ class Chunks:
     mingled: bool = False
 
     def slices(self, days: Range) -> list[Range]:
-        """Cut days into consecutive ranges of which each touches at most ``most`` chunks."""
+        """Split days into consecutive ranges that each touch at most ``most`` chunks."""
         if self.stored is None:
             return [days]
-        # A range of n chunks' length touches n + 1 of them.
+        # A range as long as n chunks touches up to n + 1 of them.
         step = max(1, self.days * (self.most - 1))
         starts = [days.first + timedelta(days=number) for number in range(0, days.days, step)]
         return [Range(first, min(days.last, first + timedelta(days=step - 1))) for first in starts]
 
 
-# Of partitions by time the lower bounds are asked; their form is the same in every version.
+# Only the lower bounds of partitions are read; their format is the same in every version.
 _PARTITIONS = """
 SELECT count(*), min(day), max(day)
 FROM (SELECT (substring(pg_get_expr(c.relpartbound, c.oid) FROM 'FROM \\(''([^'']+)''')::timestamptz
@@ -76,7 +76,7 @@ SELECT current_setting('max_locks_per_transaction')::int,
 
 
 def look(cursor: Any) -> Chunks:
-    """Return how ``market_data`` is cut.
+    """Return how ``market_data`` is split.
 
     Raises:
         Problem: the server's lock table is too small for it.
@@ -91,15 +91,15 @@ def look(cursor: Any) -> Chunks:
     most = setting * sessions // SHARE // locks
     if most < 2:
         raise Problem(
-            f"PostgreSQL's lock table is too small for market_data: max_locks_per_transaction is {setting}, and a"
+            f"PostgreSQL's lock table is too small for market_data: max_locks_per_transaction is {setting}, but a"
             f" transaction that touches two of its chunks needs {-(-2 * locks * SHARE // sessions)}. Set"
-            " max_locks_per_transaction so in postgresql.conf and restart the server."
+            " max_locks_per_transaction to that in postgresql.conf and restart the server."
         )
     return Chunks(stored, days, most, compression.mingled(cursor))
 
 
 def _hypertable(cursor: Any) -> tuple[Range, int, int] | None:
-    """Return the days stored, the days of a chunk, and the tables that each chunk consists of."""
+    """Return the days stored, the days per chunk, and the number of tables per chunk."""
     if not there(cursor, "timescaledb_information.dimensions"):
         return None
     cursor.execute(_HYPERTABLE)

@@ -1,4 +1,4 @@
-"""A database session that outlives its connection: work in transactions, done again when the line was cut."""
+"""A database session that survives lost connections: it runs work in transactions and retries it."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from ansible.module_utils.database.server import Server
 
 T = TypeVar("T")
 
-# Seconds for a connection, and for a statement's wait for somebody else's lock.
+# Timeouts in seconds of connecting, and of a statement's wait for a lock.
 CONNECT_TIMEOUT = 10.0
 LOCK_TIMEOUT = 60.0
-# Seconds in which a database that restarts is waited for.
+# Seconds to wait for a database that restarts.
 PATIENCE = 60.0
-# SQLSTATE of what is worth another try on the same connection: serialization failure, deadlock.
-_AGAIN = ("40001", "40P01")
-# How often: each deadlock that compression causes takes a second to be found, and a minute may be spent in waiting.
+# SQLSTATEs that are retried on the same connection: serialization failure, deadlock.
+_RETRIED = ("40001", "40P01")
+# How often: finding a deadlock caused by compression takes a second, and all retries may take a minute.
 TRIES = 20
-# TimescaleDB decompresses 100,000 rows in a transaction by default; a few restated histories have more. Citus opens a
-# connection to a worker for each shard concerned, and closes all but one again, which costs more than it gains.
+# By default, TimescaleDB decompresses at most 100,000 rows per transaction; a few restated histories have more. Citus
+# opens a worker connection per shard and closes all but one again, which costs more than it gains.
 PREPARE = """
 SELECT set_config(name, wanted, false) FROM (VALUES
   ('timescaledb.max_tuples_decompressed_per_dml_transaction', '0'), ('citus.max_adaptive_executor_pool_size', '1')
 ) AS k (name, wanted) WHERE current_setting(name, true) IS NOT NULL
 """
-# What goes with the connection: connection exceptions, and a server that restarts.
+# SQLSTATE classes of a lost connection: connection exceptions, and a server that restarts.
 _LOST = ("08", "57P")
 
 
@@ -43,9 +43,9 @@ class Database:
     Attributes:
         server: what to connect to.
         name: as ``pg_stat_activity`` shows it.
-        patience: seconds in which a lost database is waited for.
+        patience: seconds to wait for a lost database.
         sleep: in seconds.
-        opened: told of each new connection's cursor, in a transaction of its own.
+        opened: called with a cursor of each new connection, in its own transaction.
     """
 
     server: Server
@@ -60,13 +60,13 @@ class Database:
         self._errors = driver()
 
     def run(self, work: Callable[[Any], T]) -> T:
-        """Return what ``work`` returns for a cursor, in one transaction that is committed.
+        """Return what ``work`` returns for a cursor, in one transaction, which is committed.
 
-        ``work`` is called again after a lost connection or a deadlock, so it has to bear being repeated.
+        ``work`` is called again after a lost connection or a deadlock, so it must be repeatable.
 
         Raises:
-            Unreachable: the database stayed away for longer than the patience.
-            psycopg2.Error: anything that another try would not fix.
+            Unreachable: the database was away for longer than ``patience``.
+            psycopg2.Error: a retry would not help.
         """
         with self._lock:
             deadline: float | None = None
@@ -79,10 +79,10 @@ class Database:
                 except (Unreachable, self._errors.Error) as error:
                     code = str(getattr(error, "pgcode", None) or "")
                     if self._connection is not None and (self._connection.closed or code.startswith(_LOST)):
-                        self._let_go()
-                    if code in _AGAIN and collisions < TRIES:
+                        self._disconnect()
+                    if code in _RETRIED and collisions < TRIES:
                         collisions += 1
-                        # Unlike that of the other one, who would come at the same time again.
+                        # A random pause, so that the same transactions do not collide again.
                         self.sleep(random.uniform(0, 0.1 * min(collisions, 10)))  # noqa: S311
                         continue
                     deadline = deadline or time.monotonic() + self.patience
@@ -91,7 +91,7 @@ class Database:
                     self.sleep(0.3)
 
     def execute(self, statement: str, values: Sequence[Any]) -> list[Any]:
-        """Return the rows of one statement, in a transaction of its own; none if it returns nothing."""
+        """Return the rows of one statement, in its own transaction; none if it returns nothing."""
 
         def work(cursor: Any) -> list[Any]:
             cursor.execute(statement, values)
@@ -100,7 +100,7 @@ class Database:
         return self.run(work)
 
     def prepare(self) -> None:
-        """Connect in a thread, so that the first ``run`` need not; if that fails, ``run`` tries again and tells."""
+        """Connect in a thread, so that the first ``run`` need not; if this fails, ``run`` retries and reports it."""
 
         def work() -> None:
             with self._lock, contextlib.suppress(Unreachable, self._errors.Error):
@@ -120,9 +120,9 @@ class Database:
     def close(self) -> None:
         """Close the connection; a later ``run`` opens another."""
         with self._lock:
-            self._let_go()
+            self._disconnect()
 
-    def _let_go(self) -> None:
+    def _disconnect(self) -> None:
         if self._connection is not None:
             with contextlib.suppress(self._errors.Error):
                 self._connection.close()
@@ -135,5 +135,5 @@ def _lost(error: Exception, errors: Any) -> bool:
     code = str(error.pgcode or "") if isinstance(error, errors.Error) else ""
     if code:
         return code.startswith(_LOST)
-    # Without a code it is libpq that speaks: the line was cut.
+    # Errors without a code are from libpq: the connection was lost.
     return isinstance(error, (errors.OperationalError, errors.InterfaceError))

@@ -1,6 +1,6 @@
-"""From the body of an answer to rows that PostgreSQL takes as they are, and rows to set aside.
+"""Parses the body of an answer into rows for COPY and rows to set aside.
 
-Numbers stay the text that the provider sent, from the socket to the table: no float touches a price.
+Numbers remain the text that the provider sent, so that no price is rounded to a float.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from ansible.module_utils.database.tables import FIGURES, PRICES
 from ansible.module_utils.eodhd.days import Range
 from ansible.module_utils.markets import names
 
-# What a name that nobody traded lacks.
+# Empty or zero if nobody traded.
 TRADED = ("open", "high", "low", "close")
-# How the reason of a row without any price begins.
+# The reason of a row without any price starts with this.
 UNTRADED = "untraded"
-# How that of an action begins which says nothing, such as a split of 0.000000/1.000000.
+# The reason of a meaningless action, such as a split of 0.000000/1.000000, starts with this.
 JUNK = "junk"
-# What the reason of a row that its table cannot hold says, before the column's type.
+# The reason of a row that the table cannot hold contains this, before the column's type.
 TOO_NARROW = "does not fit the column's type"
 
 
 class Malformed(ValueError):
-    """The body is not the JSON list that was asked for: a page, a cut answer, an object."""
+    """The body is not a JSON list, but a page, an object or an incomplete answer."""
 
 
 @dataclass(frozen=True)
 class Width:
-    """What a column of the existing table holds without rounding.
+    """What a column of the existing table can hold without rounding.
 
     Attributes:
         name: the type, for people.
@@ -49,7 +49,7 @@ class Width:
     significant: int | None = None
 
     def holds(self, value: Decimal) -> bool:
-        """Whether ``value`` comes back unchanged from the column."""
+        """Whether the column keeps ``value`` unchanged."""
         digits = value.normalize().as_tuple()
         exponent = int(digits.exponent)
         fraction, whole = max(0, -exponent), max(0, len(digits.digits) + exponent)
@@ -61,7 +61,7 @@ class Width:
 
 
 def width(type_name: str) -> Width:
-    """Return what a column holds, from its type as ``format_type`` writes it; all of 18 digits fit into a bigint."""
+    """Return the width of a column, from its type as ``format_type`` writes it; any 18 digits fit into a bigint."""
     precise = re.fullmatch(r"numeric\((\d+),(-?\d+)\)", type_name)
     if precise:
         precision, scale = int(precise[1]), int(precise[2])
@@ -81,18 +81,18 @@ class SetAside:
 
     @property
     def untraded(self) -> bool:
-        """Whether the row says nothing, for nobody traded: there is nothing to load, and nothing to fix."""
+        """Whether the row has no content, so that there is nothing to load and nothing to fix."""
         return self.reason.startswith((UNTRADED, JUNK))
 
 
 @dataclass
 class Parsed:
-    """One answer in rows.
+    """The rows of one answer.
 
     Attributes:
-        lines: of COPY's text format: day, symbol and the figures; with a line break each.
+        lines: in COPY's text format: day, symbol and figures, each with a line break.
         aside: rows that are not loaded.
-        truncated: the provider's free plan cut the history.
+        truncated: whether the free plan cut the history.
     """
 
     lines: list[str] = field(default_factory=list)
@@ -101,37 +101,37 @@ class Parsed:
 
     @property
     def days(self) -> Counter[date]:
-        """Count the rows by their days."""
+        """Return the number of rows by day."""
         return Counter(date.fromisoformat(line[:10]) for line in self.lines)
 
     @property
     def untraded(self) -> int:
-        """Count the rows that say nothing."""
+        """Return the number of rows without content."""
         return sum(row.untraded for row in self.aside)
 
 
 class Number(str):
-    """A number's text, to be told from a JSON string when the row is set aside."""
+    """The text of a number, which a set-aside row shows without the quotes of a JSON string."""
 
 
 class Parser:
-    """Parses answers for a table whose columns have these widths; see ``width``."""
+    """Parses answers for a table with columns of these widths; see ``width``."""
 
     def __init__(self, widths: Mapping[str, Width]) -> None:
         self._widths = {name: widths.get(name, width("numeric")) for name in FIGURES}
         values = [r"\d{4}-\d\d-\d\d", *(_clean_number(name, limit) for name, limit in self._widths.items())]
-        # A row as the provider writes it when nothing is odd.
+        # A clean row: as the provider writes it, and fit to load.
         self._clean = re.compile(
             re.escape(_ROW[:-1]) % tuple(f"({value})" for value in values) + r"[,\]]", re.ASCII
         )
         self._days: set[str] = set()
 
     def history(self, body: bytes, symbol: str, asked: Range) -> Parsed:
-        """Parse an answer of ``/eod``; rows outside of ``asked`` are not taken; raises ``Malformed``."""
+        """Parse an answer of ``/eod``, without rows outside ``asked``; raises ``Malformed``."""
         return self._fast(body, symbol, asked) or self.rows(json_rows(body), symbol, asked)
 
     def bulk(self, body: bytes, exchange: str, newest: date = date.max) -> Parsed:
-        """Parse an answer of ``/eod-bulk-last-day``: one row a symbol, each of its own day; raises ``Malformed``."""
+        """Parse an answer of ``/eod-bulk-last-day``: one row per symbol, each with its day; raises ``Malformed``."""
 
         def read(row: Any) -> tuple[str, str, str, str]:
             symbol = symbol_of(row, exchange) if isinstance(row, dict) else ""
@@ -145,10 +145,10 @@ class Parser:
         return collect(json_rows(body), read)
 
     def _fast(self, body: bytes, symbol: str, asked: Range) -> Parsed | None:
-        """Parse an answer in which nothing is odd, at a third of the cost; None if anything is.
+        """Parse an answer with clean rows only, at a third of the cost; return None for any other.
 
-        Rows match one pattern, their dates are dates, rise, and lie in the range; and the rows' lengths add
-        up to the body's between its brackets, so that no character of it went unread.
+        All rows match one pattern, and their dates are valid, ascending and in the range. Their lengths add up to
+        that of the body, so that no character was skipped.
         """
         try:
             text = body.decode("ascii")
@@ -165,7 +165,7 @@ class Parser:
             some = [
                 form % row
                 for row in rows
-                # Rounding keeps the order: floats that differ say which one is larger, for half the time.
+                # Rounding keeps the order, so floats that differ are enough, at half the cost.
                 if float(row[_HIGH]) > float(row[_LOW]) or Decimal(row[_HIGH]) >= Decimal(row[_LOW])
             ]
             if not rows or len(some) < len(rows):
@@ -179,11 +179,13 @@ class Parser:
             if not all(map(is_day, days)):
                 return None
             self._days.update(days)
-        rising = all(map(lt, days, days[1:]))  # no date twice or out of order, and no row read twice
+        rising = all(
+            map(lt, days, days[1:])
+        )  # no date is repeated or out of order, and no row was read twice
         return Parsed(lines) if rising and read == len(text) else None
 
     def rows(self, rows: list[Any], symbol: str, asked: Range) -> Parsed:
-        """Parse rows of JSON one by one and say what is wrong with each that cannot be taken."""
+        """Parse JSON rows one by one, with a reason for each that cannot be loaded."""
         first, last = asked.first.isoformat(), asked.last.isoformat()
 
         def read(row: Any) -> tuple[str, str, str, str]:
@@ -193,14 +195,14 @@ class Parser:
         return collect(rows, read)
 
     def _row(self, row: Any, symbol: str) -> tuple[str, str, str]:
-        """Return a row's day, its line, and what is wrong with it; what there is not is empty."""
+        """Return a row's day, its line, and what is wrong with it; missing parts are empty."""
         if not isinstance(row, dict):
             return "", "", "not an object"
         day = str(row.get("date"))
         if not is_day(day):
             return "", "", "no date"
         values: list[Any] = [row.get(name) for name in FIGURES]
-        # Most rows of an answer with one odd row are clean; a careful look costs five times as much.
+        # Even if some row is not clean, most are; a careful check costs five times as much.
         clean = self._clean.fullmatch(_ROW % (day, *values))
         if clean and Decimal(clean.groups()[_HIGH]) >= Decimal(clean.groups()[_LOW]):
             reason = ""
@@ -209,7 +211,7 @@ class Parser:
         return day, "" if reason else "\t".join((day, symbol, *values)) + "\n", reason
 
     def _careful(self, row: Mapping[str, Any], symbol: str) -> tuple[list[str], str]:
-        """Return the values of a row as text, and what is wrong with it."""
+        """Return a row's values as text, and what is wrong with it."""
         if all(row.get(name) in (None, "") or number(row[name]) == 0 for name in TRADED):
             return [], f"{UNTRADED}: no prices"
         values: dict[str, Decimal] = {}
@@ -219,7 +221,7 @@ class Parser:
             value = number(row[name])
             if value is None:
                 return [], f"{name} is no number"
-            # Numbers of a rate may be below zero.
+            # Rates may be negative.
             if value < 0 and (name not in PRICES or names.suffix(symbol) not in names.RATES):
                 return [], f"{name} is negative"
             if not self._widths[name].holds(value):
@@ -231,11 +233,11 @@ class Parser:
 
 
 def collect(rows: Iterable[Any], read: Callable[[Any], tuple[str, str, str, str]]) -> Parsed:
-    """Return the rows of an answer as lines and set aside; of two that disagree, neither can be trusted.
+    """Return the rows of an answer; if two rows of a symbol and day disagree, both are set aside.
 
     Args:
-        rows: of JSON, their numbers as ``Number``.
-        read: returns a row's symbol, day, line, and what is wrong with it; what there is not is empty.
+        rows: from JSON, with numbers as ``Number``.
+        read: returns a row's symbol, day, line, and what is wrong with it; missing parts are empty.
     """
     parsed = Parsed()
     taken: dict[tuple[str, str], tuple[str, Any]] = {}
@@ -258,7 +260,7 @@ def collect(rows: Iterable[Any], read: Callable[[Any], tuple[str, str, str, str]
 
 
 def number(value: Any) -> Decimal | None:
-    """Return the finite number that a value of JSON is."""
+    """Return a JSON value as a finite number; None if it is not one."""
     try:
         found = Decimal(value) if isinstance(value, str) else None
     except InvalidOperation:
@@ -267,35 +269,35 @@ def number(value: Any) -> Decimal | None:
 
 
 def _plain(value: Decimal, text: str, name: str) -> str:
-    """Return a number without exponent; the volume without an empty fraction, for integer columns."""
+    """Return a number without exponent, and a whole volume without fraction, for integer columns."""
     if name == "volume" and value == value.to_integral_value():
         return str(int(value))
     return text if re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII) else f"{value:f}"
 
 
 def _clean_number(name: str, limit: Width) -> str:
-    """Return the pattern of numbers that fit into a column without a closer look."""
+    """Return a pattern of numbers that certainly fit into a column."""
     whole, fraction = limit.whole or 20, 15 if limit.fraction is None else limit.fraction
     if limit.significant:
         whole, fraction = limit.significant - 6, 6
     point = rf"(?:\.\d{{1,{fraction}}})?" if fraction and name != "volume" else ""
-    # A row of zeros has a low of zero, which is left to the careful way.
+    # A low of zero may be a row of zeros, which ``_careful`` handles.
     return rf"{'(?![0.]+[^0-9.])' if name == 'low' else ''}\d{{1,{whole}}}{point}"
 
 
-# A row in which nothing is odd, with the comma or bracket behind it.
+# A clean row, with the comma or bracket after it.
 _ROW = '{"date":"%s",' + ",".join(f'"{name}":%s' for name in FIGURES) + "},"
-# Their places in such a row, which begins with its day.
+# Their positions in such a row, which starts with its day.
 _HIGH, _LOW = (1 + list(FIGURES).index(name) for name in ("high", "low"))
-# Characters that are read at once: what they become fits into a processor's cache.
+# Characters parsed at once, so that the result fits into the CPU cache.
 _PIECE = 1 << 16
-# What a clean row has around its values.
+# Length of a clean row without its values.
 _FRAME = len(_ROW) - len("%s") * (1 + len(FIGURES))
 _DISAGREE = "two rows of this date disagree"
 
 
 def json_rows(body: bytes) -> list[Any]:
-    """Return the rows of an answer, their numbers as ``Number``; raises ``Malformed``."""
+    """Return the rows of an answer, with numbers as ``Number``; raises ``Malformed``."""
     try:
         rows = json.loads(body, parse_float=Number, parse_int=Number)
     except (ValueError, RecursionError):
@@ -306,32 +308,32 @@ def json_rows(body: bytes) -> list[Any]:
 
 
 def raw_json(row: Any) -> str:
-    """Return a row as JSON again, its numbers as they were sent."""
+    """Return a row as JSON again, with its numbers as they were sent."""
     if isinstance(row, Number):
         return str(row)
     if isinstance(row, dict):
         return "{" + ",".join(f"{json.dumps(key)}:{raw_json(value)}" for key, value in row.items()) + "}"
     if isinstance(row, list):
         return "[" + ",".join(map(raw_json, row)) + "]"
-    return json.dumps(None if isinstance(row, float) else row)  # NaN is no JSON
+    return json.dumps(None if isinstance(row, float) else row)  # JSON has no NaN
 
 
 def is_day(text: str) -> bool:
-    """Whether a text is a day as the provider writes it."""
+    """Whether a text is a day in the provider's format."""
     try:
-        # Newer Pythons take week dates, too.
+        # Newer Python versions accept week dates, too.
         return len(text) == 10 and text[5] != "W" and bool(date.fromisoformat(text))
     except ValueError:
         return False
 
 
 def symbol_of(row: Mapping[str, Any], asked: str) -> str:
-    """Return the symbol of a row of a whole exchange; empty if it names none, or one that COPY would read as another.
+    """Return the symbol of a row of a whole exchange; empty if it has none, or one that COPY would misread.
 
-    The provider keeps the United States under one suffix: a row of the list ``NYSE`` or ``PINK`` is ``….US``.
+    The provider has one suffix for the United States: a row of the list ``NYSE`` or ``PINK`` is ``….US``.
 
     Args:
-        row: with ``code`` or ``Code``, and perhaps the suffix: ``exchange_short_name``, of an action ``exchange``.
+        row: with ``code`` or ``Code``; may have the suffix as ``exchange_short_name``, or ``exchange`` for an action.
         asked: the exchange or list of the call.
     """
     code = row.get("code") or row.get("Code")

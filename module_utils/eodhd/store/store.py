@@ -1,4 +1,4 @@
-"""Stores a batch of answers: their rows, the assets, and their entries in the ledger."""
+"""Stores a batch of answers: rows, assets and ledger entries."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ansible.module_utils.eodhd.store.parser import Parsed, SetAside
 from ansible.module_utils.eodhd.store.stored import ALL, stored_days
 from ansible.module_utils.text import plural
 
-# A price that changes within these days after its session is a correction, not a restated past.
+# A volume that changes within this many days after its session is a correction, not a restatement.
 SETTLE_DAYS = 3
 
 
@@ -31,11 +31,11 @@ class Fetched:
 
     Attributes:
         task: the call.
-        answer: how it was made; its body is not needed any more.
-        parsed: None if there is no data.
+        answer: without its body.
+        parsed: its rows; None if there is no data.
         size: bytes of the body.
         digest: SHA-256 of the body, in hexadecimal.
-        fetched: when it came.
+        fetched: when it arrived.
         seconds: from the request to the answer.
     """
 
@@ -54,7 +54,7 @@ class Fetched:
 
     @property
     def aside(self) -> list[SetAside]:
-        """Return the rows that are kept, but not loaded."""
+        """Return the rows to set aside."""
         return self.parsed.aside if self.parsed else []
 
     @property
@@ -69,12 +69,12 @@ class Fetched:
         return "loaded" if self.parsed.lines else "empty"
 
     def answers_for(self, days: Range) -> bool:
-        """Whether this is the provider's word on all of these days."""
+        """Whether this is a complete answer for all of these days."""
         return self.outcome in ("loaded", "set_aside") and self.task.range.covers(days)
 
     @property
     def message(self) -> str:
-        """Return what people should know of it."""
+        """Return the remarks for people."""
         if self.parsed is None or self.answer.outcome is not None:
             return self.answer.message
         notes = []
@@ -90,12 +90,12 @@ class Fetched:
 
 @dataclass
 class Written:
-    """What became of one item.
+    """What storing one answer changed.
 
     Attributes:
         inserted, updated, unchanged: rows of the answer.
         registered: symbols that are new in ``assets``.
-        again: the past was restated, and stored rows lie outside of the answer: ask for these days.
+        again: days to load again, because the history was restated and the answer does not cover all stored rows.
     """
 
     inserted: int = 0
@@ -106,10 +106,10 @@ class Written:
 
 
 def write(database: Database, run: int, items: Sequence[Fetched], chunks: Chunks) -> list[Written]:
-    """Store a batch of answers, of different symbols, and their entries in the ledger.
+    """Store a batch of answers for different symbols, and their ledger entries.
 
-    All of it is one transaction, unless that would lock more chunks than it may: then each slice comes by itself and
-    with the mark of a restated past, and the entries with the last slice.
+    This is one transaction, unless it would lock too many chunks. Then each slice is a transaction that also marks
+    restated symbols, and the last one writes the ledger entries.
     """
     full = [item for item in items if item.lines]
     changes = {item.task.symbol: bars.Change() for item in items}
@@ -117,7 +117,7 @@ def write(database: Database, run: int, items: Sequence[Fetched], chunks: Chunks
     symbols = [item.task.symbol for item in full]
     at = max(item.fetched for item in items)
     fresh = database.run(partial(assets.enter, symbols=symbols, at=at)) if before else set()
-    # In step, one connection would wait in each slice for what the other decompresses there.
+    # In the same order, one connection would wait in each slice for the decompression by the other.
     random.shuffle(before)
     for piece in before:
         part = database.run(partial(_write_slice, run=run, items=full, days=piece))
@@ -126,16 +126,16 @@ def write(database: Database, run: int, items: Sequence[Fetched], chunks: Chunks
     days = last if before else None
 
     restated: set[str] = set()
-    doubtful: set[str] = set()
+    on_old_basis: set[str] = set()
 
     def work(cursor: Any) -> list[Written]:
         now = {symbol: replace(change) for symbol, change in changes.items()}
         restated.update(_restated(cursor, symbols))
-        doubtful.update(mark.symbol for mark in basis.marked(cursor, symbols))
+        on_old_basis.update(mark.symbol for mark in basis.marked(cursor, symbols))
         new = fresh if before else assets.enter(cursor, symbols, at)
         for symbol, change in _write_rows(cursor, run, full, days).items():
             now[symbol].add(change)
-        assets.synced(cursor, symbols, at, new)
+        assets.mark_synced(cursor, symbols, at, new)
         written = [_written(item, now[item.task.symbol], new) for item in items]
         answered = [item.task for item in items if item.parsed]
         keep_aside(
@@ -149,7 +149,7 @@ def write(database: Database, run: int, items: Sequence[Fetched], chunks: Chunks
 
     results = database.run(work)
     restated.update(item.task.symbol for item, written in zip(items, results) if written.again)
-    _look_beyond(database, run, list(zip(items, results)), chunks, restated, doubtful)
+    _check_history(database, run, list(zip(items, results)), chunks, restated, on_old_basis)
     return results
 
 
@@ -159,19 +159,19 @@ def _written(item: Fetched, change: bars.Change, fresh: set[str]) -> Written:
         change.updated,
         len(item.lines) - change.inserted - change.updated,
         int(item.task.symbol in fresh),
-        # More may be stored than the ledger knows of; if this task was for all of it, nothing is left to ask.
+        # More may be stored than the ledger knows of. If this task covers all of it, nothing is left to load.
         item.task.covered() if change.restated and not item.task.whole else None,
     )
 
 
 def _days(items: Sequence[Fetched]) -> Range:
-    """Return the days from the first row of a batch to the last."""
+    """Return the range from the first day of a batch to the last."""
     days = [date.fromisoformat(line[:10]) for item in items for line in (item.lines[0], item.lines[-1])]
     return Range(min(days), max(days))
 
 
 def _write_slice(cursor: Any, run: int, items: Sequence[Fetched], days: Range) -> dict[str, bars.Change]:
-    """Store some days of a batch. The ledger hears of a restated past at once: a later look would not find it."""
+    """Store some days of a batch, and mark restated symbols at once, because a retry would not find the change."""
     changes = _write_rows(cursor, run, items, days)
     restated = [symbol for symbol, change in changes.items() if change.restated]
     cursor.execute("UPDATE backfill_coverage SET restated = true WHERE symbol = ANY (%s)", (restated,))
@@ -181,7 +181,7 @@ def _write_slice(cursor: Any, run: int, items: Sequence[Fetched], days: Range) -
 def _write_rows(
     cursor: Any, run: int, items: Sequence[Fetched], days: Range | None
 ) -> dict[str, bars.Change]:
-    """Store the rows of a batch, or of some days of it; by symbol, what that changed."""
+    """Store the rows of a batch, or of some days of it; return the changes by symbol."""
     straight = {item.task.symbol: _lines([item], days) for item in items if item.task.vacant}
     compared = [item for item in items if not item.task.vacant]
     if straight and not _copy_straight(cursor, run, straight):
@@ -191,28 +191,28 @@ def _write_rows(
     return {**changes, **bars.merge(cursor, run, _lines(compared, days), settled)}
 
 
-def _look_beyond(
+def _check_history(
     database: Database,
     run: int,
     done: Sequence[tuple[Fetched, Written]],
     chunks: Chunks,
     restated: Collection[str],
-    doubtful: Collection[str],
+    on_old_basis: Collection[str],
 ) -> None:
-    """Let all that is stored of ``restated`` symbols be asked for; if an answer was for all of it, clear the mark.
+    """Have the full history of ``restated`` symbols loaded, or clear their mark if an answer covered it.
 
-    Bars of these and of the ``doubtful`` symbols that such an answer lacks get another mark, in the transaction that
-    clears this one: a run that is killed before leaves both to the next.
+    Stored bars of these and of ``on_old_basis`` symbols that such an answer lacks are marked as having an old basis, in
+    the transaction that clears the other mark. If a run is killed before, the next run does both.
     """
-    # What the ledger covers is asked for first; only an answer for all of that is worth a look.
-    looked = {item.task.symbol for item, _ in done if item.task.range.covers(item.task.covered())}
-    symbols = looked & {*restated, *doubtful}
+    # The range of the ledger is loaded first; only an answer for all of it is worth this check.
+    complete = {item.task.symbol for item, _ in done if item.task.range.covers(item.task.covered())}
+    symbols = complete & {*restated, *on_old_basis}
     stored = stored_days(database, list(symbols), chunks) if symbols else {}
     for item, result in done:
         symbol, days = item.task.symbol, item.task.range
         if not item.parsed:
             continue
-        if symbol in restated and symbol not in looked:
+        if symbol in restated and symbol not in complete:
             result.again = item.task.covered()
         if symbol not in symbols:
             continue
@@ -221,15 +221,15 @@ def _look_beyond(
         if symbol in restated:
             result.again = None if days.covers(past) else past.hull(item.task.covered())
         if item.answers_for(past):
-            # Days after the last one that was sent the provider does not know yet.
+            # Later days than the last one sent are not published yet.
             sent = item.parsed.days
             last = max(sent)
-            left = [day for day in bars_of or () if day <= last and day not in sent]
-            database.run(partial(basis.mark, run=run, symbol=symbol, left=left))
+            old_days = [day for day in bars_of or () if day <= last and day not in sent]
+            database.run(partial(basis.mark, run=run, symbol=symbol, old_days=old_days))
 
 
 def _copy_straight(cursor: Any, run: int, rows: Mapping[str, list[str]]) -> bool:
-    """COPY rows that the table did not have; False if somebody else inserted one meanwhile."""
+    """COPY rows that are new to the table; return False if another session inserted one meanwhile."""
     lines = sorted(line for some in rows.values() for line in some)
     if not lines:
         return True
@@ -240,23 +240,23 @@ def _copy_straight(cursor: Any, run: int, rows: Mapping[str, list[str]]) -> bool
     try:
         bars.copy(cursor, "market_data", lines)
     except (errors.UniqueViolation, errors.InternalError_) as error:
-        # Whatever a worker says of a COPY, Citus tells as an internal error.
+        # Citus reports any error of a worker during COPY as an internal error.
         if error.pgcode != "23505" and "duplicate key value" not in str(error):
             raise
         cursor.execute("ROLLBACK TO SAVEPOINT straight")
         return False
-    arrivals.came(cursor, run, moment, rows)
+    arrivals.record_new(cursor, run, moment, rows)
     return True
 
 
 def _settled(item: Fetched) -> date:
-    """Return the day before which stored volumes were final when they were fetched."""
+    """Return the day before which the stored volumes were final when they were fetched."""
     before = item.task.kept or item
     return before.fetched.astimezone(timezone.utc).date() - timedelta(days=SETTLE_DAYS)
 
 
 def _lines(items: Sequence[Fetched], days: Range | None) -> list[str]:
-    """Return the rows of answers, or of some days of them."""
+    """Return the lines of answers, or of some days of them."""
     lines = [line for item in items for line in item.lines]
     if days is None:
         return lines
@@ -267,10 +267,10 @@ def _lines(items: Sequence[Fetched], days: Range | None) -> list[str]:
 def keep_aside(
     cursor: Any, run: int, rows: Sequence[SetAside], answered: Sequence[tuple[str, Any, Any]]
 ) -> None:
-    """Keep rows aside, each once, however often the provider sends it; what came back clean is resolved.
+    """Set rows aside, each once, however often the provider sends it; resolve earlier ones in the answered days.
 
     Args:
-        answered: symbol, first and last day of the answers; what this run set aside itself stays.
+        answered: symbol, first and last day of each answer; rows that this run set aside remain open.
     """
     if rows:
         cursor.execute(
@@ -283,7 +283,7 @@ def keep_aside(
                 run,
                 [row.symbol for row in rows],
                 [row.day for row in rows],
-                # PostgreSQL's text takes no NUL.
+                # PostgreSQL's text cannot contain NUL.
                 [row.raw.replace("\x00", "\\u0000") for row in rows],
                 [row.reason for row in rows],
             ),
@@ -299,7 +299,7 @@ def keep_aside(
 
 
 def enter(cursor: Any, run: int, done: Sequence[tuple[Fetched, Written]]) -> None:
-    """Write the outcomes, and what is covered now."""
+    """Write outcomes and coverage to the ledger."""
     enter_outcomes(cursor, run, done)
     coverage = []
     for item, result in done:
@@ -317,7 +317,7 @@ def enter(cursor: Any, run: int, done: Sequence[tuple[Fetched, Written]]) -> Non
                 "message": item.message,
             }
         )
-    # A mark of a restated past stays until what is stored beyond the answer was looked at.
+    # Only ``basis.mark`` clears the mark as restated, after an answer for all stored rows.
     sets = [f"{name} = EXCLUDED.{name}" for name in coverage[0] if name not in ("symbol", "restated")]
     _insert(
         cursor,
@@ -328,7 +328,7 @@ def enter(cursor: Any, run: int, done: Sequence[tuple[Fetched, Written]]) -> Non
 
 
 def enter_outcomes(cursor: Any, run: int, done: Sequence[tuple[Fetched, Written]]) -> None:
-    """Write what became of each call."""
+    """Write the outcome of each call to the ledger."""
     outcomes = [
         {
             "run": run,
@@ -363,7 +363,7 @@ def _insert(cursor: Any, table: str, rows: Sequence[Mapping[str, Any]], conflict
 
 
 def _restated(cursor: Any, symbols: Sequence[str]) -> set[str]:
-    """Return the symbols whose past is marked as restated; nobody changes the marks meanwhile."""
+    """Return the symbols that are marked as restated, and lock their marks."""
     cursor.execute(
         "SELECT symbol FROM backfill_coverage WHERE symbol = ANY (%s) AND restated ORDER BY symbol FOR UPDATE",
         (list(symbols),),

@@ -1,4 +1,4 @@
-"""Which rows of ``market_data`` are stored: their days, their values, how many."""
+"""Reads the stored rows of ``market_data``: their days, values and counts."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ T = TypeVar("T")
 
 # All days that a bar can have.
 ALL = Range(date(1, 1, 2), date(9999, 12, 30))
-# Ranges that one statement counts in.
+# Maximum number of ranges that one statement counts.
 RANGES = 16
 
 
-def _each(database: Database, slices: list[Range], work: Callable[[Any, Range], T]) -> Iterator[T]:
-    """Yield what ``work`` returns for each slice, which it reads in a transaction of its own."""
+def _in_slices(database: Database, slices: list[Range], work: Callable[[Any, Range], T]) -> Iterator[T]:
+    """Yield what ``work`` returns for each slice, read in its own transaction."""
 
     def reading(cursor: Any, days: Range) -> T:
         arrivals.hold(cursor)
@@ -35,7 +35,7 @@ def _each(database: Database, slices: list[Range], work: Callable[[Any, Range], 
 
 
 def stored_days(database: Database, symbols: list[str], chunks: Chunks) -> dict[str, set[date]]:
-    """Return the days of which rows of symbols are stored, for symbols with any."""
+    """Return the days with stored rows by symbol, for symbols with any."""
 
     def work(cursor: Any, days: Range) -> list[tuple[str, list[date]]]:
         cursor.execute(
@@ -46,7 +46,7 @@ def stored_days(database: Database, symbols: list[str], chunks: Chunks) -> dict[
         return list(cursor.fetchall())
 
     found: dict[str, set[date]] = {}
-    for rows in _each(database, chunks.slices(chunks.stored or ALL), work):
+    for rows in _in_slices(database, chunks.slices(chunks.stored or ALL), work):
         for symbol, some in rows:
             found.setdefault(symbol, set()).update(some)
     return found
@@ -55,7 +55,7 @@ def stored_days(database: Database, symbols: list[str], chunks: Chunks) -> dict[
 def read(
     database: Database, symbol: str, days: Range, columns: Sequence[str], chunks: Chunks
 ) -> dict[date, tuple[Decimal, ...]]:
-    """Return by day the values of a symbol's ``columns``, in their order, as they are stored."""
+    """Return the stored values of a symbol's ``columns`` by day, in their order."""
 
     def work(cursor: Any, days: Range) -> list[Any]:
         cursor.execute(
@@ -65,14 +65,14 @@ def read(
         )
         return list(cursor.fetchall())
 
-    pieces = _each(database, chunks.slices(days), work)
+    pieces = _in_slices(database, chunks.slices(days), work)
     return {day: tuple(values) for rows in pieces for day, *values in rows}
 
 
 def read_known(
     database: Database, symbol: str, days: Range, chunks: Chunks
 ) -> tuple[dict[date, Decimal], Actions] | None:
-    """Return the closes of days and the actions after the first; None if the ledger has no answer for actions."""
+    """Return the closes of days and the actions after the first day; None if the actions were not loaded."""
     actions = database.run(lambda cursor: _actions(cursor, symbol, days))
     if actions is None:
         return None
@@ -93,7 +93,7 @@ def _actions(cursor: Any, symbol: str, days: Range) -> Actions | None:
         (symbol, days.first, days.last),
     )
     splits = dict(cursor.fetchall())
-    # As it was paid: closes are as traded, too.
+    # The unadjusted amount, because closes are unadjusted, too.
     cursor.execute(
         "SELECT day, coalesce(unadjusted, value) FROM market_dividend WHERE symbol = %s AND day > %s AND day <= %s",
         (symbol, days.first, days.last),
@@ -104,7 +104,7 @@ def _actions(cursor: Any, symbol: str, days: Range) -> Actions | None:
 def count_stored(
     database: Database, wanted: Sequence[tuple[str, Range, Range]], chunks: Chunks
 ) -> dict[str, tuple[int, int]]:
-    """Count the stored rows of symbols in two ranges each, in one pass; for symbols with any row in either."""
+    """Count the stored rows of each symbol in two ranges, in one pass; leave out symbols without rows."""
     if not wanted:
         return {}
     ranges = list(dict.fromkeys(days for _, *both in wanted for days in both))
@@ -118,19 +118,19 @@ def count_stored(
     for days in ranges:
         reach = reach.hull(days)
     sums: dict[str, list[int]] = {}
-    for rows in _each(database, chunks.slices(reach), work):
+    for rows in _in_slices(database, chunks.slices(reach), work):
         for symbol, *more in rows:
             sums[symbol] = [a + b for a, b in zip(sums.get(symbol, [0] * len(more)), more)]
     counts = {symbol: (sums[symbol][a], sums[symbol][b]) for symbol, a, b in picked if symbol in sums}
     return {symbol: both for symbol, both in counts.items() if any(both)}
 
 
-# What counts: a statement, its values, and by symbol the places of its two counts in a row.
+# A counting statement, its values, and by symbol the positions of its two counts in a row.
 _Counting = tuple[str, dict[str, Any], list[tuple[str, int, int]]]
 
 
 def _by_range(wanted: Sequence[tuple[str, Range, Range]], ranges: Sequence[Range]) -> _Counting:
-    """Count in ranges that many symbols share; the form that TimescaleDB answers out of compressed rows."""
+    """Count in ranges that many symbols share, in a form that TimescaleDB answers from compressed rows."""
     columns = ", ".join(
         f"count(*) FILTER (WHERE time BETWEEN %(first{n})s AND %(last{n})s)" for n in range(len(ranges))
     )
@@ -149,7 +149,7 @@ def _by_range(wanted: Sequence[tuple[str, Range, Range]], ranges: Sequence[Range
 
 
 def _by_symbol(wanted: Sequence[tuple[str, Range, Range]], _: Sequence[Range]) -> _Counting:
-    """Count in ranges that each symbol has for itself."""
+    """Count in separate ranges for each symbol."""
     values: dict[str, Any] = {
         "symbols": [symbol for symbol, _, _ in wanted],
         "a1": [midnight(one.first) for _, one, _ in wanted],

@@ -153,7 +153,7 @@ def test_what_was_revised_before_there_were_ranges_of_it_counts_as_well(market: 
 
 def test_a_moment_before_the_ledger_is_refused(market: Any) -> None:
     market.load()
-    with pytest.raises(psycopg2.DataError, match="The ledger tells what had arrived by when from"):
+    with pytest.raises(psycopg2.DataError, match="The ledger records arrivals since"):
         market.query("SELECT * FROM market_data_asof('2001-01-01')")
 
 
@@ -189,7 +189,7 @@ def test_what_others_did_to_the_rows_is_found(market: Any, damage: str) -> None:
     market.load()
     market.load(mode="snapshot", snapshot="before")
     market.query(damage)
-    assert "something besides the backfill" in market.load(mode="snapshot", snapshot="before")["problem"]
+    assert "Another program has written" in market.load(mode="snapshot", snapshot="before")["problem"]
     assert audited(market) == {"snapshot before": "fail"}
 
 

@@ -22,7 +22,7 @@ def load(market: Any, **options: Any) -> dict[str, Any]:
 def test_verify_computes_the_adjusted_close_from_the_actions(market: Any) -> None:
     market.standin.control(dividends=PAID, splits=SPLIT)
     load(market)
-    assert "actions are not known of 1 symbol" in load(market, mode="verify")["report"]
+    assert "actions of 1 symbol are unknown" in load(market, mode="verify")["report"]
     load(market, mode="actions")
     good = load(market, mode="verify")
     days = market.query("SELECT count(*) FROM market_data")[0][0]

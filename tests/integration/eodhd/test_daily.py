@@ -93,7 +93,7 @@ def test_a_session_without_a_file_may_have_been_a_holiday_of_that_market_alone(m
     market.standin.control(late={"US 2024-09-30": 24 * 30})
     asked = daily(market, at(MONDAY + timedelta(days=5), 22), last=MONDAY)
     assert [(entry["outcome"], entry["message"]) for entry in asked["not_loaded"]] == [
-        ("empty", "EODHD has no rows of 2024-09-30; if 2024-09-30 was a holiday there, this is right")
+        ("empty", "EODHD has no rows of 2024-09-30; this is correct if 2024-09-30 was a holiday there")
     ]
 
 

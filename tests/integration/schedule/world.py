@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 from ansible.module_utils.eodhd.days import Range
 from ansible.module_utils.eodhd.model import SymbolEntry
 from ansible.module_utils.eodhd.plan import actions
-from ansible.module_utils.eodhd.plan.daily import SessionEntry, asks
+from ansible.module_utils.eodhd.plan.daily import SessionEntry, calls_for
 from ansible.module_utils.eodhd.plan.plan import Rules
 from ansible.module_utils.schedule.jobs import Config, Job
 from ansible.module_utils.schedule.play import Played
@@ -133,7 +133,7 @@ class Sky:
             return failed("The server refuses connections.", cause="database")
         if self.is_on("service"):
             outcome = {"symbol": job.name, "outcome": "failed", "message": "5 requests"}
-            return failed("1 of 1 were not loaded as asked.", not_loaded=[outcome])
+            return failed("1 of 1 were not loaded as requested.", not_loaded=[outcome])
         if self.is_on("token"):
             return failed("EODHD refuses the token (401).", cause="refused")
         if self.is_on("disk"):
@@ -146,7 +146,7 @@ class Sky:
             calls += BULK
             if not version:
                 outcome = {"symbol": job.name, "outcome": "empty", "message": ""}
-                return failed("1 of 1 were not loaded as asked.", not_loaded=[outcome])
+                return failed("1 of 1 were not loaded as requested.", not_loaded=[outcome])
             rows += self.table.get(file, 0) != version
             self.table[file] = version
             self.loaded[file] = self.now
@@ -166,8 +166,8 @@ class Sky:
         known = {
             file[2]: SessionEntry(file[2], 1, at, at) for file, at in self._known(market, "bars").items()
         }
-        found = asks(market, time_of(self.now), known).asks
-        return [("bars", market, ask.day) for ask in found if ask.day]
+        found = calls_for(market, time_of(self.now), known).calls
+        return [("bars", market, call.day) for call in found if call.day]
 
     def _actions(self, market: str) -> list[File]:
         """What the mode actions asks for, by its own decision, of the days that it looks at by default."""
@@ -179,7 +179,7 @@ class Sky:
             f"{kind} {market} {day}": SymbolEntry(Range(day, day), "loaded", 1, at)
             for (kind, market, day), at in self._known(market, *KINDS[1:]).items()
         }
-        waiting = actions.waiting(jobs, known, Rules(time_of(self.now), 12, 10))
+        waiting = actions.unanswered(jobs, known, Rules(time_of(self.now), 12, 10))
         return [(job.symbol.split(" ")[0], market, job.range.last) for job in waiting]
 
     def _health(self, _job: Job) -> Played:

@@ -70,7 +70,7 @@ def test_an_answer_is_kept_before_the_run_has_it(courier: Courier, spool: Spool)
 def test_a_fault_comes_in_words(courier: Courier, spool: Spool, standin: StandIn) -> None:
     standin.control(answers={"AAPL.US": ["reset"]})
     reply = courier.send("eod/AAPL.US", {}, spool.name("eod/AAPL.US", {}))
-    assert (reply.status, reply.fault) == (0, "a connection that failed or was closed")
+    assert (reply.status, reply.fault) == (0, "a failed or closed connection")
 
 
 class GivenUp:
@@ -146,7 +146,7 @@ def test_what_is_under_way_at_a_kill_is_left_to_every_host_before_the_claim_is_f
     while not ledger.claims.claim(["AAPL.US"]) and time.monotonic() < deadline:
         time.sleep(0.01)
     ledger.entries([])
-    left: Any = ledger.take_left(name)
+    left: Any = ledger.leftover(name)
     assert left[0] == 200
     assert ended(asking)
     assert standin.counts()["paid"] == {"AAPL.US": 1}

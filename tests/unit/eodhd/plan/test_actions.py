@@ -20,9 +20,9 @@ def asked_at(exchange: str, *runs: datetime) -> list[datetime]:
     asked = []
     for now in runs:
         tasks = actions.by_session(KINDS, [exchange], Range(DAY, DAY), now)
-        waiting = actions.waiting(tasks, known, Rules(now, 12, 10))
-        known |= {task.symbol: SymbolEntry(task.range, "loaded", 0, now) for task in waiting}
-        asked += [now] if waiting else []
+        unanswered = actions.unanswered(tasks, known, Rules(now, 12, 10))
+        known |= {task.symbol: SymbolEntry(task.range, "loaded", 0, now) for task in unanswered}
+        asked += [now] if unanswered else []
     return asked
 
 
@@ -44,8 +44,8 @@ def test_what_is_final_is_asked_for_again_if_the_user_insists() -> None:
     now = datetime(2026, 11, 26, tzinfo=timezone.utc)
     task, _ = actions.by_session(KINDS, ["US"], Range(DAY, DAY), now)
     known = {task.symbol: SymbolEntry(task.range, "loaded", 0, now - timedelta(days=1))}
-    assert actions.waiting([task], known, Rules(now, 12, 10)) == []
-    assert actions.waiting([task], known, Rules(now, 12, 10, forced_since=now)) == [task]
+    assert actions.unanswered([task], known, Rules(now, 12, 10)) == []
+    assert actions.unanswered([task], known, Rules(now, 12, 10, forced_since=now)) == [task]
 
 
 def test_currencies_have_none() -> None:

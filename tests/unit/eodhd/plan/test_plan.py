@@ -117,7 +117,7 @@ def test_the_plan_refuses_what_the_quota_does_not_cover() -> None:
     plan.require_quota(partial=True)
     plan.quota = Quota(None, None)
     plan.require_quota(partial=False)
-    assert "not known" in plan.lines()[-1]
+    assert "unknown" in plan.lines()[-1]
 
 
 def test_symbols() -> None:
@@ -125,9 +125,9 @@ def test_symbols() -> None:
     found = ["AAPL.US", "MSFT.US", "BRK-B.US", "AT&T.US", "BTC-USD.CC", "X_old.US"]
     assert normalise(given, "US") == found
     for wrong in (["B.R.K"], ["A US"], ["../user.US"], ["A.US?x"], ["A/B.US"]):
-        with pytest.raises(Problem, match="no EODHD symbols"):
+        with pytest.raises(Problem, match="not EODHD symbols"):
             normalise(wrong, "US")
-    with pytest.raises(Problem, match="no symbol to load"):
+    with pytest.raises(Problem, match="no symbols to load"):
         normalise([], "US")
 
 
@@ -137,7 +137,7 @@ def test_a_file_may_begin_with_a_mark_of_its_encoding() -> None:
 
 def test_a_file_that_is_not_there_is_told_as_one() -> None:
     with pytest.raises(
-        Problem, match="no EODHD symbols: lists/mine. .* no such file on the machine that runs"
+        Problem, match="not EODHD symbols: lists/mine. .* no such file on the machine that runs"
     ):
         normalise(["lists/mine"], "US")
 
@@ -147,13 +147,13 @@ COUNTS = {"market_data": 0, "assets": 0}
 
 def test_success_is_said_only_where_everything_is_in_the_table() -> None:
     good = Totals(symbols=2, loaded=2)
-    assert "SUCCESS" in report.of_many("t", good, COUNTS, COUNTS, [], set())
-    assert "SUCCESS" not in report.of_many("t", good, COUNTS, COUNTS, ["A.US"], set())
+    assert "SUCCESS" in report.for_many("t", good, COUNTS, COUNTS, [], set())
+    assert "SUCCESS" not in report.for_many("t", good, COUNTS, COUNTS, ["A.US"], set())
     for outcome in ("empty", "unknown", "failed", "pending", "set_aside", "truncated"):
         bad = Totals(symbols=2, loaded=1, not_loaded={"A.US": (outcome, "why")})
-        text = report.of_many("t", bad, COUNTS, COUNTS, [], set())
+        text = report.for_many("t", bad, COUNTS, COUNTS, [], set())
         assert "SUCCESS" not in text
         assert f"A.US: {outcome} (why)" in text
-        accepted = report.of_many("t", bad, COUNTS, COUNTS, [], {outcome})
+        accepted = report.for_many("t", bad, COUNTS, COUNTS, [], {outcome})
         assert "SUCCESS" not in accepted
         assert outcome in report.advice({outcome})

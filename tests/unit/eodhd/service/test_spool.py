@@ -27,7 +27,7 @@ def spool(folder: Path) -> Spool:
 
 def keep(spool: Spool, reply: Reply, path: str = "eod/A.US") -> str:
     name = spool.name(path, {"from": "2024-01-01"})
-    with spool.under_way(name) as kept:
+    with spool.in_flight(name) as kept:
         kept(reply)
     return name
 
@@ -89,7 +89,7 @@ def test_an_answer_under_way_is_waited_for(spool: Spool, folder: Path) -> None:
     begun, go = threading.Event(), threading.Event()
 
     def ask() -> None:
-        with Spool(str(folder), URL, 12).under_way(name) as kept:
+        with Spool(str(folder), URL, 12).in_flight(name) as kept:
             begun.set()
             go.wait(10)
             kept(Reply(200, b"[7]"))
@@ -105,14 +105,14 @@ def test_an_answer_under_way_is_waited_for(spool: Spool, folder: Path) -> None:
 def test_nobody_waits_once_the_run_is_stopped(spool: Spool) -> None:
     name, stop = spool.name("eod/A.US", {}), threading.Event()
     stop.set()
-    with spool.under_way(name):
+    with spool.in_flight(name):
         assert spool.take(name, stop) is None
 
 
 def test_two_that_ask_the_same_leave_each_other_alone(spool: Spool) -> None:
     name = spool.name("eod/A.US", {})
-    with spool.under_way(name) as first:
-        with spool.under_way(name) as second:
+    with spool.in_flight(name) as first:
+        with spool.in_flight(name) as second:
             second(Reply(200, b"[2]"))
         first(Reply(200, b"[1]"))
     assert spool.take(name) == Reply(200, b"[1]")
