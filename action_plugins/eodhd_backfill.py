@@ -1,4 +1,4 @@
-"""Runs the module of this name and shows its progress meanwhile, which a module cannot do itself."""
+"""Runs the module of this name and shows its progress, which a module cannot do itself."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ INTERVAL = 2.0
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
-    """Gives the module a file for its progress, on the target, and prints the lines that appear in it."""
+    """Gives the module a progress file on the target, and prints the lines that appear in it."""
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Run the module, and print its progress meanwhile."""
+        """Run the module and print its progress."""
         super().run(tmp, task_vars)
         variables = task_vars or {}
-        # What people read belongs to the output for people.
+        # Other output formats are for programs.
         watched = constants.DEFAULT_STDOUT_CALLBACK.removeprefix("ansible.builtin.") == "default"
         if self._task.check_mode or not watched:
             unwatched: dict[str, Any] = self._execute_module(task_vars=variables)
@@ -31,9 +31,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         folder = self._make_tmp_path()
         self._fixup_perms2([folder])
         path = self._connection._shell.join_path(folder, "progress")
-        over = threading.Event()
+        ended = threading.Event()
         host = variables.get("inventory_hostname", "")
-        following = threading.Thread(target=self._apart()._follow, args=(path, host, over), daemon=True)
+        following = threading.Thread(target=self._copy()._follow, args=(path, host, ended), daemon=True)
         following.start()
         try:
             result: dict[str, Any] = self._execute_module(
@@ -41,22 +41,22 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             )
             return result
         finally:
-            over.set()
+            ended.set()
             following.join(5)
             self._remove_tmp_path(folder)
 
-    def _apart(self) -> ActionModule:
-        """This action with a connection of its own; one is used by one thread alone."""
-        apart = copy.copy(self)
-        apart._connection = copy.copy(self._connection)
-        # It keeps how its last command began.
-        apart._connection.become = copy.copy(self._connection.become)
-        return apart
+    def _copy(self) -> ActionModule:
+        """Return a copy of this action with its own connection, because a connection serves only one thread."""
+        other = copy.copy(self)
+        other._connection = copy.copy(self._connection)
+        # This object keeps the state of its last command.
+        other._connection.become = copy.copy(self._connection.become)
+        return other
 
-    def _follow(self, path: str, host: str, over: threading.Event) -> None:
+    def _follow(self, path: str, host: str, ended: threading.Event) -> None:
         shown = 0
-        while not over.wait(INTERVAL):
-            # What cannot be read now is read the next time; the load does not depend on it.
+        while not ended.wait(INTERVAL):
+            # After an error, the next round reads the lines; the load does not depend on them.
             with contextlib.suppress(AnsibleError, OSError):
                 done = self._low_level_execute_command(
                     f"tail -n +{shown + 1} {shlex.quote(path)} 2>/dev/null", sudoable=True

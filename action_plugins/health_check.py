@@ -1,4 +1,4 @@
-"""Runs the module of this name in the environment that it checks, which saves it the start of another Python."""
+"""Runs the module of this name in the environment that it checks, which saves starting a second Python."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     """See the module's documentation, option ``interpreter``."""
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Run the module; if the environment cannot, in the host's own Python, where it says why."""
+        """Run the module; if the environment cannot run it, use the host's own Python, where the module reports why."""
         super().run(tmp, task_vars)
         variables = task_vars or {}
         own = self._task.args.get("interpreter") or f"{self._task.args.get('root')}/venv/bin/python"

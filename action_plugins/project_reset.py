@@ -1,4 +1,4 @@
-"""Runs the module of this name, and brings the control node's wheels to a host that needs them."""
+"""Runs the module of this name, and transfers wheels from the control node to a host that needs them."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     """See the module's documentation, option ``wheels``."""
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Take the stages; a host that fails for want of wheels says what it is, gets them, and takes them again."""
+        """Run the stages. A host that lacks wheels fails with its platform, gets them, and runs the stages again."""
         super().run(tmp, task_vars)
         arguments = dict(self._task.args)
         if self._connection.transport == "local":
-            arguments["wheels"] = "never"  # the control node itself can do no better
+            arguments["wheels"] = "never"  # the control node has no other source
         result: dict[str, Any] = self._execute_module(module_args=arguments, task_vars=task_vars)
         if (
             not result.get("failed")

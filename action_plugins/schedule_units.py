@@ -1,4 +1,4 @@
-"""Runs the module of this name, and gives it the vault passwords of this run, which no variable holds."""
+"""Runs the module of this name with the vault passwords of this run, which are in no variable."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         keep_vault = arguments.pop("keep_vault", True)
         secrets = {name: value for name, value in (arguments.get("secrets") or {}).items() if value}
         if keep_vault:
-            # The loader knows them: there is no other way to what was typed for -J.
+            # Only the loader has them, including what was typed for -J.
             for name, secret in getattr(getattr(self._loader, "_vault", None), "secrets", None) or ():
                 secrets.setdefault(f"vault.{name}", secret.bytes.decode())
         result: dict[str, Any] = self._execute_module(

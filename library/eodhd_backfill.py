@@ -6,50 +6,50 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: eodhd_backfill
-short_description: Fill market_data and assets from EODHD, paying once and losing nothing
+short_description: Fill market_data and assets from EODHD, without paying twice or losing rows
 description:
-  - Loads daily bars, and what belongs to them, from the EODHD service into the tables C(market_data) and C(assets), and
-    writes only rows that are new or differ. A ledger beside them (tables C(backfill_…)) holds every run and answer.
-  - No call is paid twice. A run that was killed, or that met the end of the day's quota, goes on where it was. Several
-    runs at once, on one host or many, share the symbols and the provider's limit a minute.
-  - Rows that cannot be taken are kept in C(backfill_set_aside), values that the provider changed in
-    C(backfill_revision), old and new. If the past was restated, the whole history of that symbol is asked for again.
+  - Loads daily bars and related data from EODHD into the tables C(market_data) and C(assets), and writes only rows
+    that are new or differ. A ledger in the same database (tables C(backfill_…)) records every run and answer.
+  - No call is paid twice. After a kill, or when the day's quota is spent, the next run continues from there. Parallel
+    runs, on one host or many, share the symbols and the account's limit per minute.
+  - Rows that cannot be loaded are kept in C(backfill_set_aside). Values that the provider changed are in
+    C(backfill_revision), old and new. If a symbol's history was restated, all of it is loaded again.
 extends_documentation_fragment: [connection]
 options:
   api_token:
-    description: The token of the EODHD account. It is in no result, message or log.
+    description: The token of the EODHD account. It appears in no result, message or log.
     type: str
     required: true
   base_url:
-    description: Where the service is, without a query.
+    description: The URL of the service, without a query.
     type: str
     default: https://eodhd.com/api
   mode:
     description:
-      - V(history) loads the days asked for, of O(symbols) or of the O(top) most traded ones; one call each.
-      - V(daily) loads the sessions of whole exchanges that are due, or the one of O(last), by a bulk call of 100 each,
-        and asks again one day and three days later, because rows come late and are corrected.
+      - V(history) loads the bars of O(symbols), or of the O(top) most traded ones, for one call per symbol.
+      - V(daily) loads the due sessions of whole exchanges, or only that of O(last), for 100 calls per session. It
+        requests each again one day and three days later, because rows arrive late and are corrected.
       - V(register) enters the symbols of whole exchanges in C(assets), details in C(backfill_listing) and renames in
-        C(backfill_rename); two calls each, and five for the renames of the United States.
-      - V(actions) loads splits and dividends into C(market_split) and C(market_dividend), of O(symbols), or of
-        O(exchanges) if none are named; two calls a symbol, or 200 a session if that is cheaper.
-      - V(verify) asks again for a sample of what is stored and compares it field by field.
-      - V(snapshot) gives the present moment the name O(snapshot), with a digest over the bars, which
-        C(market_data_asof) reads again. If there is one of that name, it is held against its digest.
+        C(backfill_rename), for two calls per exchange, and five for the renames of the United States.
+      - V(actions) loads splits and dividends of O(symbols), or of O(exchanges) if there are none, into C(market_split)
+        and C(market_dividend), for two calls per symbol, or 200 per session if that is cheaper.
+      - V(verify) requests a sample of the stored bars again and compares them field by field.
+      - V(snapshot) names the current moment O(snapshot) and stores a digest of the bars, which C(market_data_asof) can
+        read again. If that snapshot exists, it is checked against its digest.
     type: str
     choices: [history, daily, register, actions, verify, snapshot]
     default: history
   symbols:
     description: >-
-      What to load, as V(AAPL.US), V(BTC-USD.CC). Without a suffix the first of O(exchanges) is meant. Empty entries
-      and what follows a C(#) are left out.
+      What to load, such as V(AAPL.US) or V(BTC-USD.CC). Without a suffix, the first of O(exchanges) applies. Empty
+      entries, and text after a C(#), are ignored.
     type: list
     elements: str
     default: []
   top:
     description: >-
-      Load this many of the most traded symbols of the first of O(exchanges) instead of O(symbols). Finding them
-      costs 100 calls; the order is kept for seven days.
+      Load this many of the most traded symbols of the first of O(exchanges) instead of O(symbols). The ranking costs
+      100 calls and is kept for seven days.
     type: int
   exchanges:
     description: For O(mode=daily), O(mode=register) and O(top).
@@ -57,36 +57,36 @@ options:
     elements: str
     default: [US]
   days:
-    description: How many days before O(last) to begin, unless O(first) is given.
+    description: The number of days before O(last), unless O(first) is set.
     type: int
     default: 30
   first:
-    description: First day, as V(2024-01-31).
+    description: First day, such as V(2024-01-31).
     type: str
   last:
     description: Last day; today in GMT by default.
     type: str
   sample:
-    description: How many symbols O(mode=verify) asks for.
+    description: The number of symbols that O(mode=verify) compares.
     type: int
     default: 10
   snapshot:
     description: The name of the snapshot with O(mode=snapshot).
     type: str
   fresh_hours:
-    description: For so long an answer is not asked for again, unless rows of it have gone missing in C(market_data).
+    description: For this many hours, an answer is not requested again, unless C(market_data) has lost rows of it.
     type: float
     default: 12
   overlap_days:
-    description: How far before the last day loaded a later run re-reads, to notice a restated past.
+    description: The number of loaded days that a later run reads again, to detect a restated history.
     type: int
     default: 10
   force:
-    description: Ask for everything again, fresh or not.
+    description: Request everything again, even if it is fresh.
     type: bool
     default: false
   partial:
-    description: Go as far as the day's quota reaches instead of refusing a run that it does not cover.
+    description: Load as much as the day's quota covers, instead of refusing a run that costs more.
     type: bool
     default: false
   accept:
@@ -96,48 +96,48 @@ options:
     choices: [empty, set_aside, truncated, unknown, forbidden]
     default: []
   settle_calls:
-    description: Calls a day, at most, for sessions that O(mode=daily) asks for again.
+    description: Maximum number of calls per day for sessions that O(mode=daily) requests again.
     type: int
     default: 2000
   delisted:
-    description: With O(mode=history), load the delisted symbols that O(mode=register) has entered too.
+    description: With O(mode=history), also load the delisted symbols that O(mode=register) has entered.
     type: bool
     default: false
   concurrency:
-    description: Requests under way at the same time, at most.
+    description: Maximum number of requests at the same time.
     type: int
     default: 32
   shard:
-    description: Which of O(shards) runs this is, from 0. Each begins in a part of the list of its own.
+    description: The number of this run among O(shards), from 0. Each run starts with its own part of the list.
     type: int
     default: 0
   shards:
-    description: How many runs load the same list at the same time.
+    description: The number of runs that load the same list at the same time.
     type: int
     default: 1
   interpreter:
-    description: The Python with psycopg2 and requests to continue in; without it, that of Ansible has to have both.
+    description: The Python with psycopg2 and requests to continue in. Without it, Ansible's Python needs both.
     type: path
   progress_path:
-    description: A file to which lines of progress are added every few seconds while the module runs.
+    description: A file to which the module appends a line of progress every few seconds.
     type: path
   spool:
     description: >-
-      A folder, private to the user of the run, in which answers are kept between their receipt and the ledger, so
-      that a kill costs no call. It is made if it is missing, and not used in check mode.
+      A folder, private to the user of the run, that keeps answers until they are stored, so that a kill costs no call.
+      It is created if it is missing, and not used in check mode.
     type: path
 requirements:
   - psycopg2
   - requests
 attributes:
   check_mode:
-    description: Returns the plan, and asks the service for nothing but the account's quota.
+    description: Returns the plan, and requests only the account's quota.
     support: full
   diff_mode:
     description: The changes are in C(backfill_revision), the counts in RV(totals).
     support: none
   idempotent:
-    description: A second run writes nothing and costs no call while the ledger is fresh, but for C(assets.last_synced).
+    description: While the ledger is fresh, a second run costs no call and writes only C(assets.last_synced).
     support: full
 author: [The maintainers (@ansible-reset)]
 """
@@ -153,7 +153,7 @@ EXAMPLES = r"""
     api_token: "{{ vault_eodhd_api_token }}"
     symbols: [AAPL.US]
 
-- name: Load a year of the hundred most traded symbols, as far as today's quota reaches
+- name: Load a year of the hundred most traded symbols, as far as today's quota allows
   eodhd_backfill:
     connection: "{{ database }}"
     api_token: "{{ vault_eodhd_api_token }}"
@@ -164,11 +164,11 @@ EXAMPLES = r"""
 
 RETURN = r"""
 report:
-  description: What people read; in check mode the plan.
+  description: The report as text; in check mode, the plan.
   type: str
   returned: success, and failure after a run
 run:
-  description: Number of the run in C(backfill_run).
+  description: The number of the run in C(backfill_run).
   type: int
   returned: when something was run
   sample: 42
@@ -178,18 +178,18 @@ plan:
   returned: always, once a plan could be made
   sample: {calls: 100, quota_left: 99812, quota_limit: 100000, rows_expected: 25200, symbols: 103, symbols_to_ask: 100}
 totals:
-  description: What the run did. Of the downloaded rows each is inserted, updated, unchanged or set aside.
+  description: What the run did. Each downloaded row is inserted, updated, unchanged or set aside.
   type: dict
   returned: when something was run
   sample: {calls: 1, done: 1, downloaded: 21, inserted: 21, loaded: 1, unchanged: 0, updated: 0}
 not_loaded:
-  description: Every symbol that is not in the table as asked, with its outcome and why.
+  description: Every symbol that was not loaded as requested, with its outcome and the reason.
   type: list
   elements: dict
   returned: when something was run
   sample: [{symbol: NOPE.US, outcome: unknown, message: EODHD knows no such symbol or exchange (404)}]
 mismatches:
-  description: Where stored values are not the provider's.
+  description: Stored values that differ from the provider's.
   type: list
   elements: dict
   returned: with O(mode=verify)
@@ -201,12 +201,12 @@ adjusted:
   returned: with O(mode=verify)
   sample: [{symbol: AAPL.US, first_day: "2020-01-02", last_day: "2020-08-28", days: 166}]
 snapshot:
-  description: The snapshot, its moment in UTC, the rows it has and their digest.
+  description: The snapshot, with its moment in UTC, its row count and its digest.
   type: dict
   returned: with O(mode=snapshot)
   sample: {name: audit-2026, moment: "2026-11-26 07:40:12.5+00", rows: 251200, digest: "-2219873"}
 notes:
-  description: What should be known but does not keep the run from succeeding, such as narrow columns.
+  description: Remarks that do not fail the run, such as narrow columns.
   type: list
   elements: str
   returned: success, and failure after a run
@@ -230,11 +230,11 @@ def day(text: str | None, variable: str) -> date | None:
     try:
         return date.fromisoformat(text) if text else None
     except ValueError:
-        raise reporting.Problem(f"{variable} is {text!r}, which is no date such as 2024-01-31.") from None
+        raise reporting.Problem(f"{variable} is {text!r}, but must be a date such as 2024-01-31.") from None
 
 
 def main() -> None:
-    """Glue."""
+    """Run the module."""
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     options = module.params
 
