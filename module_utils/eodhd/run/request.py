@@ -1,4 +1,4 @@
-"""What the user asks for."""
+"""The options of a run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ansible.module_utils.database.server import Server
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asks for; see the module's options for each."""
+    """The options of a run, as the module documents them."""
 
     mode: str
     server: Server

@@ -1,4 +1,4 @@
-"""The stand-in and the market's tables, for tests of the backfill over real sockets."""
+"""The stand-in service and the market's tables, for tests of the backfill over real sockets."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def standin_process() -> Iterator[StandIn]:
 
 @pytest.fixture
 def standin(standin_process: StandIn) -> StandIn:
-    """The stand-in, with nothing left of the test before."""
+    """Return the stand-in, reset after the previous test."""
     standin_process.control(
         reset=True, latency=0, token=TOKEN, daily=100_000, used=0, minute=0, advertised=1_000_000
     )
@@ -59,7 +59,7 @@ class Market:
     standin: StandIn
     spool: str
     asking: psycopg2.extensions.connection | None = (
-        None  # of ``query``: some tests ask a hundred times a second
+        None  # of ``query``: some tests call it a hundred times a second
     )
 
     def request(self, **options: Any) -> Request:
@@ -68,41 +68,41 @@ class Market:
         return Request(server=self.server, **{**given, **options})
 
     def load(self, now: datetime | None = None, **options: Any) -> dict[str, Any]:
-        """Run the backfill; a failure comes back as its result, with the message as ``problem``."""
+        """Run the backfill; return a failure as its result, with the message as ``problem``."""
         try:
             result: dict[str, Any] = backfill.run(self.request(**options), now)
         except Problem as problem:
             return {**problem.details, "problem": str(problem)}
         finally:
             if engines.LAYOUT.settle and not options.get("check"):
-                with contextlib.suppress(psycopg2.Error):  # of tests without a database
+                with contextlib.suppress(psycopg2.Error):  # in tests without a database
                     self.server.run(*engines.LAYOUT.settle)
         return result
 
     def copies(self, pause: float) -> Copies:
-        """Take copies at random moments while the context lasts; see ``Copies``."""
+        """Copy the table at random moments during the context; see ``Copies``."""
         return Copies(self.server, pause)
 
     def query(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-        """Ask in a transaction; on a new connection if something has cut the one before."""
+        """Run a query in a transaction; reconnect if the connection was lost."""
         try:
-            return self._ask(statement, values)
+            return self._query(statement, values)
         except psycopg2.Error:
             if not self.asking or not self.asking.closed:
                 raise
-        return self._ask(statement, values)
+        return self._query(statement, values)
 
-    def _ask(self, statement: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+    def _query(self, statement: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         if not self.asking or self.asking.closed:
             self.asking = self.server.connect()
         with self.asking, self.asking.cursor() as cursor:
-            # Of Citus's workers too, whose zone is another one.
+            # On Citus's workers too, whose time zone differs.
             cursor.execute("SET LOCAL citus.propagate_set_commands = 'local'; SET LOCAL TimeZone = 'UTC'")
             cursor.execute(statement, values or None)
             return list(cursor.fetchall()) if cursor.description else []
 
     def versions(self) -> list[tuple[Any, ...]]:
-        """Every row's version: what an update would change, even one to the same values."""
+        """Return each row's version, which any update changes, even one to the same values."""
         if engines.LAYOUT.settle:  # compressed rows have none
             return self.query("SELECT symbol, time, market_data::text FROM market_data ORDER BY 1, 2")
         return self.query(
@@ -112,7 +112,7 @@ class Market:
 
 
 class Copies:
-    """Copies of ``market_data``, as digests, taken at random moments while something else goes on.
+    """Digests of ``market_data``, taken at random moments during other work.
 
     Args:
         server: the database.
@@ -138,13 +138,13 @@ class Copies:
         with closing(self._server.connect()) as connection:
             while not self._done.wait(random.random() * self._pause):
                 with connection, connection.cursor() as cursor:
-                    # As a snapshot does it: at no moment in the middle of a batch.
+                    # Like a snapshot: never in the middle of a batch.
                     cursor.execute("SELECT pg_advisory_xact_lock(%s), clock_timestamp()", (arrivals.LOCK,))
                     moment = (cursor.fetchone() or (None, None))[1]
                     self._taken.append((moment, self._digest(cursor, "market_data")))
 
     def compare(self) -> int:
-        """Hold what the function says of each moment against the copy; return how many copies differ from others."""
+        """Compare the function with each copy; return the number of distinct copies."""
         with closing(self._server.connect()) as connection, connection.cursor() as cursor:
             for moment, copied in self._taken:
                 cursor.execute("SELECT set_config('test.moment', %s, false)", (moment.isoformat(),))
@@ -154,7 +154,7 @@ class Copies:
 
     @property
     def count(self) -> int:
-        """How many were taken."""
+        """Return how many copies were taken."""
         return len(self._taken)
 
     @staticmethod

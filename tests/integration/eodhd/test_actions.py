@@ -1,4 +1,4 @@
-"""Mode actions: splits and dividends by symbol and by session, their revisions, and what becomes of junk."""
+"""Mode actions: splits and dividends by symbol and by session, revisions, and meaningless rows."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def stored(market: Any) -> set[tuple[Any, ...]]:
     return {*splits, *dividends}
 
 
-def test_by_symbol_the_whole_past_comes_once(market: Any) -> None:
+def test_by_symbol_the_full_history_is_loaded_once(market: Any) -> None:
     market.standin.control(splits={"AAPL.US": ["2014-06-09", 7]}, dividends=PAID)
     plan = actions(market, check=True)
     assert plan["plan"]["calls"] == 4
@@ -49,7 +49,7 @@ def test_by_symbol_the_whole_past_comes_once(market: Any) -> None:
     assert (third["changed"], third["totals"]["calls"]) == (False, 4)
 
 
-def test_a_session_is_asked_for_in_bulk_if_that_is_cheaper(market: Any) -> None:
+def test_actions_are_loaded_by_session_if_that_is_cheaper(market: Any) -> None:
     symbols = [f"SYM{number:05d}.US" for number in range(101)]
     market.standin.control(universe=120, dividends={"SYM00003.US": {"2026-11-18": "0.5"}})
     options = {"symbols": symbols, "first": date(2026, 11, 18), "last": date(2026, 11, 18)}
@@ -58,13 +58,13 @@ def test_a_session_is_asked_for_in_bulk_if_that_is_cheaper(market: Any) -> None:
     assert "SUCCESS" in first["report"]
     assert stored(market) == {("SYM00003.US", "2026-11-18", Decimal("0.50000"))}
     assert actions(market, **options)["totals"]["calls"] == 0
-    # An answer by symbol says more than the bulk one; what it says too is no change.
+    # An answer by symbol has more columns than a bulk one; the common columns are unchanged.
     more = actions(market, symbols=["SYM00003.US"], last=LAST)
     assert more["totals"]["updated"] == 1
     assert market.query("SELECT unadjusted, currency FROM market_dividend") == [(Decimal("0.5"), "USD")]
 
 
-def test_without_symbols_those_of_the_exchange_are_meant(market: Any) -> None:
+def test_without_symbols_those_of_the_exchange_are_loaded(market: Any) -> None:
     market.standin.control(dividends=PAID)
     few = actions(market, symbols=[], exchanges=["US"], first=date(2026, 11, 10), last=date(2026, 11, 10))
     assert few["totals"]["calls"] == 200  # nothing is registered yet
@@ -74,7 +74,7 @@ def test_without_symbols_those_of_the_exchange_are_meant(market: Any) -> None:
     assert plan["plan"]["calls"] == 2 * 12
 
 
-def test_what_the_provider_changes_or_withdraws_is_kept(market: Any) -> None:
+def test_changed_and_withdrawn_actions_are_recorded(market: Any) -> None:
     market.standin.control(dividends=PAID)
     actions(market)
     market.standin.control(dividends={"AAPL.US": {"2026-11-10": "0.28"}, "MSFT.US": PAID["MSFT.US"]})
@@ -89,26 +89,26 @@ def test_what_the_provider_changes_or_withdraws_is_kept(market: Any) -> None:
     assert kept == [("2026-08-10", "0.26", None), ("2026-11-10", "0.27", "0.28")]
 
 
-def test_a_split_that_says_nothing_is_set_aside_and_alarms_nobody(market: Any) -> None:
+def test_a_meaningless_split_is_set_aside_without_failing_the_run(market: Any) -> None:
     market.standin.control(junk=["AAPL.US"])
     result = actions(market)
     assert "SUCCESS" in result["report"]
     assert stored(market) == set()
     aside = "SELECT symbol, day::text, reason FROM backfill_set_aside WHERE resolved IS NULL"
     assert market.query(aside) == [("splits AAPL.US", "2010-01-04", "junk: a split of 0.000000/1.000000")]
-    market.load(first=date(2010, 1, 1), last=date(2010, 1, 10))  # its bars are another matter
+    market.load(first=date(2010, 1, 1), last=date(2010, 1, 10))  # must not resolve the set-aside action
     assert len(market.query(aside)) == 1
     market.standin.control(junk=[])
     actions(market, force=True)
     assert market.query(aside) == []
 
 
-def test_a_symbol_that_the_provider_does_not_know_is_named(market: Any) -> None:
+def test_an_unknown_symbol_is_reported(market: Any) -> None:
     result = actions(market, symbols=["NOPE.US"])
     assert {entry["outcome"] for entry in result["not_loaded"]} == {"unknown"}
 
 
-def test_killed_runs_resume_without_asking_for_what_the_ledger_has(market: Any) -> None:
+def test_killed_runs_resume_without_requesting_what_the_ledger_has(market: Any) -> None:
     symbols = [f"SYM{number:05d}.US" for number in range(200)]
     paid = {symbol: {"2026-11-10": "0.27"} for symbol in symbols}
     market.standin.control(latency=0.1, token="", universe=200, dividends=paid)

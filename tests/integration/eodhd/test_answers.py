@@ -1,4 +1,4 @@
-"""Every answer of the service's contract, over real sockets: what becomes of the symbol, the run, the money."""
+"""Every answer of the service's contract, over real sockets: its effect on the symbol, the run and the calls paid."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ansible.module_utils.eodhd.run import context as eodhd_context
 from ansible.module_utils.eodhd.service import client as eodhd_client
 from ansible.module_utils.eodhd.service.transport import Policy
 
-# By what the stand-in is told: the symbol's outcome, and a word of the message.
+# By behaviour of the stand-in: the symbol's outcome, and part of the message.
 OF_THE_SYMBOL = {
     "forbidden": ("forbidden", "403"),
     "free": ("forbidden", "plan"),
@@ -32,7 +32,7 @@ REPEATED = ["bad_gateway", "page", "object", "cut", "cut_close", "reset", "too_m
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waits of a second instead of half a minute."""
+    """Shorten waits from half a minute to a second."""
     quick = Policy(connect=1, read=0.6, total=1.5, tries=3, tries_limited=3)
     original = eodhd_client.Client.__init__
 
@@ -44,7 +44,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("behaviour", "expected"), OF_THE_SYMBOL.items())
-def test_an_answer_about_one_symbol_does_not_keep_the_others(
+def test_an_error_of_one_symbol_does_not_affect_the_others(
     market: Any, behaviour: str, expected: tuple[str, str]
 ) -> None:
     market.standin.control(answers={"MSFT.US": [behaviour]}, sticky=True)
@@ -61,7 +61,7 @@ def test_an_answer_about_one_symbol_does_not_keep_the_others(
 
 
 @pytest.mark.parametrize(("behaviour", "word"), OF_THE_RUN.items())
-def test_an_answer_about_the_account_stops_the_run_and_the_rest_follows_later(
+def test_an_account_error_stops_the_run_and_the_next_run_loads_the_rest(
     market: Any, behaviour: str, word: str
 ) -> None:
     symbols = [f"SYM{number:05d}.US" for number in range(8)]
@@ -76,7 +76,7 @@ def test_an_answer_about_the_account_stops_the_run_and_the_rest_follows_later(
 
 
 @pytest.mark.parametrize("behaviour", REPEATED)
-def test_trouble_is_met_by_trying_again_within_bounds(market: Any, behaviour: str) -> None:
+def test_failures_are_retried_a_bounded_number_of_times(market: Any, behaviour: str) -> None:
     market.standin.control(answers={"AAPL.US": [behaviour]})
     assert "SUCCESS" in market.load()["report"]
     market.standin.control(reset=True, answers={"MSFT.US": [behaviour]}, sticky=True)
@@ -84,27 +84,27 @@ def test_trouble_is_met_by_trying_again_within_bounds(market: Any, behaviour: st
     assert [entry["outcome"] for entry in failed["not_loaded"]] == ["failed"]
     assert market.standin.counts()["asked"]["MSFT.US"] == 3
     assert failed["totals"]["loaded"] == 1
-    # What failed is asked for again, what was loaded is not.
+    # Failed symbols are requested again, loaded ones are not.
     market.standin.control(reset=True)
     assert market.load(symbols=["MSFT.US", "VTI.US"])["totals"]["calls"] == 1
 
 
 @pytest.mark.parametrize("behaviour", ["stall", "trickle"])
-def test_a_silent_or_trickling_answer_ends_in_time(market: Any, behaviour: str) -> None:
+def test_a_silent_or_trickling_answer_times_out(market: Any, behaviour: str) -> None:
     market.standin.control(answers={"AAPL.US": [behaviour, behaviour]})
     result = market.load()
     assert "SUCCESS" in result["report"]
     assert market.standin.counts()["asked"]["AAPL.US"] == 3
 
 
-def test_a_wide_refusal_points_to_the_token_as_well(market: Any) -> None:
+def test_a_refusal_of_every_symbol_mentions_the_token(market: Any) -> None:
     market.standin.control(answers={"*": ["ok", "forbidden"]}, sticky=True)
     result = market.load()
     assert "eodhd_api_token" in json.dumps(result)
 
 
-def test_the_minute_limit_is_kept(market: Any) -> None:
-    """The limit is read from the headers; nothing is sent beyond it, and nobody is refused."""
+def test_the_limit_per_minute_is_respected(market: Any) -> None:
+    """The limit is read from the headers, and no request exceeds it or is refused."""
     market.standin.control(minute=20)
     symbols = [f"SYM{number:05d}.US" for number in range(40)]
     import threading
@@ -149,9 +149,7 @@ ODD = {
 
 
 @pytest.mark.parametrize(("raw", "reason"), ODD.values(), ids=list(ODD))
-def test_a_bad_row_is_kept_aside_and_cleared_once_it_comes_back_good(
-    market: Any, raw: str, reason: str
-) -> None:
+def test_a_bad_row_is_set_aside_and_resolved_once_it_is_correct(market: Any, raw: str, reason: str) -> None:
     market.load()
     day = market.query("SELECT (min(time) + interval '7 days')::date::text FROM market_data")[0][0]
     market.query("DELETE FROM market_data WHERE time = %s", day)
@@ -172,14 +170,14 @@ def test_a_bad_row_is_kept_aside_and_cleared_once_it_comes_back_good(
     assert market.query("SELECT count(*) FROM backfill_set_aside WHERE resolved IS NULL") == [(0,)]
 
 
-def test_rows_outside_of_the_range_are_not_taken(market: Any) -> None:
+def test_rows_outside_the_range_are_dropped(market: Any) -> None:
     row = '{"date":"2001-01-02","open":1,"high":2,"low":1,"close":2,"adjusted_close":2,"volume":7}'
     market.standin.control(extra={"AAPL.US": [row]})
     assert "SUCCESS" in market.load()["report"]
     assert market.query("SELECT count(*) FROM market_data WHERE time < '2002-01-01'") == [(0,)]
 
 
-def test_digits_survive(market: Any) -> None:
+def test_digits_are_stored_exactly(market: Any) -> None:
     market.load(symbols=["BTC-USD.CC", "EURUSD.FOREX"], days=5)
     import requests
 

@@ -1,4 +1,4 @@
-"""The past as it was: ``market_data_asof`` against copies taken at the time, and snapshots that stay."""
+"""The past as it was: ``market_data_asof`` compared with copies from that time, and snapshots."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def rows(market: Any, table: str, *values: Any) -> set[tuple[Any, ...]]:
 
 
 def copy(market: Any) -> tuple[datetime, set[tuple[Any, ...]]]:
-    """Return a moment and what the table holds then."""
+    """Return a moment and the rows of the table at it."""
     return market.query("SELECT clock_timestamp()")[0][0], rows(market, "market_data")
 
 
@@ -30,7 +30,7 @@ def equal(market: Any, moment: datetime, copied: set[tuple[Any, ...]]) -> None:
     assert rows(market, "market_data_asof(%s)", moment) == copied
 
 
-def test_what_came_later_is_left_out_and_what_changed_has_its_old_values(market: Any) -> None:
+def test_later_rows_are_left_out_and_changed_rows_have_old_values(market: Any) -> None:
     today = date(2026, 11, 20)
     symbols = ["AAPL.US", "MSFT.US", "BTC-USD.CC"]
     copies = []
@@ -50,7 +50,7 @@ def test_what_came_later_is_left_out_and_what_changed_has_its_old_values(market:
     assert rows(market, "market_data_asof(now())") == copies[-1][1]
 
 
-def test_a_row_between_older_ones_came_when_it_came(market: Any) -> None:
+def test_a_new_row_between_older_ones_has_its_own_arrival(market: Any) -> None:
     market.standin.control(rows={"AAPL.US": {"2026-11-10": "", "2026-11-11": "", "2026-11-16": ""}})
     market.load(last=date(2026, 11, 20), days=20)
     first = copy(market)
@@ -65,7 +65,7 @@ def test_a_row_between_older_ones_came_when_it_came(market: Any) -> None:
 
 
 def corrected(market: Any) -> list[tuple[datetime, set[tuple[Any, ...]]]]:
-    """Change single days among others of several symbols, twice, with new days; return a copy from before each load."""
+    """Revise single days of several symbols twice, and add days; return a copy from before each load."""
     last, symbols = date(2026, 11, 20), ["AAPL.US", "MSFT.US", "BTC-USD.CC"]
     market.load(symbols=symbols, last=last, days=30)
     copies = []
@@ -80,14 +80,14 @@ def corrected(market: Any) -> list[tuple[datetime, set[tuple[Any, ...]]]]:
     return [*copies, copy(market)]
 
 
-def test_days_that_were_revised_among_others_have_their_old_values(market: Any) -> None:
+def test_single_revised_days_have_their_old_values(market: Any) -> None:
     copies = corrected(market)
     assert market.query("SELECT count(*) FROM backfill_revision") != [(0,)]
     for moment, copied in copies:
         equal(market, moment, copied)
 
 
-def test_symbols_and_days_may_be_named(market: Any) -> None:
+def test_symbols_and_days_can_be_given(market: Any) -> None:
     copies = corrected(market)
     named = ["AAPL.US", "BTC-USD.CC"]
     first, last = date(2026, 11, 3), date(2026, 11, 10)
@@ -105,7 +105,7 @@ def test_symbols_and_days_may_be_named(market: Any) -> None:
         assert 0 < len(of_named & since & until) < len(since & until) < len(since)
 
 
-def test_one_symbol_of_a_whole_exchange_is_found_in_its_piece(market: Any) -> None:
+def test_a_symbol_of_a_whole_exchange_is_found_in_its_piece(market: Any) -> None:
     evening = datetime(2026, 11, 18, 23, tzinfo=timezone.utc)
     market.standin.control(universe=2 * arrivals.PIECE + 50, now=evening.isoformat())
     market.load(mode="daily", exchanges=["US"], now=evening)
@@ -121,7 +121,7 @@ def test_one_symbol_of_a_whole_exchange_is_found_in_its_piece(market: Any) -> No
     assert sizes[0][0] <= arrivals.PIECE < sizes[0][1] * arrivals.PIECE
 
 
-def test_a_list_from_older_code_may_have_any_symbol(market: Any) -> None:
+def test_a_list_from_older_code_can_contain_any_symbol(market: Any) -> None:
     copies = corrected(market)
     market.query("UPDATE backfill_arrival SET first_symbol = NULL, last_symbol = NULL")
     for moment, copied in copies:
@@ -131,13 +131,13 @@ def test_a_list_from_older_code_may_have_any_symbol(market: Any) -> None:
 
 @pytest.mark.skipif(engines.LAYOUT.engine == "citus", reason="Citus plans no function of SQL")
 @pytest.mark.parametrize("arguments", ["now()", "now(), ARRAY['AAPL.US']", "now(), first => '2026-11-03'"])
-def test_the_planner_sees_through_the_function(market: Any, arguments: str) -> None:
+def test_the_planner_inlines_the_function(market: Any, arguments: str) -> None:
     market.load()
     plan = market.query(f"EXPLAIN SELECT * FROM market_data_asof({arguments}) WHERE symbol = 'AAPL.US'")
     assert not [line for (line,) in plan if "market_data_asof" in line]
 
 
-def test_what_was_revised_before_there_were_ranges_of_it_counts_as_well(market: Any) -> None:
+def test_revisions_from_before_the_ranges_count_too(market: Any) -> None:
     copies = corrected(market)
     market.query(
         "DELETE FROM backfill_arrival WHERE revised; ALTER TABLE backfill_arrival DROP COLUMN revised,"
@@ -145,7 +145,7 @@ def test_what_was_revised_before_there_were_ranges_of_it_counts_as_well(market: 
         " DROP INDEX backfill_arrival_later, backfill_revision_time;"
         " CREATE INDEX backfill_arrival_arrived ON backfill_arrival (arrived);"
         " DELETE FROM backfill_schema WHERE version >= 4"
-    )  # as the version before left it
+    )  # as the previous version left it
     market.load()
     for moment, copied in copies:
         equal(market, moment, copied)
@@ -158,12 +158,12 @@ def test_a_moment_before_the_ledger_is_refused(market: Any) -> None:
 
 
 def audited(market: Any) -> dict[str, str]:
-    """Return the audit's checks of the snapshots, by name."""
+    """Return the audit's checks of the snapshots by name."""
     with closing(market.server.connect()) as connection, connection.cursor() as cursor:
         return {check.name: check.verdict for check in snapshots.checks(snapshots.read(cursor))}
 
 
-def test_a_snapshot_reads_the_same_whatever_the_backfill_does_later(market: Any) -> None:
+def test_a_snapshot_stays_the_same_during_later_backfills(market: Any) -> None:
     assert audited(market) == {}
     assert "backfill_snapshot" in market.load(mode="snapshot")["problem"]
     market.load(symbols=["AAPL.US", "MSFT.US"])
@@ -185,7 +185,7 @@ def test_a_snapshot_reads_the_same_whatever_the_backfill_does_later(market: Any)
         "DELETE FROM market_data WHERE time = (SELECT max(time) FROM market_data)",
     ],
 )
-def test_what_others_did_to_the_rows_is_found(market: Any, damage: str) -> None:
+def test_changes_by_other_programs_are_detected(market: Any, damage: str) -> None:
     market.load()
     market.load(mode="snapshot", snapshot="before")
     market.query(damage)
@@ -194,7 +194,7 @@ def test_what_others_did_to_the_rows_is_found(market: Any, damage: str) -> None:
 
 
 @pytest.mark.parametrize("table", ["backfill_snapshot", "backfill_arrival", "backfill_revision"])
-def test_what_a_snapshot_rests_on_is_protected(market: Any, table: str) -> None:
+def test_the_data_of_a_snapshot_is_protected(market: Any, table: str) -> None:
     market.load()
     market.load(mode="snapshot", snapshot="kept")
     for statement in (f"DELETE FROM {table}", f"TRUNCATE {table}"):
@@ -202,8 +202,8 @@ def test_what_a_snapshot_rests_on_is_protected(market: Any, table: str) -> None:
             market.query(statement)
 
 
-def test_copies_taken_while_runs_are_storing_are_what_the_function_says(market: Any) -> None:
-    market.load(symbols=["AAPL.US"])  # the ledger is there
+def test_the_function_returns_the_copies_taken_during_runs(market: Any) -> None:
+    market.load(symbols=["AAPL.US"])  # creates the ledger
     symbols = [f"SYM{number:05d}.US" for number in range(40)]
     market.standin.control(latency=0.01)
     with market.copies(0.05) as copies:

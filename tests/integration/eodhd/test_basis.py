@@ -1,4 +1,4 @@
-"""What actions are for: the adjusted close that follows from them, restatements explained, bars on an old basis."""
+"""Uses of actions: computed adjusted closes, causes of restatements, and bars with an old basis."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def test_verify_computes_the_adjusted_close_from_the_actions(market: Any) -> Non
     assert "AAPL.US: differs on" in bad["report"]
     assert "SUCCESS" not in bad["report"]
     assert "does not follow from the known splits and dividends" in bad["notes"][-1]
-    assert "problem" not in bad  # no load would mend it
+    assert "problem" not in bad  # a load would not fix it
 
 
-def test_the_action_that_caused_a_restatement_is_named(market: Any) -> None:
+def test_the_action_that_caused_a_restatement_is_reported(market: Any) -> None:
     market.standin.control(dividends=PAID)
     load(market)
     market.standin.control(splits=SPLIT)
@@ -59,7 +59,7 @@ def test_the_action_that_caused_a_restatement_is_named(market: Any) -> None:
     assert "restated by the dividend of 2026-11-19 (0.3 USD)" in paid["report"]
 
 
-def test_bars_that_are_sent_no_more_are_marked_until_they_are(market: Any) -> None:
+def test_bars_that_are_no_longer_sent_stay_marked_until_they_are_sent_again(market: Any) -> None:
     market.standin.control(dividends=PAID)
     load(market, days=100)
     old = market.query("SELECT time::date::text FROM market_data ORDER BY 1 LIMIT 12")
@@ -73,7 +73,7 @@ def test_bars_that_are_sent_no_more_are_marked_until_they_are(market: Any) -> No
         "SELECT symbol, rows, first_day::text, last_day::text FROM backfill_old_basis WHERE resolved IS NULL"
     )
     assert market.query(marks) == [("AAPL.US", 12, old[0][0], old[-1][0])]
-    fresh = load(market, days=10)  # nothing is asked, and it is told all the same
+    fresh = load(market, days=10)  # makes no call, but still reports it
     assert fresh["totals"]["calls"] == 0
     assert "NOT ON ONE BASIS" in fresh["report"]
     told = load(market, mode="verify", days=200)
@@ -86,7 +86,7 @@ def test_bars_that_are_sent_no_more_are_marked_until_they_are(market: Any) -> No
 
 
 @pytest.mark.parametrize("restated_by", ["history", "daily"])
-def test_a_run_that_is_killed_before_it_marks_old_bars_leaves_that_to_the_next(
+def test_the_next_run_marks_old_bars_if_a_run_is_killed_before(
     market: Any, monkeypatch: pytest.MonkeyPatch, restated_by: str
 ) -> None:
     load(market, days=100)
@@ -114,4 +114,4 @@ def test_a_run_that_is_killed_before_it_marks_old_bars_leaves_that_to_the_next(
         ("AAPL.US", 1)
     ]
     assert market.query("SELECT count(*) FROM backfill_coverage WHERE restated") == [(0,)]
-    assert market.standin.counts()["calls"] == calls  # its answer was kept
+    assert market.standin.counts()["calls"] == calls  # the spool kept its answer

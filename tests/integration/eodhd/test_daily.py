@@ -1,4 +1,4 @@
-"""Mode daily: which sessions came, which are asked for again, and what becomes of odd, late and corrected rows."""
+"""Mode daily: which sessions are requested, and when again; set-aside, late and corrected rows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def at(day: date, hour: int, minute: int = 0) -> datetime:
 
 
 def daily(market: Any, now: datetime, **options: Any) -> dict[str, Any]:
-    """Run it at a moment of the stand-in's time."""
+    """Run the mode at this time of the stand-in."""
     market.standin.control(now=now.isoformat())
     result: dict[str, Any] = market.load(now, mode="daily", **options)
     return result
@@ -38,7 +38,7 @@ def calls(result: dict[str, Any]) -> int:
     return int(result["totals"]["calls"])
 
 
-def test_the_session_that_is_due_is_loaded_by_one_call_and_only_once(market: Any) -> None:
+def test_the_due_session_is_loaded_once_by_one_call(market: Any) -> None:
     evening = at(MONDAY, 22)
     market.standin.control(now=evening.isoformat())
     assert market.load(evening, mode="daily", check=True)["plan"]["calls"] == 100
@@ -52,13 +52,13 @@ def test_the_session_that_is_due_is_loaded_by_one_call_and_only_once(market: Any
     assert market.versions() == versions
 
 
-def test_a_run_in_the_morning_does_not_hide_the_session_of_the_evening(market: Any) -> None:
+def test_a_morning_run_does_not_prevent_the_evening_session(market: Any) -> None:
     assert "US 2024-09-27" in daily(market, at(MONDAY, 8))["report"]
     assert "2024-09-30" in daily(market, at(MONDAY, 22))["report"]
     assert sessions(market) == ["2024-09-27", "2024-09-30"]
 
 
-def test_an_old_session_is_not_called_the_one_that_was_due(market: Any) -> None:
+def test_an_old_session_does_not_count_as_the_due_one(market: Any) -> None:
     old = '{"date":"2024-09-20","open":1,"high":2,"low":1,"close":2,"adjusted_close":2,"volume":1}'
     rows = {f"{code}.US": {"2024-09-30": old} for code in ("AAPL", "MSFT", "TSLA", "VTI", "BRK-B", "AT&T")}
     market.standin.control(universe=0, rows=rows)
@@ -68,19 +68,19 @@ def test_an_old_session_is_not_called_the_one_that_was_due(market: Any) -> None:
     assert "SUCCESS" not in first["report"]
     assert sessions(market) == ["2024-09-20"]
     again = daily(market, at(MONDAY, 23))
-    assert calls(again) == 100  # asked again, not fresh
+    assert calls(again) == 100  # requested again, not fresh
 
 
-def test_a_late_file_is_told_and_asked_for_again(market: Any) -> None:
+def test_a_late_file_is_reported_and_requested_again(market: Any) -> None:
     market.standin.control(late={"US 2024-09-30": 3})
     first = daily(market, at(MONDAY, 22))
     assert [entry["outcome"] for entry in first["not_loaded"]] == ["late"]
-    assert calls(first) <= 1  # a 404 is no file
+    assert calls(first) <= 1  # a 404 means no file
     assert "SUCCESS" in daily(market, at(MONDAY + timedelta(days=1), 1))["report"]
     assert sessions(market) == ["2024-09-30"]
 
 
-def test_a_holiday_asks_nothing_and_is_no_failure(market: Any) -> None:
+def test_a_holiday_makes_no_call_and_is_no_failure(market: Any) -> None:
     labor_day = date(2024, 9, 2)
     daily(market, at(labor_day - timedelta(days=3), 22))
     result = daily(market, at(labor_day, 22), fresh_hours=0, settle_calls=0)
@@ -89,7 +89,7 @@ def test_a_holiday_asks_nothing_and_is_no_failure(market: Any) -> None:
     assert (calls(asked), "problem" in asked) == (0, False)
 
 
-def test_a_session_without_a_file_may_have_been_a_holiday_of_that_market_alone(market: Any) -> None:
+def test_a_session_without_a_file_may_be_a_local_holiday(market: Any) -> None:
     market.standin.control(late={"US 2024-09-30": 24 * 30})
     asked = daily(market, at(MONDAY + timedelta(days=5), 22), last=MONDAY)
     assert [(entry["outcome"], entry["message"]) for entry in asked["not_loaded"]] == [
@@ -97,36 +97,36 @@ def test_a_session_without_a_file_may_have_been_a_holiday_of_that_market_alone(m
     ]
 
 
-def test_sessions_that_were_missed_are_caught_up(market: Any) -> None:
+def test_missed_sessions_are_caught_up(market: Any) -> None:
     daily(market, at(MONDAY, 22))
     daily(market, at(MONDAY + timedelta(days=4), 22), settle_calls=0)
     assert sessions(market) == [f"2024-{day}" for day in ("09-30", "10-01", "10-02", "10-03", "10-04")]
 
 
-def test_sessions_that_were_missed_long_ago_are_left_to_history(market: Any) -> None:
+def test_sessions_missed_long_ago_are_left_to_history(market: Any) -> None:
     daily(market, at(MONDAY, 22))
     result = daily(market, at(MONDAY + timedelta(days=30), 22), settle_calls=0)
     assert sessions(market) == ["2024-09-30", "2024-10-30"]
     assert "from 2024-10-01 to 2024-10-29" in result["notes"][0]
 
 
-def test_a_session_is_asked_for_again_until_it_has_settled(market: Any) -> None:
+def test_a_session_is_requested_again_until_it_has_settled(market: Any) -> None:
     first = daily(market, at(MONDAY, 22))
     days = [daily(market, at(MONDAY + timedelta(days=n), 22)) for n in range(1, 7)]
-    # The next day and the third: late rows and corrections come in, and nothing is taken for a restated past.
+    # One and three days later, late rows and corrections arrive, and none counts as a restatement.
     asked = market.query("SELECT count(*) FROM backfill_outcome WHERE symbol = 'daily US 2024-09-30'")
     assert asked == [(3,)]
     assert first["totals"]["inserted"] < 56
     assert days[0]["totals"]["updated"] > 0
     assert market.query("SELECT count(*) FROM market_data WHERE time = '2024-09-30'") == [(56,)]
-    assert [day["totals"]["refetched"] for day in days] == [0] * 6  # no history was loaded again
+    assert [day["totals"]["refetched"] for day in days] == [0] * 6  # no history was reloaded
     corrected = market.query("SELECT corrected FROM backfill_session WHERE day = '2024-09-30'")[0][0]
     assert (
         corrected == market.query("SELECT count(*) FROM backfill_revision WHERE day = '2024-09-30'")[0][0] > 0
     )
 
 
-def test_settling_is_bounded_in_calls_a_day_and_the_plan_shows_it(market: Any) -> None:
+def test_settling_calls_per_day_are_bounded_and_in_the_plan(market: Any) -> None:
     for number in range(4):
         daily(market, at(MONDAY + timedelta(days=number), 22), settle_calls=0)
     evening = at(MONDAY + timedelta(days=4), 22)
@@ -137,10 +137,10 @@ def test_settling_is_bounded_in_calls_a_day_and_the_plan_shows_it(market: Any) -
     assert any("backfill_settle_calls" in note for note in plan["notes"])
     assert calls(daily(market, evening, settle_calls=200)) == 300
     again = market.load(evening, mode="daily", check=True, settle_calls=200)
-    assert again["plan"]["calls"] == 0  # what was spent today counts
+    assert again["plan"]["calls"] == 0  # today's calls count
 
 
-def test_rows_of_a_real_file_are_taken_or_kept_aside_without_a_failure(market: Any) -> None:
+def test_rows_of_a_real_file_are_loaded_or_set_aside(market: Any) -> None:
     market.standin.control(odd=True)
     result = daily(market, at(MONDAY, 22))
     assert "SUCCESS" in result["report"]
@@ -150,7 +150,7 @@ def test_rows_of_a_real_file_are_taken_or_kept_aside_without_a_failure(market: A
     assert reasons == [("NULL.US", "untraded: no prices"), ("ZERO.US", "untraded: no prices")]
 
 
-def test_rows_set_aside_are_resolved_when_they_come_back_whole(market: Any) -> None:
+def test_set_aside_rows_are_resolved_once_they_are_correct(market: Any) -> None:
     null = '{"date":"2024-09-30","open":null,"high":2,"low":1,"close":2,"adjusted_close":2,"volume":7}'
     market.standin.control(rows={"VTI.US": {"2024-09-30": null}})
     first = daily(market, at(MONDAY, 22))
@@ -161,7 +161,7 @@ def test_rows_set_aside_are_resolved_when_they_come_back_whole(market: Any) -> N
     assert market.query("SELECT count(*) FROM backfill_set_aside WHERE resolved IS NULL") == [(0,)]
 
 
-def test_a_fresh_session_with_rows_set_aside_is_no_success(market: Any) -> None:
+def test_a_fresh_session_with_set_aside_rows_is_not_a_success(market: Any) -> None:
     torn = '{"date":"2024-09-30","open":1,"high":1,"low":2,"close":2,"adjusted_close":2,"volume":7}'
     market.standin.control(rows={"VTI.US": {"2024-09-30": torn}})
     daily(market, at(MONDAY, 22))
@@ -172,7 +172,7 @@ def test_a_fresh_session_with_rows_set_aside_is_no_success(market: Any) -> None:
     assert "problem" not in daily(market, at(MONDAY, 23), accept=["set_aside"])
 
 
-def test_a_row_of_the_future_is_set_aside_until_the_symbol_comes_without_it(market: Any) -> None:
+def test_a_future_row_is_set_aside_until_it_is_no_longer_sent(market: Any) -> None:
     future = '{"date":"2031-01-02","open":1,"high":2,"low":1,"close":2,"adjusted_close":2,"volume":7}'
     market.standin.control(rows={"VTI.US": {"2024-09-30": future}})
     daily(market, at(MONDAY, 22))
@@ -185,7 +185,7 @@ def test_a_row_of_the_future_is_set_aside_until_the_symbol_comes_without_it(mark
 
 
 @pytest.mark.skipif(bool(engines.LAYOUT.settle), reason="TimescaleDB widens no column of compressed chunks")
-def test_rows_that_a_narrow_column_refused_are_loaded_once_it_is_wide(market: Any) -> None:
+def test_rows_too_wide_for_a_column_are_loaded_once_it_is_widened(market: Any) -> None:
     market.query("ALTER TABLE market_data ALTER COLUMN volume TYPE bigint")
     market.standin.control(odd=True)
     assert daily(market, at(MONDAY, 22))["totals"]["set_aside"] == 1
@@ -199,14 +199,14 @@ def test_rows_that_a_narrow_column_refused_are_loaded_once_it_is_wide(market: An
     ) == [(0,)]
 
 
-def test_a_list_of_the_united_states_names_its_symbols_as_the_provider_does(market: Any) -> None:
+def test_symbols_of_a_us_list_have_the_suffix_us(market: Any) -> None:
     result = daily(market, at(MONDAY, 22), exchanges=["NYSE"])
     assert "SUCCESS" in result["report"]
     found = market.query("SELECT DISTINCT split_part(symbol, '.', 2) FROM market_data")
     assert found == [("US",)]
 
 
-def test_a_split_has_the_histories_of_its_symbols_loaded_again(market: Any) -> None:
+def test_a_split_reloads_the_histories_of_its_symbols(market: Any) -> None:
     tuesday = MONDAY + timedelta(days=1)
     for number in range(3, 0, -1):
         daily(market, at(MONDAY - timedelta(days=number + 2 if number > 1 else 3), 22))
@@ -229,7 +229,7 @@ def test_two_hosts_pay_a_session_once(market: Any) -> None:
     assert all("SUCCESS" in each["report"] for each in done)
 
 
-def test_register_follows_renames_and_delisted_symbols(market: Any) -> None:
+def test_register_records_renames_and_delisted_symbols(market: Any) -> None:
     tuesday = MONDAY + timedelta(days=1)
     daily(market, at(MONDAY, 22))
     market.standin.control(
@@ -244,10 +244,10 @@ def test_register_follows_renames_and_delisted_symbols(market: Any) -> None:
     bars = market.query(
         "SELECT symbol, count(*) FROM market_data WHERE symbol ~ '^TSL' GROUP BY 1 ORDER BY 1"
     )
-    assert bars == [("TSLA.US", 1), ("TSLX.US", 2)]  # the provider has all of it under the new name
+    assert bars == [("TSLA.US", 1), ("TSLX.US", 2)]  # the provider has the full history under the new name
 
 
-def test_delisted_symbols_are_loaded_when_asked_for(market: Any) -> None:
+def test_delisted_symbols_are_loaded_on_request(market: Any) -> None:
     assert "backfill_mode=register" in market.load(delisted=True)["problem"]
     market.load(mode="register")
     result = market.load(delisted=True)
@@ -280,7 +280,7 @@ def test_an_answer_that_a_killed_run_left_in_the_database_is_not_paid_again(mark
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_a_killed_run_resumes_without_paying_a_session_twice(market: Any, how: int) -> None:
-    """Kill it at a moment that differs each time, until a run comes to its end; four sessions of the past."""
+    """Kill runs of four past sessions, each at another moment, until one completes."""
     market.standin.control(latency=0.4, universe=400)
     chance = random.Random(how)
     days = [date(2024, 9, 23) + timedelta(days=number) for number in (0, 1, 2, 3)]

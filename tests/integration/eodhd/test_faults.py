@@ -1,4 +1,4 @@
-"""What breaks from outside: kills, a database that restarts, a connection cut in the middle of a COPY."""
+"""Faults from outside: kills, database restarts, and connections lost during a COPY."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ KILLS = 30 if FULL else 4
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_killed_runs_resume_without_asking_for_what_the_ledger_has(
+def test_killed_runs_resume_without_requesting_what_the_ledger_has(
     market: Any, standin: StandIn, how: int
 ) -> None:
     standin.control(latency=0.1, token="")
@@ -54,8 +54,8 @@ def test_killed_runs_resume_without_asking_for_what_the_ledger_has(
     assert dict(states) == {"done": 1, "interrupted": KILLS}
 
 
-def test_a_database_that_loses_its_sessions_midway_is_waited_for(market: Any, standin: StandIn) -> None:
-    """Sessions end in the middle of statements, COPY among them, again and again."""
+def test_a_run_survives_terminated_database_sessions(market: Any, standin: StandIn) -> None:
+    """Sessions are terminated repeatedly in the middle of statements, including COPY."""
     standin.control(latency=0.01, token="")
     symbols = [f"SYM{number:05d}.US" for number in range(60)]
     process = worker.start(
@@ -86,10 +86,8 @@ def test_a_database_that_loses_its_sessions_midway_is_waited_for(market: Any, st
     assert rows == market.query("SELECT sum(rows) FROM backfill_coverage")[0][0]
 
 
-def test_a_database_that_is_restarted_midway_is_waited_for(
-    memory: Path, tmp_path: Path, standin: StandIn
-) -> None:
-    """The server itself goes down and comes back, twice."""
+def test_a_run_survives_database_restarts(memory: Path, tmp_path: Path, standin: StandIn) -> None:
+    """The server itself stops and restarts, twice."""
     cluster = postgres.Cluster(memory / "restarted")
     server = Database("127.0.0.1", postgres.free_port(), "postgres", "restarted", "postgres")
     standin.control(latency=0.1, token="")
@@ -119,9 +117,7 @@ def test_a_database_that_is_restarted_midway_is_waited_for(
         cluster.remove()
 
 
-def test_the_pipeline_ends_where_the_database_stays_away(
-    market: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_pipeline_ends_if_the_database_stays_away(market: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(
         databases.Database.__init__, "__defaults__", (0.5, time.sleep, databases.Database.opened)
@@ -168,7 +164,7 @@ def test_after_a_stopped_worker_of_citus_the_next_run_finishes(market: Any, stan
         cluster.stop()
         result = worker.finish(process)
     finally:
-        # With what `CREATE EXTENSION citus` has set: nodes meet by TLS alone, and a start writes all settings anew.
+        # Keep the setting of `CREATE EXTENSION citus`: nodes require TLS, and a start rewrites all settings.
         cluster.start(port, {**settings, "ssl": "on"})
     assert "one of its own nodes" in result["problem"]
     assert "same command again" in result["problem"]
@@ -182,9 +178,7 @@ def test_after_a_stopped_worker_of_citus_the_next_run_finishes(market: Any, stan
 
 
 @WORKERS
-def test_rows_that_a_worker_of_citus_has_not_committed_yet_are_not_paid_for_again(
-    market: Any, standin: StandIn
-) -> None:
+def test_rows_in_doubt_on_a_citus_worker_are_not_paid_for_again(market: Any, standin: StandIn) -> None:
     standin.control(token="")
     market.load(symbols=["AAPL.US"], days=30)
     with closing(market.server.connect()) as session, session.cursor() as cursor:
@@ -195,7 +189,7 @@ def test_rows_that_a_worker_of_citus_has_not_committed_yet_are_not_paid_for_agai
         )
         shard, group, port = cursor.fetchone()
         with closing(replace(market.server, port=port).connect()) as worker_session:
-            # As it is if the worker was stopped between the two phases: prepared there, committed here.
+            # The state after a worker stopped between the phases: prepared there, committed here.
             rows = worker_session.cursor()
             rows.execute("SET citus.enable_manual_changes_to_shards = on")
             rows.execute(

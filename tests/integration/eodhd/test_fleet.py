@@ -1,4 +1,4 @@
-"""Several workers on one list: one ledger, one rate, no call twice, also when one of them is killed."""
+"""Several workers on one list share ledger and rate limit, and pay no call twice, even if one is killed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DIGESTS = "SELECT symbol, digest FROM backfill_outcome WHERE outcome = 'loaded' 
 
 
 def fleet(market: Any, tmp_path: Path, **options: Any) -> list[worker.Run]:
-    """Start the workers, each with a spool of its own, as on hosts of their own."""
+    """Start the workers, each with its own spool, as on separate hosts."""
     return [
         worker.start(
             market.server,
@@ -44,14 +44,14 @@ def fleet(market: Any, tmp_path: Path, **options: Any) -> list[worker.Run]:
     ]  # fmt: skip
 
 
-def test_every_worker_begins_in_a_part_of_its_own() -> None:
+def test_every_worker_starts_with_its_own_part() -> None:
     days = Range.__new__(Range)
     tasks = [Task(name, days, vacant=True) for name in "ABCDEFG"]
     firsts = ["".join(task.symbol for task in own_part_first(tasks, shard, 3)) for shard in range(3)]
     assert firsts == ["ABCDEFG", "CDEFGAB", "EFGABCD"]
 
 
-def test_three_workers_leave_what_one_leaves(market: Any, tmp_path: Path) -> None:
+def test_three_workers_load_the_same_as_one(market: Any, tmp_path: Path) -> None:
     market.standin.control(latency=0.02, token="", universe=240)
     results = [worker.finish(process) for process in fleet(market, tmp_path)]
     assert all("SUCCESS" in result["report"] for result in results)
@@ -63,9 +63,7 @@ def test_three_workers_leave_what_one_leaves(market: Any, tmp_path: Path) -> Non
     assert (market.query(CONTENT), market.query(DIGESTS)) == together
 
 
-def test_a_killed_worker_s_share_goes_to_the_others_and_no_call_is_paid_twice(
-    market: Any, tmp_path: Path
-) -> None:
+def test_other_workers_take_over_from_a_killed_one_without_paying_twice(market: Any, tmp_path: Path) -> None:
     market.standin.control(latency=0.05, token="", universe=240)
     processes = fleet(market, tmp_path)
     while not market.query("SELECT to_regclass('backfill_coverage') IS NOT NULL")[0][0]:
@@ -103,21 +101,21 @@ EVENING = datetime(2024, 9, 30, 22, tzinfo=timezone.utc)
     ],
 )
 @pytest.mark.parametrize("asked", ["never", "before"])
-def test_what_was_answered_before_the_plan_and_stored_after_it_is_not_paid_again(
+def test_an_answer_from_before_the_plan_stored_after_it_is_not_paid_again(
     market: Any, asked: str, options: dict[str, Any]
 ) -> None:
     began = time.monotonic()
 
     def start() -> subprocess.Popen[str]:
         request = {"base_url": market.standin.url, "token": "token", **options}
-        # Its present goes on as the clock does.
+        # Its ``now`` follows the clock.
         present = now + timedelta(seconds=time.monotonic() - began)
         process: subprocess.Popen[str] = worker.start(market.server, now=present.isoformat(), **request)
         return process
 
     now = EVENING
     market.standin.control(token="", now=now.isoformat())
-    market.load(now)  # the ledger is there
+    market.load(now)  # creates the ledger
     if asked == "before":
         market.load(now, **options)
         market.query("UPDATE backfill_coverage SET fetched = %s", now)
@@ -126,7 +124,7 @@ def test_what_was_answered_before_the_plan_and_stored_after_it_is_not_paid_again
     with closing(market.server.connect()) as connection, connection.cursor() as cursor:
         if options["mode"] == "history" and compression.mingled(cursor):
             pytest.skip("no plan is made there while another run stores")
-        # Plans are made, but nothing is stored.
+        # Plans are complete, but nothing is stored.
         cursor.execute("LOCK TABLE backfill_coverage, backfill_session, backfill_set_aside IN SHARE MODE")
         first = start()
         until(market, "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted AND locktype = 'relation'")
@@ -139,7 +137,7 @@ def test_what_was_answered_before_the_plan_and_stored_after_it_is_not_paid_again
 
 
 def until(market: Any, question: str) -> None:
-    """Wait for the database to say yes."""
+    """Wait until the query returns true."""
     end = time.monotonic() + 30
     while not market.query(question)[0][0]:
         assert time.monotonic() < end, question
@@ -147,7 +145,9 @@ def until(market: Any, question: str) -> None:
 
 
 @pytest.mark.parametrize("_time", range(20 if FULL else 1))
-def test_a_restated_past_reaches_the_table_whoever_meets_it(market: Any, tmp_path: Path, _time: int) -> None:
+def test_a_restated_history_is_loaded_whichever_worker_detects_it(
+    market: Any, tmp_path: Path, _time: int
+) -> None:
     symbols = SYMBOLS[:60]
     now = datetime.now(timezone.utc)
     early = now - timedelta(days=3)
@@ -169,7 +169,7 @@ def test_a_restated_past_reaches_the_table_whoever_meets_it(market: Any, tmp_pat
 
 
 @pytest.mark.skipif(not FULL, reason="FAULTS=full only (make faults): it lasts more than a minute")
-def test_the_limit_a_minute_holds_for_all_workers_together(market: Any, tmp_path: Path) -> None:
+def test_all_workers_together_respect_the_limit_per_minute(market: Any, tmp_path: Path) -> None:
     market.standin.control(token="", universe=240, minute=60)
     began = time.monotonic()
     processes = fleet(market, tmp_path, symbols=SYMBOLS[:70])
@@ -181,7 +181,7 @@ def test_the_limit_a_minute_holds_for_all_workers_together(market: Any, tmp_path
     assert max(counts["paid"].values()) == 1
 
 
-def test_the_ranking_is_paid_for_once(market: Any, tmp_path: Path) -> None:
+def test_workers_pay_for_the_ranking_once(market: Any, tmp_path: Path) -> None:
     market.standin.control(latency=0.05, token="", universe=240)
     results = [worker.finish(process) for process in fleet(market, tmp_path, symbols=[], top=30)]
     assert all("SUCCESS" in result["report"] for result in results)

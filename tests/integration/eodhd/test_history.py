@@ -12,7 +12,7 @@ import pytest
 from tests import engines
 
 
-def test_the_emergency_backfill_reads_as_promised_and_a_second_one_does_nothing(market: Any) -> None:
+def test_the_emergency_backfill_reports_as_documented_and_a_second_one_does_nothing(market: Any) -> None:
     first = market.load()
     count = first["totals"]["inserted"]
     assert 18 <= count <= 23
@@ -44,7 +44,7 @@ def test_the_emergency_backfill_reads_as_promised_and_a_second_one_does_nothing(
 
 
 @pytest.mark.skipif(engines.LAYOUT.engine == "citus", reason="a trigger changes no distributed table")
-def test_rows_that_something_deletes_are_missed_and_asked_for_again(market: Any) -> None:
+def test_deleted_rows_are_reported_and_loaded_again(market: Any) -> None:
     market.load()
     market.query(
         "CREATE FUNCTION thief() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
@@ -60,7 +60,7 @@ def test_rows_that_something_deletes_are_missed_and_asked_for_again(market: Any)
     assert "SUCCESS" in again["report"]
 
 
-def test_bars_stand_at_midnight_utc_whatever_the_zone_of_the_server(market: Any) -> None:
+def test_bars_are_at_midnight_utc_whatever_the_server_s_time_zone(market: Any) -> None:
     market.query(f'ALTER DATABASE "{market.server.database}" SET timezone TO %s', "America/New_York")
     market.load()
     assert market.query("SELECT DISTINCT time::time FROM market_data") == [(time(0, 0),)]
@@ -103,7 +103,7 @@ def test_the_quota_of_another_day_does_not_count(market: Any) -> None:
     assert market.load(check=True)["plan"]["quota_left"] == 10
 
 
-def test_a_later_run_asks_for_the_new_days_and_an_overlap_only(market: Any) -> None:
+def test_a_later_run_requests_only_new_days_and_an_overlap(market: Any) -> None:
     today = datetime.now(timezone.utc)
     early = today - timedelta(days=20)
     market.standin.control(today=early.date().isoformat())
@@ -121,7 +121,7 @@ def test_a_later_run_asks_for_the_new_days_and_an_overlap_only(market: Any) -> N
     assert stored[0] == stored[1] == market.query("SELECT rows FROM backfill_coverage")[0][0]
 
 
-def test_rows_that_went_missing_are_asked_for_again(market: Any) -> None:
+def test_lost_rows_are_requested_again(market: Any) -> None:
     market.load(days=100)
     market.query("DELETE FROM market_data WHERE time = (SELECT min(time) FROM market_data)")
     again = market.load(days=100)
@@ -130,7 +130,7 @@ def test_rows_that_went_missing_are_asked_for_again(market: Any) -> None:
     assert "SUCCESS" in again["report"]
 
 
-def test_a_forced_run_rewrites_nothing_that_is_the_same(market: Any) -> None:
+def test_a_forced_run_does_not_rewrite_equal_rows(market: Any) -> None:
     market.load(symbols=["AAPL.US", "MSFT.US"], days=100)
     before = [version for version in market.versions() if version[1]]  # of bars
     forced = market.load(symbols=["AAPL.US", "MSFT.US"], days=100, force=True)
@@ -160,7 +160,7 @@ def test_a_split_refetches_the_whole_history_and_records_old_and_new(market: Any
     assert again["totals"]["calls"] == 0
 
 
-def test_a_split_refetches_what_is_stored_beyond_the_ledger_too(market: Any) -> None:
+def test_a_split_also_refetches_rows_that_the_ledger_does_not_know(market: Any) -> None:
     now = datetime.now(timezone.utc)
     market.load(now - timedelta(days=3), days=400)
     ((first,),) = market.query("UPDATE backfill_coverage SET first_day = last_day - 20 RETURNING first_day")
@@ -175,14 +175,14 @@ def test_a_split_refetches_what_is_stored_beyond_the_ledger_too(market: Any) -> 
 
 
 @pytest.mark.parametrize("answer", ["unprocessable", "forbidden"])
-def test_a_restated_past_stays_marked_until_it_came(market: Any, answer: str) -> None:
+def test_a_restated_history_stays_marked_until_it_is_loaded(market: Any, answer: str) -> None:
     now = datetime.now(timezone.utc)
     market.load(now - timedelta(days=3), days=400)
     split = (now - timedelta(days=5)).date().isoformat()
     market.standin.control(splits={"AAPL.US": [split, 4]}, answers={"AAPL.US": ["ok", answer]})
     assert "SUCCESS" not in market.load(now, days=30)["report"]
     assert market.query("SELECT restated FROM backfill_coverage") == [(True,)]
-    # Another span that does not touch the old one does not forget it, either.
+    # Loading a separate range keeps the mark, too.
     later = now + timedelta(hours=13)
     result = market.load(later, days=2)
     assert "SUCCESS" in result["report"]
@@ -191,7 +191,7 @@ def test_a_restated_past_stays_marked_until_it_came(market: Any, answer: str) ->
     assert market.query("SELECT restated FROM backfill_coverage") == [(False,)]
 
 
-def test_a_corrected_volume_of_the_last_bar_is_no_restated_past(market: Any) -> None:
+def test_a_corrected_volume_of_the_last_bar_is_no_restatement(market: Any) -> None:
     now = datetime.now(timezone.utc)
     last = market.load(now - timedelta(days=1))["plan"] and market.query(
         "SELECT max(time)::date::text, max(time)::date FROM market_data"
@@ -207,8 +207,8 @@ def test_a_corrected_volume_of_the_last_bar_is_no_restated_past(market: Any) -> 
     old_ratio = market.query("SELECT adjusted_close / close FROM market_data WHERE time = %s", day)
     result = market.load(now)
     assert result["totals"]["updated"] == 1
-    # The stand-in's adjusted close is 0.9 of the close, so this one is a restatement of the ratio; its
-    # history is asked for again, and nothing else is found changed.
+    # The stand-in's adjusted close is 0.9 of the close, so this one changes the ratio, which is a restatement; its
+    # history is requested again, and no other change is found.
     assert old_ratio
     assert market.query("SELECT volume FROM market_data WHERE time = %s", day) == [(7,)]
 
@@ -231,7 +231,7 @@ def test_the_most_traded_symbols_are_ranked_once(market: Any) -> None:
     assert market.standin.counts()["paid"]["US"] == 1
 
 
-def test_two_backfills_at_once_share_the_symbols(market: Any) -> None:
+def test_two_parallel_backfills_share_the_symbols(market: Any) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     market.standin.control(latency=0.01)
@@ -246,7 +246,7 @@ def test_two_backfills_at_once_share_the_symbols(market: Any) -> None:
 
 
 @pytest.mark.parametrize("form", ["numeric(12,4)", "partitioned"])
-def test_tables_are_taken_as_they_are(market: Any, form: str) -> None:
+def test_existing_tables_are_used_as_they_are(market: Any, form: str) -> None:
     market.query("DROP TABLE market_data")
     price = form if form.startswith("numeric") else "numeric"
     columns = ", ".join(f"{name} {price}" for name in ("open", "high", "low", "close", "adjusted_close"))
@@ -264,7 +264,7 @@ def test_tables_are_taken_as_they_are(market: Any, form: str) -> None:
         second = market.load(symbols=["AAPL.US", "BTC-USD.CC"], days=10, force=True)
         assert second["changed"] is False
         return
-    # 8 digits of a coin's price do not fit into 4: kept aside, said, and no success.
+    # A coin's 8 decimals do not fit into 4, so rows are set aside and reported, and the run is no success.
     assert coins < 11
     assert result["totals"]["set_aside"] == 11 - coins
     assert "numeric(12,4)" in result["notes"][0]
@@ -278,7 +278,7 @@ def test_tables_are_taken_as_they_are(market: Any, form: str) -> None:
 
 @pytest.mark.parametrize("missing", ["tables", "database"])
 @pytest.mark.parametrize("mode", ["history", "daily", "register", "actions", "verify"])
-def test_a_plan_is_made_before_there_is_a_database(market: Any, missing: str, mode: str) -> None:
+def test_a_plan_works_without_a_database(market: Any, missing: str, mode: str) -> None:
     if missing == "tables":
         market.query("DROP TABLE market_data, assets")
     else:
@@ -289,7 +289,7 @@ def test_a_plan_is_made_before_there_is_a_database(market: Any, missing: str, mo
     )
 
 
-def test_a_database_without_the_tables_is_named(market: Any) -> None:
+def test_missing_tables_are_reported(market: Any) -> None:
     market.query("DROP TABLE market_data")
     assert "--tags database" in market.load()["problem"]
 
@@ -305,12 +305,12 @@ def test_the_runs_of_an_account_share_its_limit(market: Any) -> None:
     granted = [ledger.lease(16, 40) for ledger in (one, other, one, other)]
     assert granted == [16, 16, 8, 0]
     assert Ledger(sessions[0], "another account").lease(16, 40) == 16
-    # What one learned about the limit holds for the other, too.
+    # The limit that one run has read applies to the other, too.
     assert other.lease(16, None) == 0
     assert one.claims.claim(["A.US", "B.US"]) == {"A.US", "B.US"}
     assert other.claims.claim(["B.US", "C.US"]) == {"C.US"}
     sessions[0].close()  # as a kill does
-    # The server ends a session, and frees its locks, a moment after the client has gone.
+    # The server releases the locks of a session shortly after its client has disconnected.
     while market.query("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'backfill 0'")[0][0]:
         sleep(0.01)
     assert other.claims.claim(["A.US", "B.US"]) == {"A.US", "B.US"}

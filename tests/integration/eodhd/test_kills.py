@@ -1,4 +1,4 @@
-"""Kills of every mode: whenever one comes, the next run pays for nothing again, loses nothing and doubles nothing."""
+"""Kills of every mode at any moment: the next run loses nothing, doubles nothing and pays for nothing again."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ PAID = {f"SYM{number:05d}.US": {"2024-09-11": "0.27"} for number in range(40)}
 
 
 def settling(market: Any) -> dict[str, Any]:
-    """Monday's session is asked for again, with its corrections, besides Tuesday's."""
+    """Monday's session is requested again with its corrections, besides Tuesday's."""
     market.load(MONDAY, mode="daily")
     return {"mode": "daily"}
 
 
 def restated(market: Any) -> dict[str, Any]:
-    """A session shows that a past was restated, and its history is loaded again."""
+    """A session shows a restatement, and the history is loaded again."""
     market.load(MONDAY, mode="daily")
     market.load(MONDAY, symbols=["AAPL.US"], days=300)
     market.standin.control(splits={"AAPL.US": [TUESDAY.date().isoformat(), 4]})
@@ -55,7 +55,7 @@ def snapshot(market: Any) -> dict[str, Any]:
     return {"mode": "snapshot", "snapshot": "kept"}
 
 
-# What is stored, and what the ledger says of it; each of one moment.
+# The stored data and the ledger, both at one moment.
 BOOKS = """
 SELECT 'bars', (SELECT count(*) FROM market_data), (SELECT sum(inserted) FROM backfill_outcome WHERE symbol !~ {other})
 UNION ALL
@@ -79,7 +79,7 @@ MODES = pytest.mark.parametrize("prepare", [settling, restated, renames, deliste
 
 
 class Run:
-    """A run to be killed, and what the next ones owe.
+    """A run to be killed, and what the next runs must achieve.
 
     Args:
         market: where.
@@ -94,7 +94,7 @@ class Run:
         market.standin.control(now=TUESDAY.isoformat(), latency=latency)
         self._least = market.load(TUESDAY, check=True, **self._options).get("plan", {"calls": 0})["calls"]
         if prepare is restated:
-            self._least += 1  # nobody knows it before
+            self._least += 1  # unknown before the run
         self._before = self._asked = market.standin.counts()["calls"]
 
     def start(self, **more: Any) -> worker.Run:
@@ -105,7 +105,7 @@ class Run:
         return process
 
     def at_work(self) -> bool:
-        """Whether something was asked for since the last look; of a mode without calls, whether it is connected."""
+        """Return whether a call was made since the last check; without calls, whether the run is connected."""
         if self._least:
             before, self._asked = self._asked, self._market.standin.counts()["calls"]
             return bool(self._asked > before)
@@ -115,23 +115,23 @@ class Run:
         return bool(found[0][0])
 
     def killed(self, process: worker.Run) -> bool:
-        """Wait for a run and return whether it was killed; whenever that was, the ledger tells the truth."""
+        """Wait for a run and return whether it was killed; check that the ledger matches the data."""
         code: int = process.wait(60)
         there = self._market.query("SELECT to_regclass('backfill_snapshot') IS NOT NULL")
         if (
             there == [(True,)] and engines.LAYOUT.engine == "embedded"
-        ):  # others store long histories in pieces
+        ):  # other layouts store long histories in slices
             for what, stored, told in self._market.query(BOOKS):
                 assert stored == (told or 0), what
         return code == -signal.SIGKILL
 
     def finished(self) -> None:
-        """All is there, once, and was paid once."""
+        """Check that everything is stored once and was paid for once."""
         market = self._market
         assert market.standin.counts()["calls"] - self._before == self._least
         assert market.query("SELECT count(*) FROM backfill_coverage WHERE restated") == [(0,)]
-        # Whatever had been lost would come now, and whatever is there twice would not bear it. Not at the same moment:
-        # then the answers of the runs before would be those of another run that is at work as well.
+        # This would load anything lost, and fail on duplicates. It uses a later time, because otherwise the earlier
+        # answers would count as those of a parallel run.
         later = TUESDAY + timedelta(minutes=5)
         market.standin.control(now=later.isoformat())
         again = market.load(later, **self._options, force=True)
@@ -140,14 +140,14 @@ class Run:
 
 @pytest.mark.safety
 @MODES
-def test_a_killed_run_is_finished_by_the_next(market: Any, prepare: Any) -> None:
+def test_the_next_run_finishes_a_killed_one(market: Any, prepare: Any) -> None:
     run = Run(market, prepare, 0.15)
     chance, killed = random.Random(prepare.__name__), 0
     for attempt in range(5 if FULL else 3):
         process = run.start()
         while not run.at_work() and process.poll() is None:
             time.sleep(0.005)
-        # The first at once: a quick machine is done soon after.
+        # The first kill is immediate, because a fast machine finishes soon.
         time.sleep(attempt and chance.random() * 0.4)
         process.send_signal(signal.SIGKILL)
         killed += run.killed(process)
@@ -157,7 +157,7 @@ def test_a_killed_run_is_finished_by_the_next(market: Any, prepare: Any) -> None
 
 
 @MODES
-def test_a_run_that_is_killed_between_changes_is_finished_by_the_next(market: Any, prepare: Any) -> None:
+def test_the_next_run_finishes_one_that_was_killed_between_changes(market: Any, prepare: Any) -> None:
     run = Run(market, prepare, 0)
     points = 0
     while run.killed(run.start(points=points)):

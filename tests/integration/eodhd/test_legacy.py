@@ -1,4 +1,4 @@
-"""Tables as their owners have made them: with rules of their own."""
+"""Existing tables with their own constraints."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EVENING = datetime(2026, 11, 24, 23, 0, tzinfo=timezone.utc)
 
 @pytest.fixture
 def referring(market: Any) -> Any:
-    """Each bar has to be one of a symbol in ``assets``."""
+    """Give bars a foreign key to ``assets``."""
     if engines.LAYOUT.engine == "citus":
         pytest.skip("Citus checks no such rule between these tables")
     market.query(
@@ -26,9 +26,9 @@ def referring(market: Any) -> Any:
 
 
 @pytest.mark.parametrize("mode", ["history", "daily"])
-def test_bars_may_refer_to_assets(referring: Any, mode: str) -> None:
+def test_bars_may_have_a_foreign_key_to_assets(referring: Any, mode: str) -> None:
     referring.standin.control(now=EVENING.isoformat())
-    # So long that it comes in slices where TimescaleDB cuts it by the week.
+    # Long enough for slices if TimescaleDB has weekly chunks.
     asked: dict[str, Any] = {"mode": mode, "symbols": SYMBOLS, "exchanges": ["US"]}
     if mode == "history":
         asked["first"] = date(1995, 1, 2)
@@ -41,7 +41,7 @@ def test_bars_may_refer_to_assets(referring: Any, mode: str) -> None:
 
 
 @pytest.mark.skipif(bool(engines.LAYOUT.settle), reason="TimescaleDB widens no column of compressed chunks")
-def test_bars_that_come_in_by_widening_may_refer_to_assets(referring: Any) -> None:
+def test_bars_loaded_by_widening_may_have_a_foreign_key_to_assets(referring: Any) -> None:
     referring.query("ALTER TABLE market_data ALTER COLUMN close TYPE numeric(12,4)")
     asked = {"symbols": ["BTC-USD.CC"], "now": EVENING}
     assert referring.load(**asked)["totals"]["set_aside"]
@@ -51,7 +51,7 @@ def test_bars_that_come_in_by_widening_may_refer_to_assets(referring: Any) -> No
 
 @pytest.mark.skipif(bool(engines.LAYOUT.settle), reason="TimescaleDB widens no column of compressed chunks")
 @pytest.mark.skipif(engines.LAYOUT.engine == "citus", reason="Citus widens no column that it distributes by")
-def test_a_symbol_that_is_too_long_comes_in_after_widening(market: Any) -> None:
+def test_a_symbol_that_is_too_long_is_loaded_after_widening(market: Any) -> None:
     market.query("ALTER TABLE market_data ALTER COLUMN symbol TYPE varchar(8)")
     refused = market.load(symbols=SYMBOLS)
     assert "database_widen: true" in refused["problem"]
@@ -62,7 +62,7 @@ def test_a_symbol_that_is_too_long_comes_in_after_widening(market: Any) -> None:
     assert market.query("SELECT count(DISTINCT symbol) FROM market_data") == [(len(SYMBOLS),)]
 
 
-def test_a_rule_that_a_bar_breaks_is_named(market: Any) -> None:
+def test_a_constraint_that_a_bar_violates_is_named(market: Any) -> None:
     market.query("ALTER TABLE market_data ADD CONSTRAINT busy CHECK (volume > 1e15)")
     problem = market.load()["problem"]
     assert "breaks a constraint" in problem

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 
-def test_bulk_on_the_free_plan_stops_with_the_plan_named(market: Any) -> None:
+def test_bulk_on_the_free_plan_stops_with_a_message(market: Any) -> None:
     market.standin.control(answers={"US": ["bulk_free"]})
     assert "plan" in market.load(mode="daily")["problem"]
     unknown = market.load(mode="daily", exchanges=["NOWHERE"])
     assert [entry["outcome"] for entry in unknown["not_loaded"]] == ["unknown"]
 
 
-def test_register_enters_types_and_delisted_symbols_and_then_nothing(market: Any) -> None:
+def test_register_enters_types_and_delisted_symbols_once(market: Any) -> None:
     first = market.load(mode="register", exchanges=["US", "CC"])
-    assert first["totals"]["calls"] == 2 + 2 + 5  # two lists an exchange, and the renames
+    assert first["totals"]["calls"] == 2 + 2 + 5  # two lists per exchange, and the renames
     assert first["totals"]["registered"] == 56 + 2 + 2 + 2
     rows = {
         symbol: (kind, active)
@@ -28,7 +28,7 @@ def test_register_enters_types_and_delisted_symbols_and_then_nothing(market: Any
     versions = market.versions()
     assert market.load(mode="register", exchanges=["US", "CC"], force=True)["changed"] is False
     assert market.versions() == versions
-    # A backfill keeps what the register knows.
+    # A backfill keeps what mode register has entered.
     market.load(symbols=["VTI.US"])
     assert market.query("SELECT asset_type FROM assets WHERE symbol = 'VTI.US'") == [("ETF",)]
 

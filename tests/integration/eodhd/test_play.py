@@ -1,4 +1,4 @@
-"""The command that users type, with the stand-in behind it: report, progress, rc, and no secret anywhere."""
+"""The users' command with the stand-in service: report, progress, rc, and no secret anywhere."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_the_default_command_populates_and_then_changes_nothing(market: Any, pla
     assert "changed=0" in second.stdout
 
 
-def test_progress_is_read_while_the_play_runs_and_a_missing_symbol_fails_it(
+def test_progress_is_shown_during_the_play_and_a_missing_symbol_fails_it(
     market: Any, play: Any, tmp_path: Path
 ) -> None:
     market.standin.control(latency=0.4)
@@ -95,8 +95,8 @@ def test_progress_is_read_while_the_play_runs_and_a_missing_symbol_fails_it(
     assert market.query("SELECT count(DISTINCT symbol) FROM market_data") == [(30,)]
 
 
-def test_a_service_that_echoes_the_token_cannot_leak_it(market: Any, play: Any) -> None:
-    """The symbols come as text, as ``-e`` gives them."""
+def test_a_service_that_echoes_the_token_does_not_leak_it(market: Any, play: Any) -> None:
+    """The symbols are text, as from ``-e``."""
     market.standin.control(
         answers={"AAPL.US": ["free"], "MSFT.US": ["page"], "VTI.US": ["reset"]}, sticky=True
     )

@@ -1,4 +1,4 @@
-"""The backfill as a role that has no right beyond its own."""
+"""The backfill with a role that has minimal rights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.engines import Database
 
 @pytest.fixture
 def application(market: Any) -> Iterator[Database]:
-    """The application's role of the market's database, made by its administrator."""
+    """Return the market's database with the application's role, which its administrator created."""
     with engines.application(market.server) as made:
         yield made
 
@@ -33,13 +33,13 @@ def test_every_mode_works_with_the_rights_of_the_application(
     assert result["report"]
 
 
-def test_right_that_is_missing_is_named(market: Any, application: Database) -> None:
+def test_a_missing_right_is_named(market: Any, application: Database) -> None:
     market.server.run(f'REVOKE INSERT ON market_data FROM "{application.user}"')
     with pytest.raises(Problem, match="permission denied for .*market_data.*Let an administrator GRANT it"):
         backfill.run(replace(market.request(), server=application))
 
 
-def test_ledger_that_only_its_owner_may_bring_up_to_date_says_how(market: Any, application: Database) -> None:
+def test_a_ledger_that_only_its_owner_can_migrate_is_reported(market: Any, application: Database) -> None:
     market.server.run(
         "DELETE FROM backfill_schema WHERE version = (SELECT max(version) FROM backfill_schema)"
     )

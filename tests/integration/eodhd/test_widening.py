@@ -1,4 +1,4 @@
-"""`database_widen` after a narrow column refused rows: what was kept comes in, whenever the module is killed."""
+"""`database_widen` loads the rows that a narrow column refused, even if the module is killed at any moment."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(
 SYMBOLS = ["AAPL.US", "MSFT.US", "BTC-USD.CC"]
 LAST = date(2026, 11, 20)
 DAYS = ["2026-11-10", "2026-11-11", "2026-11-18"]
-# The module's own work; only the call through Ansible is left out. It ends itself before one of its statements.
+# The module's work without Ansible. It kills itself before one of its statements.
 WORKER = """
 import json, os, signal, sys, ansible.module_utils
 ansible.module_utils.__path__.append("module_utils")
@@ -56,7 +56,7 @@ schema.Schema(server, 5, check=False, widen=True).ensure()
 
 
 def start(market: Any, points: int = 1_000) -> subprocess.Popen[str]:
-    """Start the module, which kills itself after so many statements."""
+    """Start the module, which kills itself after this many statements."""
     process = subprocess.Popen(
         [sys.executable, "-c", WORKER, str(points)],
         cwd=ROOT,
@@ -94,7 +94,7 @@ def load(market: Any, **options: Any) -> dict[str, Any]:
 
 
 def state(market: Any) -> tuple[Any, ...]:
-    """Return the column's type, the rows, and how many are still aside."""
+    """Return the column's type, the rows, and how many are still set aside."""
     kind = market.query("SELECT format_type(atttypid, atttypmod) FROM pg_attribute"
                         " WHERE attrelid = 'market_data'::regclass AND attname = 'volume'")  # fmt: skip
     rows = market.query("SELECT time, symbol, open, close, volume FROM market_data ORDER BY 1, 2")
@@ -103,7 +103,7 @@ def state(market: Any) -> tuple[Any, ...]:
 
 
 def finished(market: Any, before: tuple[Any, ...]) -> None:
-    """All that was kept is in, once."""
+    """Check that all set-aside rows are loaded once."""
     kind, rows, aside = state(market)
     assert kind == [("numeric",)]
     assert aside == [(0,)]
@@ -115,12 +115,12 @@ def finished(market: Any, before: tuple[Any, ...]) -> None:
         (DAYS[2], "AAPL.US", "7.5"),
     ]
     assert len(rows) == len(before[1]) + len(came)
-    # Whatever had been lost would come now, and whatever is there twice would not bear it.
+    # This would load anything lost, and fail on duplicates.
     again = load(market, force=True)
     assert (again["changed"], again.get("problem")) == (False, None)
 
 
-def test_a_kill_before_any_statement_leaves_all_to_the_next(market: Any) -> None:
+def test_the_next_run_completes_after_a_kill_before_any_statement(market: Any) -> None:
     refused(market)
     before = state(market)
     points = 0
@@ -131,7 +131,7 @@ def test_a_kill_before_any_statement_leaves_all_to_the_next(market: Any) -> None
     finished(market, before)
 
 
-def test_a_kill_while_the_server_is_at_it_leaves_all_to_the_next(market: Any) -> None:
+def test_the_next_run_completes_after_a_kill_during_a_statement(market: Any) -> None:
     refused(market)
     before = state(market)
     with closing(market.server.connect()) as reader, reader.cursor() as cursor:
@@ -149,7 +149,7 @@ def test_a_kill_while_the_server_is_at_it_leaves_all_to_the_next(market: Any) ->
     finished(market, before)
 
 
-def test_nobody_is_told_of_rows_that_are_in(market: Any) -> None:
+def test_resolved_rows_are_not_reported(market: Any) -> None:
     refused(market)
     assert "set_aside" in load(market)["report"]
     Schema(market.server, 5, check=False, widen=True).ensure()

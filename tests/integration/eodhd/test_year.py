@@ -1,4 +1,4 @@
-"""A year of three markets, lived through: one `daily` an evening, and the health after each.
+"""A simulated year of three markets: one `daily` run per evening, followed by a health check.
 
 In `make test` some weeks with holidays and early closes; with FAULTS=full the whole year.
 """
@@ -22,10 +22,10 @@ from standin.data import Market, Rename, Split, chance
 EXCHANGES = ["US", "AU", "LSE"]
 FULL = os.environ.get("FAULTS") == "full"
 FIRST, DAYS = (date(2024, 7, 1), 365) if FULL else (date(2024, 11, 18), 35)
-# What happens, by days after the first one.
+# Events, by days after the first one.
 SPLITS = {"MSFT.US": (12, 4), "LN03.LSE": (25, 2)}
 RENAMED, DELISTED = 16, 20
-# Sessions that come late: one by a night, three in a row so late that the health has to tell.
+# Late sessions: one by a night, and three in a row so late that the health check reports it.
 LATE = {"US": {9: 14.0}, "LSE": {n: 24.0 * (34 - n) for n in (28, 29, 30, 31)}}
 
 
@@ -38,7 +38,7 @@ def evening(number: int) -> datetime:
 
 
 def life() -> dict[str, Any]:
-    """Return what the stand-in is told."""
+    """Return the settings of the stand-in."""
     return {
         "universe": 20,
         "splits": {symbol: [day(number).isoformat(), ratio] for symbol, (number, ratio) in SPLITS.items()},
@@ -49,7 +49,7 @@ def life() -> dict[str, Any]:
 
 
 def troubles(server: Any, now: datetime) -> set[str]:
-    """Return the checks of the health that warn or fail."""
+    """Return the health checks that warn or fail."""
     context = Host(Path(), wanted(["market_data", "assets"]), 5, 30, "auto", connect, now=lambda: now)
     context.server = server
     context.session = connect(server, 5, read_only=True)
@@ -60,11 +60,11 @@ def troubles(server: Any, now: datetime) -> set[str]:
 
 
 @pytest.mark.timeout(3600 if FULL else 600)
-def test_afterwards_the_tables_are_what_the_service_says(market: Any) -> None:
+def test_after_a_year_the_tables_equal_the_service_s_data(market: Any) -> None:
     market.standin.control(daily=10_000_000, **life())  # its day does not turn here
     used, outcomes, alarms = 0, Counter[str](), {}
     market.standin.control(now=evening(0).isoformat())
-    market.load(evening(0), mode="register", exchanges=EXCHANGES)  # the ledger is there
+    market.load(evening(0), mode="register", exchanges=EXCHANGES)  # creates the ledger
     with market.copies(0.1 if FULL else 0.5) as copies:
         for number in range(DAYS):
             now = evening(number)
@@ -86,12 +86,12 @@ def test_afterwards_the_tables_are_what_the_service_says(market: Any) -> None:
     provider.renames = [Rename("TSLA.US", "TSLX.US", day(RENAMED))]
     assert rows(market) == expected(provider, end.date())
 
-    # One call a session, and one each time that it settles; one for each history that a split restated.
+    # One bulk call per session and per settling request, and one call per restated history.
     least = 100 * sum(asks(exchange, end) for exchange in EXCHANGES) + len(SPLITS)
     assert least <= used <= least * 1.1
     assert set(outcomes) == {"late", "empty"}
-    # Nobody is called for a session that is a night late. A market without three sessions is told, and then the gap
-    # that the next one leaves, until it is filled.
+    # A session that is a night late raises no alarm. A market that lacks three sessions does, and so does the gap
+    # after the next session, until it is filled.
     assert set(alarms) == {31, 32, 33}
     assert "freshness" in alarms[31]
     assert "gaps" in alarms[32] & alarms[33]
@@ -101,7 +101,7 @@ def test_afterwards_the_tables_are_what_the_service_says(market: Any) -> None:
 
 
 def rows(market: Any) -> dict[tuple[str, str], tuple[float, ...]]:
-    """Return the table, but for the old name of the renamed symbol."""
+    """Return the table without the old name of the renamed symbol."""
     found = market.query(
         "SELECT symbol, time::date::text, open, high, low, close, adjusted_close, volume FROM market_data"
         " WHERE symbol <> 'TSLA.US' AND (symbol <> 'TSLX.US' OR time >= %s)",
@@ -111,7 +111,7 @@ def rows(market: Any) -> dict[tuple[str, str], tuple[float, ...]]:
 
 
 def expected(provider: Market, last: date) -> dict[tuple[str, str], tuple[float, ...]]:
-    """Return what the service says at the end of all sessions that were asked for."""
+    """Return the service's data at the end for all requested sessions."""
     found: dict[tuple[str, str], tuple[float, ...]] = {}
     for exchange in EXCHANGES:
         names = {f"{code}.{exchange}" for code in provider.codes(exchange)}
@@ -129,12 +129,12 @@ def expected(provider: Market, last: date) -> dict[tuple[str, str], tuple[float,
 
 
 def came(provider: Market, symbol: str, session: date) -> bool:
-    """Whether the bulk answer had the symbol when it was last asked for: the last session has not settled."""
+    """Return whether the last bulk answer had the symbol; the last session has not settled."""
     return bool(provider.settled(symbol.rpartition(".")[2], session) or chance(symbol, session) % 5)
 
 
 def asks(exchange: str, end: datetime) -> int:
-    """Return the calls that the rule of settling wants for all sessions of an exchange, with one run an evening."""
+    """Return the calls that settling requires for all sessions of an exchange, with one run per evening."""
     sessions = calendar.of(exchange)
     assert sessions
     evenings = [evening(number) for number in range(DAYS)]

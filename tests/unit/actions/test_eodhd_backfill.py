@@ -1,4 +1,4 @@
-"""The progress of a backfill is read beside its module, over a connection of its own."""
+"""The progress of a backfill is read over a separate connection while its module runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ActionModule = action_loader.get("eodhd_backfill", class_only=True)
 
 
 class Connection:
-    """Waits for the mark of its own command, as SSH does, while another command is run."""
+    """Like SSH, waits for its own command's mark while another command runs."""
 
     def __init__(self) -> None:
         self.become = become_loader.get("sudo")
@@ -57,7 +57,7 @@ class Action(ActionModule):  # type: ignore[misc, valid-type]
         return {"report": self._low_level_execute_command("module")["stdout"]}
 
 
-def test_reading_the_progress_leaves_the_connection_of_the_module_alone(
+def test_reading_the_progress_does_not_use_the_connection_of_the_module(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shown: list[str] = []

@@ -1,4 +1,4 @@
-"""The adjusted close by hand: a split, a dividend, both on one day, and what does not agree."""
+"""Adjusted closes computed by hand: a split, a dividend, both on one day, and differences."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ MONDAY, TUESDAY, WEDNESDAY, THURSDAY = (date(2026, 11, day) for day in (16, 17, 
 CLOSES = {MONDAY: Decimal(100), TUESDAY: Decimal(104), WEDNESDAY: Decimal(25)}
 
 
-def test_a_split_divides_what_is_before_it() -> None:
+def test_a_split_divides_earlier_closes() -> None:
     found = adjusted(CLOSES, Actions({WEDNESDAY: Decimal(4)}, {}))
     assert found == {MONDAY: 25, TUESDAY: 26, WEDNESDAY: 25}
 
 
-def test_a_dividend_takes_its_part_of_the_close_before_it() -> None:
+def test_a_dividend_scales_earlier_closes() -> None:
     found = adjusted(CLOSES, Actions({}, {TUESDAY: Decimal(10)}))
     assert found == {MONDAY: 90, TUESDAY: 104, WEDNESDAY: 25}
 
 
-def test_a_dividend_on_the_day_of_a_split_is_that_of_a_new_share() -> None:
+def test_a_dividend_on_the_day_of_a_split_is_per_new_share() -> None:
     found = adjusted(CLOSES, Actions({WEDNESDAY: Decimal(4)}, {WEDNESDAY: Decimal("2.6")}))
     assert found[TUESDAY] == Decimal("23.4")
     assert found[MONDAY] == Decimal("22.5")
 
 
-def test_an_action_on_a_day_without_a_bar_counts_from_the_next_one() -> None:
+def test_an_action_on_a_day_without_a_bar_counts_from_the_next_bar() -> None:
     found = adjusted({MONDAY: Decimal(100), WEDNESDAY: Decimal(50)}, Actions({TUESDAY: Decimal(2)}, {}))
     assert found == {MONDAY: 50, WEDNESDAY: 50}
 
 
-def test_days_that_differ_in_the_fourth_decimal_are_named() -> None:
+def test_days_that_differ_in_the_fourth_decimal_are_reported() -> None:
     computed = {MONDAY: Decimal("1.00004"), TUESDAY: Decimal("2.0001"), WEDNESDAY: Decimal("3.1")}
     provider = {MONDAY: Decimal(1), TUESDAY: Decimal(2), WEDNESDAY: Decimal(3), THURSDAY: Decimal(4)}
     assert difference("A.US", computed, provider) == Difference("A.US", "2026-11-17", "2026-11-18", 2)

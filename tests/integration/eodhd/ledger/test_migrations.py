@@ -1,4 +1,4 @@
-"""The ledger's version: from every earlier one with its rows, and never past what the code knows."""
+"""Migrations of the ledger: from every earlier version with its rows, and no use of a newer one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.engines import Database
 
 VERSION_0 = (Path(__file__).parent / "version_0.sql").read_text()
-# One row for each table of version 0; every later version has to keep them.
+# One row for each table of version 0, which every later version must keep.
 ROWS = {
     "backfill_run": "(mode, request, worker, state, totals) VALUES ('history', '{}', 'w 1', 'done', '{\"calls\": 1}')",
     "backfill_outcome": "(run, symbol, first_day, last_day, outcome, rows, inserted, updated, set_aside, bytes, calls,"
@@ -39,7 +39,7 @@ def ask(database: Database, statement: str) -> Any:
 
 
 def at_version(database: Database, version: int) -> None:
-    """Make the ledger as code of that version left it."""
+    """Create the ledger as code of that version left it."""
     if version == 0:
         database.run(VERSION_0)
     for number in range(1, version + 1):
@@ -63,7 +63,7 @@ def columns(database: Database) -> Any:
 
 
 @pytest.mark.parametrize("version", range(migrations.NEWEST + 1))
-def test_every_version_keeps_its_rows_and_becomes_the_newest(database: Database, version: int) -> None:
+def test_every_version_migrates_to_the_newest_with_its_rows(database: Database, version: int) -> None:
     at_version(database, version)
     database.run(*(f"INSERT INTO {table} {row}" for table, row in ROWS.items()))
     before = {table: ask(database, f"SELECT to_jsonb(t) FROM {table} t")[0][0] for table in ROWS}
@@ -74,7 +74,7 @@ def test_every_version_keeps_its_rows_and_becomes_the_newest(database: Database,
         assert {name: new[name] for name in old} == old
 
 
-def test_an_old_ledger_ends_as_a_new_one(database: Database) -> None:
+def test_a_migrated_ledger_equals_a_new_one(database: Database) -> None:
     migrate(database)
     new = columns(database)
     database.run(*(f"DROP TABLE {table}" for table in {row[0] for row in new}))
@@ -83,19 +83,19 @@ def test_an_old_ledger_ends_as_a_new_one(database: Database) -> None:
     assert columns(database) == new
 
 
-def test_the_backfill_goes_on_with_an_old_ledger(market: Any) -> None:
+def test_the_backfill_migrates_an_old_ledger(market: Any) -> None:
     market.load()
     market.query(
         "DROP TABLE backfill_schema, backfill_session, backfill_rename, backfill_arrival, backfill_snapshot,"
         " backfill_old_basis, backfill_action_revision; DROP FUNCTION backfill_protect CASCADE;"
         " DROP INDEX backfill_revision_found, backfill_revision_time"
-    )  # as the code before left it
+    )  # as older code left it
     assert market.load()["totals"]["calls"] == 0
     assert market.query("SELECT max(version) FROM backfill_schema") == [(migrations.NEWEST,)]
 
 
 @pytest.mark.parametrize("check", [False, True], ids=["run", "plan"])
-def test_a_newer_ledger_is_refused_with_what_to_do(market: Any, check: bool) -> None:
+def test_a_newer_ledger_is_refused_with_advice(market: Any, check: bool) -> None:
     at_version(market.server, migrations.NEWEST)
     market.query("INSERT INTO backfill_schema (version) VALUES (%s)", migrations.NEWEST + 1)
     problem = market.load(check=check)["problem"]
@@ -105,7 +105,7 @@ def test_a_newer_ledger_is_refused_with_what_to_do(market: Any, check: bool) -> 
     assert market.standin.counts()["requests"] == 0
 
 
-def test_a_migration_that_fails_leaves_the_version_before(
+def test_a_failed_migration_keeps_the_previous_version(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     migrate(database)
@@ -119,7 +119,7 @@ def test_a_migration_that_fails_leaves_the_version_before(
     ]
 
 
-def test_hosts_that_begin_together_migrate_once(database: Database) -> None:
+def test_hosts_that_start_together_migrate_once(database: Database) -> None:
     at_version(database, 0)
     threads = [threading.Thread(target=migrate, args=(database,)) for _ in range(6)]
     for thread in threads:

@@ -1,4 +1,4 @@
-"""The process that asks: what it does when the run or it itself comes to an end."""
+"""The courier process: what happens when the run or the courier ends."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def child() -> psutil.Process:
 
 
 def ended(process: psutil.Process) -> bool:
-    """Whether it ends soon; a container's first process may leave what has ended in the table for ever."""
+    """Return whether it ends soon; in a container, the first process may never reap it."""
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
         if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
@@ -57,7 +57,7 @@ def ended(process: psutil.Process) -> bool:
     return False
 
 
-def test_an_answer_is_kept_before_the_run_has_it(courier: Courier, spool: Spool) -> None:
+def test_an_answer_is_kept_before_the_run_gets_it(courier: Courier, spool: Spool) -> None:
     name = spool.name("eod/AAPL.US", {})
     reply = courier.send("eod/AAPL.US", {}, name)
     assert reply.status == 200
@@ -67,22 +67,22 @@ def test_an_answer_is_kept_before_the_run_has_it(courier: Courier, spool: Spool)
     assert kept.body == reply.body
 
 
-def test_a_fault_comes_in_words(courier: Courier, spool: Spool, standin: StandIn) -> None:
+def test_a_fault_is_described_in_words(courier: Courier, spool: Spool, standin: StandIn) -> None:
     standin.control(answers={"AAPL.US": ["reset"]})
     reply = courier.send("eod/AAPL.US", {}, spool.name("eod/AAPL.US", {}))
     assert (reply.status, reply.fault) == (0, "a failed or closed connection")
 
 
-class GivenUp:
-    """What only a collection of garbage frees; a file of it would be closed then, whoever has its number by now."""
+class Garbage:
+    """An object that only the garbage collector frees; that would close its file number, whoever has it by then."""
 
     def __init__(self) -> None:
         self.itself = self
 
 
-def test_what_the_run_had_given_up_closes_no_file_of_the_courier(market: Any, spool: Spool) -> None:
+def test_garbage_of_the_run_closes_no_file_of_the_courier(market: Any, spool: Spool) -> None:
     class Collecting:
-        """Tells whether a collection frees what was inherited."""
+        """Reports whether a collection frees inherited objects."""
 
         def send(self, _path: str, _query: dict[str, Any]) -> Reply:
             gc.collect()
@@ -90,7 +90,7 @@ def test_what_the_run_had_given_up_closes_no_file_of_the_courier(market: Any, sp
 
     gc.disable()
     try:
-        seen = weakref.ref(GivenUp())
+        seen = weakref.ref(Garbage())
         session = Database(market.server, "backfill claims")
         made = Courier(Collecting(), spool, session, 2, QUICK)  # type: ignore[arg-type]
     finally:
@@ -108,7 +108,7 @@ def test_no_channel_stays_open(market: Any, standin: StandIn, spool: Spool) -> N
     assert len(os.listdir("/dev/fd")) == before
 
 
-def test_it_ends_with_the_run(courier: Courier) -> None:
+def test_the_courier_ends_with_the_run(courier: Courier) -> None:
     asking = child()
     courier.close()
     assert not asking.is_running()
@@ -121,10 +121,10 @@ def test_a_killed_courier_ends_the_run_with_a_message(courier: Courier, spool: S
         courier.send("eod/AAPL.US", {}, spool.name("eod/AAPL.US", {}))
 
 
-def test_what_is_under_way_at_a_kill_is_left_to_every_host_before_the_claim_is_free(
+def test_answers_in_flight_at_a_kill_are_in_the_database_before_the_claim_is_released(
     market: Any, spool: Spool, standin: StandIn
 ) -> None:
-    """The run is killed while it waits; the courier, in a session of its own, finishes and ends."""
+    """The run is killed while it waits; the courier, in its own session, finishes and ends."""
     ledger = Ledger(Database(market.server, "test"), "account")
     ledger.create()
     standin.control(latency=0.5)

@@ -1,4 +1,4 @@
-"""Rows that TimescaleDB decompresses for one symbol, while another's are read."""
+"""Reads of one symbol while TimescaleDB decompresses its rows for a change of another."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ansible.module_utils.eodhd.store.stored import stored_days
 @pytest.mark.skipif(
     engines.LAYOUT.engine != "timescaledb", reason="TEST_LAYOUT=week-compressed: TimescaleDB alone"
 )
-def test_rows_are_read_while_a_change_of_another_symbol_moves_them(market: Any) -> None:
+def test_rows_are_visible_while_a_change_of_another_symbol_moves_them(market: Any) -> None:
     market.load(symbols=["AAPL.US", "MSFT.US"], days=800)
     weekly = market.query(
         "SELECT max(time)::date::text FROM market_data WHERE symbol = 'MSFT.US' GROUP BY date_trunc('week', time)"
@@ -51,7 +51,7 @@ def test_rows_are_read_while_a_change_of_another_symbol_moves_them(market: Any) 
 @pytest.mark.skipif(
     engines.LAYOUT is not engines.LAYOUTS["week-compressed"], reason="TEST_LAYOUT=week-compressed alone"
 )
-def test_histories_that_are_compressed_together_are_restated_together(market: Any) -> None:
+def test_histories_compressed_together_can_be_restated_together(market: Any) -> None:
     now = datetime.now(timezone.utc)
     symbols = [f"SYM{number:05d}.US" for number in range(24)]
     market.standin.control(universe=24)

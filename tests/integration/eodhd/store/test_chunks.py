@@ -1,4 +1,4 @@
-"""Tables that are cut by time: no transaction locks more than its part of what the server has room for."""
+"""Tables with chunks: no transaction locks more than its part of the server's lock table."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROWS = "SELECT count(*), count(DISTINCT (symbol, time)) FROM market_data"
 
 @pytest.fixture
 def by_day(market: Any) -> Any:
-    """One partition a day, and room for two of them in a transaction."""
+    """Create daily partitions, with locks for two of them per transaction."""
     if engines.LAYOUT.engine != "embedded":
         pytest.skip("the layout has its own chunks")
     market.query("DROP TABLE market_data")
@@ -40,10 +40,10 @@ def test_partitions_are_counted_in_days(by_day: Any) -> None:
     assert found.stored.days == 41
 
 
-def test_a_history_over_many_slices_is_what_it_is_in_one(
+def test_a_history_in_many_slices_equals_one_in_a_single_slice(
     by_day: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chunks, "SHARE", 64 * 100 // 15)  # three partitions in a transaction
+    monkeypatch.setattr(chunks, "SHARE", 64 * 100 // 15)  # three partitions per transaction
     now = datetime.now(timezone.utc)
     symbols = ["AAPL.US", "BTC-USD.CC"]
     first = by_day.load(now - timedelta(days=3), symbols=symbols)
@@ -60,10 +60,10 @@ def test_a_history_over_many_slices_is_what_it_is_in_one(
     assert by_day.load(now, symbols=symbols, force=True)["changed"] is False
 
 
-def test_a_restated_past_is_marked_with_the_slice_that_shows_it(
+def test_a_restated_history_is_marked_with_the_slice_that_shows_it(
     by_day: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A run that dies between two slices has overwritten what would show the next one that the past was restated."""
+    """A run that dies between two slices has overwritten the rows that would show the restatement to the next run."""
     from ansible.module_utils.eodhd.store import store
 
     monkeypatch.setattr(chunks, "SHARE", 64 * 100 // 15)
@@ -85,7 +85,7 @@ def test_a_restated_past_is_marked_with_the_slice_that_shows_it(
     assert by_day.query("SELECT count(*) FROM backfill_revision") == [(old,)]
 
 
-def test_a_lock_table_that_is_too_small_is_told_before_anything_is_asked(
+def test_a_lock_table_that_is_too_small_is_reported_before_any_call(
     by_day: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(chunks, "SHARE", 64 * 100)
@@ -94,7 +94,7 @@ def test_a_lock_table_that_is_too_small_is_told_before_anything_is_asked(
     assert by_day.standin.counts()["requests"] == 0
 
 
-def test_a_comparison_over_many_slices_sees_every_row(by_day: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_comparison_in_many_slices_sees_every_row(by_day: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chunks, "SHARE", 64 * 100 // 15)
     rows = by_day.load()["totals"]["inserted"]
     by_day.load(mode="actions")

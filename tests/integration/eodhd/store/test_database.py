@@ -1,4 +1,4 @@
-"""Transactions that another session gets in the way of."""
+"""Transactions that conflict with other sessions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def colliding(times: int, code: str) -> Any:
-    """Work that the server ends with an error so many times, and its count of calls."""
+    """Return work that fails this many times on the server, and its call count."""
     calls: list[int] = []
 
     def work(cursor: Any) -> int:
@@ -33,12 +33,12 @@ def colliding(times: int, code: str) -> Any:
 
 
 @pytest.mark.parametrize("code", ["40P01", "40001"])
-def test_deadlocks_are_tried_again_however_long_the_waits_between_them(database: Database, code: str) -> None:
+def test_deadlocks_are_retried_however_long_the_waits_are(database: Database, code: str) -> None:
     with closing(databases.Database(database, "collision", patience=0, sleep=lambda seconds: None)) as made:
         assert made.run(colliding(8, code)) == 9
 
 
-def test_a_deadlock_without_end_is_told(database: Database) -> None:
+def test_a_permanent_deadlock_is_reported(database: Database) -> None:
     with closing(databases.Database(database, "collision", patience=0, sleep=lambda seconds: None)) as made:
         with pytest.raises(psycopg2.errors.DeadlockDetected):
             made.run(colliding(databases.TRIES + 1, "40P01"))
@@ -46,7 +46,7 @@ def test_a_deadlock_without_end_is_told(database: Database) -> None:
 
 
 @pytest.mark.parametrize("runs_before", [0, 1])
-def test_a_connection_that_is_prepared_is_the_one_that_works(database: Database, runs_before: int) -> None:
+def test_a_prepared_connection_is_used(database: Database, runs_before: int) -> None:
     opened: list[Any] = []
     with closing(databases.Database(database, "prepared", opened=opened.append)) as made:
         for _ in range(runs_before):
@@ -57,7 +57,7 @@ def test_a_connection_that_is_prepared_is_the_one_that_works(database: Database,
     assert len(opened) == 1
 
 
-def test_a_connection_that_cannot_be_prepared_is_told_by_what_needs_it(database: Database) -> None:
+def test_a_failed_prepared_connection_is_reported_by_the_first_run(database: Database) -> None:
     nowhere = dataclasses.replace(database, password="wrong")
     with closing(databases.Database(nowhere, "prepare")) as made:
         made.prepare()
@@ -69,7 +69,7 @@ def test_a_connection_that_cannot_be_prepared_is_told_by_what_needs_it(database:
 @pytest.mark.skipif(
     engines.LAYOUT.engine != "timescaledb", reason="TEST_LAYOUT=week-compressed: TimescaleDB alone"
 )
-def test_more_rows_are_decompressed_than_timescaledb_allows_by_default(market: Any) -> None:
+def test_more_rows_can_be_decompressed_than_timescaledb_s_default(market: Any) -> None:
     rows = (
         "INSERT INTO market_data AS m (time, symbol, close, adjusted_close)"
         " SELECT '2024-01-03 00:00+00'::timestamptz + (i %% 5) * interval '1 day', 'S' || i / 5, 1, %s"
@@ -84,7 +84,7 @@ def test_more_rows_are_decompressed_than_timescaledb_allows_by_default(market: A
     assert market.query("SELECT min(adjusted_close) FROM market_data") == [(2,)]
 
 
-def test_a_bar_that_somebody_inserts_while_it_is_copied_is_compared(market: Any) -> None:
+def test_a_bar_inserted_during_its_copy_is_compared(market: Any) -> None:
     loaded = market.load(symbols=["AAPL.US"], days=30)["totals"]["inserted"]
     ((last,),) = market.query("SELECT max(time) FROM market_data")
     market.query("DELETE FROM market_data")
@@ -105,7 +105,7 @@ def test_a_bar_that_somebody_inserts_while_it_is_copied_is_compared(market: Any)
 
 
 @pytest.mark.skipif(engines.LAYOUT.engine != "citus", reason="TEST_LAYOUT=citus: Citus alone")
-def test_a_batch_for_many_shards_needs_one_connection_to_each_worker(market: Any) -> None:
+def test_a_batch_for_many_shards_uses_one_connection_per_worker(market: Any) -> None:
     lines = [f"2024-01-03\tS{number}\t1\t1\t1\t1\t1\t1\n" for number in range(40)]
 
     def work(cursor: Any) -> list[Any]:

@@ -1,4 +1,4 @@
-"""More chunks than the lock table of a server with its defaults holds at once: everything works all the same."""
+"""Everything works with more chunks than the lock table of a default server can hold."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ pytestmark = pytest.mark.skipif(engines.LAYOUT.engine != "timescaledb", reason="
 
 @pytest.fixture
 def chunked(market: Any) -> Any:
-    """Many chunks, each with a bar of a symbol that the provider does not know."""
+    """Create many chunks, each with a bar of a symbol that the provider does not know."""
     market.query(f"SELECT set_chunk_time_interval('market_data', interval '{9700 // CHUNKS} days')")
     step = timedelta(days=9700 // CHUNKS)
-    for start in range(0, CHUNKS, 100):  # each of these makes chunks, and locks them
+    for start in range(0, CHUNKS, 100):  # each of these creates and locks chunks
         days = [FIRST + step * number for number in range(start, start + 100)]
         market.query(
             "INSERT INTO market_data (time, symbol, close)"
@@ -39,12 +39,10 @@ def chunked(market: Any) -> Any:
     return market
 
 
-def test_every_job_works_on_many_chunks(chunked: Any) -> None:
+def test_every_mode_works_on_many_chunks(chunked: Any) -> None:
     days = {"symbols": SYMBOLS, "first": FIRST, "last": date(2024, 6, 28)}
     assert "SUCCESS" in chunked.load(**days)["report"]
-    with ThreadPoolExecutor(
-        2
-    ) as pool:  # histories that are compared from their first day, beside what only reads
+    with ThreadPoolExecutor(2) as pool:  # histories compared from their first day, and readers
         forced = pool.submit(chunked.load, **days, force=True)
         seen = pool.submit(health, chunked)
         result = forced.result()
@@ -60,7 +58,7 @@ def test_every_job_works_on_many_chunks(chunked: Any) -> None:
 
 
 def health(market: Any) -> Host:
-    """Look for gaps in all that is stored."""
+    """Run the gap check on everything stored."""
     tables = [Wanted("market_data"), Wanted("assets")]
     context = Host(market.server, tables, 5, 120, "auto", connection.connect, {**USUAL, "gap_days": 12000})
     context.server = market.server

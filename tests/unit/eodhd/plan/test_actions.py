@@ -1,4 +1,4 @@
-"""Which sessions' splits and dividends are asked for, and how often."""
+"""Which sessions' splits and dividends are requested, and how often."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KINDS = ("splits", "dividends")
 
 
 def asked_at(exchange: str, *runs: datetime) -> list[datetime]:
-    """Which of these runs ask for the session, each with the answer of the last that did."""
+    """Return which of these runs request the session, each with the last answer before it."""
     known: dict[str, SymbolEntry] = {}
     asked = []
     for now in runs:
@@ -29,18 +29,18 @@ def asked_at(exchange: str, *runs: datetime) -> list[datetime]:
 @pytest.mark.parametrize(
     ("exchange", "hour", "days"), [("US", 21, [0, 1, 3]), ("PINK", 21, [1, 2, 4]), ("XX", 23, [0, 1, 3])]
 )
-def test_a_session_is_asked_for_until_it_has_settled(exchange: str, hour: int, days: list[int]) -> None:
-    """When it is due, a day after that and three, as its bars are. Without a calendar the first run is early."""
+def test_a_session_is_requested_until_it_has_settled(exchange: str, hour: int, days: list[int]) -> None:
+    """It is requested when it is due, and one and three days later. Without a calendar, the first run is early."""
     runs = [datetime(2026, 11, 17, hour, 20, tzinfo=timezone.utc) + timedelta(days=day) for day in range(9)]
     assert asked_at(exchange, *runs) == [runs[day] for day in days]
 
 
-def test_a_session_that_is_not_over_is_not_asked_for() -> None:
+def test_an_unfinished_session_is_not_requested() -> None:
     morning, evening = (datetime(2026, 11, 17, hour, 20, tzinfo=timezone.utc) for hour in (8, 21))
     assert asked_at("US", morning, evening) == [evening]
 
 
-def test_what_is_final_is_asked_for_again_if_the_user_insists() -> None:
+def test_force_requests_a_settled_session_again() -> None:
     now = datetime(2026, 11, 26, tzinfo=timezone.utc)
     task, _ = actions.by_session(KINDS, ["US"], Range(DAY, DAY), now)
     known = {task.symbol: SymbolEntry(task.range, "loaded", 0, now - timedelta(days=1))}
@@ -48,6 +48,6 @@ def test_what_is_final_is_asked_for_again_if_the_user_insists() -> None:
     assert actions.unanswered([task], known, Rules(now, 12, 10, forced_since=now)) == [task]
 
 
-def test_currencies_have_none() -> None:
+def test_currencies_have_no_actions() -> None:
     now = datetime(2026, 11, 26, tzinfo=timezone.utc)
     assert actions.by_session(KINDS, ["FOREX", "CC"], Range(DAY, DAY), now) == []

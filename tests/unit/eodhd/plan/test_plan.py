@@ -1,4 +1,4 @@
-"""What a run asks for, what it costs, and what people are told about it."""
+"""What a run requests, what it costs, and what its report says."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def task(entry: SymbolEntry | None, stored: int = 20, **more: Any) -> Any:
     return planning.task_for("A.US", ASKED, entry, stored, stored == 0, rules(**more))
 
 
-def test_what_nobody_asked_for_is_asked_in_full() -> None:
+def test_an_unknown_symbol_is_requested_in_full() -> None:
     asked = task(None, 0)
     assert (asked.range, asked.vacant) == (ASKED, True)
 
 
-def test_a_fresh_answer_costs_nothing_whatever_it_said() -> None:
+def test_a_fresh_answer_costs_no_call_whatever_its_outcome() -> None:
     assert task(known()) is None
     assert task(known(outcome="unknown", rows=0), 0) is None
     assert task(known(outcome="empty", rows=0), 0) is None
@@ -48,7 +48,7 @@ def test_a_fresh_answer_costs_nothing_whatever_it_said() -> None:
     [known(outcome="failed"), known(outcome="rejected"), known(outcome="pending"), known(rows=21)],
     ids=["failed", "rejected", "pending", "rows are missing"],
 )
-def test_what_is_not_had_is_asked_in_full(entry: SymbolEntry) -> None:
+def test_an_entry_without_all_rows_is_requested_in_full(entry: SymbolEntry) -> None:
     assert task(entry).range == ASKED
 
 
@@ -59,24 +59,24 @@ def test_an_old_answer_is_topped_up_with_an_overlap() -> None:
     assert topped.rows_after(accepted=8, inserted=2) == 22
 
 
-def test_an_earlier_first_day_asks_for_the_whole_range() -> None:
+def test_an_earlier_first_day_requests_the_whole_range() -> None:
     wider = task(known(first=date(2024, 3, 1)))
     assert wider.range == ASKED
     assert wider.rows_after(accepted=21, inserted=9) == 21
 
 
-def test_a_gap_is_not_called_covered() -> None:
+def test_coverage_does_not_span_a_gap() -> None:
     apart = task(known(first=date(2020, 1, 1), last=date(2020, 12, 31), hours=40))
     assert (apart.range, apart.covered()) == (ASKED, ASKED)
 
 
-def test_force_and_a_restated_past_ask_again() -> None:
+def test_force_and_a_restated_history_request_again() -> None:
     assert task(known(), forced_since=NOW).range == ASKED
     long_ago = date(2001, 1, 1)
     assert task(known(first=long_ago, restated=True)).range == Range(long_ago, ASKED.last)
 
 
-def test_a_restated_past_is_asked_for_however_far_it_is_from_the_days_asked_for() -> None:
+def test_a_restated_history_is_requested_even_if_it_is_far_from_the_requested_days() -> None:
     long_ago = Range(date(1990, 1, 1), date(1999, 12, 31))
     assert task(known(long_ago.first, long_ago.last, restated=True)).range == Range(
         long_ago.first, ASKED.last
@@ -84,13 +84,13 @@ def test_a_restated_past_is_asked_for_however_far_it_is_from_the_days_asked_for(
     assert task(known(restated=True, outcome="failed")).range == ASKED
 
 
-def test_a_past_that_the_provider_does_not_give_is_not_asked_for_in_every_run() -> None:
+def test_a_history_that_the_provider_cuts_is_not_requested_in_every_run() -> None:
     entry: dict[str, Any] = {"restated": True, "outcome": "truncated"}
     assert task(known(**entry)) is None
     assert task(known(hours=13, **entry)).range == ASKED
 
 
-def test_ranges() -> None:
+def test_requested_ranges() -> None:
     today = NOW.date()
     assert planning.asked_range(30, None, None, today) == ASKED
     assert planning.asked_range(30, date(2024, 1, 1), None, today).first == date(2024, 1, 1)
@@ -103,13 +103,13 @@ def test_ranges() -> None:
             planning.asked_range(*arguments, today)
 
 
-def test_a_plan_without_calls_says_nothing_of_the_quota() -> None:
+def test_a_plan_without_calls_does_not_mention_the_quota() -> None:
     lines = planning.Plan("nothing", [], {}).lines()
     assert lines[-1] == "✅ Nothing to pay"
     assert not any("quota" in line for line in lines)
 
 
-def test_the_plan_refuses_what_the_quota_does_not_cover() -> None:
+def test_a_plan_over_the_quota_is_refused_unless_partial() -> None:
     plan = planning.of_history(["A.US", "B.US"], ASKED, "history", {}, {}, rules())
     plan.quota = Quota(20, 1)
     with pytest.raises(Problem, match="2 calls and the account has 1 left"):
@@ -131,11 +131,11 @@ def test_symbols() -> None:
         normalise([], "US")
 
 
-def test_a_file_may_begin_with_a_mark_of_its_encoding() -> None:
+def test_a_symbol_file_may_start_with_a_byte_order_mark() -> None:
     assert normalise(["\ufeffAAPL.US", "MSFT\r"], "US") == ["AAPL.US", "MSFT.US"]
 
 
-def test_a_file_that_is_not_there_is_told_as_one() -> None:
+def test_a_missing_symbol_file_is_reported() -> None:
     with pytest.raises(
         Problem, match="not EODHD symbols: lists/mine. .* no such file on the machine that runs"
     ):
@@ -145,7 +145,7 @@ def test_a_file_that_is_not_there_is_told_as_one() -> None:
 COUNTS = {"market_data": 0, "assets": 0}
 
 
-def test_success_is_said_only_where_everything_is_in_the_table() -> None:
+def test_the_report_says_success_only_if_everything_is_loaded() -> None:
     good = Totals(symbols=2, loaded=2)
     assert "SUCCESS" in report.for_many("t", good, COUNTS, COUNTS, [], set())
     assert "SUCCESS" not in report.for_many("t", good, COUNTS, COUNTS, ["A.US"], set())

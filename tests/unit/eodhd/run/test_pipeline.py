@@ -1,4 +1,4 @@
-"""When answers that wait are stored, and how many of them together."""
+"""When waiting answers are stored, and how many together."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ROWS = 9
 
 
 class Free:
-    """No other run is at work."""
+    """Claims without another run."""
 
     def claim(self, symbols: Iterable[str]) -> set[str]:
         return set(symbols)
@@ -33,7 +33,7 @@ class Free:
 
 
 class World:
-    """A service that answers, and a table that is written, when the test says so."""
+    """A service that answers and a table that is written at the command of the test."""
 
     def __init__(self, symbols: str, stores: int = 1, **options: Any) -> None:
         self.answer = {symbol: threading.Event() for symbol in symbols}
@@ -67,7 +67,7 @@ class World:
             self.answer[symbol].set()
 
     def stored(self, wanted: Sequence[str]) -> bool:
-        """Whether these batches are what is handed over, once there was time for more."""
+        """Return whether exactly these batches are stored, after time for more."""
         end = time.monotonic() + 5
         while len(self.batches) < len(wanted) and time.monotonic() < end:
             time.sleep(0.01)
@@ -89,13 +89,13 @@ def running(world: World) -> Iterator[World]:
         assert world.pipeline.totals.inserted == ROWS * len(world.answer)
 
 
-def test_what_is_there_is_stored_at_once() -> None:
+def test_an_answer_is_stored_at_once() -> None:
     with running(World("AB")) as world:
         world.answers("A")
         assert world.stored(["A"])
 
 
-def test_what_comes_while_a_batch_is_stored_waits_for_its_end() -> None:
+def test_answers_that_arrive_during_a_store_wait_for_its_end() -> None:
     with running(World("ABC")) as world:
         world.answers("A")
         assert world.stored(["A"])
@@ -105,7 +105,7 @@ def test_what_comes_while_a_batch_is_stored_waits_for_its_end() -> None:
         assert world.stored(["A", "BC"])
 
 
-def test_a_fifth_of_a_batch_is_stored_beside_another() -> None:
+def test_a_fifth_of_a_batch_is_stored_in_parallel() -> None:
     with running(World("ABC", 2, batch=50)) as world:
         world.answers("A")
         assert world.stored(["A"])
@@ -113,7 +113,7 @@ def test_a_fifth_of_a_batch_is_stored_beside_another() -> None:
         assert world.stored(["A", "B"])
 
 
-@pytest.mark.parametrize("rows", [100, 10], ids=["what is under way", "nothing once it has its size"])
+@pytest.mark.parametrize("rows", [100, 10], ids=["answers in flight", "nothing once it has its size"])
 def test_a_full_batch_waits_for(rows: int) -> None:
     with running(World("AB", full=True, batch=rows)) as world:
         world.answers("A")
@@ -124,7 +124,7 @@ def test_a_full_batch_waits_for(rows: int) -> None:
 
 
 @pytest.mark.parametrize("stop", [True, False], ids=["a signal", "an error"])
-def test_what_was_received_is_stored_when_the_run_ends_by(stop: bool) -> None:
+def test_received_answers_are_stored_when_the_run_ends_by(stop: bool) -> None:
     world = World("ABC")
     ended: list[Any] = []
 
@@ -157,7 +157,12 @@ def test_nothing_more_is_stored_after_a_store_failed() -> None:
     world.broken = OSError("the database is gone")
     world.go_on.release(2)
     world.answers("A")
-    thread = threading.Thread(target=lambda: world.stored(["A"]) and world.answers("B"))
+
+    def answer_after_the_first_batch() -> None:
+        if world.stored(["A"]):
+            world.answers("B")
+
+    thread = threading.Thread(target=answer_after_the_first_batch)
     thread.start()
     with pytest.raises(OSError, match="the database is gone"):
         world.run()

@@ -1,4 +1,4 @@
-"""What an account has left, as the service says it."""
+"""The account's quota, from the service's answer."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_quota(user: Any, left: int | None) -> None:
     assert account.quota(user, TODAY).left == left
 
 
-def test_calls_that_were_bought_on_top_are_told_apart() -> None:
+def test_bought_calls_are_reported_separately() -> None:
     user = {"dailyRateLimit": 100_000, "apiRequests": 0, "apiRequestsDate": "2024-03-20", "extraLimit": 500}
     told = account.quota(user, TODAY).text()
     assert told == "100,000 of 100,000 calls left today, and 500 extra"

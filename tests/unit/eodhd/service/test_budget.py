@@ -1,4 +1,4 @@
-"""The rate: never over the limit, whoever asks; and the progress lines."""
+"""The rate limit, which all runs together respect; and the progress lines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ansible.module_utils.eodhd.service.budget import Budget, Stopped
 
 
 class Clock:
-    """Time that passes only where somebody sleeps."""
+    """A clock that advances only during sleep."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -24,7 +24,7 @@ class Clock:
 
 
 class Shared:
-    """The ledger's count, in memory."""
+    """The ledger's request count, in memory."""
 
     def __init__(self, clock: Clock, limit: int) -> None:
         self.clock, self.limit, self.grants = clock, limit, list[tuple[float, int]]()
@@ -49,7 +49,7 @@ def test_two_runs_together_stay_below_the_limit_in_any_minute() -> None:
     assert clock() - 1000 < 500
 
 
-def test_a_pause_holds_for_all_and_headers_are_learned() -> None:
+def test_a_pause_stops_all_threads_and_headers_set_the_limit() -> None:
     clock = Clock()
     budget = Budget(threading.Event(), Shared(clock, 10**6).lease, clock, clock.sleep)
     budget.observe({"X-RateLimit-Limit": "1000", "X-RateLimit-Remaining": "900"})
@@ -65,7 +65,7 @@ def test_a_pause_holds_for_all_and_headers_are_learned() -> None:
     assert clock() > before
 
 
-def test_a_stopped_run_waits_for_nothing() -> None:
+def test_a_stopped_run_does_not_wait() -> None:
     stop = threading.Event()
     clock = Clock()
     budget = Budget(stop, Shared(clock, 0).lease, clock, lambda seconds: stop.set())
@@ -73,7 +73,7 @@ def test_a_stopped_run_waits_for_nothing() -> None:
         budget.acquire()
 
 
-def test_progress_says_done_rows_calls_rate_and_time_left() -> None:
+def test_progress_shows_symbols_rows_calls_rate_and_time_left() -> None:
     totals = Totals(symbols=100, done=25, fresh=5, downloaded=5000, calls=20, requests=22)
     totals.not_loaded["A.US"] = ("unknown", "")
     assert progress.line(totals, 10) == (

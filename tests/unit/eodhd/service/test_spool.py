@@ -1,4 +1,4 @@
-"""What is kept between an answer and the ledger, and what of it is believed."""
+"""Which answers the spool keeps, and which of them it returns."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ def keep(spool: Spool, reply: Reply, path: str = "eod/A.US") -> str:
 
 
 @pytest.mark.parametrize("reply", [Reply(200, b'[{"a": 1}]\n\n'), Reply(200, b""), Reply(404, b"Ticker")])
-def test_a_paid_answer_comes_back_as_it_was(spool: Spool, reply: Reply) -> None:
+def test_a_paid_answer_is_returned_unchanged(spool: Spool, reply: Reply) -> None:
     assert spool.take(keep(spool, reply)) == reply
 
 
-def test_an_answer_that_is_asked_anew_takes_the_place_of_a_longer_one(spool: Spool) -> None:
+def test_a_new_answer_replaces_a_longer_one(spool: Spool) -> None:
     keep(spool, Reply(200, b"[1, 2, 3]"))
     assert spool.take(keep(spool, Reply(200, b"[1]"))) == Reply(200, b"[1]")
 
 
 @pytest.mark.parametrize("status", [0, 401, 402, 429, 500])
-def test_what_costs_nothing_is_not_kept(spool: Spool, folder: Path, status: int) -> None:
+def test_a_free_answer_is_not_kept(spool: Spool, folder: Path, status: int) -> None:
     name = keep(spool, Reply(status, b"sorry"))
     assert spool.take(name) is None
     assert not (folder / name).exists()
 
 
-def test_another_range_service_or_path_is_another_answer(spool: Spool, folder: Path) -> None:
+def test_range_service_and_path_identify_an_answer(spool: Spool, folder: Path) -> None:
     other = Spool(str(folder), "https://elsewhere/api", hours=12)
     names = {
         spool.name("eod/A.US", {"from": "2024-01-01"}),
@@ -61,21 +61,21 @@ def test_another_range_service_or_path_is_another_answer(spool: Spool, folder: P
 
 
 @pytest.mark.parametrize("cut", [0, 1, 30, 100])
-def test_a_torn_answer_is_removed_and_not_believed(spool: Spool, folder: Path, cut: int) -> None:
+def test_a_truncated_answer_is_removed_and_not_used(spool: Spool, folder: Path, cut: int) -> None:
     name = keep(spool, Reply(200, b"[1, 2, 3]" * 20))
     os.truncate(folder / name, cut)
     assert spool.take(name) is None
     assert not (folder / name).exists()
 
 
-def test_a_changed_answer_is_not_believed(spool: Spool, folder: Path) -> None:
+def test_a_changed_answer_is_not_used(spool: Spool, folder: Path) -> None:
     name = keep(spool, Reply(200, b"[1, 2, 3]"))
     content = (folder / name).read_bytes()
     (folder / name).write_bytes(content.replace(b"[1,", b"[9,"))
     assert spool.take(name) is None
 
 
-def test_an_old_answer_is_not_taken_and_swept(spool: Spool, folder: Path) -> None:
+def test_an_old_answer_is_not_used_and_is_removed(spool: Spool, folder: Path) -> None:
     name, fresh = keep(spool, Reply(200, b"[]")), keep(spool, Reply(200, b"[]"), "eod/B.US")
     os.utime(folder / name, (0, time.time() - 13 * 3600))
     spool.sweep()
@@ -84,7 +84,7 @@ def test_an_old_answer_is_not_taken_and_swept(spool: Spool, folder: Path) -> Non
     assert spool.take(fresh) is None
 
 
-def test_an_answer_under_way_is_waited_for(spool: Spool, folder: Path) -> None:
+def test_an_answer_in_flight_is_waited_for(spool: Spool, folder: Path) -> None:
     name = spool.name("eod/A.US", {})
     begun, go = threading.Event(), threading.Event()
 
@@ -102,14 +102,14 @@ def test_an_answer_under_way_is_waited_for(spool: Spool, folder: Path) -> None:
     asking.join()
 
 
-def test_nobody_waits_once_the_run_is_stopped(spool: Spool) -> None:
+def test_a_stopped_run_does_not_wait_for_an_answer_in_flight(spool: Spool) -> None:
     name, stop = spool.name("eod/A.US", {}), threading.Event()
     stop.set()
     with spool.in_flight(name):
         assert spool.take(name, stop) is None
 
 
-def test_two_that_ask_the_same_leave_each_other_alone(spool: Spool) -> None:
+def test_two_equal_requests_do_not_disturb_each_other(spool: Spool) -> None:
     name = spool.name("eod/A.US", {})
     with spool.in_flight(name) as first:
         with spool.in_flight(name) as second:
@@ -118,7 +118,7 @@ def test_two_that_ask_the_same_leave_each_other_alone(spool: Spool) -> None:
     assert spool.take(name) == Reply(200, b"[1]")
 
 
-def test_the_folder_is_private_and_git_does_not_see_it(spool: Spool, folder: Path) -> None:
+def test_the_folder_is_private_and_ignored_by_git(spool: Spool, folder: Path) -> None:
     name = keep(spool, Reply(200, b"[]"))
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600
@@ -126,7 +126,7 @@ def test_the_folder_is_private_and_git_does_not_see_it(spool: Spool, folder: Pat
 
 
 @pytest.mark.parametrize("trouble", ["open to others", "a link", "a file", "no parent"])
-def test_a_folder_that_is_not_ours_is_refused(folder: Path, tmp_path: Path, trouble: str) -> None:
+def test_a_folder_that_is_not_private_is_refused(folder: Path, tmp_path: Path, trouble: str) -> None:
     if trouble == "open to others":
         folder.mkdir()
         folder.chmod(0o755)

@@ -1,4 +1,4 @@
-"""Transactions that Citus's workers have not committed yet are waited for."""
+"""The wait for in-doubt transactions on Citus's workers."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from ansible.module_utils.eodhd.store import doubt
 from ansible.module_utils.reporting import Problem
 
 
-class Looks:
-    """A database in which one look after another finds these transactions, the last one for ever."""
+class Checks:
+    """A database in which successive checks find these transactions; the last result repeats."""
 
     def __init__(self, *found: set[str]) -> None:
         self.found = list(found)
@@ -21,22 +21,22 @@ class Looks:
 
 def waited(*found: set[str]) -> int:
     pauses: list[float] = []
-    doubt.wait(Looks(*found), pauses.append)  # type: ignore[arg-type]
+    doubt.wait(Checks(*found), pauses.append)  # type: ignore[arg-type]
     return len(pauses)
 
 
-def test_nothing_in_doubt_is_not_waited_for() -> None:
+def test_without_transactions_in_doubt_there_is_no_wait() -> None:
     assert waited(set()) == 0
 
 
-def test_what_is_in_doubt_is_waited_for() -> None:
+def test_transactions_in_doubt_are_waited_for() -> None:
     assert waited({"a", "b"}, {"b"}, {"b"}, set()) == 3
 
 
-def test_transactions_that_others_begin_meanwhile_are_not_waited_for() -> None:
+def test_later_transactions_are_not_waited_for() -> None:
     assert waited({"a"}, {"b"}) == 1
 
 
-def test_a_doubt_without_end_is_told() -> None:
+def test_a_transaction_that_stays_in_doubt_is_reported() -> None:
     with pytest.raises(Problem, match="recover_prepared_transactions"):
         waited({"a"})

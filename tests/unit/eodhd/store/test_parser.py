@@ -1,4 +1,4 @@
-"""The parser: nothing is lost, nothing is invented, the fast way and the careful way agree."""
+"""The parser: no row is lost or invented, and the fast and the careful path agree."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def parse(body: str, asked: Range = ALL, **types: str) -> Any:
     return Parser({name: width(kind) for name, kind in types.items()}).history(body.encode(), "A.US", asked)
 
 
-def test_a_clean_row_becomes_a_line_of_copy() -> None:
+def test_a_clean_row_becomes_a_copy_line() -> None:
     assert parse(f"[{ROW}]").lines == [LINE]
 
 
-def test_spaces_another_order_and_strings_are_read_as_well() -> None:
+def test_spaces_another_order_and_strings_are_parsed() -> None:
     row = dict(reversed(json.loads(ROW, parse_float=str, parse_int=str).items()))
     assert parse(json.dumps([row])).lines == [LINE]
 
@@ -37,7 +37,7 @@ def test_spaces_another_order_and_strings_are_read_as_well() -> None:
     ["", "<html>", f"[{ROW}", f"{ROW}]", '{"a":1}', "null", f"[{ROW}]]", "\xff"]
     + [f"[{ROW},", f"7{ROW}]", f"[{ROW.replace('01-02', '01-01')}]{ROW}]"],
 )
-def test_what_is_no_list_is_unusable(body: str) -> None:
+def test_a_body_that_is_not_a_list_is_malformed(body: str) -> None:
     with pytest.raises(Malformed):
         parse(body)
 
@@ -46,21 +46,21 @@ def test_what_is_no_list_is_unusable(body: str) -> None:
     ("symbol", "reason"),
     [("DE10Y.GBOND", None), ("EURIBOR3M.MONEY", None), ("AAPL.US", "high is negative")],
 )
-def test_a_rate_may_be_below_zero(symbol: str, reason: str | None) -> None:
+def test_a_rate_may_be_negative(symbol: str, reason: str | None) -> None:
     row = '{"date":"2020-03-09","open":-0.8,"high":-0.74,"low":-0.9,"close":-0.86,"adjusted_close":-8.6E-1,"volume":0}'
     parsed = Parser({}).history(f"[{row}]".encode(), symbol, ALL)
     assert parsed.lines == ([] if reason else [f"2020-03-09\t{symbol}\t-0.8\t-0.74\t-0.9\t-0.86\t-0.86\t0\n"])
     assert all(str(reason).partition(" ")[2] in row.reason for row in parsed.aside)
 
 
-def test_no_volume_is_below_zero() -> None:
+def test_a_volume_must_not_be_negative() -> None:
     row = ROW.replace('"volume":7', '"volume":-7')
     parsed = Parser({}).history(f"[{row}]".encode(), "DE10Y.GBOND", ALL)
     assert [row.reason for row in parsed.aside] == ["volume is negative"]
 
 
 @pytest.mark.parametrize("junk", ["null,", "7,", '"x",', "[],", "{},"])
-def test_no_character_of_an_answer_goes_unread(junk: str) -> None:
+def test_no_character_of_an_answer_is_skipped(junk: str) -> None:
     parsed = parse(f"[{junk}{ROW}]")
     assert parsed.lines == [LINE]
     assert len(parsed.aside) == 1
@@ -68,7 +68,7 @@ def test_no_character_of_an_answer_goes_unread(junk: str) -> None:
 
 @pytest.mark.parametrize("place", [0, 1, 700, 1500, 2999, 3000])
 @pytest.mark.parametrize("junk", ["7", f'"{"x" * 300}"', ROW.replace("2024-01-02", "1992-01-02")])
-def test_no_character_of_a_long_answer_goes_unread(junk: str, place: int) -> None:
+def test_no_character_of_a_long_answer_is_skipped(junk: str, place: int) -> None:
     days = [date(1992, 1, 2) + timedelta(days=number) for number in range(3000)]
     rows = [ROW.replace("2024-01-02", day.isoformat()) for day in days]
     parsed = parse(f"[{','.join([*rows[:place], junk, *rows[place:]])}]")
@@ -93,7 +93,7 @@ def test_no_character_of_a_long_answer_goes_unread(junk: str, place: int) -> Non
         ("adjusted_close", "123456789", "adjusted_close does not fit the column's type numeric(12,4)"),
     ],
 )
-def test_reasons(column: str, value: str, reason: str) -> None:
+def test_reasons_of_set_aside_rows(column: str, value: str, reason: str) -> None:
     row = json.loads(ROW, parse_float=str, parse_int=str)
     text = json.dumps([row]).replace(f'"{column}": "{row[column]}"', f'"{column}": {value}')
     parsed = parse(text, volume="bigint", adjusted_close="numeric(12,4)")
@@ -108,7 +108,7 @@ def test_the_raw_row_keeps_its_numbers() -> None:
     assert parse(f"[{raw}]").aside[0].raw == raw
 
 
-def test_digits_that_fit_exactly_are_taken() -> None:
+def test_digits_that_fit_exactly_are_loaded() -> None:
     taken = parse(
         f"[{ROW.replace('1.125', '1.12500000').replace(':7', ':7.0')}]",
         adjusted_close="numeric(12,4)",
@@ -118,20 +118,20 @@ def test_digits_that_fit_exactly_are_taken() -> None:
     assert parse(f"[{ROW.replace('1.5', '1.5e0')}]").lines == [LINE]
 
 
-def test_two_rows_of_a_date_agree_or_are_both_kept_aside() -> None:
+def test_two_rows_of_a_day_agree_or_are_both_set_aside() -> None:
     assert parse(f"[{ROW},{ROW}]").lines == [LINE]
     torn = parse(f"[{ROW},{ROW.replace('1.25', '1.26')}]")
     assert torn.lines == []
     assert [row.reason for row in torn.aside] == ["two rows of this date disagree"] * 2
 
 
-def test_a_row_outside_of_the_range_is_not_taken() -> None:
+def test_a_row_outside_the_range_is_dropped() -> None:
     parsed = parse(f"[{ROW}]", Range(date(2024, 1, 3), date(2024, 1, 4)))
     assert (parsed.lines, parsed.aside) == ([], [])
 
 
 @pytest.mark.parametrize("day", ["2024-02-30", "2024-W01-1", "0000-01-01", "02/01/2024", "20240102"])
-def test_no_such_day(day: str) -> None:
+def test_an_invalid_day_is_set_aside(day: str) -> None:
     assert parse(f"[{ROW.replace('2024-01-02', day)}]").aside[0].reason == "no date"
 
 
@@ -151,7 +151,7 @@ BARS = st.lists(
 
 
 @given(BARS)
-def test_every_row_is_taken_as_sent_or_kept_aside(bars: list[dict[str, str]]) -> None:
+def test_every_row_is_loaded_as_sent_or_set_aside(bars: list[dict[str, str]]) -> None:
     days = [(date(2024, 1, 1) + timedelta(days=number)).isoformat() for number in range(len(bars))]
     rows = [
         f'{{"date":"{day}",' + ",".join(f'"{name}":{bar[name]}' for name in FIGURES) + "}"
@@ -166,7 +166,7 @@ def test_every_row_is_taken_as_sent_or_kept_aside(bars: list[dict[str, str]]) ->
         assert (day in by_day) == sound
         if sound:
             assert by_day[day] == [bar[name] for name in FIGURES]
-    # Spaces lead every answer the careful way; both have to say the same.
+    # Spaces force the careful path; both paths must give the same result.
     careful = parse(body.replace(",", " ,"))
     assert (careful.lines, careful.aside) == (parsed.lines, parsed.aside)
 
@@ -176,7 +176,7 @@ NAMES = st.sampled_from(["date", *FIGURES, "warning"])
 
 
 @given(st.lists(st.dictionaries(NAMES, ODD, max_size=9), max_size=5))
-def test_anything_at_all_is_loaded_aside_or_outside_and_never_an_error(rows: list[dict[str, Any]]) -> None:
+def test_any_json_is_parsed_without_an_error(rows: list[dict[str, Any]]) -> None:
     parsed = parse(json.dumps(rows))
     told = sum(1 for row in rows if row.get("warning") and "date" not in row)
     unasked_or_repeated = len(rows) - told - len(parsed.lines) - len(parsed.aside)
@@ -185,7 +185,7 @@ def test_anything_at_all_is_loaded_aside_or_outside_and_never_an_error(rows: lis
         assert line.count("\t") == 7
 
 
-def test_bulk_rows_carry_their_symbol() -> None:
+def test_bulk_rows_have_their_own_symbol() -> None:
     rows = [f'{{"code":"{code}","exchange_short_name":"US",{ROW[1:]}' for code in ("A", "B-B")]
     parsed = Parser({}).bulk(f"[{','.join(rows)},{ROW}]".encode(), "US")
     assert [line.split("\t")[1] for line in parsed.lines] == ["A.US", "B-B.US"]
@@ -196,7 +196,7 @@ def bulk_row(code: str, **changes: Any) -> dict[str, Any]:
     return {"code": code, "exchange_short_name": "US", **json.loads(ROW), **changes}
 
 
-def test_a_bulk_row_of_the_future_is_set_aside() -> None:
+def test_a_future_bulk_row_is_set_aside() -> None:
     rows = [bulk_row("A"), bulk_row("A", date="2124-01-02"), bulk_row("B", date="not known")]
     parsed = Parser({}).bulk(json.dumps(rows).encode(), "US", date(2024, 6, 1))
     assert [line.split("\t")[1] for line in parsed.lines] == ["A.US"]
@@ -206,13 +206,13 @@ def test_a_bulk_row_of_the_future_is_set_aside() -> None:
     ]
 
 
-def test_a_warning_in_a_bulk_answer_is_no_row() -> None:
+def test_a_warning_in_a_bulk_answer_is_not_a_row() -> None:
     parsed = Parser({}).bulk(json.dumps([bulk_row("A"), {"warning": "one year"}]).encode(), "US")
     assert (len(parsed.lines), parsed.aside, parsed.truncated) == (1, [], True)
 
 
 @pytest.mark.parametrize("code", ["A\\B", "A\tB", "A\nB", ".\\"])
-def test_a_code_that_copy_would_read_as_another_is_set_aside(code: str) -> None:
+def test_a_code_that_copy_would_misread_is_set_aside(code: str) -> None:
     row = {"code": code, **json.loads(ROW)}
     parsed = Parser({}).bulk(json.dumps([row]).encode(), "US")
     assert parsed.lines == []
