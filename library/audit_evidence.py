@@ -8,25 +8,25 @@ DOCUMENTATION = r"""
 module: audit_evidence
 short_description: Write the evidence of an audit
 description:
-  - Writes what all hosts of a run answered as C(audit.json), C(junit.xml) and C(index.html), a page that opens
-    without a network. It runs on the controller, in the Python of Ansible.
+  - Writes the results of all hosts as C(audit.json), C(junit.xml) and C(index.html), a self-contained page. It runs
+    on the controller, in Ansible's Python.
 options:
   folder:
-    description: Where to write; made if it is missing.
+    description: Folder for the files; created if it is missing.
     type: path
     required: true
   templates:
-    description: Folder of the page's template and style.
+    description: Folder of the page's templates and style sheet.
     type: path
     required: true
   hosts:
     description:
-      - By host, what the module M(project_audit) returned. If it failed or could not be run, what Ansible made
-        of that; the host stands in the evidence as such.
+      - Result of the module M(project_audit) by host. If the module failed or could not run, pass Ansible's result,
+        and the evidence reports the host as failed or unreachable.
     type: dict
     required: true
   history:
-    description: Folders in which a schedule on this machine may keep its history; the first one that has it is shown.
+    description: Folders to search for the history of a schedule on this machine. The page shows the first one found.
     type: list
     elements: path
     default: []
@@ -34,13 +34,13 @@ requirements:
   - jinja2
 attributes:
   check_mode:
-    description: Judges without writing.
+    description: Returns the verdicts without writing files.
     support: full
   diff_mode:
     description: There is nothing to compare.
     support: none
   idempotent:
-    description: The files tell the time at which they were written.
+    description: The files contain the time at which they were written.
     support: none
 author: [The maintainers (@ansible-reset)]
 """
@@ -58,22 +58,22 @@ EXAMPLES = r"""
 
 RETURN = r"""
 verdicts:
-  description: By host, V(pass), V(warn), V(fail), V(unreachable) or V(failed).
+  description: V(pass), V(warn), V(fail), V(unreachable) or V(failed) for each host.
   type: dict
   returned: success
   sample: {hub: pass}
 problems:
-  description: By host, what did not pass; empty if nothing is wrong.
+  description: What failed on each host; empty if nothing did.
   type: dict
   returned: success
   sample: {hub: ""}
 files:
-  description: What was written; nothing in check mode.
+  description: Paths of the files written; empty in check mode.
   type: list
   elements: str
   returned: success
 report:
-  description: The text for people.
+  description: The report as text.
   type: str
   returned: success
 """
@@ -89,7 +89,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 
 def work(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
-    """Make the document, and unless in check mode write it."""
+    """Create the document, and write it unless in check mode."""
     folder = Path(options["folder"])
     now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     found = evidence.document(options["hosts"], now, history.read(options["history"]))
@@ -98,7 +98,7 @@ def work(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     except OSError as error:
         raise reporting.Problem(
             f"The evidence cannot be written to {folder} ({error.strerror}). Set audit_evidence_dir"
-            " to a folder that you may write to."
+            " to a writable folder."
         ) from error
     where = str(folder / "index.html") if files else "not written in check mode"
     good = (model.PASS, model.WARN)

@@ -1,18 +1,18 @@
 #!/usr/bin/python
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Audit a host: every promise of a reset, its health, and what its database holds."""
+"""Audit a host: every promise of a reset, its health, and the data in its database."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: project_audit
-short_description: Audit what a reset leaves behind
+short_description: Audit the state after a reset
 description:
-  - Looks at every promise of a reset, each with what is expected, what is found and a verdict. It only reads.
-  - What is wrong is in the result; the module itself succeeds, and RV(verdict) says how it stands. It works on a
-    host without an environment too, and says so.
-  - It continues in the Python of the project's venv, if there is one, and reads from the database what the
-    audit's page shows.
+  - Checks every promise of a reset, and reports for each what was expected, what was found and a verdict. It only
+    reads.
+  - The module succeeds even if checks fail; RV(verdict) has the result. A host without an environment is audited,
+    too, and its environment checks fail.
+  - Runs in the Python of the project's venv, if there is one, and then also reads the database for the audit's page.
 extends_documentation_fragment: [connection, project, reading]
 options:
   host:
@@ -20,42 +20,42 @@ options:
     type: str
     required: true
   artifacts:
-    description: Names in O(root) that must be gone, C(venv) aside.
+    description: Names that must not exist in O(root), except C(venv).
     type: list
     elements: str
     required: true
   packages:
-    description: Requirements that the environment must hold.
+    description: Requirements that the environment must have.
     type: list
     elements: str
     required: true
   health:
-    description: The result of the module M(health_check) on this host.
+    description: Result of the module M(health_check) on this host.
     type: dict
     required: true
   tables:
-    description: Tables whose rows must be known, as M(health_check) takes them.
+    description: Tables that must be counted, in the format of M(health_check).
     type: list
     elements: raw
     required: true
   waivers:
     description:
-      - Problems that are accepted for now. Each names a C(check), a C(reason), the last day on which it counts as
-        C(expires), and if it is not for all, a C(host).
-      - One without reason or date is refused. One that has expired counts no more, and is named.
+      - Problems that are accepted for now. Each has a C(check), a C(reason), its last valid day as C(expires), and
+        optionally a C(host). Without C(host) it applies to all hosts.
+      - A waiver without a reason or a date is refused. An expired waiver is reported and no longer applies.
     type: list
     elements: dict
     default: []
   publish_hours:
-    description: Hours from when the provider should have a bar until it is missed.
+    description: Hours after EODHD publishes a bar until it counts as missing.
     type: float
     default: 6
   months:
-    description: How many months of bars the page shows.
+    description: Months of bars that the page shows.
     type: int
     default: 24
   symbols:
-    description: How many symbols it shows one by one, those first that lack most.
+    description: Symbols that the page lists one by one, starting with those that lack most.
     type: int
     default: 40
   timeout:
@@ -63,11 +63,11 @@ options:
     type: float
     default: 3
   query_timeout:
-    description: Seconds for the questions to the database, about.
+    description: Approximate seconds for all queries to the database.
     type: float
     default: 30
 requirements:
-  - psycopg2, for what the page shows of the database
+  - psycopg2, for the page's data from the database
 author: [The maintainers (@ansible-reset)]
 """
 
@@ -91,32 +91,32 @@ EXAMPLES = r"""
     tables: [market_data, assets]
     waivers:
       - check: package redis
-        reason: Built without it until the mirror has it again
+        reason: Not installed until the mirror has it again
         expires: 2026-12-31
   register: audit
 """
 
 RETURN = r"""
 verdict:
-  description: V(fail) if a check failed or none was made, V(warn) if one warns, V(pass) otherwise.
+  description: V(fail) if a check failed or none ran, V(warn) if a check warns, V(pass) otherwise.
   type: str
   returned: success
   sample: pass
 checks:
-  description: Every check in order.
+  description: All checks in order.
   type: list
   elements: dict
   returned: success
   contains:
-    name: {description: "The same in every run.", type: str}
-    group: {description: What it is about., type: str}
-    expected: {description: What was promised., type: str}
+    name: {description: "Name of the check, the same in every run.", type: str}
+    group: {description: Heading of the check., type: str}
+    expected: {description: What was expected., type: str}
     found: {description: What was found., type: str}
     verdict: {description: "V(pass), V(warn), V(fail) or V(waived).", type: str}
-    advice: {description: "What to do, empty if nothing is.", type: str}
-    waiver: {description: "Why it is accepted, and until when.", type: str}
+    advice: {description: "What to do; empty if nothing.", type: str}
+    waiver: {description: "Why the problem is accepted, and until when.", type: str}
 failures:
-  description: Names of the checks that failed.
+  description: Names of the failed checks.
   type: list
   elements: str
   returned: success
@@ -126,17 +126,17 @@ counts:
   returned: success
   sample: {pass: 31, warn: 0, fail: 0, waived: 0}
 last_reset:
-  description: What the last reset that is kept moved, and the command that undoes it; null if there is none.
+  description: What the last reset moved, and the command that undoes it; null if the quarantine has no reset.
   type: dict
   returned: success
 data:
   description:
-    - What the page shows of the database - C(coverage), C(ledger), and C(notes) on what could not be had. Null
-      if no Python with psycopg2 is there.
+    - The page's data from the database - C(coverage), C(ledger), and C(notes) on what could not be read. Null
+      without a Python that has psycopg2.
   type: dict
   returned: success
 report:
-  description: The text for people.
+  description: The report as text.
   type: str
   returned: success
 """
@@ -156,7 +156,7 @@ from ansible.module_utils.project import interpreter
 
 
 def examine(options: dict[str, Any]) -> dict[str, Any]:
-    """Look at everything, and apply the waivers."""
+    """Run all checks and apply the waivers."""
     waived = waivers.parse(options["waivers"])
     today = datetime.now(timezone.utc).date()
     found = host.examine(options)
@@ -178,7 +178,7 @@ def examine(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def database(options: dict[str, Any]) -> dict[str, Any] | None:
-    """What the page shows of the database; None in a Python that cannot ask it."""
+    """Return the page's data from the database; None in a Python without psycopg2."""
     import importlib.util
 
     if not importlib.util.find_spec("psycopg2"):
@@ -202,7 +202,7 @@ def main() -> None:
     options = module.params
 
     def work() -> dict[str, Any]:
-        # Nothing that an audit starts leaves compiled files behind.
+        # An audit only reads, so the programs that it starts must not write compiled files.
         os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
         interpreter.enter(f"{options['root']}/venv/bin/python")
         return examine(options)

@@ -1,4 +1,4 @@
-"""The maps of the audit's page as tables: what each cell says, in a colour, in a few characters and in words."""
+"""The maps of the audit's page as tables; each cell has a colour, a short text and a tooltip."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 
 from ansible.module_utils.text import plural
 
-# Not strftime: the language of the machine that audits must not show in the evidence.
+# Not strftime, because the evidence must not depend on the controller's locale.
 MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 WEEKDAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
-MANY = 0.2  # from this share of its sessions on, a month lacks much
+MANY = 0.2  # share of a month's sessions that must be missing for the darker colour
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell; ``kind`` is its class in the style sheet, empty if nothing is expected, ``label`` its tooltip."""
+    """One cell; ``kind`` is its CSS class, empty if nothing is expected, and ``label`` its tooltip."""
 
     kind: str = ""
     text: str = ""
@@ -27,7 +27,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of a map: a symbol or a market, ``facts`` about all of it, and its cells."""
+    """A line of a map: a symbol or a market, ``facts`` about it, and its cells."""
 
     name: str
     cells: list[Cell]
@@ -37,7 +37,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Map:
-    """A map; ``groups`` are headings over several columns, each with the number of them."""
+    """A map; ``groups`` are headings, each with the number of columns that it spans."""
 
     groups: list[tuple[str, int]]
     columns: list[str]
@@ -46,7 +46,7 @@ class Map:
 
 
 def by_month(coverage: dict[str, Any]) -> Map:
-    """Return the map of symbols by months; ``coverage`` is as ``audit.json`` has it."""
+    """Return the map of symbols by month; ``coverage`` is that of ``audit.json``."""
     years = [month[:4] for month in coverage["months"]]
     short = [MONTHS[int(month[5:]) - 1] for month in coverage["months"]]
     names = [f"{month} {year}" for month, year in zip(short, years)]
@@ -68,7 +68,7 @@ def by_month(coverage: dict[str, Any]) -> Map:
 
 
 def by_day(coverage: dict[str, Any]) -> Map:
-    """Return the map of symbols by the last days; see ``by_month``."""
+    """Return the map of symbols by day, for the last days; see ``by_month``."""
     days = [date.fromisoformat(day) for day in coverage["recent"]]
     months = [f"{MONTHS[day.month - 1]} {day.year}" for day in days]
     names = [f"{WEEKDAYS[day.weekday()]} {day.day} {month}" for day, month in zip(days, months)]
@@ -85,7 +85,7 @@ def by_day(coverage: dict[str, Any]) -> Map:
     return Map(_groups(months), [str(day.day) for day in days], rows)
 
 
-# By the letters of the document.
+# By the letters in ``audit.json``.
 _DAYS = {
     "b": ("full", "•", "a bar"), "s": ("open", "s", "session"), "h": ("off", "h", "holiday"),
     "m": ("many", "×", "missing"), "l": ("late", "▸", "session after the last bar"), ".": ("", "", ""),
@@ -117,7 +117,7 @@ def _share(month: dict[str, int]) -> tuple[str, str, str]:
     if not expected:
         return "", "", ""
     share = held / expected
-    # Rounded down: what is not complete never says 100 %.
+    # Rounded down, so that an incomplete month never shows 100 %.
     text = "100" if share >= 1 else f"{int(share * 1000) / 10:g}"
     return _gap(1 - share), text, f"{held:,} of {plural(expected, 'session')} have a bar ({text} %)"
 

@@ -1,6 +1,6 @@
-"""The map of the bars, symbols by months, as ``audit.json`` keeps it. Decisions; the numbers are passed in.
+"""The map of bars by symbol and month for ``audit.json``, computed from the numbers passed in.
 
-The map is bounded: the ``limit`` symbols that lack most are drawn one by one, all others are summed up.
+Its size is bounded: it lists the ``limit`` symbols that lack most, and adds up all others.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ansible.module_utils.coverage.expected import Market, Markets, Window, foll
 from ansible.module_utils.coverage.judge import Lack, lacks
 from ansible.module_utils.coverage.survey import Month, Survey
 
-# Days that are drawn one by one, the newest on the right.
+# Days in the map by day, the newest on the right.
 RECENT = 42
 NO_CALENDAR = "no calendar"
 
@@ -25,7 +25,7 @@ def picture(
     days: Callable[[Sequence[str]], Mapping[str, Sequence[date]]],
     limit: int,
 ) -> dict[str, Any]:
-    """Return the map; ``days`` gives the days with a bar of the ``limit`` symbols that are drawn one by one."""
+    """Return the map; ``days`` returns the days with a bar of each of the ``limit`` symbols listed."""
     window = markets.window
     every = sorted(lacks(survey, markets), key=lambda lack: (-lack.missing - lack.behind, lack.symbol))
     worst = every[:limit]
@@ -48,11 +48,11 @@ def picture(
 
 
 def drawn(lack: Lack, survey: Survey, days: Iterable[date], markets: Markets) -> dict[str, Any]:
-    """Return the line of one symbol, which has bars on ``days`` of the window.
+    """Return the line of a symbol with bars on ``days`` of the window.
 
-    In ``months``, each has ``bars``, ``missing`` (sessions inside the symbol's range) and ``behind`` (sessions
+    Each of ``months`` has ``bars``, ``missing`` (sessions inside the symbol's range) and ``behind`` (sessions
     after its last bar). ``recent`` has one letter a day: ``b`` a bar, ``m`` missing, ``l`` later than the last
-    bar, ``.`` no session or not judged.
+    bar, ``.`` no session, or not checked.
     """
     have, span, window = set(days), survey.spans.get(lack.symbol), markets.window
     market = markets.of(lack.symbol)
@@ -85,15 +85,15 @@ def drawn(lack: Lack, survey: Survey, days: Iterable[date], markets: Markets) ->
 
 
 def recent(window: Window) -> list[date]:
-    """Return the days that are drawn one by one."""
+    """Return the days of the map by day."""
     count = min(RECENT, (window.last - window.first).days + 1)
     return [window.last - timedelta(days=count - 1 - back) for back in range(count)]
 
 
 def summed(survey: Survey, markets: Markets) -> list[dict[str, int]]:
-    """Return for each month the sessions expected of all symbols with a calendar, inside their ranges.
+    """Return the sessions expected in each month of all symbols with a calendar, inside their ranges.
 
-    Symbols of the same market and range are counted together, so that 150,000 of them take no time.
+    Symbols with the same market and range are counted together, so that 150,000 symbols are fast.
     """
     spans: Counter[tuple[str, date, date]] = Counter()
     known: dict[str, Market] = {}
@@ -116,9 +116,9 @@ def summed(survey: Survey, markets: Markets) -> list[dict[str, int]]:
 
 
 def calendars(every: Iterable[Lack], markets: Markets) -> list[dict[str, Any]]:
-    """Return for each market its sessions and holidays by month, and its recent holidays.
+    """Return the sessions and holidays of each market by month, and its recent holidays.
 
-    A holiday is a weekday without a session up to the last session that is over.
+    A holiday is a weekday without a session, up to the last session that is over.
     """
     found = []
     window, shown = markets.window, recent(markets.window)

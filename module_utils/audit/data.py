@@ -1,4 +1,4 @@
-"""What the page shows of a database, read in one read-only session with time-outs."""
+"""The page's data from a database, read in one read-only session with timeouts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ansible.module_utils.database.server import Server
 from ansible.module_utils.database.tables import there
 
 LOCK_TIMEOUT = 1.0
-# So many months are looked at first; they are shown if the whole window takes too long.
+# Months that are read first, and shown alone if the whole window takes too long.
 SHORT = 3
 RUNS = 10
 
@@ -32,7 +32,7 @@ def look(
 ) -> dict[str, Any]:
     """Return ``identity``, ``database``, ``coverage``, ``ledger``, ``snapshots``, and ``notes`` on what is missing.
 
-    ``limit`` symbols are drawn one by one. All queries together have ``query_timeout`` seconds, one at most half of it.
+    The map lists ``limit`` symbols. All queries share ``query_timeout`` seconds, and each may take half of that.
     """
     url = server.masked_url()
     result: dict[str, Any] = {
@@ -56,7 +56,7 @@ def look(
         try:
             return read()
         except driver().Error as error:
-            result["notes"].append(f"{what} could not be read in time or at all. {explain(error, server)}")
+            result["notes"].append(f"{what} could not be read. {explain(error, server)}")
             return None
 
     def work() -> None:
@@ -70,7 +70,7 @@ def look(
     try:
         within(query_timeout + LOCK_TIMEOUT, work)
     except TimedOut:
-        # Not closed: that would wait for the statement that hangs. It ends with this process.
+        # Not closed, because that would wait for the statement that hangs. It ends with this process.
         result["notes"].append(explain(TimedOut(), server))
         return dict(result)
     session.close()
@@ -78,11 +78,11 @@ def look(
 
 
 def _identity(cursor: Any) -> str | None:
-    """Return what tells this database from all others, whatever name a host has for its server."""
+    """Return an identifier of the database that does not depend on the server's name; None if it may not be read."""
     try:
         cursor.execute("SELECT system_identifier || '/' || current_database() FROM pg_control_system()")
     except driver().Error:
-        return None  # not everybody may ask
+        return None
     return str(cursor.fetchone()[0])
 
 
@@ -109,13 +109,13 @@ def _map(
     shown = replace(markets, window=Window(found.since, today))
 
     def days(symbols: Sequence[str]) -> dict[str, list[date]]:
-        return tried("Single days", lambda: survey.days(cursor, tables.bars, symbols, shown.window)) or {}
+        return tried("The map by day", lambda: survey.days(cursor, tables.bars, symbols, shown.window)) or {}
 
     return coverage.picture(found, shown, days, limit)
 
 
 def ledger(cursor: Any) -> list[dict[str, Any]] | None:
-    """Return the last runs of the backfill, the newest first; None if there is no ledger."""
+    """Return the last backfill runs, newest first; None if there is no ledger."""
     if not there(cursor, "backfill_run"):
         return None
     cursor.execute(

@@ -1,4 +1,4 @@
-"""The evidence of a run: what all hosts answered, as one document, and the files made of it."""
+"""The evidence of a run: the results of all hosts as one document, and the files made from it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ SCHEMA = 1
 def document(
     answers: Mapping[str, Mapping[str, Any]], generated: str, history: Sequence[Mapping[str, Any]] = ()
 ) -> dict[str, Any]:
-    """Return what ``audit.json`` holds, written at ``generated`` in UTC.
+    """Return the content of ``audit.json``; ``generated`` is the time in UTC.
 
-    ``answers`` are by host what the module ``project_audit`` returned, or what Ansible made of its failure.
+    ``answers`` has the result of the module ``project_audit`` by host, or Ansible's result if it failed.
     """
     hosts = [_host(name, answer) for name, answer in answers.items()]
     found = Counter(host["verdict"] for host in hosts)
@@ -34,17 +34,17 @@ def document(
 
 
 def _host(name: str, answer: Mapping[str, Any]) -> dict[str, Any]:
-    """One host; an answer without checks is none, whatever it says of itself."""
+    """Return the entry of one host; without checks it never passes, whatever its result says."""
     known = "verdict" in answer and answer.get("failed") is not True
     checks = list(answer.get("checks") or []) if known else []
-    # It is skipped only if the host could not be reached just before.
+    # The task is skipped only if the host was unreachable in the task before.
     gone = answer.get("unreachable") is True or answer.get("skipped") is True
-    silence = model.UNREACHABLE if gone else model.FAILED
-    verdict = answer["verdict"] if checks else model.FAIL if known else silence
+    no_result = model.UNREACHABLE if gone else model.FAILED
+    verdict = answer["verdict"] if checks else model.FAIL if known else no_result
     messages = {
-        model.FAIL: "" if checks else "No check was run, which proves nothing.",
-        model.UNREACHABLE: "Ansible could not reach it. Check the host, its address and your access to it.",
-        model.FAILED: str(answer.get("msg") or "It gave no answer; Ansible's output says why."),
+        model.FAIL: "" if checks else "No check ran, so nothing is proven.",
+        model.UNREACHABLE: "Ansible could not reach the host. Check that it is up, its address, and your access.",
+        model.FAILED: str(answer.get("msg") or "The host returned no result. Ansible's output says why."),
     }
     data = answer.get("data") or {}
     return {
@@ -59,7 +59,7 @@ def _host(name: str, answer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _databases(answers: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Each database once, however many hosts use it, as the first of them that could read it saw it."""
+    """Return each database once, even if several hosts share it, as read by the first host that could."""
     found: dict[str, dict[str, Any]] = {}
     for name, answer in answers.items():
         data = answer.get("data")
@@ -73,10 +73,10 @@ def _databases(answers: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]
 
 
 def problems(host: Mapping[str, Any], where: str) -> str:
-    """Return what to say of a host that did not pass; ``where`` the evidence is."""
+    """Return the message for a host that did not pass; ``where`` is the place of the evidence."""
     failed = [check for check in host["checks"] if check["verdict"] == model.FAIL]
-    told = [f"{check['name']}: expected {check['expected']}; found {check['found']}" for check in failed]
-    return " | ".join([host["message"] or f"{len(failed)} failed", *told, f"Evidence: {where}"])
+    lines = [f"{check['name']}: expected {check['expected']}; found {check['found']}" for check in failed]
+    return " | ".join([host["message"] or f"{len(failed)} failed", *lines, f"Evidence: {where}"])
 
 
 def write(folder: Path, templates: Path, found: Mapping[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The promises about the files of a root: artifacts, protected names, the environment, ``.env``."""
+"""The checks of a root's files: artifacts, protected names, the environment, ``.env``."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ _PREFIX = '. "$1" && exec python -I -B -c "import sys; print(sys.prefix)"'
 
 
 def artifacts(root: Directory, names: list[str]) -> Iterator[Judgement]:
-    """None of ``names`` is in the root, but for the environment."""
+    """None of ``names`` is in the root, except the environment."""
     for proof in proofs.gone(root, names):
         yield _root(proof.name, proof.expected, proof.found, proof.ok, f"Run `{_RESET} --tags clean`.")
 
 
 def protected(root: Directory, names: Sequence[str]) -> Iterator[Judgement]:
-    """Each of ``names`` is there."""
+    """Each of ``names`` exists."""
     for name in names:
-        there = os.path.lexists(os.path.join(root.path, name))
-        advice = f"Bring {name} back from your repository, or fix project_protected."
-        yield _root(f"protected {name}", "there", "there" if there else "missing", there, advice)
+        exists = os.path.lexists(os.path.join(root.path, name))
+        advice = f"Restore {name} from your repository, or correct project_protected."
+        yield _root(f"protected {name}", "present", "present" if exists else "missing", exists, advice)
 
 
 def environment(root: Directory, packages: Sequence[str], minimum: str, run: Execute) -> Iterator[Judgement]:
-    """The environment's programs work, and every package imports; asked of the environment itself.
+    """The environment's programs work, and it imports every package.
 
     Nothing that ``run`` starts may write.
     """
@@ -52,7 +52,7 @@ def environment(root: Directory, packages: Sequence[str], minimum: str, run: Exe
     found = " ".join(out.split()[:2]) if works else f"does not work (code {code})"
     yield _environment(f"{VENV}/bin/pip", "works", found, works, build)
 
-    # As the reset proves it, but without leaving compiled files behind.
+    # The reset's own proof, but without writing compiled files.
     answer = venv.probe(lambda argv, **more: run([argv[0], "-B", *argv[1:]], **more), python, packages)
     version = answer["version"] if answer else None
     new_enough = version is not None and venv.numbers(version) >= venv.numbers(minimum)
@@ -69,7 +69,7 @@ def environment(root: Directory, packages: Sequence[str], minimum: str, run: Exe
 
 
 def settings(root: Directory, sections: Sections, masked_url: str) -> Iterator[Judgement]:
-    """``.env`` holds the keys that a reset owns, with the values asked for, which are never shown."""
+    """``.env`` has the keys that a reset owns, with their configured values; values are never shown."""
     write = f"Write it with `{_RESET} --tags dotenv`."
     wanted = {key: value for values in sections.values() for key, value in values.items()}
     for proof in proofs.keys(root, list(wanted)):
@@ -77,23 +77,24 @@ def settings(root: Directory, sections: Sections, masked_url: str) -> Iterator[J
 
     text = (root.read(DOTENV) or b"").decode("utf-8", "surrogateescape").lstrip("\ufeff")
     line = f"DB_URL={dotenv.encode(wanted['DB_URL'])}"
-    there = line in text.splitlines()
-    found = "stands there" if there else "no such line"
-    yield _settings(f"{DOTENV} DB_URL", f"the line DB_URL={masked_url}", found, there, write)
+    exists = line in text.splitlines()
+    found = "present" if exists else "no such line"
+    yield _settings(f"{DOTENV} DB_URL", f"the line DB_URL={masked_url}", found, exists, write)
 
     values = _values(text)
     other = [key for key, value in wanted.items() if values.get(key) != value]
-    found = f"missing or of another value: {', '.join(other)}" if other else f"{len(wanted)} keys as asked"
-    yield _settings(f"{DOTENV} values", f"{len(wanted)} keys as asked", found, not other, write)
+    expected = f"{len(wanted)} keys as configured"
+    found = f"missing or different: {', '.join(other)}" if other else expected
+    yield _settings(f"{DOTENV} values", expected, found, not other, write)
 
     astray = managed.astray(text, sections)
     expected = ", ".join(sections)
-    found = f"not under its heading: {', '.join(astray)}" if astray else "each key under its own"
+    found = f"not under its heading: {', '.join(astray)}" if astray else "each key under its heading"
     yield _settings(f"{DOTENV} headings", expected, found, not astray, write)
 
 
 def foreign(root: Directory, before: bytes, path: str, ours: Sequence[str]) -> Iterator[Judgement]:
-    """Every key of ``before``, the ``.env`` of before the last reset, is there still, but for ``ours``."""
+    """``.env`` still has every key that ``before``, the file replaced by the last reset, had, except ``ours``."""
     text = (root.read(DOTENV) or b"").decode("utf-8", "surrogateescape")
     old = {
         key: value
@@ -103,16 +104,16 @@ def foreign(root: Directory, before: bytes, path: str, ours: Sequence[str]) -> I
     now = _values(text)
     missing = [key for key in old if key not in now]
     differs = [key for key in old if key in now and now[key] != old[key]]
-    expected = f"the {len(old)} keys of before the last reset"
+    expected = f"the {len(old)} keys from before the last reset"
     if missing:
         found = f"missing: {', '.join(missing)}"
     elif differs:
-        found = f"of another value since: {', '.join(differs)}"
+        found = f"changed since: {', '.join(differs)}"
     else:
         found = f"{len(old)} of {len(old)}"
-    advice = f"Compare with {path}, and put back what you miss."
+    advice = f"Compare it with {path}, and restore what you miss."
     kept = not missing and not differs
-    # A value may have been changed on purpose; a key that is gone breaks whoever reads it.
+    # A value may have been changed on purpose, but a missing key breaks its readers.
     yield judged(
         "Settings", f"{DOTENV} foreign keys", expected, found, kept, advice, "fail" if missing else WARN
     )

@@ -1,4 +1,4 @@
-"""The health check as part of an audit: one check for each of its checks, and the rows of its tables."""
+"""The health check in an audit: one check for each health check, and one for the rows of each table."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from ansible.module_utils.audit.model import FAIL, PASS, WARN, Judgement, judged
 from ansible.module_utils.text import plural
 
-_AGAIN = "Look at `ansible-playbook playbooks/reset.yml --tags health`."
+_AGAIN = "Run `ansible-playbook playbooks/reset.yml --tags health` for details."
 _VERDICTS = {"ok": PASS, "warn": WARN, "fail": FAIL}
 
 
@@ -16,12 +16,12 @@ def checks(result: Mapping[str, Any], tables: Sequence[str]) -> Iterator[Judgeme
     """Judge a result of the module ``health_check``.
 
     Args:
-        result: as it is returned; if the module broke off, what Ansible made of that.
-        tables: those whose rows have to be known.
+        result: the module's result, or Ansible's if the module failed.
+        tables: tables that must have been counted.
     """
     healthy = result.get("healthy") is True
     found = (
-        "healthy" if healthy else "unhealthy" if "healthy" in result else str(result.get("msg", "no answer"))
+        "healthy" if healthy else "unhealthy" if "healthy" in result else str(result.get("msg", "no result"))
     )
     yield judged("Health", "health", "healthy", found, healthy, _AGAIN)
     named: dict[str, list[Mapping[str, str]]] = {}
@@ -33,17 +33,17 @@ def checks(result: Mapping[str, Any], tables: Sequence[str]) -> Iterator[Judgeme
 
 
 def _one(name: str, findings: Sequence[Mapping[str, str]]) -> Judgement:
-    """Several findings of one check become one; the worst decides, and is what is shown."""
+    """Merge the findings of one check; the worst level decides, and its messages are shown."""
     levels = [_VERDICTS.get(finding["level"], FAIL) for finding in findings]
     worst = max(levels, key=(PASS, WARN, FAIL).index)
-    said = "; ".join(finding["message"] for finding, level in zip(findings, levels) if level == worst)
+    messages = "; ".join(finding["message"] for finding, level in zip(findings, levels) if level == worst)
     expected = findings[0].get("expects") or "no problem"
-    # What to do about it is part of a finding's message.
-    return Judgement(f"health: {name}", "Health", expected, said, worst)
+    # Without advice, because a finding's message already says what to do.
+    return Judgement(f"health: {name}", "Health", expected, messages, worst)
 
 
 def rows(result: Mapping[str, Any], tables: Sequence[str]) -> Iterator[Judgement]:
-    """The number of rows of each table is known."""
+    """Each table has rows, and they were counted."""
     counts, estimated = result.get("tables") or {}, result.get("estimated") or []
     for table in tables:
         number = counts.get(table)

@@ -1,4 +1,4 @@
-"""What ran by itself on which day: the scheduler's history as the page and ``audit.json`` have it."""
+"""The scheduled runs by day, for the page and ``audit.json``."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from typing import Any
 from ansible.module_utils.audit.cells import MONTHS, Cell, Map, Row
 from ansible.module_utils.schedule.state import CUT, FAILED, FILE, MET
 
-# Outcomes that leave something undone.
+# Outcomes of a run that did not finish its work.
 BAD = (FAILED, CUT)
 DAYS = 31
 
 
 def read(folders: Iterable[str]) -> list[dict[str, Any]]:
-    """Return the runs by day, the oldest first, out of the first folder with a history; empty if there is none.
+    """Return the runs by day, oldest first, from the first folder with a history; empty if there is none.
 
-    Each has ``day``, and ``runs`` with job, outcome, hosts, failed, changed, seconds, calls and rows.
+    Each entry has ``day``, and ``runs`` with job, outcome, hosts, failed, changed, seconds, calls and rows.
     """
     for folder in folders:
         path = Path(folder) / FILE
@@ -48,7 +48,7 @@ def _days(path: Path) -> list[dict[str, Any]]:
 
 
 def by_day(history: Sequence[dict[str, Any]]) -> Map:
-    """Return a map with a row for each month and a cell for each day, the newest month first."""
+    """Return a map with a row for each month, newest first, and a cell for each day."""
     known = {date.fromisoformat(each["day"]): each["runs"] for each in history}
     months = sorted({(day.year, day.month) for day in known}, reverse=True)
     rows = []
@@ -61,7 +61,7 @@ def by_day(history: Sequence[dict[str, Any]]) -> Map:
 
 
 def _cell(day: date, runs: Sequence[dict[str, Any]]) -> Cell:
-    """A day: good, fixed by a later run of the same day, or bad."""
+    """Return the cell of a day: good, fixed by a later run on the same day, or bad."""
     last = {run["job"]: run["outcome"] for run in runs}
     bad = sorted(job for job, outcome in last.items() if outcome in BAD)
     fixed = sorted({run["job"] for run in runs if run["outcome"] in BAD} - set(bad))
@@ -69,5 +69,5 @@ def _cell(day: date, runs: Sequence[dict[str, Any]]) -> Cell:
     if bad:
         return Cell("many", "✕", f"{day}: {', '.join(bad)} failed; {totals}")
     if fixed:
-        return Cell("few", "~", f"{day}: {', '.join(fixed)} failed first, and then went well; {totals}")
-    return Cell("full", "✓", f"{day}: all went well; {totals}")
+        return Cell("few", "~", f"{day}: {', '.join(fixed)} failed first, then succeeded; {totals}")
+    return Cell("full", "✓", f"{day}: all succeeded; {totals}")

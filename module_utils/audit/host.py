@@ -1,4 +1,4 @@
-"""One host's audit: every look at it, whatever the one before found. Reading only."""
+"""The audit of one host: every check runs, whatever the one before found. It only reads."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from ansible.module_utils.reporting import Problem
 
 @dataclass
 class Audit:
-    """Gathers checks; a look that cannot be taken is a check that failed, not the end."""
+    """The checks so far; an error becomes a failed check, and the audit continues."""
 
     checks: list[Judgement] = field(default_factory=list)
     last_reset: dict[str, Any] | None = None
 
     def take(self, group: str, name: str, look: Callable[[], Iterable[Judgement]]) -> None:
-        """Take a look; ``group`` and ``name`` are those of the check that says why it could not be taken."""
+        """Add the checks of ``look``; an error becomes a failed check with this ``group`` and ``name``."""
         try:
             for check in look():
                 self.checks.append(check)
@@ -35,13 +35,13 @@ class Audit:
         except Problem as problem:
             why = str(problem)
         except (OSError, ValueError, KeyError) as error:
-            # Its text is the system's, of a path in the root, or of an unexpected file: none is shown.
+            # The error's own text may quote a path or a file's content, so it is not shown.
             why = f"cannot be read ({getattr(error, 'strerror', None) or type(error).__name__})"
-        self.checks.append(judged(group, name, "can be looked at", why, False, "Fix that, and audit again."))
+        self.checks.append(judged(group, name, "can be checked", why, False, "Fix it, and audit again."))
 
 
 def examine(params: dict[str, Any], run: Callable[[Directory], Execute] | None = None) -> Audit:
-    """Look at a root's files and runs; ``run`` gives what starts programs, by default as the owner of the root."""
+    """Check a root's files and runs; ``run`` returns how to start programs, by default as the root's owner."""
     audit = Audit()
 
     def opened() -> Iterator[Judgement]:

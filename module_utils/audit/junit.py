@@ -9,15 +9,15 @@ from xml.etree import ElementTree as ET
 
 from ansible.module_utils.audit.model import FAIL, FAILED, UNREACHABLE, WAIVED, WARN
 
-# What XML 1.0 cannot hold, not even escaped.
+# Characters that XML 1.0 forbids, even escaped.
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def text(document: Mapping[str, Any]) -> str:
-    """Return the file; ``document`` as ``audit.json`` holds it.
+    """Return the file for a ``document`` as in ``audit.json``.
 
-    A check that failed is a failure, a waived one is skipped with its reason, and a warning passes with its words
-    as output. A host that gave no answer is a suite of one error, one without any check is one failure.
+    A failed check is a failure, a waived check is skipped with its reason, and a warning passes with its message as
+    output. A host without a result is a suite with one error, a host without checks a suite with one failure.
     """
     root = ET.Element("testsuites", {"name": "audit"})
     root.extend(_suite(host, document["generated"]) for host in document["hosts"])
@@ -46,14 +46,14 @@ def _counted(element: ET.Element) -> dict[str, str]:
 
 def _case(host: str, check: Mapping[str, Any]) -> ET.Element:
     case = _new(host, check["group"], check["name"])
-    said = _plain(f"expected {check['expected']}; found {check['found']}")
+    message = _plain(f"expected {check['expected']}; found {check['found']}")
     more = _plain("\n".join(filter(None, (check["advice"], check["waiver"]))))
     if check["verdict"] == FAIL:
-        ET.SubElement(case, "failure", {"type": FAIL, "message": said}).text = more
+        ET.SubElement(case, "failure", {"type": FAIL, "message": message}).text = more
     elif check["verdict"] == WAIVED:
-        ET.SubElement(case, "skipped", {"message": f"{_plain(check['waiver'])}; {said}"})
+        ET.SubElement(case, "skipped", {"message": f"{_plain(check['waiver'])}; {message}"})
     elif check["verdict"] == WARN:
-        ET.SubElement(case, "system-out").text = f"warning: {said}\n{more}"
+        ET.SubElement(case, "system-out").text = f"warning: {message}\n{more}"
     return case
 
 

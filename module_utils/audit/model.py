@@ -1,4 +1,4 @@
-"""What an audit says: checks, each with what was expected, what was found, and a verdict."""
+"""The checks of an audit, each with what was expected, what was found, and a verdict."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from dataclasses import dataclass
 
 PASS, WARN, FAIL, WAIVED = "pass", "warn", "fail", "waived"
 VERDICTS = (PASS, WARN, FAIL, WAIVED)
-# Of a host that gave no result.
+# Verdicts for a host without a result.
 UNREACHABLE, FAILED = "unreachable", "failed"
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """One promise looked at.
+    """The result of one check.
 
     Attributes:
         name: the same in every run, for waivers.
-        expected, found: for people; never a secret.
-        advice: what to do; empty if nothing is to be done.
+        expected, found: text without secrets.
+        advice: what to do; empty if nothing.
         waiver: why a problem is accepted, and until when.
     """
 
@@ -35,18 +35,18 @@ class Judgement:
 def judged(
     group: str, name: str, expected: str, found: str, ok: bool, advice: str, otherwise: str = FAIL
 ) -> Judgement:
-    """Return a check that passes if ``ok``, and is ``otherwise`` with its ``advice`` if not."""
+    """Return a check that passes if ``ok``; if not, its verdict is ``otherwise``, with ``advice``."""
     return Judgement(name, group, expected, found, PASS if ok else otherwise, "" if ok else advice)
 
 
 def counts(checks: Iterable[Judgement]) -> dict[str, int]:
-    """Return how many checks have each verdict."""
+    """Return the number of checks by verdict."""
     found = Counter(check.verdict for check in checks)
     return {verdict: found[verdict] for verdict in VERDICTS}
 
 
 def verdict(checks: Sequence[Judgement]) -> str:
-    """Return a host's verdict, that of its worst check; an audit that looked at nothing has failed."""
+    """Return a host's verdict, that of its worst check; without checks it fails."""
     found = counts(checks)
     if not checks or found[FAIL]:
         return FAIL
@@ -57,7 +57,7 @@ MARKS = {PASS: "✅", WARN: "⚠️ ", FAIL: "❌", WAIVED: "🔕", UNREACHABLE:
 
 
 def report(checks: Sequence[Judgement]) -> str:
-    """Return the text that people read: what did not pass, and the sum."""
+    """Return the report: the checks that did not pass, and the totals."""
     lines = ["🔎 Audit"]
     for check in checks:
         if check.verdict != PASS:
@@ -66,7 +66,7 @@ def report(checks: Sequence[Judgement]) -> str:
             )
             lines += [f"   {text}" for text in (check.advice, check.waiver) if text]
     if not checks:
-        lines.append(f"{MARKS[FAIL]} No check was run, which proves nothing.")
+        lines.append(f"{MARKS[FAIL]} No check ran, so nothing is proven.")
     total = ", ".join(f"{number} {name}" for name, number in counts(checks).items() if number)
     ended = verdict(checks)
     word = {PASS: "passed", WARN: "passed with warnings", FAIL: "failed"}[ended]

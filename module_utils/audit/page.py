@@ -1,4 +1,4 @@
-"""The page for people: one HTML file for all hosts of a run, whole in itself."""
+"""The audit's page: one self-contained HTML file for all hosts of a run."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Any
 from ansible.module_utils.audit import cells, history
 from ansible.module_utils.audit.model import FAIL, FAILED, PASS, UNREACHABLE, WAIVED, WARN
 
-# Word and mark of each verdict, so that none is told by colour alone.
+# Mark and word of each verdict, so that none depends on colour alone.
 WORDS = {
     PASS: ("✓", "pass"),
     WARN: ("!", "warning"),
     FAIL: ("✕", "fail"),
     WAIVED: ("~", "waived"),
     UNREACHABLE: ("?", "unreachable"),
-    FAILED: ("✕", "no answer"),
+    FAILED: ("✕", "no result"),
 }
 _ORDER = (UNREACHABLE, FAILED, FAIL, WARN, PASS)
-# More hosts than these, and those that passed are told by their numbers alone: the page stays below some MB.
+# With more hosts than this, the page only counts the checks that passed, so that it stays small.
 IN_FULL = 50
 
 
 def text(document: Mapping[str, Any], templates: Path) -> str:
     """Return the page of a document; ``templates`` is the folder of ``page.html.j2`` and ``page.css``."""
-    # Only the controller has them; what merely imports this must not need them.
+    # Only the controller has these packages, and the targets import this module.
     import jinja2
     from markupsafe import Markup
 

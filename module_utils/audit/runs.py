@@ -1,4 +1,4 @@
-"""What the quarantine tells: is a run under way or cut off, what did the last reset move, how to undo it."""
+"""The runs in the quarantine: unfinished ones, and what the last reset moved and how to undo it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _runs = partial(judged, "Runs")
 
 
 def checks(quarantine: Quarantine | None) -> Iterator[Judgement]:
-    """No run was cut off, and nobody holds the root; without a quarantine nothing was ever moved."""
+    """No run was interrupted, and none holds the lock; without a quarantine nothing was ever moved."""
     runs = quarantine.runs() if quarantine else []
     unfinished = ", ".join(run.name for run in runs if run.state == "open")
-    advice = "Run `ansible-playbook playbooks/reset.yml` again: it continues what was cut off."
+    advice = "Run `ansible-playbook playbooks/reset.yml` again. It continues the interrupted run."
     yield _runs("unfinished runs", "none", unfinished or "none", not unfinished, advice)
     holder = lock.holder(quarantine.state) if quarantine else None
     yield _runs(
@@ -29,7 +29,7 @@ def checks(quarantine: Quarantine | None) -> Iterator[Judgement]:
 
 
 def last_reset(quarantine: Quarantine) -> dict[str, Any] | None:
-    """Return what the last reset moved and how to undo it; None if none is kept."""
+    """Return what the last reset moved and how to undo it; None if the quarantine has no reset."""
     runs = [run for run in quarantine.runs() if run.kind == "reset" and run.entries]
     if not runs:
         return None
@@ -52,7 +52,7 @@ def _entry(entry: Entry) -> dict[str, str]:
 
 
 def dotenv_before(quarantine: Quarantine) -> tuple[bytes, str] | None:
-    """Return the ``.env`` that the last reset which replaced it has kept, and its path; None without one."""
+    """Return the ``.env`` that a reset replaced last, and its path; None if there is none."""
     for run in reversed(quarantine.runs()):
         entry = run.entry(DOTENV) if run.kind == "reset" else None
         if entry and entry.before and entry.before.kind == "file":

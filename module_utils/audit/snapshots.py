@@ -1,4 +1,4 @@
-"""Whether each named snapshot of the bars still reads as it did when it was made."""
+"""The check that each named snapshot of the bars still reads as when it was made."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ansible.module_utils.database.tables import there
 
 
 def read(cursor: Any) -> list[dict[str, Any]]:
-    """Return ``name``, ``rows`` and ``digest`` of each snapshot, and how it reads now; none without a ledger."""
+    """Return ``name``, ``rows`` and ``digest`` of each snapshot, then and now; empty without a ledger."""
     if not there(cursor, "backfill_snapshot"):
         return []
     cursor.execute(
@@ -22,17 +22,17 @@ def read(cursor: Any) -> list[dict[str, Any]]:
 
 
 def checks(found: Sequence[Mapping[str, Any]] | None) -> Iterator[Judgement]:
-    """Each snapshot reads the same; ``found`` is None if they could not be read in time."""
+    """Each snapshot reads as when it was made; ``found`` is None if there was not enough time."""
     if found is None:
-        expected, read_as = "every snapshot reads the same", "not read in time"
-        yield judged("Rows", "snapshots", expected, read_as, False, "Raise audit_query_timeout.", WARN)
+        expected, reason = "every snapshot is unchanged", "not read in time"
+        yield judged("Rows", "snapshots", expected, reason, False, "Raise audit_query_timeout.", WARN)
     for each in found or ():
         same = (each["rows"], each["digest"]) == (each["rows_now"], each["digest_now"])
         yield judged(
             "Rows",
             f"snapshot {each['name']}",
-            f"{each['rows']:,} rows as they were",
-            "the same" if same else f"{each['rows_now']:,} rows, or other values",
+            f"{each['rows']:,} rows, unchanged",
+            "unchanged" if same else f"{each['rows_now']:,} rows, or other values",
             same,
             "Something besides the backfill has written to market_data or to the ledger. Restore both from a backup.",
         )

@@ -1,4 +1,4 @@
-"""Waivers: a problem that is accepted, with a reason and a last day."""
+"""Waivers: problems that are accepted with a reason until a date."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ansible.module_utils.reporting import Problem
 
 @dataclass(frozen=True)
 class Waiver:
-    """One entry of ``audit_waivers``; an empty ``host`` means every host. It counts up to ``expires``."""
+    """One entry of ``audit_waivers``, valid through ``expires``; an empty ``host`` means every host."""
 
     check: str
     reason: str
@@ -24,7 +24,7 @@ def parse(entries: Sequence[object]) -> list[Waiver]:
     """Return the waivers of ``audit_waivers``.
 
     Raises:
-        Problem: one has no check, no reason or no date, or holds something else besides.
+        Problem: an entry has no check, no reason or no date, or an unknown key.
     """
     waivers = []
     for number, entry in enumerate(entries, 1):
@@ -37,10 +37,10 @@ def parse(entries: Sequence[object]) -> list[Waiver]:
         except ValueError:
             wrong.append("expires")
         if wrong or unknown:
-            why = f"has no {' and no '.join(wrong)}" if wrong else f"holds {', '.join(unknown)}"
+            why = f"has no {' and no '.join(wrong)}" if wrong else f"has unknown keys: {', '.join(unknown)}"
             raise Problem(
-                f"Waiver {number} ({texts['check'] or 'of no check'}) {why}. A waiver is"
-                f" {{check: name, reason: text, expires: YYYY-MM-DD, host: name (optional)}}: audit_waivers."
+                f"Waiver {number} ({texts['check'] or 'without a check'}) of audit_waivers {why}. Write it as"
+                " {check: name, reason: text, expires: YYYY-MM-DD, host: name (optional)}."
             )
         waivers.append(Waiver(texts["check"], texts["reason"], expires, texts["host"]))
     return waivers
@@ -49,7 +49,7 @@ def parse(entries: Sequence[object]) -> list[Waiver]:
 def applied(
     checks: Sequence[Judgement], waivers: Sequence[Waiver], host: str, today: date
 ) -> list[Judgement]:
-    """Return the checks with the waivers for ``host`` in force, and one check on the waivers themselves."""
+    """Return the checks with the valid waivers of ``host`` applied, and one check of the waivers themselves."""
     mine = [waiver for waiver in waivers if waiver.host in ("", host)]
     valid = {waiver.check: waiver for waiver in mine if waiver.expires >= today}
     result = []
@@ -62,10 +62,10 @@ def applied(
     names = {check.name for check in checks}
     stale = [f"{w.check} expired on {w.expires} ({w.reason})" for w in mine if w.expires < today]
     stale += [
-        f"{w.check} is no check of this host" for w in mine if w.expires >= today and w.check not in names
+        f"this host has no check {w.check}" for w in mine if w.expires >= today and w.check not in names
     ]
     if mine:
-        found = "; ".join(stale) or f"{len(valid)} in force"
-        advice = "Renew it with a reason, or take it out of audit_waivers."
-        result.append(judged("Audit", "waivers", "each in force", found, not stale, advice, WARN))
+        found = "; ".join(stale) or f"{len(valid)} valid"
+        advice = "Renew it with a reason, or remove it from audit_waivers."
+        result.append(judged("Audit", "waivers", "all valid", found, not stale, advice, WARN))
     return result

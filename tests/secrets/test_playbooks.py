@@ -280,7 +280,7 @@ def test_audit_of_a_host_where_every_value_is_another(reset: Searched, secrets: 
     with dotenv(reset.host, "\n".join([*lines, f"stray {secrets['old']}", f"DB_URL={secrets['percent']}"])):
         done = reset("audit", "--diff", password="quotes", audit_evidence_dir=str(folder))
     assert done.code != 0
-    assert "missing or of another value: DB_URL" in done.said
+    assert "missing or different: DB_URL" in done.said
 
 
 def test_a_schedule_as_a_plan(reset: Searched, secrets: dict[str, str]) -> None:

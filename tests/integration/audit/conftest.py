@@ -1,4 +1,4 @@
-"""Five hosts on this machine, one of each kind, and the audit of them all."""
+"""Five hosts on this machine, one of each kind, and their audit."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ NO_BROWSER = (
 )
 TOKEN = "t0k~en/7f3a"  # noqa: S105 - invented
 EXPIRED = date.today() - timedelta(days=2)
-# By host; those of hub are none.
+# By host; hub has none.
 WAIVERS = {
     "gpu": {
         "check": "artifact lib", "reason": "a tool of the team lives there", "expires": "2099-12-31", "host": "gpu",
@@ -87,7 +87,7 @@ def inventory(folder: Path) -> None:
     }
     for name, waiver in WAIVERS.items():
         hosts[name]["audit_waivers"] = [waiver]
-    # What ssh says of a host that does not answer; this machine may have no ssh.
+    # The error of ssh for a host that does not answer; this machine may have no ssh.
     away = folder / "ssh"
     away.write_text(
         "#!/bin/sh\necho 'ssh: connect to host 127.0.0.1 port 9: Connection refused' >&2\nexit 255\n"
@@ -107,7 +107,7 @@ def inventory(folder: Path) -> None:
 
 @pytest.fixture(scope="session")
 def estate(tmp_path_factory: pytest.TempPathFactory, postgres_server: Database) -> Estate:
-    """The hosts, reset where they are to be, with bars that have a gap and a symbol that is behind."""
+    """The hosts, some of them reset, with a gap in the bars and a symbol that is behind."""
     folder = tmp_path_factory.mktemp("estate")
     inventory(folder)
     database = replace(postgres_server, database=f"audit_{uuid.uuid4().hex[:8]}")
@@ -146,7 +146,7 @@ def estate(tmp_path_factory: pytest.TempPathFactory, postgres_server: Database) 
 
 
 def bars(estate: Estate) -> None:
-    """Two years of three markets; the sessions are asked of the library itself."""
+    """Return two years of three markets, with sessions from the library."""
     import exchange_calendars  # heavy: for this process alone
 
     today = date.today()
@@ -182,7 +182,7 @@ def bars(estate: Estate) -> None:
 
 @dataclass
 class Audited:
-    """An audit that has run, with what it left."""
+    """A finished audit and its results."""
 
     estate: Estate
     folder: Path
@@ -201,7 +201,7 @@ class Audited:
 
 
 def picture(root: Path) -> dict[str, Any]:
-    """Everything of a root that a look at it must leave alone."""
+    """Return everything in a root that an audit must not change."""
     paths = [root, *root.rglob("*")]
     return {
         str(path): (found.st_mode, found.st_size, found.st_mtime_ns, found.st_ino)
@@ -212,7 +212,7 @@ def picture(root: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def audited(estate: Estate) -> Iterator[Audited]:
-    """The audit of all: hub as promised, gpu with a failing and a waived check."""
+    """The audit of all hosts: hub passes, gpu has a failed and a waived check."""
     lib = estate.root("gpu") / "lib"
     lib.mkdir()
     (estate.root("gpu") / ".env").chmod(0o644)
@@ -225,6 +225,6 @@ def audited(estate: Estate) -> Iterator[Audited]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """One line where the page's tests were skipped."""
+    """Print one line if the page's tests were skipped."""
     if any("test_page.py" in report.nodeid for report in terminalreporter.stats.get("skipped", [])):
         terminalreporter.write_line(f"skipped: {NO_BROWSER}")

@@ -1,4 +1,4 @@
-"""What the page shows of a database, on real PostgreSQL."""
+"""The page's data from a database, on real PostgreSQL."""
 
 from __future__ import annotations
 

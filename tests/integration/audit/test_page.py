@@ -1,4 +1,4 @@
-"""The page in a browser: it loads without a word on the console, asks the network for nothing, and fits a phone."""
+"""The page in a browser: no console output, no network requests, and it fits a phone."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def browser() -> Iterator[Browser]:
 
 @dataclass
 class Seen:
-    """A page as a user has it before him, and all that it said and asked for meanwhile."""
+    """A page as a user sees it, with its console messages and requests."""
 
     page: Page
     said: list[str] = field(default_factory=list)
@@ -53,7 +53,7 @@ def see(browser: Browser, audited: Audited, width: int = 1200, scheme: Any = "li
 
 @pytest.fixture(scope="module")
 def seen(browser: Browser, audited: Audited) -> Iterator[Seen]:
-    """One for all tests that only look, unfolded by a click on each summary."""
+    """One page for all tests that only read it, with every summary opened."""
     found = see(browser, audited)
     for summary in found.page.locator("summary").all():
         summary.click()
@@ -91,7 +91,7 @@ def cells(page: Page, selector: str) -> list[list[str]]:
 
 def test_verdicts_are_those_of_the_document(seen: Seen, audited: Audited) -> None:
     words = {"pass": "✓ pass", "warn": "! warning", "fail": "✕ fail"}
-    words |= {"failed": "✕ no answer", "unreachable": "? unreachable"}
+    words |= {"failed": "✕ no result", "unreachable": "? unreachable"}
     expected = {
         host["name"]: [
             words[host["verdict"]],
@@ -171,7 +171,7 @@ def test_light_and_dark_follow_the_system(load: Any, tmp_path: Path) -> None:
 
 
 def tip(page: Page) -> Any:
-    """What the focused element's tooltip shows, and whether all of it is inside the window."""
+    """Return the focused element's tooltip, and whether it is fully inside the window."""
     return page.evaluate(
         "(() => { const e = document.activeElement; return [e.ariaLabel, getComputedStyle(e, '::after').content]; })()"
     )

@@ -1,4 +1,4 @@
-"""The commands that users type, from an inventory elsewhere that stands alone, as a role with no right but its own."""
+"""The commands that users type, from a separate inventory, as a role without further privileges."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ROLE_PASSWORD = "its/own %word"
 
 @pytest.fixture
 def hub(postgres_server: Database, tmp_path: Path) -> Iterator[Place]:
-    """A host with a legacy project, and a server that holds nothing of it yet."""
+    """A host with a legacy project, and a server without its database."""
     root = tmp_path / "project"
     for name in ("src", "bin"):
         (root / name).mkdir(parents=True)
@@ -58,7 +58,7 @@ def hub(postgres_server: Database, tmp_path: Path) -> Iterator[Place]:
 def test_every_playbook_runs_from_an_inventory_elsewhere_with_the_rights_of_the_application(
     hub: Place, postgres_server: Database
 ) -> None:
-    """An executable inventory is as good as a file: each takes its turns."""
+    """An executable inventory works like a file; the test alternates them."""
     administrator = {
         "postgres_admin_user": postgres_server.user,
         "postgres_admin_password": postgres_server.password,

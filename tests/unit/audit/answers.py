@@ -1,4 +1,4 @@
-"""Invented answers of hosts, as the module returns them."""
+"""Invented results of hosts, as the module returns them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def check(name: str, verdict: str, **more: str) -> dict[str, str]:
 
 
 def bars(symbols: int, months: int = 24) -> dict[str, Any]:
-    """A coverage of which some symbols lack something."""
+    """Return a coverage in which some symbols lack bars."""
     markets = surveys.markets(Window.of(months, TODAY))
     market = markets.named("US")
     assert market
@@ -48,7 +48,7 @@ def data(symbols: int = 8) -> dict[str, Any]:
 
 
 def answers() -> dict[str, dict[str, Any]]:
-    """One host of each kind."""
+    """Return one host of each kind."""
     moved = {
         "run": "20261123T041500Z", "started": "2026-11-23T04:15:00Z", "state": "closed",
         "undo": "ansible-playbook playbooks/restore.yml -e restore_run=20261123T041500Z",

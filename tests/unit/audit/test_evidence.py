@@ -35,7 +35,7 @@ def test_every_host_appears_with_its_verdict(document: dict[str, Any]) -> None:
 
 def test_no_check_at_all_is_a_failure_that_says_so(document: dict[str, Any]) -> None:
     (host,) = [host for host in document["hosts"] if host["name"] == "empty"]
-    assert host["message"] == "No check was run, which proves nothing."
+    assert host["message"] == "No check ran, so nothing is proven."
 
 
 def test_host_that_failed_is_told_with_the_words_of_the_failure(document: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Each promise about the files of a root, kept and broken."""
+"""Each check of a root's files, passed and failed."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def test_open_mode(root: Path) -> None:
 
 def test_value_that_was_changed_is_named_and_not_shown(root: Path) -> None:
     change(root, "t0ken", "other")
-    assert settings(root) == {".env values": "missing or of another value: EODHD_API_TOKEN"}
+    assert settings(root) == {".env values": "missing or different: EODHD_API_TOKEN"}
 
 
 def test_database_url_that_was_changed(root: Path) -> None:
@@ -202,4 +202,4 @@ def test_foreign_key_that_is_gone(root: Path) -> None:
 
 def test_foreign_key_of_another_value_is_a_warning(root: Path) -> None:
     change(root, "AI_KEY=abc", "AI_KEY=new")
-    assert foreign(root) == ("warn", "of another value since: AI_KEY")
+    assert foreign(root) == ("warn", "changed since: AI_KEY")

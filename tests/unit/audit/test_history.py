@@ -11,7 +11,7 @@ DAY = 86400.0
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A history of three days: a good one, one whose failure was fixed, a bad one."""
+    """A history of three days: one good, one with a failure that was fixed, one bad."""
     (tmp_path / "spare").mkdir()
     state = State(tmp_path, tmp_path / "spare")
     outcomes = {0: ["ok", "nothing"], 1: ["failed", "ok"], 2: ["ok", "cut"]}
@@ -38,7 +38,7 @@ def test_a_month_is_a_row_and_a_look_tells_good_mornings_from_bad_ones(folder: P
     (row,) = history.by_day(history.read([str(folder)])).rows
     assert row.name == "Jan 1970"
     assert [cell.text for cell in row.cells[:4]] == ["✓", "~", "✕", ""]
-    assert row.cells[0].label == "1970-01-01: all went well; 2 runs, 200 calls, 14 rows"
+    assert row.cells[0].label == "1970-01-01: all succeeded; 2 runs, 200 calls, 14 rows"
     assert len(row.cells) == 31
 
 
@@ -48,5 +48,5 @@ def test_the_page_shows_it_if_there_is_one(folder: Path) -> None:
         page.text(evidence.document({}, "1970-01-04T00:00:00Z", some), templates)
         for some in (history.read([str(folder)]), [])
     ]
-    assert ["What ran by itself" in text for text in pages] == [True, False]
+    assert ["Scheduled runs" in text for text in pages] == [True, False]
     assert 'aria-label="1970-01-03: health failed; 2 runs, 200 calls, 14 rows"' in pages[0]

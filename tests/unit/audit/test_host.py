@@ -1,4 +1,4 @@
-"""A look that cannot be taken is a check that failed, and not the end of the audit."""
+"""Checks that raise an error fail, and the audit continues."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Verdicts, and the text for people."""
+"""Verdicts, and the report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page: whole in itself, readable in both schemes, bounded; what needs a browser is in tests/integration."""
+"""The page: self-contained, readable in both schemes, bounded; what needs a browser is in tests/integration."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WHEN = "2026-11-23T04:20:00Z"
 
 
 class Reader(HTMLParser):
-    """Gathers elements with their attributes, and complains about what is not closed."""
+    """Collect elements with their attributes, and fail if one is not closed."""
 
     VOID = ("meta", "link", "br", "path", "use", "rect")
 

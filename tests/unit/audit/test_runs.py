@@ -1,4 +1,4 @@
-"""What the quarantine tells of runs, the lock and the last reset."""
+"""Runs, the lock and the last reset, as the quarantine records them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waivers: in force, expired, refused."""
+"""Waivers: valid, expired, refused."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_for_another_host_is_none() -> None:
 
 def test_of_a_check_that_does_not_exist_is_named() -> None:
     found = verdicts(FAIL, waiver(check="artefact lib"))["waivers"]
-    assert (found.verdict, found.found) == (WARN, "artefact lib is no check of this host")
+    assert (found.verdict, found.found) == (WARN, "this host has no check artefact lib")
 
 
 def test_what_passes_is_not_waived() -> None:
@@ -68,8 +68,8 @@ def test_what_passes_is_not_waived() -> None:
         (waiver(reason=" "), "has no reason"),
         (waiver(expires=None), "has no expires"),
         (waiver(expires="soon"), "has no expires"),
-        (waiver(check=""), "of no check"),
-        (waiver(until="2027-01-01"), "holds until"),
+        (waiver(check=""), "without a check"),
+        (waiver(until="2027-01-01"), "has unknown keys: until"),
         ("artifact lib", "has no check and no reason and no expires"),
     ],
 )
