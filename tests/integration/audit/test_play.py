@@ -114,8 +114,8 @@ def test_expired_waiver_is_named_and_counts_no_more(audited: Audited) -> None:
 
 
 def test_waiver_without_a_reason_is_refused_and_the_host_stands_there_as_failed(audited: Audited) -> None:
-    assert "Waiver 1 (lock) has no reason" in audited.host("lax")["message"]
-    assert "Waiver 1 (lock) has no reason" in " ".join(audited.done.stdout.split())
+    assert "Waiver 1 (lock) of audit_waivers has no reason" in audited.host("lax")["message"]
+    assert "Waiver 1 (lock) of audit_waivers has no reason" in " ".join(audited.done.stdout.split())
 
 
 def test_tag_of_the_reset_is_the_audit_alone_and_one_that_passes_changes_nothing(
