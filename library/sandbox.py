@@ -1,31 +1,31 @@
 #!/usr/bin/python
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Lay out the polluted project of the sandbox, and run its PostgreSQL."""
+"""Set up the sandbox's polluted project, and run its PostgreSQL."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: sandbox
-short_description: A copy of the legacy project, polluted as its hosts were, and a PostgreSQL of its own
+short_description: Set up a polluted copy of the legacy project, and run a PostgreSQL for it
 description:
-  - Makes a git repository with C(src), C(scripts) and C(docs), and around it the mess that a reset is for. It does so
-    once. What a reset has cleaned stays clean, until O(pollute_again).
-  - Makes a PostgreSQL cluster in C(postgres) of O(folder), with password authentication for every connection, and runs
-    its server on the loopback addresses, without a Unix socket. It outlives the play.
-  - The server runs as the user who calls; if that is root, which PostgreSQL refuses, as V(nobody), or in a user
-    namespace if V(nobody) may not enter the folders.
-  - Everything lies in one folder, marked as a sandbox; any other place is refused.
+  - Creates a git repository with C(src), C(scripts) and C(docs), and around it the mess that a reset removes. It does
+    so once. What a reset has cleaned stays clean until O(pollute_again) is set.
+  - Creates a PostgreSQL cluster in C(postgres) of O(folder) with password authentication for every connection. Its
+    server runs on the loopback addresses, without a Unix socket, and keeps running after the play.
+  - The server runs as the user of this module. PostgreSQL refuses to run as root, so root runs it as V(nobody), or in a
+    user namespace if V(nobody) may not enter the folders.
+  - Everything is in one folder with a marker of the sandbox. Any other place is refused.
 options:
   state:
     description:
-      - V(present) lays out the project and makes the cluster if they are missing, and starts the server, again if it
-        runs with another port.
-      - V(absent) ends the server and removes O(folder) with everything in it.
+      - V(present) creates the project and the cluster if they are missing, and starts the server. If the server runs
+        with another port, it is restarted.
+      - V(absent) stops the server and removes O(folder) with everything in it.
     type: str
     choices: [present, absent]
     default: present
   folder:
-    description: Absolute path of the sandbox. It is empty, missing, or was made by this module.
+    description: Absolute path of the sandbox. The folder must be empty, missing, or created by this module.
     type: path
     required: true
   root:
@@ -34,18 +34,19 @@ options:
     required: true
   pollute_again:
     description:
-      - Lay the mess out again in a project that was laid out before.
-      - A C(venv) and a C(.env) that stand there by now are replaced; the sources are left alone.
+      - Pollute an existing project again.
+      - This replaces C(venv) and C(.env), but not the sources.
     type: bool
     default: false
   host:
-    description: The database's host as the project is told it; anything but this machine is refused.
+    description: The project's database host. Any other machine than this one is refused.
     type: str
     default: localhost
   port:
     description:
-      - Port on every loopback address. Needed for O(state=present).
-      - V(0) takes a free one at the first start, and keeps it in the file C(port) of the cluster while it can be had.
+      - Port on every loopback address. Required for O(state=present).
+      - V(0) chooses a free port at the first start. The file C(port) in the cluster's folder keeps it while it is
+        available.
     type: int
   user:
     description: Name of the superuser of a new cluster.
@@ -53,8 +54,8 @@ options:
     default: postgres
   password:
     description:
-      - Password of O(user), one line. Needed for O(state=present).
-      - A cluster keeps the one that it was made with; another one is refused with a message.
+      - Password of O(user), one line. Required for O(state=present).
+      - An existing cluster keeps its password. The module fails if O(password) is another one.
     type: str
 requirements:
   - git
@@ -62,19 +63,19 @@ requirements:
   - psycopg2
 attributes:
   check_mode:
-    description: Says what would be done, a taken port included, without doing it.
+    description: Returns the steps without doing them. Fails if the port is taken.
     support: full
   diff_mode:
-    description: The steps are in RV(steps); there is no text to compare.
+    description: There is no diff. RV(steps) lists the steps.
     support: none
   idempotent:
-    description: What is as asked is left alone, unless O(pollute_again) is set.
+    description: Nothing changes if everything is as asked, unless O(pollute_again) is set.
     support: partial
 author: [The maintainers (@ansible-reset)]
 """
 
 EXAMPLES = r"""
-- name: Lay out the polluted project and run its PostgreSQL
+- name: Set up the polluted project and run its PostgreSQL
   sandbox:
     folder: /opt/sandbox
     root: /opt/sandbox/mt5-crs
@@ -84,13 +85,13 @@ EXAMPLES = r"""
 
 RETURN = r"""
 steps:
-  description: What was done, or in check mode would be, in order. V(mess) is a part of V(project).
+  description: What was done, or would be done in check mode, in order. V(project) includes V(mess).
   type: list
   elements: str
   returned: success
   sample: [project, initialise, start]
 report:
-  description: What is where, for people.
+  description: Where everything is, as text.
   type: str
   returned: success
 """
@@ -104,7 +105,7 @@ from ansible.module_utils.sandbox import service
 
 
 def main() -> None:
-    """Glue."""
+    """Run the module."""
     module = AnsibleModule(
         argument_spec=ARGUMENTS,
         required_if=[("state", "present", ("port", "password"))],

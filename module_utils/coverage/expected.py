@@ -1,4 +1,4 @@
-"""Which sessions a market has in a window, and the last one whose bars are due."""
+"""The sessions of a market in a window, and the last one whose bars are due."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from ansible.module_utils.markets import calendar, names, publishing
 
 @dataclass(frozen=True)
 class Window:
-    """The days that are looked at, both included."""
+    """The days from ``first`` to ``last``, both included."""
 
     first: date
     last: date
 
     @classmethod
     def of(cls, months: int, last: date) -> Window:
-        """Return the month of ``last`` and those before it, ``months`` in all."""
+        """Return the window of ``months`` months that ends on ``last``."""
         count = last.year * 12 + last.month - months
         return cls(date(count // 12, count % 12 + 1, 1), last)
 
     @property
     def months(self) -> list[date]:
-        """The first day of each month that it touches."""
+        """Return the first day of each month in the window."""
         found = [self.first.replace(day=1)]
         while following(found[-1]) <= self.last:
             found.append(following(found[-1]))
         return found
 
     def from_its_end(self, sizes: list[int]) -> list[Window]:
-        """Return it in parts, the newest first: each of the given number of days, and the rest."""
+        """Split the window into parts of the given numbers of days and a rest; the newest part is first."""
         parts, last = [], self.last
         for size in sizes:
             first = last - timedelta(days=size - 1)
@@ -49,11 +49,11 @@ def following(month: date) -> date:
 
 
 def bars(symbol: str, first: date, last: date) -> int:
-    """Return how many bars a symbol or a market should have; one without a calendar counts as one of the US."""
+    """Return how many bars a symbol or a market should have; without a calendar, it counts as one of the US."""
     return _sessions(names.market(symbol), first, last)
 
 
-@lru_cache(maxsize=1000)  # many symbols of a run share market and days
+@lru_cache(maxsize=1000)  # many symbols of a run have the same market and days
 def _sessions(market: str, first: date, last: date) -> int:
     found = calendar.of(market) or calendar.of(names.DEFAULT)
     assert found
@@ -62,19 +62,19 @@ def _sessions(market: str, first: date, last: date) -> int:
 
 @dataclass(frozen=True)
 class Market:
-    """A market in a window: the suffix of its symbols, and its sessions in order that can have a bar."""
+    """A market in a window: the suffix of its symbols, and its sessions that can have a bar, in order."""
 
     name: str
     days: list[date]
 
     def between(self, first: date, last: date) -> int:
-        """Return the number of sessions, both ends included."""
+        """Return the number of sessions from ``first`` to ``last``, both included."""
         return max(0, bisect_right(self.days, last) - bisect_left(self.days, first))
 
 
 @dataclass
 class Markets:
-    """The markets of symbols in a window; a bar may be missing for ``margin`` after it is due."""
+    """The markets of symbols in a window; a bar may be late by ``margin``."""
 
     window: Window
     now: datetime
@@ -92,13 +92,13 @@ class Markets:
             found, newest = calendar.of_market(suffix), publishing.due(suffix, self.now)
             self._known[suffix] = None
             if found and newest:
-                # A session that nobody can have yet is not missing before a bar with a date to come.
+                # Sessions that cannot have a bar yet are not missing, even before a bar with a future date.
                 first, last = max(self.window.first, found.first), min(self.window.last, found.last, newest)
                 self._known[suffix] = Market(suffix, found.sessions(first, last))
         return self._known[suffix]
 
     def due(self, symbol: str, kind: str | None = None) -> date:
-        """Return the last session that a symbol has to have a bar of; its market must have a calendar."""
+        """Return the last session for which a symbol should have a bar; its market must have a calendar."""
         key = names.suffix(symbol), kind
         if key not in self._due:
             found = publishing.due(key[0], self.now - self.margin, kind)

@@ -1,4 +1,4 @@
-"""What each symbol lacks. Decisions; the numbers are passed in."""
+"""Decide which bars each symbol lacks. The numbers are passed in."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ansible.module_utils.coverage.survey import Survey
 
 
 class Lack(NamedTuple):
-    """What a symbol lacks.
+    """The bars that a symbol lacks.
 
     Attributes:
         last: its last day with a bar.
-        missing: sessions without a bar between its first and its last one.
-        behind: sessions that are due after its last bar, if it is active; all of the window if it has no bar.
-        charted: there is a calendar; without one nothing can be called missing.
+        missing: the number of sessions without a bar between its first and its last bar.
+        behind: if active, the number of sessions that are due after its last bar, or in the window if it has none.
+        charted: whether its market has a calendar; without one, nothing counts as missing.
     """
 
     symbol: str
@@ -28,7 +28,7 @@ class Lack(NamedTuple):
 
 
 def lacks(survey: Survey, markets: Markets) -> Iterator[Lack]:
-    """Yield what each symbol lacks, those that have no bar included."""
+    """Yield what each symbol lacks, including symbols without a bar."""
     older = survey.older or {}
     for symbol in survey.spans.keys() | survey.kinds.keys():
         market, span = markets.of(symbol), survey.spans.get(symbol)

@@ -1,7 +1,7 @@
-"""What the tables hold of each symbol: one pass over the bars, in windows from the newest to the oldest.
+"""Find out which bars the tables hold: one pass over them, in windows from the newest to the oldest.
 
-Every engine can bound these statements: a window has ends of type ``timestamptz``, so that partitions and chunks
-outside are left alone, and nothing depends on a session's time zone. A daily bar stands at midnight UTC of its date.
+The bounds of a window are of type ``timestamptz``, so that every engine skips partitions and chunks outside of it, and
+the session's time zone does not matter. The time of a daily bar is midnight UTC of its date.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from ansible.module_utils.coverage.expected import Markets, Window
 from ansible.module_utils.database.tables import NAMED
 from ansible.module_utils.markets import names
 
-# Calls its argument with a cursor and returns what that returns; None if the time is over.
+# Calls its argument with a cursor and returns its result; None on timeout.
 Ask = Callable[[Callable[[Any], Any]], Any]
 
 _ASSETS = "SELECT symbol, is_active IS NOT FALSE, exchange, asset_type FROM {}"
-# The sessions of a market come along, a bit for each day from the first on, so that a bar on another day hides no gap.
+# The query gets the sessions of each market as bits, one a day, so that a bar on another day does not hide a gap.
 _DAY = "(bar.time AT TIME ZONE 'UTC')::date - %(first)s::date"
 _BARS = f"""
 WITH market AS (
@@ -38,7 +38,7 @@ FROM cell GROUP BY symbol
 UNION ALL
 SELECT NULL, month::date, sum(bars)::bigint, sum(held)::bigint, count(*), NULL, NULL
 FROM cell WHERE month IS NOT NULL GROUP BY month
-"""  # noqa: S608 - our own words
+"""  # noqa: S608 - constants
 _LAST = """
 SELECT symbol, (max(time) AT TIME ZONE 'UTC')::date FROM {}
 WHERE time < %(before)s::timestamptz AND {} GROUP BY symbol
@@ -50,7 +50,7 @@ WHERE symbol = ANY (%s) AND time >= %s::timestamptz AND time < %s::timestamptz G
 
 
 class Span(NamedTuple):
-    """What a symbol has: first and last day with a bar, and its bars on sessions of its market."""
+    """The bars of a symbol: first and last day, and the number of its bars on sessions of its market."""
 
     first: date
     last: date
@@ -58,7 +58,7 @@ class Span(NamedTuple):
 
 
 class Month(NamedTuple):
-    """What a month has of all symbols: bars, bars on sessions, symbols with a bar."""
+    """The numbers of a month, for all symbols: bars, bars on sessions, symbols with a bar."""
 
     bars: int
     held: int
@@ -67,17 +67,17 @@ class Month(NamedTuple):
 
 @dataclass
 class Survey:
-    """What is known of all symbols.
+    """The bars of all symbols.
 
-    A symbol is active unless ``assets.is_active`` is false, also if ``assets`` does not list it.
+    A symbol is active unless ``assets.is_active`` is false. If ``assets`` does not list it, it is active.
 
     Attributes:
-        since: the first day that was looked at.
+        since: the first day of the survey.
         spans: of the symbols with a bar since then.
-        kinds: of the active symbols that ``assets`` lists, as ``publishing`` takes them.
-        inactive: symbols.
+        kinds: of the active symbols in ``assets``, as ``publishing`` takes them.
+        inactive: the inactive symbols.
         months: by their first day, if they were asked for.
-        older: last bars before ``since`` of active symbols without one since; None if that is not known.
+        older: the last bar before ``since`` of each active symbol that has none since; None if unknown.
     """
 
     since: date
@@ -94,7 +94,7 @@ class Survey:
 
 @dataclass(frozen=True)
 class Tables:
-    """Where to look; each by its schema and name, or its name alone. ``assets`` may be missing."""
+    """The tables, each as schema and name or only as name; ``assets`` may be missing."""
 
     bars: Sequence[str]
     assets: Sequence[str] | None
@@ -109,10 +109,10 @@ def look(
     by_month: bool = False,
     go_on: Callable[[], bool] = lambda: True,
 ) -> Survey | None:
-    """Return what the tables hold in as many of ``parts`` as the time allows; None if it was not enough for the first.
+    """Survey as many of ``parts`` as the time allows; return None if there was not enough for the first one.
 
-    ``parts`` are windows, the newest first, each ending where the one before it begins, and with ``by_month`` each
-    beginning with a month. ``go_on`` says whether there is time for another one.
+    ``parts`` are adjacent windows, the newest first; with ``by_month``, each must begin with a month. ``go_on`` returns
+    whether there is time for another part.
     """
     found: Survey | None = ask(lambda cursor: _assets(cursor, tables.assets, parts[0].last))
     if found is None:
@@ -139,12 +139,12 @@ def _part(
     end: date | None,
     by_month: bool,
 ) -> list[tuple[Any, ...]] | None:
-    """Return the rows of a window; ``suffixes`` grows if there are bars of further markets."""
+    """Return the rows of a window; adds the suffixes of all bars to ``suffixes``."""
     while True:
         rows: list[tuple[Any, ...]] | None = ask(
             lambda cursor: _bars(cursor, tables.bars, markets, suffixes, first, end, by_month)
         )
-        # assets need not list every symbol.
+        # assets may not list every symbol; query again with the sessions of its market.
         others = {names.suffix(row[0]) for row in rows or () if row[0]} - suffixes
         suffixes.update(others)
         if not any(markets.named(suffix) for suffix in others):
@@ -198,13 +198,13 @@ def _bars(
 
 
 def _bits(days: Sequence[date], first: date) -> bytes:
-    """Return days as the bits that PostgreSQL's ``get_bit`` finds at their distance from the first."""
+    """Return days as bits for PostgreSQL's ``get_bit``, numbered from the first day."""
     bits = sum(1 << (day - first).days for day in days)
     return bits.to_bytes(bits.bit_length() // 8 + 1, "little")
 
 
 def _add(survey: Survey, rows: Iterable[tuple[Any, ...]]) -> None:
-    """Add the rows of an older window to what is known of the newer ones."""
+    """Add the rows of an older window to the survey of the newer ones."""
     spans = survey.spans
     for symbol, month, bars, held, symbols, first, last in rows:
         if symbol is None:
@@ -215,7 +215,7 @@ def _add(survey: Survey, rows: Iterable[tuple[Any, ...]]) -> None:
 
 
 def last_bars(cursor: Any, table: Sequence[str], symbols: Sequence[str], before: date) -> dict[str, date]:
-    """Return the last days with a bar before a day, of those symbols that have one."""
+    """Return the last day with a bar before a day, for the symbols that have one."""
     from psycopg2 import sql
 
     some = sql.SQL("symbol = ANY (%(symbols)s)" if len(symbols) <= NAMED else "true")
@@ -226,7 +226,7 @@ def last_bars(cursor: Any, table: Sequence[str], symbols: Sequence[str], before:
 
 
 def days(cursor: Any, table: Sequence[str], symbols: Sequence[str], window: Window) -> dict[str, list[date]]:
-    """Return the days with a bar of some symbols in a window."""
+    """Return the days with a bar in a window, by symbol."""
     from psycopg2 import sql
 
     cursor.execute(

@@ -1,6 +1,6 @@
-"""When the markets trade, by the suffix of a symbol.
+"""The trading days and closing times of the markets, by the suffix of a symbol.
 
-The sessions of the exchanges are data (``sessions.py``). Currencies and crypto follow rules of their own.
+The sessions of the exchanges are data (``sessions.py``). Currencies and crypto have their own rules.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ FIRST, LAST = date.fromisoformat(sessions.FIRST), date.fromisoformat(sessions.LA
 
 @dataclass(frozen=True)
 class Clock:
-    """The clock of a zone: the days on which its distance from UTC changes, and what it is from each of them on."""
+    """The clock of a time zone: the days on which its offset from UTC changes, and the offset from each day on."""
 
     since: tuple[date, ...]
     offsets: tuple[timedelta, ...]
 
     def utc(self, day: date, at: timedelta) -> datetime:
-        """Return the moment of a day and a time after its midnight, in UTC."""
+        """Return in UTC the local time ``at``, counted from the midnight of a day."""
         offset = self.offsets[max(0, bisect_right(self.since, day) - 1)]
         return datetime.combine(day, time(), timezone.utc) + at - offset
 
@@ -39,10 +39,10 @@ class Calendar:
 
     Attributes:
         week: seven characters, Monday first; ``1`` if the market is open.
-        first, last: the days that ``closed`` and ``extra`` are known for; outside, weekdays are all that is known.
-        closed, extra: days that are otherwise than ``week`` says.
-        close: the usual closing times, each with the day it holds from, as times after midnight.
-        special: other closing times by day.
+        first, last: the range of ``closed`` and ``extra``; outside of it, only ``week`` is known.
+        closed, extra: days on which the market is closed or open although ``week`` says otherwise.
+        close: the usual closing times after midnight, each with the first day on which it applies.
+        special: other closing times, by day.
     """
 
     week: str
@@ -56,7 +56,7 @@ class Calendar:
     special: Mapping[date, timedelta] = field(default_factory=dict)
 
     def is_session(self, day: date) -> bool:
-        """Whether the market has a bar of this day."""
+        """Return whether the market has a session on this day."""
         return day in self.extra or (self.week[day.weekday()] == "1" and day not in self.closed)
 
     def sessions(self, first: date, last: date) -> list[date]:
@@ -72,7 +72,7 @@ class Calendar:
 
 @dataclass(frozen=True)
 class _Currencies(Calendar):
-    """Trade from Sunday evening to Friday; on two days of the year nearly nobody does."""
+    """Currencies trade from Sunday evening to Friday, except on two holidays."""
 
     def is_session(self, day: date) -> bool:
         return super().is_session(day) and (day.month, day.day) not in ((1, 1), (12, 25))
@@ -83,19 +83,19 @@ _EXCHANGES = {suffix: name for name in sessions.MARKETS for suffix in names.CALE
 
 
 def of(symbol: str) -> Calendar | None:
-    """Return the calendar of ``AAPL.US``, or of a market or list alone; None if there is none."""
+    """Return the calendar of a symbol such as ``AAPL.US``, a market or a list; None if there is none."""
     market = names.market(symbol)
     return OWN.get(market) or (_exchange(_EXCHANGES[market]) if market in _EXCHANGES else None)
 
 
 def of_market(name: str) -> Calendar | None:
-    """Return the calendar of a market or list by its name alone, such as ``F``; None if there is none."""
+    """Return the calendar of a market or list by its name, such as ``F``; None if there is none."""
     return of(name) if name in names.KNOWN else None
 
 
 @cache
 def clock(zone: str) -> Clock:
-    """Return the clock of a zone that a market of ``sessions`` has, such as ``America/New_York``."""
+    """Return the clock of a time zone in ``sessions``, such as ``America/New_York``."""
     changes = [*_days(next(text for zones, text in sessions.ZONES.items() if zone in zones.split()))]
     offsets = [_duration(value[1:]) * (-1 if value[0] == "-" else 1) for _, value in changes]
     return Clock(tuple(day for day, _ in changes), tuple(offsets))
@@ -118,7 +118,7 @@ def _exchange(name: str) -> Calendar:
 
 
 def _days(text: str) -> Iterator[tuple[date, str]]:
-    """Yield the days of a text of ``sessions``, each with its value."""
+    """Yield each day of a text in ``sessions``, with its value."""
     year = 0
     for word in text.split():
         if word.endswith(":"):
@@ -128,6 +128,6 @@ def _days(text: str) -> Iterator[tuple[date, str]]:
 
 
 def _duration(text: str) -> timedelta:
-    """Return the time of ``16:00`` or ``+05:30``, the sign left aside."""
+    """Return the duration of ``16:00`` or ``+05:30``; the sign is ignored."""
     hours, minutes = text.lstrip("+-").split(":")
     return timedelta(hours=int(hours), minutes=int(minutes))

@@ -1,19 +1,19 @@
-"""Which market a symbol belongs to, by the provider's suffixes."""
+"""The market of a symbol, by EODHD's suffixes."""
 
 from __future__ import annotations
 
-# What a symbol without a suffix means to the provider.
+# The market of a symbol without a suffix.
 DEFAULT = "US"
 
-# Lists of over-the-counter trading in the United States. Their prices come on the next morning.
+# Over-the-counter lists in the United States. Their prices come the next morning.
 OTC = frozenset({"OTC", "OTCBB", "OTCCE", "OTCGREY", "OTCMKTS", "OTCQB", "OTCQX", "PINK"})
-# Lists that the provider keeps, whose symbols all end in US.
+# EODHD's lists of symbols that end in US.
 US_LISTS = OTC | {"AMEX", "ARCA", "BATS", "NASDAQ", "NMFQS", "NYSE", "NYSE ARCA", "NYSE MKT"}
 
-# Interest rates, which may be below zero: yields of government bonds, and the money market.
+# Interest rates, which may be negative: yields of government bonds, and the money market.
 RATES = frozenset({"GBOND", "MONEY"})
 
-# The markets by the names that exchange_calendars has for their calendars.
+# The suffixes of the markets, by the names of their calendars in exchange_calendars.
 CALENDARS = {
     "XNYS": ["US"],
     "XTSE": ["TO", "V", "NEO", "CN"],
@@ -63,26 +63,26 @@ CALENDARS = {
 }
 
 
-# Every market and list by itself.
+# The names of all markets and lists.
 KNOWN = US_LISTS | {"FOREX", "CC"} | {suffix for suffixes in CALENDARS.values() for suffix in suffixes}
 
 
 def suffix(symbol: str) -> str:
-    """Return the suffix of a symbol; without one the provider takes it for one of ``DEFAULT``."""
-    # As SQL's split_part(symbol, '.', 2) has it.
+    """Return the suffix of a symbol; ``DEFAULT`` if it has none."""
+    # The same as split_part(symbol, '.', 2) in SQL.
     return symbol.partition(".")[2].partition(".")[0] or DEFAULT
 
 
 def listed(text: str) -> str:
-    """Return the suffix of ``AAPL.US``, or the market or list that ``text`` is, such as ``LSE`` or ``PINK``.
+    """Return ``text`` if it is a market or list, such as ``LSE`` or ``PINK``; otherwise the suffix of the symbol.
 
-    ``F`` is Frankfurt here, not Ford: of a symbol that may lack its suffix, pass ``suffix(symbol)``.
+    ``F`` is Frankfurt here, not Ford. If a symbol may lack its suffix, pass ``suffix(symbol)``.
     """
     return text if text in KNOWN else suffix(text)
 
 
 def market(text: str) -> str:
-    """Return the market of what ``listed`` takes: ``US`` for all lists of the United States."""
+    """Return the market of a symbol, market or list: ``US`` for every list of the United States."""
     return suffix_of(listed(text))
 
 

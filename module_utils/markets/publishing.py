@@ -1,4 +1,4 @@
-"""When the provider has the data of a session: one table for all that wait for data or miss it."""
+"""When EODHD publishes the data of a session."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ansible.module_utils.markets import calendar, names
 
 @dataclass(frozen=True)
 class Rule:
-    """Data is due so long ``after`` the end of its session; with a ``zone``, at that time of the next day there."""
+    """Data is due ``after`` the end of its session; with a ``zone``, at that local time on the next day."""
 
     after: timedelta
     zone: str = ""
@@ -24,8 +24,8 @@ class Rule:
 
 
 _MORNING = Rule(timedelta(hours=6), "America/New_York")
-# By market and kind. A kind is the type of an asset as the provider's lists spell it, in lower case, the name of a list
-# of the United States, or VOLUME; None is the rule for all other kinds of a market, DEFAULT for all other markets.
+# By market and kind. A kind is EODHD's type of an asset or a list of the United States, in lower case, or VOLUME. None
+# is the rule for all other kinds of a market. DEFAULT is the rule for all other markets.
 VOLUME = "volume"
 TABLE: Mapping[tuple[str, str | None], Rule] = {
     ("US", None): Rule(timedelta(minutes=15)),
@@ -36,7 +36,7 @@ TABLE: Mapping[tuple[str, str | None], Rule] = {
     **{("US", name.lower()): _MORNING for name in names.OTC},
     # Consolidated volumes come hours after the prices.
     ("US", VOLUME): _MORNING,
-    # Their days end at midnight UTC.
+    # Their sessions end at midnight UTC.
     ("CC", None): Rule(timedelta(hours=1)),
     ("FOREX", None): Rule(timedelta(hours=1)),
 }
@@ -46,15 +46,15 @@ DEFAULT = Rule(timedelta(hours=3))
 def due_at(symbol: str, session: date, kind: str | None = None) -> datetime | None:
     """Return when the data of a session is due, in UTC; None if the market has no calendar.
 
-    ``symbol`` is ``AAPL.US``, or a market or list alone (``PINK``; see ``names.listed``). ``kind`` is the asset's type
-    or list, as the provider spells it, or ``VOLUME``; None for regular shares.
+    ``symbol`` is a symbol such as ``AAPL.US``, a market, or a list such as ``PINK``; see ``names.listed``. ``kind`` is
+    EODHD's type or list of the asset, or ``VOLUME``; None for regular shares.
     """
     market = calendar.of(symbol)
     return _rule(symbol, kind).moment(market, session) if market else None
 
 
 def due(symbol: str, now: datetime, kind: str | None = None) -> date | None:
-    """Return the newest session of what ``due_at`` takes whose data is due by ``now``; None without a calendar."""
+    """Return the newest session whose data is due by ``now``, for what ``due_at`` takes; None without a calendar."""
     market = calendar.of(symbol)
     if market is None:
         return None

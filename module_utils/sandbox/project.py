@@ -1,6 +1,6 @@
-"""Lays out the legacy project with its mess, once: what a reset has cleaned stays clean.
+"""Write the legacy project with its mess, once: what a reset has cleaned stays clean.
 
-What was done is remembered in the sandbox's folder, outside the project, where no reset looks.
+A marker in the sandbox's folder, outside the project, records what was done.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ BEGUN, DONE = "begun\n", "laid out\n"
 
 
 def require_inside(folder: Path, root: Path) -> None:
-    """Raise ``Problem`` unless ``root`` lies below ``folder``, links and ``..`` resolved."""
+    """Raise ``Problem`` unless ``root`` is below ``folder`` after links and ``..`` are resolved."""
     if not (folder.is_absolute() and root.is_absolute() and folder.resolve() in root.resolve().parents):
         raise Problem(
-            f"The sandbox only touches what lies below sandbox_dir ({folder}), and project_root ({root}) does"
-            " not. Set them in group_vars/sandbox/main.yml; real hosts belong in an inventory of their own."
+            f"project_root ({root}) is not below sandbox_dir ({folder}), and the sandbox touches nothing else. Set them"
+            " in group_vars/sandbox/main.yml. Real hosts belong in their own inventory."
         )
 
 
 def plan(state: str, marker: str | None, root_exists: bool, pollute_again: bool) -> str:
-    """Return what has to be done: ``nothing``, ``project``, ``mess`` (the mess alone) or ``remove``.
+    """Return the step to ``state``: ``nothing``, ``project`` (with its mess), ``mess`` or ``remove``.
 
-    ``marker`` is the content of the marker file, None if there is no sandbox.
+    ``marker`` is the content of the marker file; None if there is no sandbox.
     """
     if state == "absent":
         return "nothing" if marker is None else "remove"
@@ -40,30 +40,30 @@ def plan(state: str, marker: str | None, root_exists: bool, pollute_again: bool)
 
 
 def ensure(folder: Path, root: Path, state: str, *, pollute_again: bool, check: bool) -> str:
-    """Bring the project into ``state``; with ``check``, only say what would be done: see ``plan``.
+    """Bring the project into ``state`` unless ``check`` is set; return the step, see ``plan``.
 
-    ``absent`` removes the sandbox's folder with everything in it. Raises Problem if the root is not below it, or it is
-    no sandbox but somebody's data.
+    ``absent`` removes the sandbox's folder with everything in it. Raises Problem if the root is not below the folder,
+    or if the folder holds other data.
     """
     require_inside(folder, root)
     marker_file = folder / MARKER
     marker = marker_file.read_text(encoding="utf-8") if marker_file.exists() else None
     if marker is None and folder.exists() and any(folder.iterdir()):
         raise Problem(
-            f"{folder} is not empty and was not made by the sandbox; choose another sandbox_dir"
-            " (group_vars/sandbox/main.yml), or look what it holds and remove it yourself."
+            f"{folder} is not empty, and the sandbox did not create it. Set sandbox_dir to another folder"
+            " (group_vars/sandbox/main.yml), or remove this one yourself."
         )
     step = plan(state, marker, root.exists(), pollute_again)
     if check or step == "nothing":
         return step
     if step == "remove":
-        for path in folder.iterdir():  # the marker last: a run killed in between can be repeated
+        for path in folder.iterdir():  # the marker goes last, so that a killed run can be repeated
             if path != marker_file:
                 _remove(path)
         shutil.rmtree(folder)
         return step
     folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-    marker_file.write_text(BEGUN, encoding="utf-8")  # a run killed from here on is begun again
+    marker_file.write_text(BEGUN, encoding="utf-8")  # if this run is killed, the next one starts again
     if step == "project":
         _remove(root)
         _lay_out(root, SOURCES)
@@ -94,7 +94,7 @@ def _remove(path: Path) -> None:
 
 
 def _commit(root: Path) -> None:
-    """Make the repository with one commit, whatever identity and settings this user's git has, or lacks."""
+    """Create the repository with one commit, independently of this user's git settings."""
     environment = {
         "GIT_CONFIG_GLOBAL": os.devnull,
         "GIT_CONFIG_NOSYSTEM": "1",
@@ -106,6 +106,6 @@ def _commit(root: Path) -> None:
     for arguments in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "MT5-CRS"]):
         done = quiet(["git", *options, *arguments], str(root), 60, **environment)
         if done.returncode == 127:
-            raise Problem("git is missing; install it (Debian, Ubuntu: apt-get install git).")
+            raise Problem("git is missing. Install it (Debian, Ubuntu: apt-get install git).")
         if done.returncode:
-            raise Problem(f"git {arguments[0]} failed in {root}: {done.stdout.strip()}")
+            raise Problem(f"git {arguments[0]} failed in {root}. Fix this: {done.stdout.strip()}")

@@ -1,4 +1,4 @@
-"""What has to be done to bring the sandbox into a state, its project and its PostgreSQL, and doing it."""
+"""Set up or remove the sandbox: its project and its PostgreSQL."""
 
 from __future__ import annotations
 
@@ -10,34 +10,33 @@ from typing import Any
 from ansible.module_utils.reporting import Problem
 from ansible.module_utils.sandbox import postgres, project
 
-ATTEMPTS = 5  # at starting on a free port that another server may take first
+ATTEMPTS = 5  # to start on a free port, which another server may take first
 
 
 def ensure(
     *, state: str, folder: Path, root: Path, pollute_again: bool, host: str, check: bool, **database: Any
 ) -> dict[str, Any]:
-    """Bring the sandbox into ``state``; with ``check``, only say by which steps.
+    """Bring the sandbox into ``state`` unless ``check`` is set; return the result of the module ``sandbox``.
 
-    ``host`` is that of the database as the project is told it; for ``database``, see ``run``. Returns the result of
-    the module ``sandbox``; raises Problem if the database is to be on another machine, and what the two raise.
+    ``host`` is the ``postgres_host`` of the project; Problem if it is another machine. For ``database``, see ``run``.
     """
     if host not in ("localhost", "127.0.0.1", "::1"):
         raise Problem(
-            f"The sandbox's PostgreSQL listens on loopback only, but postgres_host is {host}. Leave postgres_host at"
-            " localhost for the sandbox; real hosts belong in an inventory of their own."
+            f"The sandbox's PostgreSQL listens only on loopback, but postgres_host is {host}. Set postgres_host to"
+            " localhost for the sandbox. Real hosts belong in their own inventory."
         )
     cluster = postgres.Cluster(folder / "postgres")
     if state == "absent":
         steps, process = run(cluster, state, check=check, **database)
         step = project.ensure(folder, root, state, pollute_again=False, check=check)
-        report = f"🧪 {folder} is gone, and nothing of it is running"
+        report = f"🧪 {folder} is removed, and no process of it runs"
     else:
         step = project.ensure(folder, root, state, pollute_again=pollute_again, check=check)
         steps, process = run(cluster, state, check=check, **database)
         place = f"{host}:{process.port} (log: {cluster.log})" if process else "not started"
         report = (
             f"🧪 Project:    {root}\n   PostgreSQL: {place}\n"
-            "   Mess again: ansible-playbook playbooks/sandbox.yml -e sandbox_repollute=true\n"
+            "   Pollute:    ansible-playbook playbooks/sandbox.yml -e sandbox_repollute=true\n"
             f"   Stop:       make sandbox-stop (removes {folder})"
         )
     done = [*([] if step == "nothing" else [step]), *steps]
@@ -45,10 +44,10 @@ def ensure(
 
 
 def plan(state: str, *, present: bool, initialised: bool, running: bool, configured: bool) -> list[str]:
-    """Return the steps of PostgreSQL to ``state``, in order; none if it holds already.
+    """Return the steps that bring PostgreSQL to ``state``, in order.
 
-    It is now: ``present``, its folder is there; ``initialised``, a cluster is in it; ``running``, with a server;
-    ``configured``, which was started as it is asked to run.
+    ``present``: its folder exists; ``initialised``: the folder has a cluster; ``running``: its server runs;
+    ``configured``: the last start had the settings that are asked for.
     """
     stop = ["stop"] if running else []
     if state == "absent":
@@ -61,10 +60,10 @@ def plan(state: str, *, present: bool, initialised: bool, running: bool, configu
 def run(
     cluster: postgres.Cluster, state: str, *, port: int | None, user: str, password: str | None, check: bool
 ) -> tuple[list[str], postgres.Process | None]:
-    """Bring PostgreSQL into ``state``: the steps, and the server that runs then.
+    """Bring PostgreSQL into ``state`` unless ``check`` is set; return the steps, and the running server.
 
-    A port of 0 takes a free one at the first start, and keeps it as long as it can be had. Raises Problem if the port
-    is taken, the password is another one, or PostgreSQL failed.
+    Port 0 chooses a free port at the first start, and keeps it while it is available. Raises Problem if the port is
+    taken, the password is wrong, or PostgreSQL fails.
     """
     with _reported(cluster):
         process = cluster.process()
@@ -77,7 +76,7 @@ def run(
             configured=state == "present" and cluster.configured(number),
         )
         if "start" in steps and port and (process is None or process.port != port):
-            postgres.require_free_port(port)  # before anything is built, and in a plan too
+            postgres.require_free_port(port)  # before the first step, and in check mode too
         if not check:
             apply: dict[str, Callable[[], object]] = {
                 "initialise": lambda: cluster.initialise(user, password or ""),
@@ -96,7 +95,7 @@ def run(
 
 
 def _own_port(cluster: postgres.Cluster, process: postgres.Process | None) -> int:
-    """The port that the server has, or had last, or a free one if that cannot be had."""
+    """Return the port of the running server, or of its last start, or a free one if that is taken."""
     if process is not None:
         return process.port
     kept = cluster.kept_port()
@@ -106,7 +105,7 @@ def _own_port(cluster: postgres.Cluster, process: postgres.Process | None) -> in
 def _start(cluster: postgres.Cluster, port: int, attempts: int) -> None:
     try:
         cluster.start(port)
-    except postgres.PortTaken:  # somebody was quicker
+    except postgres.PortTaken:  # another server was faster
         if attempts == 1:
             raise
         _start(cluster, postgres.free_port(), attempts - 1)
@@ -118,13 +117,13 @@ def _reported(cluster: postgres.Cluster) -> Iterator[None]:
         yield
     except PermissionError as error:
         raise Problem(
-            f"{error.filename or cluster.folder} belongs to another user: run this as the user who made the"
+            f"{error.filename or cluster.folder} belongs to another user. Run this as the user who created the"
             " sandbox, or remove it as that user with `make sandbox-stop`."
         ) from error
 
 
 def _require_login(port: int, user: str, password: str) -> None:
-    """A cluster keeps the password that it was made with; say so here rather than in every later step."""
+    """Raise Problem if the cluster was created with another user or password."""
     import psycopg2  # only this step needs it
 
     try:
@@ -133,7 +132,7 @@ def _require_login(port: int, user: str, password: str) -> None:
         ).close()
     except psycopg2.OperationalError:
         raise Problem(
-            "The sandbox's PostgreSQL does not accept postgres_user and postgres_password; it was made with"
+            "The sandbox's PostgreSQL does not accept postgres_user and postgres_password, because it was created with"
             " others. Set them back (group_vars/sandbox/vault.yml), or remove the sandbox with its data by"
-            " `make sandbox-stop` and make it again."
+            " `make sandbox-stop`, and create it again."
         ) from None

@@ -1,4 +1,4 @@
-"""The commands that users type: the sandbox comes up, stays as it is, and goes without a trace."""
+"""The commands of users: the sandbox is set up, stays as it is, and is removed without a trace."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 class Play:
-    """Runs the sandbox's playbook on a folder and a port of its own."""
+    """Runs the sandbox's playbook with its own folder and port."""
 
     def __init__(self, folder: Path, home: Path) -> None:
         self.folder = folder
@@ -42,7 +42,7 @@ class Play:
             env={"PATH": os.environ["PATH"], "HOME": str(self.home), "LC_ALL": "C.UTF-8"},
             capture_output=True,
             text=True,
-            timeout=60,  # a server that held on to our output would never let it end
+            timeout=60,  # in case the server keeps our output open
             check=False,
         )
 
@@ -66,7 +66,7 @@ def test_up_twice_not_with_another_password_and_down(play: Play) -> None:
     assert not play.folder.exists()
 
     assert play.changes() == 1
-    # The defaults of group_vars/, as the reset will use them.
+    # The defaults of group_vars/, which the reset uses.
     url = f"postgresql://postgres:password@localhost:{play.port}/postgres"
     with closing(psycopg2.connect(url)):
         pass

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL, for real."""
+"""The real embedded PostgreSQL."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def processes_in(folder: Path) -> list[str]:
-    """The processes that stand in a folder: every postgres process stands in its data directory."""
+    """Return the processes whose working directory is in a folder, like those of a server in its data directory."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -49,7 +49,7 @@ def _initialised(tmp_path_factory: pytest.TempPathFactory) -> Iterator[postgres.
 
 @pytest.fixture
 def initialised(_initialised: postgres.Cluster) -> Iterator[postgres.Cluster]:
-    """The file's one cluster, which does not run."""
+    """The cluster of this file; it does not run."""
     yield _initialised
     _initialised.stop()
 
@@ -137,14 +137,14 @@ def test_where_nobody_can_run_it_the_message_says_what_to_do(
 ) -> None:
     hopeless = [postgres.Way((name,), os.geteuid(), os.getegid()) for name in ("false", "no-such-tool")]
     monkeypatch.setattr(postgres, "ways", lambda *_: hopeless)
-    with pytest.raises(Problem, match=r"no-such-tool.*refuses to run as root: clone"):
+    with pytest.raises(Problem, match=r"no-such-tool.*refuses to run as root. Clone"):
         cluster.initialise("postgres", "secret")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become somebody else")
 @pytest.mark.parametrize("mode", [0o700, 0o755])
 def test_root_may_use_a_closed_and_an_open_folder(mode: int) -> None:
-    # Not under tmp_path, all of which is closed.
+    # Not under tmp_path, which only root may enter.
     with TemporaryDirectory(dir="/tmp") as name:  # noqa: S108 - the folder itself has a name of its own
         parent = Path(name)
         parent.chmod(mode)

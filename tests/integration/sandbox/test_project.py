@@ -1,4 +1,4 @@
-"""The polluted project, laid out on a real file system with the machine's own git."""
+"""The polluted project, on a real file system with the machine's git."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The steps of a sandbox, and a server that chooses its port."""
+"""The steps of a sandbox, and the choice of a port."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def cluster(tmp_path: Path) -> Iterator[postgres.Cluster]:
 
 
 def started(cluster: postgres.Cluster, port: int = 0) -> tuple[list[str], int]:
-    """The steps that it took, and the port of the server."""
+    """Start the cluster; return the steps, and the port of the server."""
     login: dict[str, Any] = {"user": "postgres", "password": "secret"}
     steps, process = service.run(cluster, "present", port=port, check=False, **login)
     assert process
@@ -35,7 +35,7 @@ def test_the_chosen_port_outlives_a_stop_and_gives_way_where_it_has_to(cluster: 
     assert started(cluster) == ([], port)
     assert cluster.kept_port() == port
 
-    # One that another server has gives way to a free one.
+    # If another server has the port, a free one is chosen.
     cluster.stop()
     with socket.create_server(("127.0.0.1", port)):
         _, other = started(cluster)
@@ -60,13 +60,13 @@ def test_who_loses_the_race_for_a_port_takes_another_one(
 
 
 def test_a_port_that_was_asked_for_is_not_exchanged(cluster: postgres.Cluster) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other, pytest.raises(Problem, match="cannot be had"):
+    with socket.create_server(("127.0.0.1", 0)) as other, pytest.raises(Problem, match="is not available"):
         started(cluster, port=other.getsockname()[1])
     assert cluster.process() is None
 
 
 def ensure(folder: Path, state: str = "present", check: bool = False, **changed: Any) -> list[str]:
-    """The steps of the whole sandbox."""
+    """Set up or remove the whole sandbox; return its steps."""
     login = {"user": "postgres", "password": "secret", "port": 0, "host": "localhost"}
     given = {**login, "pollute_again": False, **changed}
     found = service.ensure(state=state, folder=folder, root=folder / "project", check=check, **given)
@@ -103,8 +103,8 @@ def test_two_sandboxes_at_once_choose_their_ports(tmp_path: Path) -> None:
 def test_a_taken_port_is_said_in_the_plan_already(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        said = f"Port {port} on 127.0.0.1 cannot be had .*in use.*sandbox_port"
-        with pytest.raises(Problem, match=said):
+        message = f"Port {port} on 127.0.0.1 is not available .*in use.*sandbox_port"
+        with pytest.raises(Problem, match=message):
             ensure(tmp_path / "sandbox", check=True, port=port)
 
 

@@ -1,4 +1,4 @@
-"""Surveys of invented bars, as the database would give them."""
+"""Surveys of invented bars."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def survey(
     known: Markets,
     active: Iterable[str] | None = None,
 ) -> Survey:
-    """A survey of some symbols with their days; all are active if not said otherwise."""
+    """Return a survey of some symbols with their days; by default, all are active."""
     kinds: dict[str, str | None] = dict.fromkeys(bars if active is None else active)
     found = Survey(known.window.first, kinds, frozenset(bars.keys() - kinds.keys()))
     rows: Counter[date] = Counter()

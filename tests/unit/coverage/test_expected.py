@@ -1,4 +1,4 @@
-"""Windows, the sessions in them, and how many bars there should be."""
+"""Windows, their sessions, and the expected number of bars."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a symbol lacks."""
+"""The bars that a symbol lacks."""
 
 from __future__ import annotations
 

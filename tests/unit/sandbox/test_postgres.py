@@ -1,4 +1,4 @@
-"""The decisions around the embedded PostgreSQL: who runs it, with which configuration, what a file says."""
+"""Decisions about the embedded PostgreSQL: its user, its configuration and its pid file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is laid out when, where it may be, and that the mess is the one that a reset is for."""
+"""The steps for the project, the folders allowed, and the content of the mess."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which steps lead from how things are to the state asked for."""
+"""The steps from each status to each state."""
 
 from __future__ import annotations
 
