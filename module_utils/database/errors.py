@@ -126,8 +126,9 @@ _SENTENCES = {
     " `ansible-playbook playbooks/reset.yml --tags database`.",
     "statement": "PostgreSQL at {at} does not accept a statement of this project: {message}. Update it if it is older"
     " than PostgreSQL 12; otherwise report this with the server's version.",
-    "unsupported": "PostgreSQL at {at} cannot do this on a table of this kind: {message}. Report this with the server's"
-    " version and the table's layout.",
+    "unsupported": "PostgreSQL at {at} cannot do this on a table of this kind: {message}. If the table has row level"
+    ' security, let an administrator run ALTER ROLE "{user}" BYPASSRLS, or ALTER TABLE … NO FORCE ROW LEVEL SECURITY'
+    " for the owner. Otherwise report this with the server's version and the table's layout.",
     "node": "PostgreSQL at {at} lost a connection or one of its own nodes: {message}. Check that all workers run and"
     " that the coordinator reaches them, then run this again.",
     "value": "A value does not fit its column in database {database}: {message}. Set database_widen: true and run"

@@ -90,7 +90,7 @@ def _refetch(
     """Load the full histories of restated symbols."""
     if not symbols:
         return done
-    known = context.known(list(symbols))
+    known = context.retained_entries(symbols)
     tasks = [Task(symbol, known[symbol].range.hull(one_day(context.today))) for symbol in symbols]
     again = history.load(context, planning.Plan("restated histories", tasks, known, calls=len(tasks)), widths)
     again.totals.refetched += len(tasks)

@@ -37,6 +37,7 @@ def run(context: Context) -> dict[str, Any]:
     asked = planning.asked_range(request.days, request.first, request.last, context.today)
     span = f"{request.days} days" if request.first is None else f"{asked.first} to {asked.last}"
     widths = context.widths()
+    asked = context.retained(asked)
     context.notes += [
         f"market_data.{name} is {found.name}, so rows with more digits are kept in backfill_set_aside. To load them,"
         " set database_widen: true and run `ansible-playbook playbooks/reset.yml --tags database`."
@@ -90,7 +91,7 @@ def load(context: Context, plan: planning.Plan, widths: Mapping[str, Width]) -> 
             eod_query(task.range),
         )
 
-    return context.execute(plan, fetch, partial(store.write, chunks=context.chunks))
+    return context.execute(plan, fetch, partial(store.write, chunks=context.chunks), context.retained_entries)
 
 
 def eod_query(days: Range) -> dict[str, Any]:
@@ -167,7 +168,7 @@ def ranking(parsed: Parsed) -> list[str]:
 
 
 def _plan(context: Context, symbols: list[str], asked: Range, title: str) -> planning.Plan:
-    known = context.known(symbols)
+    known = context.retained_entries(symbols)
     wanted = [(symbol, known[symbol].range if symbol in known else asked, asked) for symbol in symbols]
     stored = {} if context.absent else count_stored(context.database, wanted, context.chunks)
     return planning.of_history(symbols, asked, title, known, stored, context.rules)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -57,6 +57,23 @@ def asked_range(days: int, first: date | None, last: date | None, today: date) -
             f"{f' (today is {today} GMT)' if start > today else ''}; check backfill_from and backfill_to."
         )
     return Range(start, end)
+
+
+def retained(known: Mapping[str, SymbolEntry], first: date) -> dict[str, SymbolEntry]:
+    """Return ledger entries without the days before ``first``, whose bars the database drops.
+
+    The calendar tells how many rows those days had.
+    """
+    found = {}
+    for symbol, entry in known.items():
+        if entry.range.first >= first:
+            found[symbol] = entry
+        elif entry.range.last >= first:
+            dropped = expected.bars(symbol, entry.range.first, first - timedelta(days=1))
+            found[symbol] = replace(
+                entry, range=Range(first, entry.range.last), rows=max(0, entry.rows - dropped)
+            )
+    return found
 
 
 def task_for(

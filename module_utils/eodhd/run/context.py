@@ -17,8 +17,10 @@ from typing import Any, Callable
 from ansible.module_utils.database import tables
 from ansible.module_utils.database.connection import driver
 from ansible.module_utils.database.errors import Unreachable
+from ansible.module_utils.eodhd.days import Range
 from ansible.module_utils.eodhd.ledger.ledger import Ledger
 from ansible.module_utils.eodhd.model import SymbolEntry, Task
+from ansible.module_utils.eodhd.plan import plan as planning
 from ansible.module_utils.eodhd.plan.plan import Plan, Rules
 from ansible.module_utils.eodhd.run import report
 from ansible.module_utils.eodhd.run.pipeline import ALONE_ROWS, BATCH_ROWS, Locks, Pipeline
@@ -148,9 +150,34 @@ class Context:
         doubt.wait(self.database)
         return {name: parser.width(types[name]) for name in tables.FIGURES}
 
-    def known(self, names: list[str]) -> dict[str, SymbolEntry]:
+    def known(self, names: Sequence[str]) -> dict[str, SymbolEntry]:
         """Return the ledger entries of symbols or exchanges; none without a database."""
         return {} if self.absent else self.ledger.entries(names)
+
+    def retained_entries(self, symbols: Sequence[str]) -> dict[str, SymbolEntry]:
+        """Return the ledger entries of symbols, without days that a retention policy drops."""
+        known, first = self.known(symbols), self.chunks.retained_from
+        return planning.retained(known, first) if first else known
+
+    def retained(self, asked: Range) -> Range:
+        """Return the requested days without those that a retention policy drops, and note the difference.
+
+        Raises:
+            Problem: the policy drops all of them.
+        """
+        first = self.chunks.retained_from
+        if first is None or first <= asked.first:
+            return asked
+        text = f"TimescaleDB drops bars older than {self.chunks.retention}"
+        if asked.last < first:
+            raise Problem(
+                f"{text}, and all days from {asked.first} to {asked.last} are older. No call was made. Check"
+                " backfill_from and backfill_to, or change the retention policy of market_data."
+            )
+        self.notes.append(
+            f"{text} (retention policy of market_data), so bars are requested from {first} instead of {asked.first}."
+        )
+        return Range(first, asked.last)
 
     def priced(self, plan: Plan, *, changes: bool = True) -> dict[str, Any] | None:
         """Check a plan against the quota. In check mode, return it as the result, else None.

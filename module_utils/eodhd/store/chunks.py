@@ -6,7 +6,7 @@ a longer range is therefore done in slices, each in its own transaction.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -31,12 +31,16 @@ class Chunks:
         days: per chunk, at least 1.
         most: chunks that one transaction may touch.
         mingled: whether symbols are compressed together, so that stores run alone; see ``arrivals.begin``.
+        retention: how long the retention policy keeps bars; None if there is none.
+        retained_from: the first day that the policy does not drop.
     """
 
     stored: Range | None = None
     days: int = 1
     most: int = 1
     mingled: bool = False
+    retention: str | None = None
+    retained_from: date | None = None
 
     def slices(self, days: Range) -> list[Range]:
         """Split days into consecutive ranges that each touch at most ``most`` chunks."""
@@ -57,9 +61,13 @@ FROM (SELECT (substring(pg_get_expr(c.relpartbound, c.oid) FROM 'FROM \\(''([^''
   WHERE i.inhparent = to_regclass('market_data') AND c.relispartition) AS part
 """
 _HYPERTABLE = """
-SELECT extract(epoch FROM d.time_interval) / 86400, h.compression_enabled
+SELECT extract(epoch FROM d.time_interval) / 86400, h.compression_enabled, keep::text,
+  ((now() - keep) AT TIME ZONE 'UTC')::date + 1
 FROM timescaledb_information.dimensions d
 JOIN timescaledb_information.hypertables h USING (hypertable_schema, hypertable_name)
+LEFT JOIN (SELECT hypertable_schema, hypertable_name, (config->>'drop_after')::interval AS keep
+  FROM timescaledb_information.jobs WHERE proc_name = 'policy_retention' AND scheduled) AS policy
+  USING (hypertable_schema, hypertable_name)
 WHERE format('%I.%I', hypertable_schema, hypertable_name)::regclass = to_regclass('market_data')
   AND d.dimension_number = 1
 """
@@ -84,7 +92,7 @@ def look(cursor: Any) -> Chunks:
     found = _hypertable(cursor) or _partitions(cursor)
     if found is None:
         return Chunks()
-    stored, days, copies = found
+    split, copies = found
     cursor.execute(_ROOM)
     setting, sessions, indexes = cursor.fetchone()
     locks = (1 + indexes) * copies + CREATED
@@ -95,11 +103,11 @@ def look(cursor: Any) -> Chunks:
             f" transaction that touches two of its chunks needs {-(-2 * locks * SHARE // sessions)}. Set"
             " max_locks_per_transaction to that in postgresql.conf and restart the server."
         )
-    return Chunks(stored, days, most, compression.mingled(cursor))
+    return replace(split, most=most, mingled=compression.mingled(cursor))
 
 
-def _hypertable(cursor: Any) -> tuple[Range, int, int] | None:
-    """Return the days stored, the days per chunk, and the number of tables per chunk."""
+def _hypertable(cursor: Any) -> tuple[Chunks, int] | None:
+    """Return how a hypertable is split, and the number of tables per chunk."""
     if not there(cursor, "timescaledb_information.dimensions"):
         return None
     cursor.execute(_HYPERTABLE)
@@ -108,13 +116,17 @@ def _hypertable(cursor: Any) -> tuple[Range, int, int] | None:
         return None
     cursor.execute(_REACH)
     first, last = cursor.fetchone()
-    return Range(first or date.today(), last or date.today()), max(1, int(row[0])), 2 if row[1] else 1
+    stored = Range(first or date.today(), last or date.today())
+    days, compressed, retention, retained_from = row
+    return Chunks(
+        stored, max(1, int(days)), retention=retention, retained_from=retained_from
+    ), 2 if compressed else 1
 
 
-def _partitions(cursor: Any) -> tuple[Range, int, int] | None:
+def _partitions(cursor: Any) -> tuple[Chunks, int] | None:
     cursor.execute(_PARTITIONS)
     count, first, last = cursor.fetchone()
     if first is None or count < 2:
         return None
     days = max(1, (last - first).days // (count - 1))
-    return Range(first, last + timedelta(days=days - 1)), days, 1
+    return Chunks(Range(first, last + timedelta(days=days - 1)), days), 1

@@ -67,3 +67,22 @@ def test_a_constraint_that_a_bar_violates_is_named(market: Any) -> None:
     problem = market.load()["problem"]
     assert "breaks a constraint" in problem
     assert "busy" in problem
+
+
+@pytest.mark.skipif(
+    engines.LAYOUT.engine not in ("embedded", "postgresql"), reason="it is PostgreSQL that refuses"
+)
+def test_row_level_security_is_named_and_costs_no_second_call(market: Any) -> None:
+    with engines.application(market.server) as role:
+        market.server.run(
+            "ALTER TABLE market_data ENABLE ROW LEVEL SECURITY",
+            "CREATE POLICY everything ON market_data USING (true) WITH CHECK (true)",
+        )
+        market.server, owner = role, market.server
+        problem = market.load()["problem"]
+        assert f'ALTER ROLE "{role.user}" BYPASSRLS' in problem
+        assert "Report it" not in problem
+        owner.run(f'ALTER ROLE "{role.user}" BYPASSRLS')
+        assert "SUCCESS" in market.load()["report"]
+        market.server = owner
+    assert market.standin.counts()["paid"]["AAPL.US"] == 1

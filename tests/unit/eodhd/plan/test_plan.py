@@ -157,3 +157,18 @@ def test_the_report_says_success_only_if_everything_is_loaded() -> None:
         accepted = report.for_many("t", bad, COUNTS, COUNTS, [], {outcome})
         assert "SUCCESS" not in accepted
         assert outcome in report.advice({outcome})
+
+
+def test_ledger_entries_lose_the_days_that_the_database_drops() -> None:
+    entries = {
+        "A.US": known(date(2024, 3, 1), rows=13),
+        "B.US": known(date(2023, 12, 1), date(2024, 1, 31), rows=40),
+        "C.US": known(),
+        "D.US": known(date(2023, 2, 20), rows=5),
+    }
+    kept = planning.retained(entries, date(2024, 3, 1))
+    assert kept["A.US"] == entries["A.US"]
+    assert "B.US" not in kept
+    # 20 rows from February 19 to March 20, 8 sessions of them in February; nobody knows how many of D's are left.
+    assert (kept["C.US"].range, kept["C.US"].rows) == (Range(date(2024, 3, 1), ASKED.last), 12)
+    assert kept["D.US"].rows == 0
