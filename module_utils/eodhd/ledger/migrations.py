@@ -226,7 +226,7 @@ _LOCK = 0x6261636B66696C6C
 
 
 def version(cursor: Any) -> int:
-    """Return the ledger's version, 0 if exists is none yet; raise ``Problem`` if it is newer than this code."""
+    """Return the ledger's version, 0 if there is none yet; raise ``Problem`` if it is newer than this code."""
     # Reading pg_class refreshes the catalog: to_regclass alone may show the state from before a wait for a lock.
     cursor.execute(
         "SELECT EXISTS (SELECT 1 FROM pg_class WHERE oid = to_regclass('backfill_schema')), current_database()"
