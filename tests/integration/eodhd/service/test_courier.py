@@ -137,7 +137,9 @@ def test_answers_in_flight_at_a_kill_are_in_the_database_before_the_claim_is_rel
             made.send("eod/AAPL.US", {}, name)
         finally:
             os._exit(1)
-    time.sleep(0.25)
+    deadline = time.monotonic() + 10
+    while name not in os.listdir(spool.fd) and time.monotonic() < deadline:
+        time.sleep(0.01)
     [asking] = psutil.Process(run).children()
     os.kill(run, signal.SIGKILL)
     os.waitpid(run, 0)
