@@ -1,18 +1,17 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Prints the ``report`` of a result as the text that it is, and at the end what became of every host."""
+"""Prints the ``report`` of each result as plain text, and a final line for each host."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: report
 type: notification
-short_description: Prints the report of a result as the text that it is, and a summary of many hosts
+short_description: Prints reports as plain text, and a summary if there are several hosts
 description:
-  - Modules of this project return what people read as RV(ignore:report). The default output would show it as YAML,
-    with escapes for every pictograph; this shows it line by line. With any other stdout callback it prints nothing.
-  - A reset, a health check or a restore of several hosts ends with a line for each of them - the verdict, what was
-    moved, the time that its tasks took, and the run to undo; also for a host that failed, could not be reached, or
-    was not begun.
+  - Modules of this project return their text for people as RV(ignore:report). The default output would show it as
+    YAML with escaped pictographs; this plugin prints it line by line. With another stdout callback it prints nothing.
+  - A reset, health check or restore of several hosts ends with a line for each host - the verdict, what was moved, the
+    time of its tasks, and the run to undo. Failed, unreachable and untouched hosts have a line, too.
 author: [The maintainers (@ansible-reset)]
 """
 
@@ -23,27 +22,27 @@ from typing import Any
 from ansible import constants
 from ansible.plugins.callback import CallbackBase
 
-# Fields of results that a reset, a health check or a restore returns, and the one by which an audit sums up itself.
+# Result fields of a reset, health check or restore, and the one of an audit, which prints its own summary.
 SUMMED_UP = frozenset({"stage", "kept", "healthy", "undo"})
 AUDITED = "verdicts"
 
 
 @dataclass
 class Host:
-    """What is known of a host so far.
+    """What is known about a host so far.
 
     Attributes:
-        task: the last one that it was given, or the stage of a reset that could not be taken.
-        failure: why it failed, for people; empty if it did not.
-        unreachable: whether it was cut off, or could not be reached at all.
-        healthy: what the health check said, None if it has not been asked.
+        task: its last task, or the stage of a reset that failed.
+        failure: why it failed, as text; empty if it did not.
+        unreachable: whether the connection failed or was lost.
+        healthy: the result of the health check; None if there is none.
         changed: whether any task changed something.
-        run: the run that keeps what was moved, to undo it by; empty if nothing was moved.
-        moved: what that run keeps, for people.
-        seconds: time that its tasks took, without the waiting for others.
-        begun: whether a module of the project has looked at it.
+        run: the run that keeps what was moved, for an undo; empty if nothing was moved.
+        moved: what that run keeps, as text.
+        seconds: total time of its tasks, without waiting for other hosts.
+        begun: whether a module of the project has run on it.
         refused: whether an assertion stopped it before that.
-        since: when its present task began, of the monotonic clock.
+        since: start of its current task, by the monotonic clock.
     """
 
     task: str = ""
@@ -59,7 +58,7 @@ class Host:
     since: float | None = field(default=None, repr=False)
 
     def take(self, result: dict[str, Any]) -> None:
-        """Learn from the result of a task."""
+        """Update what is known from the result of a task."""
         self.begun |= not SUMMED_UP.isdisjoint(result)
         self.refused = not self.begun and "evaluated_to" in result
         self.task = result.get("stage", self.task)
@@ -70,7 +69,7 @@ class Host:
             self.run, self.moved = run, result.get("kept", {}).get("text", "")
 
     def verdict(self, plan: bool) -> str:
-        """One phrase, with the pictograph that the reports use."""
+        """Return the verdict as one phrase with a pictograph."""
         if not self.task or self.refused:
             return "⏸️  not begun"
         if self.unreachable:
@@ -84,7 +83,7 @@ class Host:
 
 
 def summary(hosts: dict[str, Host], plan: bool) -> str:
-    """The table of the end: hosts in the order in which they were begun, and what to do about those that failed."""
+    """Return the final table: hosts in the order of the run, and what to do about failed ones."""
     width = max(map(len, hosts))
     lines = [f"📋 {len(hosts)} hosts"]
     for name, host in hosts.items():
@@ -119,15 +118,15 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         self.hosts: dict[str, Host] = {}
         self.play: Any = None
         self.plan = self.audited = False
-        # What people read belongs to the output for people; others get the same text in the result.
+        # Other stdout callbacks get the same text in the result.
         self.disabled = constants.DEFAULT_STDOUT_CALLBACK.removeprefix("ansible.builtin.") != "default"
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
-        """Remember the play; one without tasks for its hosts says nothing of them."""
+        """Remember the play until its first task: a play without tasks reports no hosts."""
         self.play, self.plan = play, bool(play.check_mode)
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
-        """Note every host of the play, also of batches that are still to come."""
+        """Add all hosts of the play, including those of later batches."""
         if self.play:
             inventory = self.play.get_variable_manager()._inventory
             for host in inventory.get_hosts(self.play.hosts, ignore_restrictions=True, order=self.play.order):
@@ -135,21 +134,21 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             self.play = None
 
     def v2_runner_on_start(self, host: Any, task: Any) -> None:
-        """A task begins."""
+        """Start a task's clock."""
         known = self.hosts.setdefault(host.get_name(), Host())
         known.since = time.monotonic()
 
     def v2_runner_on_ok(self, result: Any) -> None:
-        """Show the report of a task that went well."""
+        """Show the report of a successful task."""
         self._end(result).take(result.result)
         self._show(result)
 
     def v2_runner_on_skipped(self, result: Any) -> None:
-        """A task that was not for this host."""
+        """End a skipped task."""
         self._end(result)
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
-        """Show the report of a task that failed; its message follows or precedes by the default output."""
+        """Show the report of a failed task; the default output prints its message."""
         host = self._end(result)
         host.take(result.result)
         if not ignore_errors:
@@ -157,12 +156,12 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         self._show(result)
 
     def v2_runner_on_unreachable(self, result: Any) -> None:
-        """A host that is cut off, or was never there."""
+        """Record an unreachable host."""
         host = self._end(result)
         host.unreachable, host.failure = True, _message(result.result)
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
-        """Say what became of every host, if there are several."""
+        """Print the summary if there are several hosts."""
         begun = any(host.begun for host in self.hosts.values())
         if begun and not self.audited and len(self.hosts) > 1:
             self._display.display(summary(self.hosts, self.plan))

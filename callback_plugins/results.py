@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Writes what became of every task to a file that the scheduler reads: results without secrets, a line each."""
+"""Writes task results without secrets to a file that the scheduler reads, one per line."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ name: results
 type: notification
 short_description: Writes the results of tasks as lines of JSON
 description:
-  - Appends a line for every result to the file that E(SCHEDULE_RESULTS) names, and does nothing without it.
-  - Of a result it keeps the fields that say what happened; see RV(ignore:KEPT) in its code.
+  - Appends a line for each result to the file in E(SCHEDULE_RESULTS). Does nothing without it.
+  - Keeps only the result fields listed in RV(ignore:KEPT) in its code.
 author: [The maintainers (@ansible-reset)]
 """
 
@@ -36,15 +36,15 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         self.path = os.environ.get(VARIABLE)
 
     def v2_runner_on_ok(self, result: Any) -> None:
-        """A task went well."""
+        """Record a successful task."""
         self._write("ok", result)
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
-        """A task failed."""
+        """Record a failed task."""
         self._write("failed", result, ignore_errors)
 
     def v2_runner_on_unreachable(self, result: Any) -> None:
-        """A host could not be reached."""
+        """Record an unreachable host."""
         self._write("unreachable", result, bool(result.task.ignore_unreachable))
 
     def _write(self, state: str, result: Any, ignored: bool = False) -> None:

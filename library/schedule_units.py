@@ -9,18 +9,18 @@ module: schedule_units
 short_description: Let this machine run the project's playbooks by systemd's timers
 description:
   - Writes a timer and a service for every job, the configuration of their runner, and the secrets that they need.
-  - As root the units are the system's, for another user they are that user's own.
-  - Secrets become credentials of systemd. For the system's units they are encrypted with a key of this machine.
+  - Root gets system units, any other user gets user units.
+  - Secrets become systemd credentials. Those of system units are encrypted with a key of this machine.
   - The action plugin adds the vault passwords of the run that calls this module.
 author: [The maintainers (@ansible-reset)]
 options:
   state:
-    description: V(absent) removes units, configuration, secrets, history and logs.
+    description: V(absent) deletes units, configuration, secrets, history and logs.
     type: str
     choices: [present, absent]
     default: present
   name:
-    description: What the names of all units and folders begin with.
+    description: Prefix of the names of all units and folders.
     type: str
     default: market-data
   project:
@@ -28,38 +28,38 @@ options:
     type: path
     required: true
   inventory:
-    description: Sources of the inventory, one for each C(-i) of ansible-playbook.
+    description: Inventory sources, one for each C(-i) of ansible-playbook.
     type: list
     elements: str
     default: []
   jobs:
-    description: What runs when, by name; see the setting C(schedule_jobs).
+    description: Jobs by name; see the setting C(schedule_jobs).
     type: dict
     default: {}
   exchanges:
-    description: Markets; a job with C(each=exchange) becomes one job for each of them.
+    description: Markets; a job with C(each=exchange) becomes one job for each market.
     type: list
     elements: str
     default: []
   user:
-    description: Who runs the jobs of the system's units; the owner of O(project) by default.
+    description: User that runs the jobs of system units; the owner of O(project) by default.
     type: str
     default: ""
   delay:
-    description: A timer fires at a random moment within this many seconds after its time.
+    description: A timer fires up to this many seconds after its time, at random.
     type: int
     default: 300
   retries:
-    description: Seconds to wait before each further attempt, if the database, the service or a host does not answer.
+    description: Seconds to wait before each retry if the database, the service or a host does not answer.
     type: list
     elements: int
     default: [60, 300, 600]
   days:
-    description: For how long the history and the logs are kept.
+    description: Days for which history and logs are kept.
     type: int
     default: 400
   sudo:
-    description: Whether jobs may gain rights on this machine itself, by sudo.
+    description: Whether jobs may use sudo on this machine.
     type: bool
     default: false
   writable:
@@ -72,25 +72,25 @@ options:
     type: str
     default: ""
   mail:
-    description: Addresses that get messages.
+    description: Mail addresses that get messages.
     type: list
     elements: str
     default: []
   sendmail:
-    description: The program that takes mail.
+    description: Program that sends mail.
     type: path
     default: /usr/sbin/sendmail
   command:
-    description: A program and its arguments; it gets each message on its standard input.
+    description: Program and arguments; it gets each message on standard input.
     type: list
     elements: str
     default: []
   title:
-    description: What messages begin with.
+    description: Text at the beginning of each message.
     type: str
     default: market data
   secrets:
-    description: Secrets by the name of their credential, C(webhook), C(heartbeat) and C(vault.ID).
+    description: Secrets by credential name, C(webhook), C(heartbeat) and C(vault.ID).
     type: dict
     default: {}
 """
@@ -105,12 +105,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 timers:
-  description: The timers, each with its time.
+  description: The timers and their times.
   type: dict
   returned: success
   sample: {market-data-health.timer: "*-*-* 05:30:00"}
 report:
-  description: What people read.
+  description: Text for people.
   type: str
   returned: success
 """

@@ -1,4 +1,4 @@
-"""Brings a schedule onto a machine, or takes it off: files, credentials, timers."""
+"""Installs or removes a schedule: files, credentials, timers."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from ansible.module_utils.prometheus import replace
 from ansible.module_utils.reporting import Problem
 from ansible.module_utils.schedule.units import MARK, Places
 
-# Where systemd keeps that a user's units run without a login; and our own note that it was us who asked for it.
+# Where systemd records that a user's units run without a login, and our note that we enabled it.
 LINGER = Path("/var/lib/systemd/linger")
 OURS = "linger"
 
 
 @dataclass
 class Changes:
-    """What differs from what is asked: texts by path, None to remove; timers to start and to end; folders to remove."""
+    """Changes to make: file contents by path (None deletes), timers to start and to stop, folders to delete."""
 
     files: dict[Path, str | None] = field(default_factory=dict)
     secrets: dict[Path, str | None] = field(default_factory=dict)
@@ -38,7 +38,7 @@ class Changes:
 
 
 class Systemd:
-    """systemd's programs, for the system's units or a user's."""
+    """Runs systemd's programs for the system's units or a user's."""
 
     def __init__(self, system: bool) -> None:
         self.system = system
@@ -46,7 +46,7 @@ class Systemd:
         self._environment = {**runtime, **os.environ, "LC_ALL": "C.UTF-8"}
 
     def __call__(self, program: str, *arguments: str, given: bytes = b"", check: bool = True) -> bytes:
-        """Run a program; its output. ``Problem`` if it fails and ``check`` is set."""
+        """Run a program and return its output; raise ``Problem`` if it fails and ``check`` is set."""
         try:
             done = subprocess.run(
                 [program, *arguments],
@@ -62,24 +62,23 @@ class Systemd:
         return done.stdout if not done.returncode else b""
 
     def control(self, *arguments: str, check: bool = True) -> bytes:
-        """``systemctl``, of the right manager."""
+        """Run ``systemctl`` for the system or the user."""
         return self("systemctl", *([] if self.system else ["--user"]), "--no-pager", *arguments, check=check)
 
     def require(self) -> None:
-        """Raise ``Problem`` if there is no manager to talk to."""
+        """Raise ``Problem`` if systemd does not answer."""
         if not self.control("show", "--property=Version", "--value", check=False).strip():
             raise Problem(
-                "systemd does not answer here"
-                + ("." if self.system else ": user units need a session (log in as this user, not by su),")
-                + " A schedule needs a machine that systemd has started."
+                "systemd does not answer here. A schedule needs a machine that systemd has booted."
+                + ("" if self.system else " User units need a session: log in as this user, not with su.")
             )
 
     def has_creds(self) -> bool:
-        """Whether credentials can be kept encrypted: systemd 250 or newer, and the system's units."""
+        """Whether credentials can be encrypted: system units, and systemd 250 or newer."""
         return self.system and shutil.which("systemd-creds") is not None
 
     def interval(self, text: str) -> int:
-        """Return the longest time between two moments of a calendar event, in seconds.
+        """Return the longest time between two occurrences of a calendar event, in seconds.
 
         Raises:
             Problem: systemd does not understand it.
@@ -93,7 +92,7 @@ class Systemd:
         return max(gaps, default=0)
 
     def running(self, timer: str) -> bool:
-        """Whether a timer is enabled and waits."""
+        """Whether a timer is enabled and active."""
         states = self.control("show", "--property=ActiveState,UnitFileState", "--value", timer, check=False)
         return states.split() == [b"active", b"enabled"]
 
@@ -105,7 +104,7 @@ def compare(
     files: Mapping[Path, str],
     secrets: Mapping[str, str],
 ) -> Changes:
-    """Return what has to change so that exactly these files, secrets and timers are there."""
+    """Return the changes that leave exactly these files, secrets and timers."""
     changes = Changes({path: text for path, text in files.items() if _read(path) != text})
     changes.files.update(dict.fromkeys(path for path in _ours(where, name) if path not in files))
     wanted = {where.credentials / key: value for key, value in secrets.items()}
@@ -121,7 +120,7 @@ def compare(
 
 
 def removal(where: Places, name: str, metrics: str) -> Changes:
-    """Return what has to go so that nothing of a schedule is left."""
+    """Return the changes that remove a schedule completely."""
     units = _ours(where, name)
     exported = [Path(metrics)] if metrics and Path(metrics).exists() else []
     folders = [path for path in (where.settings, where.state, where.spare) if path.exists()]
@@ -151,7 +150,7 @@ def apply(systemd: Systemd, where: Places, changes: Changes) -> None:
         systemd.control("daemon-reload")
     if changes.timers:
         systemd.control("enable", "--now", *changes.timers)
-    # A timer that runs takes its new time from its file, but has to be told.
+    # A running timer reads its new time only after a restart.
     written = _timers(path for path, text in changes.files.items() if text is not None)
     moved = [timer for timer in written if timer not in changes.timers]
     if moved:
@@ -163,7 +162,7 @@ def apply(systemd: Systemd, where: Places, changes: Changes) -> None:
 
 
 def linger(systemd: Systemd, where: Places, wanted: bool, check: bool) -> bool:
-    """Let a user's units run without a login, or no more if it was us; whether that changes anything."""
+    """Let a user's units run without a login, or undo that if we enabled it; return whether this changes anything."""
     if where.system:
         return False
     user = pwd.getpwuid(os.getuid()).pw_name
@@ -179,7 +178,7 @@ def linger(systemd: Systemd, where: Places, wanted: bool, check: bool) -> bool:
 
 
 def diff(changes: Changes) -> list[dict[str, Any]]:
-    """Return the changes as Ansible shows them; of secrets their names alone."""
+    """Return the changes as an Ansible diff, which shows only the names of secrets."""
     shown = [(path, _read(path) or "", text or "") for path, text in sorted(changes.files.items())]
     shown += [
         (path, "another secret\n" if path.exists() else "", "" if secret is None else "a secret\n")
@@ -193,7 +192,7 @@ def diff(changes: Changes) -> list[dict[str, Any]]:
 
 
 def _ours(where: Places, name: str) -> list[Path]:
-    """Return the units that a schedule of this name has written."""
+    """Return the installed units of a schedule."""
     found = [*where.units.glob(f"{name}-*.service"), *where.units.glob(f"{name}-*.timer")]
     return sorted(path for path in found if (_read(path) or "").startswith(MARK))
 
@@ -205,7 +204,7 @@ def _read(path: Path) -> str | None:
 
 
 def _secret(systemd: Systemd, path: Path) -> str | None:
-    """Return a credential that is kept; None if there is none, or none that this machine can read."""
+    """Return a stored credential; None if it is missing or this machine cannot read it."""
     if not path.exists() or not systemd.has_creds():
         return _read(path)
     return systemd("systemd-creds", "decrypt", f"--name={path.name}", str(path), "-", check=False).decode()

@@ -1,4 +1,4 @@
-"""What the scheduler runs, as its configuration says it."""
+"""The scheduler's configuration and its jobs."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ AGAIN = "again"
 
 @dataclass(frozen=True)
 class Job:
-    """One command that runs at certain times.
+    """One playbook that runs at certain times.
 
     Attributes:
-        at: as systemd's OnCalendar takes it.
-        exchange: a market; the job has nothing to do before the market has a new session.
-        check: only plan; a plan that would change something is a problem.
-        seconds: of one run at most.
-        again: seconds until a run that failed is repeated.
-        heartbeat: whether its success is told to the watchdog.
-        interval: seconds between two of its times at most; 0 if nobody has looked.
+        at: a time for systemd's OnCalendar.
+        exchange: a market; the job has nothing to do until the market has a new session.
+        check: only plan; a plan with changes is a problem.
+        seconds: maximum duration of a run.
+        again: seconds until a failed run is repeated.
+        heartbeat: whether its success is reported to the watchdog.
+        interval: maximum seconds between two of its times; 0 if unknown.
     """
 
     name: str
@@ -46,13 +46,13 @@ class Job:
 
 @dataclass(frozen=True)
 class Config:
-    """A schedule, without its secrets; what is not here is as the options of the module ``schedule_units``.
+    """A schedule without its secrets; other fields are options of the module ``schedule_units``.
 
     Attributes:
         state: folder of the history and the logs.
-        spare: folder in memory, for the locks, and for the history while the disk is full.
+        spare: folder in memory for the locks, and for the history while the disk is full.
         secrets: names of the credentials.
-        encrypted: whether they are kept encrypted.
+        encrypted: whether the credentials are stored encrypted.
     """
 
     project: str
@@ -81,7 +81,7 @@ class Config:
         return f"{self.project}/.venv/bin/python"
 
     def text(self) -> str:
-        """Return the configuration as a file."""
+        """Return the configuration as JSON."""
         values = asdict(self)
         values["jobs"] = list(values["jobs"].values())
         return json.dumps(values, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
@@ -91,7 +91,7 @@ def load(path: Path) -> Config:
     """Read a configuration that ``Config.text`` wrote.
 
     Raises:
-        Problem: there is none, or it is another version's.
+        Problem: it is missing, or from another version.
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -105,7 +105,7 @@ def load(path: Path) -> Config:
 
 
 def parse(given: Mapping[str, Any], exchanges: Sequence[str]) -> dict[str, Job]:
-    """Return the jobs of ``schedule_jobs`` that are not switched off, by name.
+    """Return the enabled jobs of ``schedule_jobs`` by name.
 
     Raises:
         Problem: a job has an unknown key, or lacks one.
@@ -115,11 +115,13 @@ def parse(given: Mapping[str, Any], exchanges: Sequence[str]) -> dict[str, Job]:
         if not values:
             continue
         if not NAME.fullmatch(name) or name in (AGAIN, "after"):
-            raise Problem(f"schedule_jobs: {name!r} is no name for a job. Use letters, digits and hyphens.")
+            raise Problem(
+                f"schedule_jobs: {name!r} is not a valid job name. Use letters, digits and hyphens."
+            )
         values = dict(values)
         each = values.pop("each", None)
         if each not in (None, "exchange"):
-            raise Problem(f"schedule_jobs: {name} has each: {each!r}; only `exchange` is known.")
+            raise Problem(f"schedule_jobs: {name} has each: {each!r}; only `exchange` is supported.")
         for exchange in exchanges if each else [values.pop("exchange", "")]:
             full = f"{name}-{exchange}" if each else name
             jobs[full] = _job(full, {**values, "exchange": exchange})

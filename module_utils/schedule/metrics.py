@@ -1,4 +1,4 @@
-"""The schedule for Prometheus."""
+"""Metrics of the schedule for Prometheus."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ansible.module_utils.schedule.state import NOTHING, OK, RUNNING, TELLING, R
 
 
 def render(jobs: Mapping[str, Job], runs: Sequence[Run], problems: Iterable[Lasting], now: float) -> str:
-    """Return the metrics of what ran; ``now`` is in seconds since 1970."""
+    """Return the metrics of all jobs; ``now`` is in seconds since 1970."""
     ended = [run for run in runs if run.outcome != RUNNING and run.job in jobs]
 
     def last(value: Callable[[Run], Any], *outcomes: str) -> list[tuple[dict[str, str], Any]]:
-        """The value of each job's last run with one of the outcomes, or with any."""
+        """Return the value of each job's last run with one of these outcomes, or with any."""
         found = {run.job: run for run in ended if not outcomes or run.outcome in outcomes}
         return [({"job_name": job}, value(run)) for job, run in found.items()]
 
@@ -35,39 +35,43 @@ def render(jobs: Mapping[str, Job], runs: Sequence[Run], problems: Iterable[Last
         if not problem.over
     ]
     metrics: list[prometheus.Metric] = [
-        ("last_run_timestamp_seconds", "When a job last came to its end, whatever it did.", last(end)),
+        ("last_run_timestamp_seconds", "When a job last ended, whatever its outcome.", last(end)),
         (
             "last_success_timestamp_seconds",
-            "When a job last went well, or had nothing to do.",
+            "When a job last succeeded or had nothing to do.",
             last(end, OK, NOTHING),
         ),
         (
             "last_ok",
-            "Whether the last run that did something went well.",
+            "Whether the last run that did something succeeded.",
             told(lambda run: int(run.outcome == OK)),
         ),
-        ("last_hosts", "Hosts of the last run that did something.", told(lambda run: run.hosts)),
-        ("last_failed", "Hosts that failed in it.", told(lambda run: run.failed)),
-        ("last_changed", "Hosts that it changed.", told(lambda run: run.changed)),
-        ("last_calls", "Calls that it paid to EODHD.", told(lambda run: run.calls)),
-        ("last_rows", "Rows that it inserted or updated.", told(lambda run: run.rows)),
+        ("last_hosts", "Hosts in the last run that did something.", told(lambda run: run.hosts)),
+        ("last_failed", "Failed hosts in the last run that did something.", told(lambda run: run.failed)),
+        ("last_changed", "Changed hosts in the last run that did something.", told(lambda run: run.changed)),
+        ("last_calls", "EODHD calls paid by the last run that did something.", told(lambda run: run.calls)),
+        (
+            "last_rows",
+            "Rows written by the last run that did something.",
+            told(lambda run: run.rows),
+        ),
         (
             "last_duration_seconds",
-            "How long it took.",
+            "Duration of the last run that did something.",
             told(lambda run: f"{(run.ended or 0) - run.began:.3f}"),
         ),
         (
             "runs",
-            "Runs in the history, by what came of them.",
+            "Runs in the history, by outcome.",
             [({"job_name": job, "outcome": outcome}, n) for (job, outcome), n in sorted(outcomes.items())],
         ),
-        ("calls_today", "Calls paid to EODHD since 00:00 GMT.", [({}, today)]),
+        ("calls_today", "EODHD calls paid since 00:00 GMT.", [({}, today)]),
         (
             "interval_seconds",
-            "The longest time between two runs that a job is to have.",
+            "Longest scheduled time between two runs of a job.",
             [({"job_name": name}, job.interval) for name, job in jobs.items() if job.interval],
         ),
-        ("problem_since_timestamp_seconds", "Since when a problem lasts.", lasting),
-        ("timestamp_seconds", "When this was written.", [({}, f"{now:.0f}")]),
+        ("problem_since_timestamp_seconds", "When a lasting problem began.", lasting),
+        ("timestamp_seconds", "When these metrics were written.", [({}, f"{now:.0f}")]),
     ]
     return prometheus.text("project_schedule_", metrics)

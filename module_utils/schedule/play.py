@@ -1,4 +1,4 @@
-"""Runs a playbook as a user would, within a time, and gathers what became of every task."""
+"""Runs a playbook as a user would, with a time limit, and collects the results of its tasks."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from typing import Any
 from ansible.module_utils.schedule.jobs import Config, Job
 from ansible.module_utils.schedule.units import VAULT
 
-# Between the request to end and the end.
+# Seconds between SIGTERM and SIGKILL.
 GRACE = 30.0
 
 
 @dataclass
 class Played:
-    """What a playbook did.
+    """The result of a playbook.
 
     Attributes:
-        code: exit code; None if its time was over.
-        records: as ``callback_plugins/results.py`` writes them.
+        code: exit code; None after the time limit.
+        records: written by ``callback_plugins/results.py``.
     """
 
     code: int | None
@@ -36,7 +36,7 @@ class Played:
 
 
 def command(config: Config, job: Job, credentials: Path | None) -> list[str]:
-    """Return the command of a job; no secret is in it, for everybody can read command lines."""
+    """Return the command of a job; it contains no secret, because everybody can read command lines."""
     argv = [sys.executable, "-m", "ansible", "playbook"]
     for source in config.inventory:
         argv += ["-i", source]
@@ -52,8 +52,8 @@ def command(config: Config, job: Job, credentials: Path | None) -> list[str]:
 
 
 def play(config: Config, job: Job, credentials: Path | None, log: Path) -> Played:
-    """Run a job's playbook once; its output goes to ``log`` and to our own output."""
-    # Goes with the schedule, also if this process is killed.
+    """Run a job's playbook once; its output goes to ``log`` and to stdout."""
+    # Removing the schedule deletes this folder, even if this process was killed.
     spare = config.spare if os.path.isdir(config.spare) else None
     with tempfile.TemporaryDirectory(prefix="results-", dir=spare) as folder:
         results = Path(folder) / "results"
@@ -80,12 +80,12 @@ def play(config: Config, job: Job, credentials: Path | None, log: Path) -> Playe
 
 
 def _follow(process: subprocess.Popen[bytes], log: Path, seconds: float) -> int | None:
-    """Copy the output until the end, or until the time is over."""
+    """Copy the output until the process ends or the time is up."""
     assert process.stdout is not None
     deadline = time.monotonic() + seconds
     os.set_blocking(process.stdout.fileno(), False)
     with contextlib.ExitStack() as stack:
-        # A log that cannot be written is no reason not to run: the journal has it, too.
+        # Run even if the log cannot be written: the journal has the output, too.
         file = None
         with contextlib.suppress(OSError):
             file = stack.enter_context(log.open("ab"))
@@ -106,7 +106,7 @@ def _follow(process: subprocess.Popen[bytes], log: Path, seconds: float) -> int 
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ask the play and all that it started to end, then insist."""
+    """Terminate the play and all its processes, then kill them."""
     for number, wait in ((signal.SIGTERM, GRACE), (signal.SIGKILL, GRACE)):
         if process.poll() is not None:
             break
@@ -122,7 +122,7 @@ def _records(path: Path) -> Iterator[dict[str, Any]]:
     if not path.exists():
         return
     for line in path.read_text(encoding="utf-8").splitlines():
-        # The last line of a play that was killed may be a part of one.
+        # A killed play may leave an incomplete last line.
         with contextlib.suppress(ValueError):
             record = json.loads(line)
             if isinstance(record, dict):

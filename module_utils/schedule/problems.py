@@ -1,4 +1,4 @@
-"""Which problems last, and what is said about them: one message when it begins, one when it is over."""
+"""Lasting problems and their messages: one when a problem begins, one when it is over."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ansible.module_utils.schedule.troubles import Trouble
 
 @dataclass(frozen=True)
 class Lasting:
-    """A problem, over all hosts that have it; times are seconds since 1970.
+    """A problem and all hosts that have it; times are seconds since 1970.
 
     Attributes:
-        jobs: that found it and have not yet found it gone.
-        told: whether people know.
-        over: 0 while it lasts.
+        jobs: those that found it and have not succeeded since.
+        told: whether its first message was sent.
+        over: when it ended; 0 while it lasts.
     """
 
     cause: str
@@ -43,8 +43,8 @@ def judge(
     Args:
         lasting: those before it.
         found: its troubles.
-        well: causes that it proves to be none; None for all, since it went well.
-        evidence: where its output is.
+        well: causes that it rules out; None for all, if it succeeded.
+        evidence: path of its output.
     """
     result = []
     causes: dict[str, list[Trouble]] = {}
@@ -56,12 +56,12 @@ def judge(
             hosts = dict.fromkeys([*problem.hosts, *(trouble.host for trouble in again)])
             problem = replace(problem, hosts=tuple(hosts), jobs=tuple(dict.fromkeys([*problem.jobs, job])))
         elif again:
-            # Over, but nobody was told yet: it goes on.
+            # It returned before the message about its end was sent.
             problem = replace(problem, over=0.0, jobs=(job,))
         elif not problem.over:
             jobs = problem.jobs
             if well is None or problem.cause in well:
-                # Each that found it has to find it gone: two jobs may look from different places.
+                # Each job that found it must rule it out, because jobs may see it from different hosts.
                 jobs = tuple(each for each in jobs if each != job)
             problem = replace(problem, jobs=jobs, over=0.0 if jobs else now)
         if problem.told or not problem.over:
@@ -73,7 +73,7 @@ def judge(
 
 
 def text(problem: Lasting, title: str, node: str) -> str:
-    """Return the message about a problem that begins or is over; ``node`` is the machine with the evidence."""
+    """Return the message about a problem that began or ended; ``node`` is the machine with the evidence."""
     what = troubles.title(problem.cause)
     hosts = f"Hosts: {', '.join(problem.hosts)}" if problem.hosts else ""
     since = f"Since: {_moment(problem.since)}"

@@ -1,6 +1,7 @@
-"""One run of a job, from the question whether there is anything to do to the message about it.
+"""One run of a job, from checking whether there is anything to do to sending messages.
 
-Jobs run confined, and tell nobody: what follows a run has rights that a mail program needs, and no vault password.
+Jobs run in a sandbox and send nothing. A second unit follows each run: it has the privileges that a mail program needs,
+but no vault password.
 """
 
 from __future__ import annotations
@@ -38,9 +39,10 @@ from ansible.module_utils.schedule.troubles import Trouble
 
 @dataclass
 class World:
-    """What a run has to do with the world: ``play`` writes its output to a file, ``say`` a line to the journal.
+    """The side effects of a run: ``play`` runs a playbook and logs to a file, ``say`` prints a line to the journal.
 
-    ``ways`` tell people, ``heartbeat`` the watchdog, ``metrics`` Prometheus; they raise ``Untold`` or ``Problem``.
+    ``ways`` send messages, ``heartbeat`` pings the watchdog, ``metrics`` writes for Prometheus; each raises
+    ``Untold`` or ``Problem`` if it fails.
     """
 
     play: Callable[[Job, Path], Played]
@@ -53,19 +55,19 @@ class World:
 
 
 class Runner:
-    """Runs jobs of a configuration; ``spare`` is a folder in memory, for the locks."""
+    """Runs the jobs of a configuration; ``spare`` is a folder in memory for the locks."""
 
     def __init__(self, config: Config, state: State, spare: Path, world: World) -> None:
         self.config, self.state, self.spare, self.world = config, state, spare, world
         self.logs = Path(config.state) / "logs"
 
     def run(self, name: str) -> bool:
-        """Run a job once; whether it went well, or had nothing to do."""
+        """Run a job once, and return whether it succeeded or had nothing to do."""
         job = self.config.jobs[name]
         with alone(self.spare / f"{name}.lock") as mine:
             run = self._begin(job)
             if not mine:
-                self._end(replace(run, outcome=MET, note="another run of this job is at work"))
+                self._end(replace(run, outcome=MET, note="another run of this job is active"))
                 return True
             now = datetime.fromtimestamp(self.world.now(), timezone.utc)
             session = None
@@ -73,7 +75,7 @@ class Runner:
                 done = self.state.session(name)
                 session = due.newest(job, done, now)
                 if session is None:
-                    note = f"no new session of {job.exchange} since {done}: nothing to ask"
+                    note = f"no new session of {job.exchange} since {done}: nothing to load"
                     self._end(replace(run, outcome=NOTHING, note=note))
                     return True
             self.state.keep(run)
@@ -85,7 +87,7 @@ class Runner:
         return outcome.outcome == OK
 
     def again(self) -> bool:
-        """Run again what failed, was cut off or never ran when it should; whether all of it went well."""
+        """Run jobs again that failed or were cut off, and return whether all of them succeeded."""
         good = True
         runs = self.state.last()
         for name, job in self.config.jobs.items():
@@ -103,7 +105,7 @@ class Runner:
         return good
 
     def after(self, name: str) -> None:
-        """Do what is done after a run, by whoever may: note that it was cut off, tell people, beat, write metrics."""
+        """Do the work after a run: record whether it was cut off, send messages and the heartbeat, write metrics."""
         if name != AGAIN:
             self._note_cut(name)
             self._clean()
@@ -119,10 +121,10 @@ class Runner:
             if not mine:
                 return
         job = self.config.jobs[name]
-        self._end(replace(last, outcome=CUT, note="it ended before it could say what came of it"))
+        self._end(replace(last, outcome=CUT, note="it ended without recording a result"))
         message = (
-            f"The run ended before it could say what came of it: by its bounds (seconds: {job.seconds}, memory:"
-            f" {job.memory} in schedule_jobs), by a kill, or by an error. `journalctl` of its unit says which."
+            f"The run ended without recording a result: it reached a limit (seconds: {job.seconds}, memory:"
+            f" {job.memory} in schedule_jobs), was killed, or met an error. `journalctl` of its unit says which."
         )
         self._judge(name, [Trouble(f"cut:{name}", socket.gethostname(), message)], set(), last.log)
 
@@ -139,7 +141,7 @@ class Runner:
         self.world.say(f"{run.job}: {run.outcome}{f': {run.note}' if run.note else ''}")
 
     def _play(self, job: Job, run: Run) -> tuple[Run, tuple[list[Trouble], set[str] | None]]:
-        """Play a job; passing troubles get time to pass."""
+        """Run the playbook of a job; if a trouble may pass by itself, wait and retry."""
         with contextlib.suppress(OSError):  # the disk may be full
             self.logs.mkdir(parents=True, exist_ok=True, mode=0o700)
         node = socket.gethostname()
@@ -152,21 +154,22 @@ class Runner:
             figures["rows"] += run.rows
             run = replace(run, **figures)
             if played.code is None:
-                note = f"its {job.seconds} s were over"
-                found = [Trouble(f"cut:{job.name}", node, f"The run did not end: {note}. See the evidence.")]
+                note = f"it did not finish within {job.seconds} s"
+                message = f"The run was stopped, because {note} (seconds in schedule_jobs). See the evidence."
+                found = [Trouble(f"cut:{job.name}", node, message)]
                 return replace(run, outcome=CUT, note=note), (found, well)
-            # Ansible skips a play without hosts, and ends well.
+            # Ansible skips a play without hosts and exits with 0.
             if run.hosts and not (played.code or found):
                 if job.exchange and not run.calls:
-                    note = f"{run.note} was there already: another scheduler or a run by hand loads it too"
+                    note = f"{run.note} was already loaded by another scheduler or a manual run"
                     run = replace(run, note=note)
                 return replace(run, outcome=OK), ([], None)
             if not found:
                 message = (
-                    f"ansible-playbook ended with {played.code} before any host was asked. See the evidence."
+                    f"ansible-playbook exited with {played.code} before it reached any host. See the evidence."
                     if played.code
-                    else "ansible-playbook found no host to ask, so nothing was done. Check reset_hosts, and the hosts"
-                    f" of the inventory: {', '.join(self.config.inventory)}."
+                    else "ansible-playbook matched no hosts, so nothing was done. Check reset_hosts and the inventory:"
+                    f" {', '.join(self.config.inventory)}."
                 )
                 found = [Trouble(f"failed:{job.name}", node, message)]
             passing = {trouble.cause for trouble in found} & troubles.PASSING
@@ -174,23 +177,23 @@ class Runner:
                 note = "; ".join(dict.fromkeys(troubles.title(each.cause) for each in found))
                 return replace(run, outcome=FAILED, note=note), (found, well)
             wait = waits.pop(0)
-            self.world.say(f"{job.name}: {troubles.title(passing.pop())}; once more in {wait} s")
+            self.world.say(f"{job.name}: {troubles.title(passing.pop())}; retry in {wait} s")
             self.world.sleep(wait)
 
     def _judge(self, job: str, found: list[Trouble], well: set[str] | None, evidence: str) -> None:
-        """Keep what a run means for the problems that last."""
+        """Update the lasting problems after a run."""
         now = self.world.now()
         if self.state.fault:
             message = (
-                f"Its folder {self.config.state} cannot be written ({self.state.fault}): the disk is full or read-only."
-                " Make room; until then the history is kept in memory."
+                f"The folder {self.config.state} cannot be written ({self.state.fault}): the disk is full or read-only."
+                " Free some space. Until then, the history is kept in memory."
             )
             found = [*found, Trouble("control", socket.gethostname(), message)]
         elif well is not None:
             well = well | {"control"}
         with in_turn(self.spare / "problems.lock"):
             lasting = self.state.problems()
-            # Who took a job away does not want to hear of it any more.
+            # Drop the problems of jobs that were removed from the schedule.
             for name in {each for problem in lasting for each in problem.jobs} - set(self.config.jobs):
                 lasting = problems.judge(lasting, name, [], None, now, "")
             causes = {problem.cause for problem in lasting if not problem.over}
@@ -199,7 +202,7 @@ class Runner:
             self.state.keep_problems(problems.judge(lasting, job, [*known, *news], well, now, evidence))
 
     def _tell(self) -> None:
-        """Tell what is not told yet; what cannot be told now is told after a later run."""
+        """Send messages that were not sent yet; if one cannot be sent now, a later run sends it."""
         with in_turn(self.spare / "problems.lock"):
             lasting = self.state.problems()
             left: list[Lasting] = []
@@ -218,7 +221,7 @@ class Runner:
                 self.state.keep_problems(left)
 
     def _beat(self) -> None:
-        """Tell the watchdog of every run that went well and that it does not know."""
+        """Send a heartbeat for each new successful run."""
         for name, run in self.state.last().items():
             job = self.config.jobs.get(name)
             if not (job and job.heartbeat) or run.outcome != OK or self.state.mark(f"beat {name}") == run.id:
@@ -235,10 +238,10 @@ class Runner:
         return True
 
     def _clean(self) -> None:
-        """Remove history, logs and evidence that are old enough."""
+        """Delete history, logs and evidence older than the configured days."""
         oldest = self.world.now() - self.config.days * 86400.0
         self.state.forget(oldest)
         for path in (*self.logs.glob("*"), *Path(self.config.project, "reports/audit").glob("*")):
-            with contextlib.suppress(OSError):  # another run removes it, too
+            with contextlib.suppress(OSError):  # another run may have deleted it
                 if path.stat().st_mtime < oldest:
                     path.unlink() if path.is_file() else shutil.rmtree(path)

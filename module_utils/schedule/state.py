@@ -1,7 +1,7 @@
-"""What the scheduler remembers: runs, lasting problems, how far it has come. One SQLite file.
+"""The scheduler's state in one SQLite file: runs, lasting problems, progress.
 
-A full disk must not make it forget whom it told: what cannot be written to its place is kept in the run time
-folder (memory), and comes back when there is room.
+If the disk is full, the state moves to the runtime folder (in memory), so that no message is sent twice. It moves back
+when there is space again.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ CREATE TABLE IF NOT EXISTS marks (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 SELECT = "SELECT id, job, began, ended, outcome, hosts, failed, changed, calls, rows, note, log FROM runs"
 KEEP = "INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 RUNNING, OK, FAILED, CUT, MET, NOTHING = "running", "ok", "failed", "cut", "met", "nothing"
-# Outcomes that tell how things are; ``met`` and ``nothing`` mean that there was nothing to do.
+# Outcomes of runs that did something; ``met`` and ``nothing`` mean that there was nothing to do.
 TELLING = (OK, FAILED, CUT)
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a job: ids sort by time, times are seconds since 1970, numbers are those of all hosts together."""
+    """One run of a job: ids sort by time, times are seconds since 1970, numbers are totals over all hosts."""
 
     id: str
     job: str
@@ -55,11 +55,11 @@ class Run:
 
 
 class State:
-    """The scheduler's memory; every method is a transaction of its own.
+    """The scheduler's state; each method is one transaction.
 
     Args:
-        folder: its place.
-        spare: a folder in memory for when the place cannot be written.
+        folder: where the file is.
+        spare: a folder in memory, used while the file cannot be written.
 
     Raises:
         OSError, sqlite3.Error: neither can be used.
@@ -85,7 +85,7 @@ class State:
             return self._in_memory()
 
     def _in_memory(self) -> sqlite3.Connection:
-        """Go on with a copy in memory."""
+        """Continue with a copy in memory."""
         if not self._spare.exists():
             with (
                 contextlib.closing(sqlite3.connect(self._spare)) as copy,
@@ -122,7 +122,7 @@ class State:
             with self._cursor() as connection:
                 work(connection)
             self.fault = ""
-        except sqlite3.OperationalError as error:  # the disk became full in the middle; nothing was written
+        except sqlite3.OperationalError as error:  # the disk has just become full; nothing was written
             if self._spare.exists():
                 raise
             self.fault = type(error).__name__
@@ -130,16 +130,16 @@ class State:
                 work(connection)
 
     def keep(self, run: Run) -> None:
-        """Write a run, or its new state."""
+        """Insert or update a run."""
         self._write((KEEP, tuple(asdict(run).values())))
 
     def runs(self) -> list[Run]:
-        """Return the runs, the oldest first."""
+        """Return all runs, oldest first."""
         with self._cursor() as connection:
             return [Run(*row) for row in connection.execute(SELECT + " ORDER BY began, id")]
 
     def last(self) -> dict[str, Run]:
-        """Return for each job the last run that told how things are, or is at it."""
+        """Return each job's last run that did something or is still running."""
         with self._cursor() as connection:
             rows = connection.execute(
                 SELECT + " WHERE id IN (SELECT max(id) FROM runs WHERE outcome NOT IN (?, ?) GROUP BY job)",  # noqa: S608
@@ -148,45 +148,45 @@ class State:
         return {run.job: run for run in (Run(*row) for row in rows)}
 
     def forget(self, before: float) -> None:
-        """Remove runs that began before a moment."""
+        """Delete runs that began before a moment."""
         self._write(("DELETE FROM runs WHERE began < ?", (before,)))
 
     def problems(self) -> list[Lasting]:
-        """Return the lasting problems, and those that are over but not told."""
+        """Return the lasting problems, and ended ones whose message was not sent."""
         with self._cursor() as connection:
             rows = connection.execute("SELECT problem FROM problems ORDER BY cause").fetchall()
         found = [Lasting(**json.loads(text)) for (text,) in rows]
         return [replace(each, hosts=tuple(each.hosts), jobs=tuple(each.jobs)) for each in found]
 
     def keep_problems(self, problems: list[Lasting]) -> None:
-        """Write the problems; those that are not among them are gone."""
+        """Replace the stored problems."""
         insert = "INSERT INTO problems VALUES (?, ?)"
         kept = [(insert, (each.cause, json.dumps(asdict(each)))) for each in problems]
         self._write(("DELETE FROM problems", ()), *kept)
 
     def mark(self, name: str) -> str:
-        """Return what ``keep_mark`` noted under a name; empty at the beginning."""
+        """Return the value that ``keep_mark`` stored under a name; empty if there is none."""
         with self._cursor() as connection:
             row = connection.execute("SELECT value FROM marks WHERE name = ?", (name,)).fetchone()
         return row[0] if row else ""
 
     def keep_mark(self, name: str, value: str) -> None:
-        """Note how far something has come."""
+        """Store a value under a name."""
         self._write(("INSERT OR REPLACE INTO marks VALUES (?, ?)", (name, value)))
 
     def session(self, job: str) -> date | None:
-        """Return the newest session that a job has loaded."""
+        """Return the newest session that a job has loaded; None if there is none."""
         day = self.mark(f"session {job}")
         return date.fromisoformat(day) if day else None
 
     def keep_session(self, job: str, day: date) -> None:
-        """Note that a job has loaded a session."""
+        """Record that a job has loaded a session."""
         self.keep_mark(f"session {job}", day.isoformat())
 
 
 @contextlib.contextmanager
 def alone(path: Path) -> Iterator[bool]:
-    """Hold a lock while the block runs; False if another process has it. It goes with the process."""
+    """Hold a lock during the block; yield False if another process holds it. The kernel releases it at a kill."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
         try:
@@ -207,7 +207,7 @@ def _connected(path: Path) -> sqlite3.Connection:
 
 @contextlib.contextmanager
 def in_turn(path: Path) -> Iterator[None]:
-    """Hold a lock while the block runs, after whoever has it now."""
+    """Wait for a lock and hold it during the block."""
     with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -1,4 +1,4 @@
-"""How people are told: a webhook, mail by the host's own program, a command of the user's; and the heartbeat."""
+"""Sends messages by webhook, by the host's mail program, or by a user's command; and the heartbeat."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pathlib import Path
 from ansible.module_utils.schedule.jobs import Config
 
 SECONDS = 20.0
-# Names of systemd's credentials.
+# Names of systemd credentials.
 WEBHOOK, HEARTBEAT = "webhook", "heartbeat"
 
 
 class Untold(Exception):
-    """A way of telling failed; the text says which and why, without the secret."""
+    """A message could not be sent; the text says how and why, without the secret."""
 
 
 def by_webhook(url: str, message: str) -> None:
@@ -29,25 +29,25 @@ def by_webhook(url: str, message: str) -> None:
 
 
 def heartbeat(url: str) -> None:
-    """Say that a run went well; raises ``Untold``."""
+    """Report a successful run to the watchdog; raise ``Untold`` if that fails."""
     _open("The URL of schedule_heartbeat_url", urllib.request.Request(url))  # noqa: S310
 
 
 def _open(name: str, request: urllib.request.Request) -> None:
     try:
         if request.type not in ("http", "https"):
-            raise Untold(f"{name} is no http or https URL.")
+            raise Untold(f"{name} is not an http or https URL.")
         with urllib.request.urlopen(request, timeout=SECONDS):  # noqa: S310 - checked above
             return
     except urllib.error.HTTPError as error:
-        raise Untold(f"{name} answers {error.code}.") from None
+        raise Untold(f"{name} answered {error.code}.") from None
     except (OSError, ValueError) as error:
-        # Messages of this family quote the address.
-        raise Untold(f"{name} cannot be reached ({type(error).__name__}).") from None
+        # Their messages quote the address, which is secret.
+        raise Untold(f"{name} is not reachable ({type(error).__name__}).") from None
 
 
 def by_mail(program: str, addresses: Sequence[str], message: str) -> None:
-    """Give a message to the host's sendmail."""
+    """Send a message by the host's sendmail."""
     mail = EmailMessage()
     mail["To"] = ", ".join(addresses)
     mail["Subject"] = message.splitlines()[0]
@@ -56,7 +56,7 @@ def by_mail(program: str, addresses: Sequence[str], message: str) -> None:
 
 
 def by_command(command: Sequence[str], message: str) -> None:
-    """Give a message to a command of the user's."""
+    """Send a message to the standard input of a user's command."""
     _run("schedule_command", command, message.encode())
 
 
@@ -66,11 +66,11 @@ def _run(name: str, command: Sequence[str], given: bytes) -> None:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Untold(f"{name}: {command[0]} cannot be run ({type(error).__name__}).") from None
     if done.returncode:
-        raise Untold(f"{name}: {command[0]} ended with {done.returncode}.")
+        raise Untold(f"{name}: {command[0]} exited with {done.returncode}.")
 
 
 def ways(config: Config, credentials: Path | None) -> list[Callable[[str], None]]:
-    """Return all ways that are configured; each takes a message and raises ``Untold``."""
+    """Return the configured ways to send a message; each raises ``Untold`` if it fails."""
     found: list[Callable[[str], None]] = []
     url = secret(credentials, WEBHOOK)
     if url:
@@ -83,6 +83,6 @@ def ways(config: Config, credentials: Path | None) -> list[Callable[[str], None]
 
 
 def secret(credentials: Path | None, name: str) -> str:
-    """Return a credential that systemd gave; empty if it gave none."""
+    """Return a systemd credential; empty if there is none."""
     path = credentials / name if credentials else None
     return path.read_text(encoding="utf-8").strip() if path and path.exists() else ""

@@ -1,4 +1,4 @@
-"""What a run of a playbook says about the hosts: troubles by cause, and what is proven to be well."""
+"""Derive from the results of a playbook which troubles the hosts have, and which causes are ruled out."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 
 from ansible.module_utils.schedule.jobs import Job
 
-# Causes by the checks of the health; a check that is not here is a cause of its own.
+# Causes by health check. Any other check is its own cause.
 CHECKS = {"connection": "database"}
-# A trouble is no news while one of these lasts, which explains it.
+# A trouble is not reported while one of these causes lasts, because that explains it.
 EXPLAINED_BY = {
     "freshness": {"service", "token", "quota", "plan", "database", "unreachable"},
     "gaps": {"service", "token", "quota", "plan", "database", "unreachable"},
     "audit": {"service", "token", "quota", "plan", "database", "unreachable", "disk"},
 }
-# What works if a run came as far as to this trouble.
+# What must work if a run got as far as this trouble.
 PROVEN = {
     "token": {"database", "service", "unreachable"},
     "plan": {"database", "service", "token", "unreachable"},
@@ -25,29 +25,29 @@ PROVEN = {
     "service": {"database", "unreachable"},
     "database": {"unreachable"},
 }
-# Over by themselves, often within minutes.
+# Often over within minutes, without any action.
 PASSING = {"database", "service", "unreachable"}
-# Words of people, by cause.
+# Titles in messages, by cause.
 TITLES = {
     "database": "the database cannot be used",
     "service": "EODHD does not answer",
     "token": "EODHD refuses the token",
-    "quota": "the calls of the day are spent",
-    "plan": "the plan of the account does not include what is asked",
-    "data": "data that was asked for did not come",
+    "quota": "today's calls are used up",
+    "plan": "the account's plan does not include what was requested",
+    "data": "requested data was not loaded",
     "disk": "the disk is full",
     "unreachable": "hosts cannot be reached",
     "freshness": "the newest bars are missing",
     "gaps": "sessions are missing",
-    "drift": "hosts are no longer as the reset left them",
-    "audit": "the audit found promises that do not hold",
+    "drift": "hosts have changed since their reset",
+    "audit": "the audit failed",
     "control": "the scheduler cannot write its records",
 }
 
 
 @dataclass(frozen=True)
 class Trouble:
-    """Something is wrong with a host; ``message`` says what, and what to do."""
+    """A problem of one host; ``message`` says what is wrong and what to do."""
 
     cause: str
     host: str
@@ -55,17 +55,17 @@ class Trouble:
 
 
 def title(cause: str) -> str:
-    """Return a cause in words."""
+    """Return the title of a cause."""
     kind, _, job = cause.partition(":")
     if kind == "failed":
         return f"the job {job} fails"
     if kind == "cut":
-        return f"the job {job} does not come to its end"
+        return f"the job {job} does not finish"
     return TITLES.get(cause, f"the check {cause} fails")
 
 
 def of(job: Job, records: Iterable[Mapping[str, Any]]) -> tuple[list[Trouble], set[str]]:
-    """Return the troubles of a run by the results of its tasks, and the causes that it proves to be none."""
+    """Return the troubles that the task results of a run show, and the causes that they rule out."""
     found: dict[tuple[str, str], Trouble] = {}
     well: set[str] = set()
 
@@ -74,10 +74,13 @@ def of(job: Job, records: Iterable[Mapping[str, Any]]) -> tuple[list[Trouble], s
 
     general: list[tuple[str, str]] = []
     for record in records:
-        host, message = str(record.get("host", "")), str(record.get("msg") or "It failed without a message.")
+        host, message = (
+            str(record.get("host", "")),
+            str(record.get("msg") or "The task failed without a message."),
+        )
         for check in record.get("checks", ()):
             if "check" not in check:
-                continue  # the audit's own, of which it gives a verdict
+                continue  # a check of the audit, which returns verdicts
             cause = CHECKS.get(check["check"], check["check"])
             if check["level"] == "fail":
                 add(cause, host, check["message"])
@@ -111,13 +114,13 @@ def of(job: Job, records: Iterable[Mapping[str, Any]]) -> tuple[list[Trouble], s
 
 
 def relevant(troubles: list[Trouble], others: Set[str] = frozenset()) -> list[Trouble]:
-    """Leave out what another of these troubles explains, or one of those that last, ``others`` by cause."""
+    """Return the troubles that neither another one nor a lasting cause in ``others`` explains."""
     causes = {trouble.cause for trouble in troubles} | others
     return [trouble for trouble in troubles if not EXPLAINED_BY.get(trouble.cause, set()) & causes]
 
 
 def _cause(record: Mapping[str, Any]) -> str:
-    """Return why a task failed; empty if it does not tell."""
+    """Return why a task failed; empty if unknown."""
     if record.get("cause"):
         return "token" if record["cause"] == "refused" else str(record["cause"])
     plan = record.get("plan") or {}
@@ -130,7 +133,7 @@ def _cause(record: Mapping[str, Any]) -> str:
 
 
 def figures(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return what a run did in numbers: hosts, failed, changed, calls, rows."""
+    """Return the totals of a run: hosts, failed, changed, calls, rows."""
     hosts, failed, changed = set(), set(), set()
     calls = rows = 0
     for record in records:

@@ -1,4 +1,4 @@
-"""The files of a schedule as text: systemd's units, and where everything belongs. Decides, writes nothing."""
+"""Renders the files of a schedule, such as systemd units, and decides their paths. Writes nothing."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from ansible.module_utils.schedule.jobs import AGAIN, Config, Job
 
 MARK = "# Written by the role schedule; playbooks/schedule.yml rewrites it."
 EVERY = "*:0/30"
-# What a job may not do, as `systemd-analyze security` measures it. Each of these lines also keeps programs from
-# gaining rights, which sudo and most mail programs live on.
+# Restrictions of a job, as measured by `systemd-analyze security`. Each also prevents programs from gaining
+# privileges, which sudo and most mail programs need.
 STRICT = """\
 NoNewPrivileges=yes
 LockPersonality=yes
@@ -25,8 +25,8 @@ SystemCallFilter=@system-service
 SystemCallFilter=~@privileged @resources
 SystemCallErrorNumber=EPERM
 """
-# The same of the system's manager alone. Not RemoveIPC: at a job's end, it would take the shared memory away from a
-# PostgreSQL of the same user.
+# More restrictions for system units. Not RemoveIPC: when a job ends, it would remove the shared memory of a PostgreSQL
+# that runs as the same user.
 STRICT_OF_SYSTEM = """\
 CapabilityBoundingSet=
 AmbientCapabilities=
@@ -45,13 +45,13 @@ KeyringMode=private
 DevicePolicy=closed
 """
 LOOSE_OF_SYSTEM = "PrivateTmp=yes\nKeyringMode=private\n"
-# Credentials that are vault passwords: for the jobs. The others are for what tells people.
+# Prefix of credentials that are vault passwords, for the jobs. The others are for the units that send messages.
 VAULT = "vault."
 
 
 @dataclass(frozen=True)
 class Places:
-    """Folders of a schedule: ``spare`` is in memory, in ``stamps`` systemd remembers when a timer last fired."""
+    """Folders of a schedule: ``spare`` is in memory; in ``stamps``, systemd records when a timer last fired."""
 
     system: bool
     units: Path
@@ -62,7 +62,7 @@ class Places:
 
     @property
     def configuration(self) -> Path:
-        """The configuration's file."""
+        """Path of the configuration file."""
         return self.settings / "schedule.json"
 
     @property
@@ -72,7 +72,7 @@ class Places:
 
 
 def places(name: str, home: Path | None, uid: int) -> Places:
-    """Return the places of a schedule: of the system, or of the user with ``home`` and ``uid``."""
+    """Return the folders of a schedule for the system, or for the user with ``home`` and ``uid``."""
     if home is None:
         return Places(
             True,
@@ -93,7 +93,7 @@ def places(name: str, home: Path | None, uid: int) -> Places:
 
 
 def render(config: Config, where: Places) -> dict[Path, str]:
-    """Return every file of the schedule but the credentials, by path."""
+    """Return the files of the schedule by path, except credentials."""
     files = {where.configuration: config.text()}
     again = Job(
         AGAIN,
@@ -135,7 +135,7 @@ def _service(
     vault: bool,
     strict: bool,
 ) -> str:
-    """Return a service that gets the vault passwords, or the other secrets, and is ``strict`` or not."""
+    """Return a service unit with the vault passwords or the other secrets, and with strict or loose restrictions."""
     program = (config.python, f"{config.project}/tools/run_job.py", str(where.configuration))
     lines = [MARK, "[Unit]", f"Description={_literal(config.title)}: {what}", unit]
     if where.system:
@@ -156,7 +156,7 @@ def _service(
     if where.system:
         lines += (STRICT_OF_SYSTEM if strict else LOOSE_OF_SYSTEM).splitlines()
     if where.system and strict:
-        # A path that is not there is passed over.
+        # The hyphen makes systemd ignore a missing path.
         lines += [f"ReadWritePaths={_word(f'-{path}')}" for path in (config.project, *config.writable)]
     return "\n".join(lines) + "\n"
 
@@ -179,12 +179,12 @@ WantedBy=timers.target
 
 
 def _literal(text: str) -> str:
-    """Return a text in which systemd looks for nothing to replace."""
+    """Escape a text so that systemd expands nothing in it."""
     return text.replace("%", "%%")
 
 
 def _word(path: str) -> str:
-    """Return a path as one word of a list; one with quotes is none that systemd starts."""
+    """Quote a path as one word of a list; systemd does not run a program whose path contains quotes."""
     return f'"{_literal(path)}"' if " " in path else _literal(path)
 
 

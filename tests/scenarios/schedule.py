@@ -99,13 +99,13 @@ def test_a_failure_is_told_within_the_interval_of_its_check(trial: dict[str, Any
 
 def test_a_killed_run_is_told_and_so_is_its_end(trial: dict[str, Any]) -> None:
     assert titles(trial["told_of_the_kill"]) == [
-        "❌ market data: the job health does not come to its end",
-        "✅ market data: over: the job health does not come to its end",
+        "❌ market data: the job health does not finish",
+        "✅ market data: over: the job health does not finish",
     ]
 
 
 def test_a_run_that_meets_another_says_so(trial: dict[str, Any]) -> None:
-    assert "health: met: another run of this job is at work" in trial["met"]
+    assert "health: met: another run of this job is active" in trial["met"]
 
 
 def test_healthy_runs_beat_and_others_do_not(trial: dict[str, Any]) -> None:

@@ -170,7 +170,7 @@ class Trial:
         self.machine("systemctl", "kill", "--signal=KILL", f"{NAME}-health")
         wait_for("the note of the kill", lambda: self._runs("health", "cut"), 30)
         self._control(latency=0)
-        wait_for("its message", lambda: "does not come to its end" in json.dumps(self._told()), 30)
+        wait_for("its message", lambda: "does not finish" in json.dumps(self._told()), 30)
         self._start("health")
         self.found["told_of_the_kill"] = self._told()[len(self.found["told_after_it"]) :]
 

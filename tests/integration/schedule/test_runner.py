@@ -145,7 +145,7 @@ def test_after_good_runs_there_is_nothing_to_repeat_or_to_tell(scene: Scene) -> 
 def test_a_run_that_meets_another_says_so_and_ends_well(scene: Scene) -> None:
     with alone(scene.spare / "health.lock"):
         assert scene.run("health")
-    assert scene.said == ["health: met: another run of this job is at work"]
+    assert scene.said == ["health: met: another run of this job is active"]
 
 
 def test_a_killed_run_is_told_and_repeated(scene: Scene) -> None:
@@ -160,8 +160,8 @@ def test_a_killed_run_is_told_and_repeated(scene: Scene) -> None:
     scene.now += 1900
     scene.again()
     assert scene.messages == [
-        "❌ market data: the job health does not come to its end",
-        "✅ market data: over: the job health does not come to its end",
+        "❌ market data: the job health does not finish",
+        "✅ market data: over: the job health does not finish",
     ]
 
 
@@ -169,7 +169,7 @@ def test_a_run_whose_time_is_over_is_told(scene: Scene) -> None:
     scene.plays = [Played(None, [])]
     assert not scene.run("health")
     assert scene.outcomes() == ["cut"]
-    assert scene.messages == ["❌ market data: the job health does not come to its end"]
+    assert scene.messages == ["❌ market data: the job health does not finish"]
 
 
 def test_a_playbook_that_does_not_begin_is_told(scene: Scene) -> None:

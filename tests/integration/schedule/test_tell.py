@@ -60,7 +60,7 @@ def test_a_webhook_that_refuses_is_told_without_its_address(server: Server) -> N
     server.status = 403
     with pytest.raises(tell.Untold) as error:
         tell.by_webhook(f"http://127.0.0.1:{server.server_port}/secret", MESSAGE)
-    assert str(error.value) == "The webhook of schedule_webhook_url answers 403."
+    assert str(error.value) == "The webhook of schedule_webhook_url answered 403."
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9/secret", "file:///secret", "no url: secret"])
@@ -85,7 +85,7 @@ def test_a_command_gets_the_message_on_its_input(tmp_path: Path) -> None:
 
 
 def test_a_command_that_fails_is_a_way_that_failed(tmp_path: Path) -> None:
-    with pytest.raises(tell.Untold, match="ended with 3"):
+    with pytest.raises(tell.Untold, match="exited with 3"):
         tell.by_command([program(tmp_path, "exit 3")], MESSAGE)
 
 

@@ -27,8 +27,8 @@ def test_a_job_can_be_switched_off(off: object) -> None:
         ({"x": {"playbook": "reset"}}, "x has no at"),
         ({"x": {"playbook": "reset", "at": "daily", "when": 1}}, "x has when"),
         ({"x": {"playbook": "reset", "at": "daily", "each": "host"}}, "only `exchange`"),
-        ({"a b": {"playbook": "reset", "at": "daily"}}, "is no name"),
-        ({"again": {"playbook": "reset", "at": "daily"}}, "is no name"),
+        ({"a b": {"playbook": "reset", "at": "daily"}}, "is not a valid job name"),
+        ({"again": {"playbook": "reset", "at": "daily"}}, "is not a valid job name"),
     ],
 )
 def test_a_wrong_job_is_refused_by_name(given: dict[str, object], said: str) -> None:
