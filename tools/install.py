@@ -24,7 +24,7 @@ from project import indexes
 
 
 def pip() -> list[str]:
-    """The interpreter's own pip, which is compiled; without one, the wheel that comes with it, run as it is."""
+    """Return the command of the interpreter's pip, or of its bundled pip wheel."""
     base = getattr(sys, "_base_executable", sys.executable)
     program = [base, "-m", "pip", "--python", sys.executable]
     if subprocess.run([base, "-c", "import pip"], capture_output=True, check=False).returncode:
@@ -37,7 +37,7 @@ def pip() -> list[str]:
 
 
 def requirement(lock: str, name: str) -> str:
-    """The lines of one package in the text of a lock, with its hashes.
+    """Return the lines of one package in a lock, with its hashes.
 
     Raises:
         SystemExit: the lock does not hold it.
@@ -49,7 +49,7 @@ def requirement(lock: str, name: str) -> str:
 
 
 def environment() -> dict[str, str]:
-    """The environment of pip and uv: indexes as pip has them, certificates as the system has them."""
+    """Return the environment for pip and uv: pip's indexes and the system's certificates."""
     files = indexes.pip_files(str(Path.home()), os.environ)
     settings = indexes.pip_settings(files, os.environ)
     return {
@@ -61,7 +61,7 @@ def environment() -> dict[str, str]:
 
 
 def install_uv(lock: str, environ: dict[str, str]) -> None:
-    """Let pip install the uv of the lock, unless it is there."""
+    """Install the locked uv with pip, unless it is installed."""
     wanted = requirement(lock, "uv")
     version = wanted.split()[0].removeprefix("uv==")
     try:
@@ -77,7 +77,7 @@ def install_uv(lock: str, environ: dict[str, str]) -> None:
 
 
 def install(lock: Path) -> None:
-    """Install a lock by uv, or else by pip.
+    """Install a lock with uv, or with pip if that fails.
 
     Raises:
         subprocess.CalledProcessError: pip could not either.
@@ -93,7 +93,7 @@ def install(lock: Path) -> None:
 
 
 def main(group: str) -> int:
-    """Install a group's lock, and remember it in .venv; the exit code."""
+    """Install a group's lock, record it in .venv, and return the exit code."""
     lock = ROOT / "requirements" / f"{group}.txt"
     try:
         install(lock)

@@ -1,5 +1,5 @@
 #!/bin/sh
-# tools/lint.sh [NAME…]: every linter, or those named, whatever the one before said; the first failure decides the code.
+# tools/lint.sh [NAME…]: run all linters, or the named ones; exit with 1 if any fails.
 cd "$(dirname "$0")/.." || exit 1
 status=0
 only=" $* "

@@ -1,4 +1,4 @@
-"""Writes what follows from the list of settings and from the documentation of the modules: ``make reference``.
+"""Generates files from the settings and the documentation of the modules: ``make reference``.
 
 The settings give the defaults of the role ``settings`` and the argument specifications of the other roles, the modules'
 documentation gives the specifications of their arguments, and ``docs/reference.md`` shows both.
@@ -52,21 +52,21 @@ class Plain(yaml.SafeDumper):  # type: ignore[misc]
         return super().increase_indent(flow, False)
 
     def ignore_aliases(self, data: Any) -> bool:
-        """Always."""
+        """Return True."""
         return True
 
 
 class Undocumented(Exception):
-    """Something public has no word of documentation; the message names it and the file to fix."""
+    """Something public has no documentation; the message names it and the file to fix."""
 
 
 def load(path: Path) -> Any:
-    """A YAML file, an empty mapping if there is none."""
+    """Return the content of a YAML file; an empty mapping if it is missing."""
     return yaml.safe_load(path.read_text()) or {} if path.exists() else {}
 
 
 def sections(root: Path) -> list[Mapping[str, Any]]:
-    """The groups of settings, each with ``short_description`` and ``options``.
+    """Return the groups of settings, each with ``short_description`` and ``options``.
 
     Where no type is said, it is that of the default; elements are ``str``.
     """
@@ -85,7 +85,7 @@ def sections(root: Path) -> list[Mapping[str, Any]]:
 
 
 def files(root: Path = ROOT) -> dict[Path, str]:
-    """Every file that is written, with its text.
+    """Return all generated files with their text.
 
     Raises:
         Undocumented: something public has no description.
@@ -103,7 +103,7 @@ def files(root: Path = ROOT) -> dict[Path, str]:
 
 
 def defaults(root: Path) -> str:
-    """The defaults of the role ``settings``."""
+    """Return the defaults of the role ``settings``."""
     text = WRITTEN
     for section in sections(root):
         text += f"\n# {section['short_description']}\n"
@@ -114,7 +114,7 @@ def defaults(root: Path) -> str:
 
 
 def literal(default: Any, margin: str = "") -> str:
-    """A default after its name, in YAML: in the same line, of a long dictionary a line for each key."""
+    """Return a default as YAML to follow its name; a long dictionary has a line for each key."""
     text = json.dumps(default, ensure_ascii=False)
     if len(text) < 106 or not isinstance(default, Mapping):
         return f" {text}"
@@ -123,7 +123,7 @@ def literal(default: Any, margin: str = "") -> str:
 
 
 def specifications(role: Path, root: Path) -> str:
-    """The argument specifications of a role, with the settings that each entry point takes."""
+    """Return the argument specs of a role, with the settings that each entry point uses."""
     settings = {name: option for section in sections(root) for name, option in section["options"].items()}
     derived = {name: json.dumps(value) for name, value in load(root / "roles/settings/vars/main.yml").items()}
     entries = load(role / "meta/argument_specs.yml")["argument_specs"]
@@ -144,7 +144,7 @@ def specifications(role: Path, root: Path) -> str:
 
 
 def tasks(path: Path) -> str:
-    """The text of a file of tasks and of those that it takes in."""
+    """Return the text of a task file and of the files that it includes or imports."""
     text = path.read_text()
     return text + "".join(
         tasks(path.parent / name) for name in re.findall(r"(?:im|in)\w+_tasks: (\w+\.yml)", text)
@@ -152,7 +152,7 @@ def tasks(path: Path) -> str:
 
 
 def variables(root: Path = ROOT) -> str:
-    """A table for each group of settings."""
+    """Return a table for each group of settings."""
     text = ""
     for section in sections(root):
         text += (
@@ -167,20 +167,20 @@ def variables(root: Path = ROOT) -> str:
 
 
 def kind(option: Mapping[str, Any]) -> str:
-    """An option's type, ``list of str``."""
+    """Return an option's type, such as ``list of str``."""
     name = option.get("type", "str")
     return f"{name} of {option['elements']}" if "elements" in option else str(name)
 
 
 def shown(default: Any) -> str:
-    """A default as YAML writes it."""
+    """Return a default as inline YAML."""
     if isinstance(default, str):
         return f"`{default}`" if default else '`""`'
     return f"`{json.dumps(default)}`" if default is not None else "none"
 
 
 def meaning(option: Mapping[str, Any]) -> str:
-    """An option's description in one cell.
+    """Return an option's description as a table cell.
 
     Raises:
         Undocumented: there is none.
@@ -197,13 +197,13 @@ def meaning(option: Mapping[str, Any]) -> str:
 
 
 def prose(text: str) -> str:
-    """Ansible's markup as Markdown."""
+    """Convert Ansible's markup to Markdown."""
     return re.sub(r"\b[CVOIBPM]\(([^)]*)\)|\bRV\(([^)]*)\)", lambda found: f"`{found[1] or found[2]}`", text)
 
 
 @lru_cache
 def documentation(root: Path) -> Mapping[str, Any]:
-    """What ansible-doc reads of each module of ``library/``."""
+    """Return the output of ansible-doc for each module in ``library/``."""
     names = sorted(path.stem for path in (root / "library").glob("*.py"))
     command = ["ansible-doc", "-t", "module", "-M", str(root / "library"), "-j", *names]
     found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True, cwd=root).stdout)
@@ -211,7 +211,7 @@ def documentation(root: Path) -> Mapping[str, Any]:
 
 
 def python(value: Any, margin: str = "") -> str:
-    """A value as Python writes it, a line for each key of a long dictionary."""
+    """Return a value as Python source; a long dictionary has a line for each key."""
     if len(repr(value)) < 90 or not isinstance(value, Mapping):
         return repr(value)
     inner = margin + "    "
@@ -220,10 +220,10 @@ def python(value: Any, margin: str = "") -> str:
 
 
 def specification(options: Mapping[str, Option]) -> dict[str, Any]:
-    """The options of a module, or of a dictionary, as Ansible's ``argument_spec``.
+    """Return the options of a module or of a dictionary as an Ansible ``argument_spec``.
 
     Raises:
-        Undocumented: nobody said whether an option is secret.
+        Undocumented: it is not declared whether an option is secret.
     """
     found = {}
     for name, option in options.items():
@@ -239,12 +239,12 @@ def specification(options: Mapping[str, Option]) -> dict[str, Any]:
 
 
 def modules(root: Path = ROOT) -> str:
-    """A section for each module of ``library/``."""
+    """Return a section for each module in ``library/``."""
     return "\n".join(module(name, documented) for name, documented in documentation(root).items())
 
 
 def module(name: str, documented: Mapping[str, Any]) -> str:
-    """One module: what it does, its options, what it returns."""
+    """Return the section of one module: description, options, results."""
     doc = documented["doc"]
     text = f"### {name}\n\n{prose(doc['short_description'])}.\n\n"
     text += "".join(f"- {prose(line)}\n" for line in doc["description"])
@@ -257,7 +257,7 @@ def module(name: str, documented: Mapping[str, Any]) -> str:
 
 
 def rows(options: Mapping[str, Any], above: str = "") -> Iterator[str]:
-    """Rows of a table of options, those of dictionaries below their own."""
+    """Yield table rows of options; suboptions follow their dictionary."""
     for name, option in options.items():
         default = "required" if option.get("required") else shown(option.get("default"))
         yield f"| `{above}{name}` | {kind(option)} | {default} | {meaning(option)} |\n"
@@ -265,7 +265,7 @@ def rows(options: Mapping[str, Any], above: str = "") -> Iterator[str]:
 
 
 def document(root: Path = ROOT) -> str:
-    """The whole page."""
+    """Return the whole page."""
     return f"{HEAD}## Settings\n\n{variables(root)}## Modules\n\n{modules(root)}"
 
 

@@ -1,7 +1,7 @@
-"""``run_job.py CONFIGURATION JOB`` is what timers run; the job ``again`` repeats what failed.
+"""Timers run ``run_job.py CONFIGURATION JOB``; the job ``again`` repeats failed jobs.
 
-``run_job.py CONFIGURATION after JOB`` follows each run: it tells people, a watchdog and Prometheus. By hand, the first
-does both.
+``run_job.py CONFIGURATION after JOB`` follows each run: it sends messages and the heartbeat, and writes the metrics. In
+a manual run, the first command does both.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ AFTER = "after"
 
 
 def runner(config: Config) -> Runner:
-    """The runner of a configuration in this environment, as systemd makes it."""
+    """Return the runner for a configuration in the environment that systemd provides."""
     given = os.environ.get("CREDENTIALS_DIRECTORY")
     credentials = Path(given) if given else None
     spare = Path(config.spare)
-    if not spare.is_dir():  # the machine has not run a unit since it was started
+    if not spare.is_dir():  # no unit has run since the machine booted
         spare = Path(config.state) / "spare"
         try:
             spare.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
             raise Problem(
-                f"{spare} cannot be made ({type(error).__name__}). Start the job by `systemctl start` of its unit, or"
-                f" as the user who owns {config.state}."
+                f"{spare} cannot be created ({type(error).__name__}). Start the job's unit with `systemctl start`, or run it"
+                f" as the owner of {config.state}."
             ) from None
     state = State(Path(config.state), spare)
     url = tell.secret(credentials, tell.HEARTBEAT)
