@@ -37,8 +37,8 @@ def runner(config: Config) -> Runner:
             spare.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
             raise Problem(
-                f"{spare} cannot be created ({type(error).__name__}). Start the job's unit with `systemctl start`, or run"
-                f" it as the owner of {config.state}."
+                f"{spare} cannot be created ({type(error).__name__}). Start the job's unit with `systemctl start`, or"
+                f" run it as the owner of {config.state}."
             ) from None
     state = State(Path(config.state), spare)
     url = tell.secret(credentials, tell.HEARTBEAT)
