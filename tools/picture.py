@@ -1,4 +1,4 @@
-"""Draws docs/pictures/reset.svg out of a coloured terminal's output on standard input; see ``make picture``."""
+"""Draws docs/pictures/reset.svg from the coloured terminal output on standard input; see ``make picture``."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from rich.text import Text
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURE = ROOT / "docs/pictures/reset.svg"
-# What says nothing about the reset, and what is of this machine alone.
-LEFT_OUT = re.compile(r"^(ok|skipping): |^TASK .*(Validating|Stop if|Begin no)|^PLAY \[Audit\]|^\s*$")
+# Lines that tell nothing about the reset.
+LEFT_OUT = re.compile(r"^(ok|skipping): |^TASK .*(Validating|Stop (if|before))|^PLAY \[Audit\]|^\s*$")
 
 
 def main() -> None:
-    """Draw what comes in."""
+    """Draw standard input."""
     text = sys.stdin.read().replace(str(ROOT), "…").replace("\r", "")
     lines = [Text.from_ansi(line) for line in text.splitlines()]
     kept = [line for line in lines if not LEFT_OUT.match(line.plain)]
@@ -27,7 +27,7 @@ def main() -> None:
         line.truncate(100, overflow="ellipsis")
         console.print(line)
     drawn = console.export_svg(title="make reset", clear=False)
-    # The reader's own monospaced font: a picture loads nothing.
+    # Use the reader's own monospaced font, because a picture should load nothing.
     drawn = re.sub(r"@font-face \{.*?\}\n", "", drawn, flags=re.DOTALL).replace("Fira Code, ", "")
     PICTURE.write_text(drawn)
 
