@@ -91,7 +91,10 @@ def _refetch(
     if not symbols:
         return done
     known = context.retained_entries(symbols)
-    tasks = [Task(symbol, known[symbol].range.hull(one_day(context.today))) for symbol in symbols]
+    # A retention policy may drop all days of an entry.
+    since = one_day(context.chunks.retained_from or context.today)
+    ranges = {symbol: known[symbol].range if symbol in known else since for symbol in symbols}
+    tasks = [Task(symbol, days.hull(one_day(context.today))) for symbol, days in ranges.items()]
     again = history.load(context, planning.Plan("restated histories", tasks, known, calls=len(tasks)), widths)
     again.totals.refetched += len(tasks)
     return replace(again, run=done.run, totals=done.totals.plus(again.totals))

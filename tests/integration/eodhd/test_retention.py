@@ -85,3 +85,15 @@ def test_a_paused_policy_drops_nothing(dropping: Any) -> None:
         " WHERE proc_name = 'policy_retention'"
     )
     assert dropping.load(days=800)["totals"]["inserted"] > 300
+
+
+def test_daily_loads_a_restated_symbol_whose_entry_the_policy_has_outlived(dropping: Any) -> None:
+    dropping.query("UPDATE backfill_coverage SET last_day = first_day + 100, restated = true")
+    before = stored(dropping)
+    assert "SUCCESS" in dropping.load(mode="daily")["report"]
+    ((first, restated),) = dropping.query(
+        "SELECT first_day, restated FROM backfill_coverage WHERE symbol = 'AAPL.US'"
+    )
+    assert not restated
+    assert first >= before[0][0].date()
+    assert len(stored(dropping)) >= len(before)
