@@ -48,6 +48,6 @@ def test_a_job_that_fails_and_recovers(reset: Searched, secrets: dict[str, str])
         assert FIGURES.leaks(done, secrets, frozenset({"index"})) == []
         said.append(done.said)
     assert "The webhook of schedule_webhook_url is not reachable" in said[0]
-    assert "The URL of schedule_heartbeat_url cannot be reached" in said[1]
+    assert "The URL of schedule_heartbeat_url is not reachable" in said[1]
     assert (folder / "told").read_text().count("market data: ") == 2
     assert "project_schedule_last_ok" in (folder / "schedule.prom").read_text()
