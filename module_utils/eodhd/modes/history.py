@@ -37,7 +37,7 @@ def run(context: Context) -> dict[str, Any]:
     asked = planning.asked_range(request.days, request.first, request.last, context.today)
     span = f"{request.days} days" if request.first is None else f"{asked.first} to {asked.last}"
     widths = context.widths()
-    asked = context.retained(asked)
+    asked = context.retained_days(asked)
     context.notes += [
         f"market_data.{name} is {found.name}, so rows with more digits are kept in backfill_set_aside. To load them,"
         " set database_widen: true and run `ansible-playbook playbooks/reset.yml --tags database`."

@@ -37,7 +37,7 @@ def run(context: Context) -> dict[str, Any]:
     request = context.request
     asked = planning.asked_range(request.days, request.first, request.last, context.today)
     parser = Parser(context.widths())
-    asked = context.retained(asked)
+    asked = context.retained_days(asked)
     sample = (
         {} if context.absent else context.database.run(partial(_sample, asked=asked, size=request.sample))
     )

@@ -59,7 +59,7 @@ def asked_range(days: int, first: date | None, last: date | None, today: date) -
     return Range(start, end)
 
 
-def retained(known: Mapping[str, SymbolEntry], first: date) -> dict[str, SymbolEntry]:
+def without_dropped_days(known: Mapping[str, SymbolEntry], first: date) -> dict[str, SymbolEntry]:
     """Return ledger entries without the days before ``first``, whose bars the database drops.
 
     The calendar tells how many rows those days had.

@@ -20,8 +20,7 @@ from ansible.module_utils.database.errors import Unreachable
 from ansible.module_utils.eodhd.days import Range
 from ansible.module_utils.eodhd.ledger.ledger import Ledger
 from ansible.module_utils.eodhd.model import SymbolEntry, Task
-from ansible.module_utils.eodhd.plan import plan as planning
-from ansible.module_utils.eodhd.plan.plan import Plan, Rules
+from ansible.module_utils.eodhd.plan.plan import Plan, Rules, without_dropped_days
 from ansible.module_utils.eodhd.run import report
 from ansible.module_utils.eodhd.run.pipeline import ALONE_ROWS, BATCH_ROWS, Locks, Pipeline
 from ansible.module_utils.eodhd.run.progress import Progress, to_file
@@ -157,9 +156,9 @@ class Context:
     def retained_entries(self, symbols: Sequence[str]) -> dict[str, SymbolEntry]:
         """Return the ledger entries of symbols, without days that a retention policy drops."""
         known, first = self.known(symbols), self.chunks.retained_from
-        return planning.retained(known, first) if first else known
+        return without_dropped_days(known, first) if first else known
 
-    def retained(self, asked: Range) -> Range:
+    def retained_days(self, asked: Range) -> Range:
         """Return the requested days without those that a retention policy drops, and note the difference.
 
         Raises:

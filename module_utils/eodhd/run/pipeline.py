@@ -180,7 +180,7 @@ class Pipeline:
         return Fetched(task, answer.without_body(), parsed, len(answer.body), digest, fetched, seconds)
 
     def _store_batches(self) -> None:
-        """Start storing the waiting answers. If another store is busy, a fifth of a batch must wait.
+        """Start storing the waiting answers. A second store starts once they are a fifth of a batch.
 
         Answers that arrive during a store are stored together afterwards, because a transaction costs as much as some
         thousand rows.

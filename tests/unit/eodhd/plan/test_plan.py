@@ -166,7 +166,7 @@ def test_ledger_entries_lose_the_days_that_the_database_drops() -> None:
         "C.US": known(),
         "D.US": known(date(2023, 2, 20), rows=5),
     }
-    kept = planning.retained(entries, date(2024, 3, 1))
+    kept = planning.without_dropped_days(entries, date(2024, 3, 1))
     assert kept["A.US"] == entries["A.US"]
     assert "B.US" not in kept
     # 20 rows from February 19 to March 20, 8 sessions of them in February; nobody knows how many of D's are left.
