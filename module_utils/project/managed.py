@@ -4,8 +4,9 @@ Rules:
 
 - A managed key is replaced in place, ``export KEY=`` and quoted keys too. If it occurs several times, only the first
   one stays, so that python-dotenv and a shell read the same value and ``${KEY}`` below it works.
-- A missing heading goes above the first key of its section, or to the end of the file. A key under another managed
-  heading moves up to its own. No key moves down, because a ``${KEY}`` above it would no longer work.
+- A heading that is missing above the first key of its section is added there; without such a key, at the end of the
+  file. A key under another managed heading moves up to its own. No key moves down, because a ``${KEY}`` above it would
+  no longer work.
 - A comment behind a managed value moves to a line of its own above it.
 - Managed lines end in LF, even among CRLF lines: a shell would read the CR as a part of the value.
 """
@@ -165,7 +166,6 @@ def _lay_out(
 ) -> tuple[str, set[str]]:
     """Return the new text, and the managed keys that kept their place."""
     home = {key: heading for heading, values in sections.items() for key in values}
-    in_file = {_heading(statement.text, sections) for statement in statements}
     pieces: list[list[str]] = []
     ends: dict[str, list[str]] = {}  # by section: the piece after which its next key goes
     comments: dict[str, str] = {}
@@ -190,17 +190,16 @@ def _lay_out(
             pieces.append([comment])
             continue
         met.add(key)
-        if section not in in_file and section not in ends:
+        if section not in ends:
             current = section
             pieces.append([f"# {section}\n"])
             ends[section] = pieces[-1]
-        if section in ends and current != section:
+        if current != section:
             comments[key] = comment  # it moves up
             continue
         pieces.append([comment + lines[key]])
         placed.add(key)
-        if section in ends:
-            ends[section] = pieces[-1]
+        ends[section] = pieces[-1]
 
     for heading, values in sections.items():
         missing = "".join(comments.get(key, "") + lines[key] for key in values if key not in placed)

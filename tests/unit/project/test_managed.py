@@ -57,11 +57,14 @@ def test_comments_survive_in_order(old: bytes) -> None:
 
 
 @given(files)
-def test_a_second_plan_changes_nothing(old: bytes) -> None:
+@example(b"DEBUG=true\n# API Keys\n# Environment Flags\nFOO=1\n")
+def test_a_second_plan_changes_nothing_and_each_key_is_under_its_heading(old: bytes) -> None:
     try:
         first = managed.plan(old, SECTIONS)
     except Problem:
         assume(False)
+    text = first.content.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
+    assert managed.astray(text, SECTIONS) == []
     second = managed.plan(first.content, SECTIONS)
     assert second.content == first.content
     assert second.unchanged == tuple(VALUES)
