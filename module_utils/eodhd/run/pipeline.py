@@ -219,7 +219,7 @@ class Pipeline:
             else:
                 # Stays claimed until its full history is stored; otherwise another run would skip it as done.
                 self.totals.refetched += 1
-                self._submit(Task(symbol, written.again, whole=True))
+                self._submit(Task(symbol, written.again))
         self.claims.release(finished)
 
     def _mark_pending(self, task: Task) -> None:
