@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Callable
 from ansible.module_utils.eodhd.model import Outcome
 from ansible.module_utils.eodhd.service.budget import Budget, Stopped
 from ansible.module_utils.eodhd.service.spool import Spool
+from ansible.module_utils.eodhd.service.statuses import OUTCOMES, STOPS
 from ansible.module_utils.eodhd.service.transport import Policy, Reply, Transport
 from ansible.module_utils.reporting import Problem
 from ansible.module_utils.text import whole
@@ -23,7 +24,7 @@ class Stop(Problem):
     """No further request makes sense in this run.
 
     Attributes:
-        kind: ``refused`` (token), ``quota`` (until 00:00 GMT), ``plan`` (account) or ``interrupted`` (signal).
+        kind: as in ``STOPS``, or ``interrupted`` (signal).
     """
 
     def __init__(self, kind: str, message: str) -> None:
@@ -54,35 +55,6 @@ class Answer:
     def without_body(self) -> Answer:
         """Return a copy without the body, which is large and already parsed."""
         return replace(self, body=b"")
-
-
-_STOPS = {
-    401: (
-        "refused",
-        "EODHD refuses the token (401)."
-        " Set eodhd_api_token (vault_eodhd_api_token in the vault) to a valid one.",
-    ),
-    402: (
-        "quota",
-        "Today's calls of the account are spent (402). What was stored stays stored. Run the same command again"
-        " after 00:00 GMT to load the rest without paying twice.",
-    ),
-    423: (
-        "plan",
-        "The account's plan has no bulk requests (423): backfill_mode=daily and backfill_top need a paid plan."
-        " Use backfill_mode=history with backfill_symbols.",
-    ),
-}
-# The outcome, the calls charged (if any, the status also belongs in PAID of spool.py), and what the status means.
-_OUTCOMES: dict[int, tuple[Outcome, int, str]] = {
-    403: (
-        "forbidden",
-        0,
-        "not in the account's plan (403); if every symbol gets this, check eodhd_api_token",
-    ),
-    404: ("unknown", 1, "EODHD knows no such symbol or exchange (404); check the spelling and the suffix"),
-    422: ("rejected", 0, "EODHD rejects the request as malformed (422); check symbol and dates"),
-}
 
 
 @dataclass(eq=False)
@@ -162,10 +134,10 @@ class Client:
                 reply = self.sender.send(path, query, name)
                 self.budget.observe(reply.headers)
             status, fault = reply.status, reply.fault
-            if status in _STOPS:
-                raise Stop(*_STOPS[status])
-            if status in _OUTCOMES:
-                outcome, charged, message = _OUTCOMES[status]
+            if status in STOPS:
+                raise Stop(*STOPS[status])
+            if status in OUTCOMES:
+                outcome, charged, message = OUTCOMES[status]
                 return Answer(outcome, b"", calls + charged, requests, message, kept), None
             if status == 200:
                 calls += cost

@@ -19,10 +19,9 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Callable
 
+from ansible.module_utils.eodhd.service.statuses import PAID
 from ansible.module_utils.eodhd.service.transport import Reply
 
-# Statuses that are charged.
-PAID = (200, 404)
 # Seconds to wait for an answer in flight, and between two checks.
 TIMEOUT = 130.0
 _POLL = 0.01
