@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Callable
 
 from ansible.module_utils.eodhd.model import Outcome
@@ -37,24 +38,22 @@ class Answer:
     """The result of one call.
 
     Attributes:
-        outcome: None if ``body`` is data; otherwise why there is no data.
-        body: as received.
+        outcome: None if there is data; otherwise why there is none.
         calls: how many were charged, as far as known.
         requests: how many were sent.
         message: what went wrong, for people.
         kept: its names in the spool, until it is stored.
+        size: bytes of the data.
+        digest: SHA-256 of the data, in hexadecimal.
     """
 
     outcome: Outcome | None
-    body: bytes
     calls: int
     requests: int
     message: str = ""
     kept: tuple[str, ...] = ()
-
-    def without_body(self) -> Answer:
-        """Return a copy without the body, which is large and already parsed."""
-        return replace(self, body=b"")
+    size: int = 0
+    digest: str | None = None
 
 
 @dataclass(eq=False)
@@ -68,7 +67,7 @@ class Client:
         spool: keeps answers until they are stored; None keeps none.
         leftover: returns the answer that a killed run on another host left, by its name in the spool.
         policy: limits of each call.
-        skip_spool: make calls even if the spool has the answer.
+        force: make calls even if the spool has the answer.
         jitter: a random number in [0, 1).
     """
 
@@ -78,7 +77,7 @@ class Client:
     spool: Spool | None = None
     leftover: Callable[[str], Reply | None] = lambda name: None
     policy: Policy = Policy()
-    skip_spool: bool = False
+    force: bool = False
     jitter: Callable[[], float] = random.random
 
     def __post_init__(self) -> None:
@@ -102,7 +101,7 @@ class Client:
         parse: Callable[[bytes], Any],
         query: Mapping[str, Any] | None = None,
         cost: int = 1,
-        skip_spool: bool = False,
+        keep: bool = True,
     ) -> tuple[Answer, Any]:
         """Make one call, with retries within the limits of the policy.
 
@@ -111,7 +110,7 @@ class Client:
             parse: parses a body; raises ``ValueError`` if it is not the data requested.
             query: further parameters; None values are left out.
             cost: calls charged for a successful answer.
-            skip_spool: make the call even if the spool has the answer.
+            keep: keep the answer in the spool until it is ``stored``, and use one that a killed run left there.
 
         Returns:
             tuple: the answer, and what ``parse`` returned for its body.
@@ -121,10 +120,10 @@ class Client:
             Stopped: the run was stopped first.
         """
         query = query or {}
-        name = self.spool.name(path, query) if self.spool else ""
+        name = self.spool.name(path, query) if self.spool and keep else ""
         kept = (name,) if name else ()
         reply = None
-        if self.spool and not (skip_spool or self.skip_spool):
+        if self.spool and name and not self.force:
             reply = self.spool.take(name, self.stop) or self.leftover(name)
         calls = requests = faults = limited = 0
         while True:
@@ -138,14 +137,15 @@ class Client:
                 raise Stop(*STOPS[status])
             if status in OUTCOMES:
                 outcome, charged, message = OUTCOMES[status]
-                return Answer(outcome, b"", calls + charged, requests, message, kept), None
+                return Answer(outcome, calls + charged, requests, message, kept), None
             if status == 200:
                 calls += cost
                 try:
                     # One at a time: parallel parsing would only slow down the threads that store.
                     with self._reading:
                         parsed = parse(reply.body)
-                    return Answer(None, reply.body, calls, requests, kept=kept), parsed
+                    size, digest = len(reply.body), hashlib.sha256(reply.body).hexdigest()
+                    return Answer(None, calls, requests, "", kept, size, digest), parsed
                 except ValueError:
                     fault = "an answer that is not the JSON requested"
                     if self.spool:
@@ -153,14 +153,23 @@ class Client:
             if status == 429:
                 limited += 1
                 fault = "the minute limit (429)"
-                asked = whole(reply.headers.get("Retry-After")) or 0
-                self.budget.pause(min(60.0, max(asked, 1.5**limited * (0.5 + self.jitter()))))
             else:
                 faults += 1
             if faults >= self.policy.tries or limited >= self.policy.tries_limited:
                 message = f"{requests} requests failed, the last with {fault}"
-                return Answer("failed", b"", calls, requests, message), None
-            # After 429, the budget makes all threads wait.
-            if status != 429 and self.stop.wait(2**faults * 0.25 * (0.5 + self.jitter())):
-                raise Stopped
+                return Answer("failed", calls, requests, message), None
+            self._wait(reply, faults, limited)
             reply = None
+
+    def _wait(self, reply: Reply, faults: int, limited: int) -> None:
+        """Wait before the next request, longer each time; after 429, the budget makes all threads wait.
+
+        Raises:
+            Stopped: the run was stopped first.
+        """
+        spread = 0.5 + self.jitter()
+        if reply.status == 429:
+            asked = whole(reply.headers.get("Retry-After")) or 0
+            self.budget.pause(min(60.0, max(asked, 1.5**limited * spread)))
+        elif self.stop.wait(2**faults * 0.25 * spread):
+            raise Stopped

@@ -104,7 +104,7 @@ class Spool:
     def in_flight(self, name: str) -> Iterator[Callable[[Reply], None]]:
         """Lock the file of a request that is about to be sent; yield a function that keeps its answer.
 
-        If the file system refuses, the answer is not kept, but the run still gets it.
+        Without a name, or if the file system refuses, the answer is not kept, but the run still gets it.
         """
         fd = self._locked(name)
         if fd is None:

@@ -31,10 +31,8 @@ class Fetched:
 
     Attributes:
         task: the call.
-        answer: without its body.
+        answer: what it cost, and why there is no data, if there is none.
         parsed: its rows; None if there is no data.
-        size: bytes of the body.
-        digest: SHA-256 of the body, in hexadecimal.
         fetched: when it arrived.
         seconds: from the request to the answer.
     """
@@ -42,8 +40,6 @@ class Fetched:
     task: Task
     answer: Answer
     parsed: Parsed | None
-    size: int
-    digest: str | None
     fetched: datetime
     seconds: float
 
@@ -324,12 +320,12 @@ def enter_outcomes(cursor: Any, run: int, done: Sequence[tuple[Fetched, Written]
             "inserted": result.inserted,
             "updated": result.updated,
             "set_aside": len(item.aside),
-            "bytes": item.size,
+            "bytes": item.answer.size,
             "calls": item.answer.calls,
             "requests": item.answer.requests,
             "seconds": round(item.seconds, 3),
             "fetched": item.fetched,
-            "digest": item.digest,
+            "digest": item.answer.digest,
             "message": item.message,
         }
         for item, result in done
