@@ -42,7 +42,7 @@ def run(context: Context) -> dict[str, Any]:
         {} if context.absent else context.database.run(partial(_sample, asked=asked, size=request.sample))
     )
     title = plural(len(sample), "symbol")
-    plan = planning.Plan(f"verify: {title}, {asked.first} to {asked.last}", [], {}, calls=len(sample))
+    plan = planning.Plan(f"verify: {title}, {asked.first} to {asked.last}", [], {}, extra_calls=len(sample))
     plan.rows = sum(expected.bars(symbol, days.first, days.last) for symbol, days in sample.items())
     if priced := context.priced(plan, changes=False):
         return priced
