@@ -41,16 +41,16 @@ class Rules:
 
 
 def asked_range(days: int, first: date | None, last: date | None, today: date) -> Range:
-    """Return the days that a user requests: ``days`` back from ``last``, or from ``first``.
+    """Return the days that a user requests, without days to come: ``days`` back from ``last``, or from ``first``.
 
     Raises:
         Problem: the range is empty or in the future.
     """
-    end = last or today
     if first is None and days < 1:
         raise Problem(f"backfill_days is {days}; it must be at least 1.")
-    start = first or end - timedelta(days=days)
-    if start > end or start > today:
+    start = first or (last or today) - timedelta(days=days)
+    end = min(last or today, today)  # otherwise, the ledger would cover days before they have bars
+    if start > end:
         raise Problem(
             f"There are no days from {start} to {end}"
             f"{f' (today is {today} GMT)' if start > today else ''}; check backfill_from and backfill_to."
