@@ -19,6 +19,8 @@ from ansible.module_utils.markets import names
 Ask = Callable[[Callable[[Any], Any]], Any]
 
 _ASSETS = "SELECT symbol, is_active IS NOT FALSE, exchange, asset_type FROM {}"
+# The times that a bar can have. Tables of other programs also have "infinity" and years that Python lacks.
+_FIRST, _END = "0001-01-02 00:00+00", "9999-12-31 00:00+00"
 # The query gets the sessions of each market as bits, one a day, so that a bar on another day does not hide a gap.
 _DAY = "(bar.time AT TIME ZONE 'UTC')::date - %(first)s::date"
 _BARS = f"""
@@ -27,22 +29,23 @@ WITH market AS (
 ),
 cell AS (
   SELECT bar.symbol, {{month}} AS month, min(bar.time) AS first, max(bar.time) AS last, count(*) AS bars,
-    count(*) FILTER (WHERE CASE WHEN {_DAY} < 8 * length(sessions) THEN get_bit(sessions, {_DAY}) = 1 END) AS held
+    count(*) FILTER (WHERE CASE WHEN {_DAY} < 8 * length(sessions) THEN get_bit(sessions, {_DAY}) = 1 END) AS held,
+    bool_or((bar.time AT TIME ZONE 'UTC')::time <> '00:00') AS askew
   FROM {{bars}} AS bar LEFT JOIN market ON market.suffix = split_part(bar.symbol, '.', 2)
   WHERE bar.time >= %(first)s::timestamptz AND bar.time < %(end)s::timestamptz
   GROUP BY 1, 2
 )
 SELECT symbol, NULL::date, sum(bars)::bigint, sum(held)::bigint, 1::bigint,
-  (min(first) AT TIME ZONE 'UTC')::date, (max(last) AT TIME ZONE 'UTC')::date
+  (min(first) AT TIME ZONE 'UTC')::date, (max(last) AT TIME ZONE 'UTC')::date, bool_or(askew)
 FROM cell GROUP BY symbol
 UNION ALL
-SELECT NULL, month::date, sum(bars)::bigint, sum(held)::bigint, count(*), NULL, NULL
+SELECT NULL, month::date, sum(bars)::bigint, sum(held)::bigint, count(*), NULL, NULL, NULL
 FROM cell WHERE month IS NOT NULL GROUP BY month
 """  # noqa: S608 - constants
-_LAST = """
-SELECT symbol, (max(time) AT TIME ZONE 'UTC')::date FROM {}
-WHERE time < %(before)s::timestamptz AND {} GROUP BY symbol
-"""
+_LAST = f"""
+SELECT symbol, (max(time) AT TIME ZONE 'UTC')::date FROM {{}}
+WHERE time >= '{_FIRST}' AND time < %(before)s::timestamptz AND {{}} GROUP BY symbol
+"""  # noqa: S608 - constants
 _DAYS = """
 SELECT symbol, array_agg(DISTINCT (time AT TIME ZONE 'UTC')::date) FROM {}
 WHERE symbol = ANY (%s) AND time >= %s::timestamptz AND time < %s::timestamptz GROUP BY symbol
@@ -50,11 +53,18 @@ WHERE symbol = ANY (%s) AND time >= %s::timestamptz AND time < %s::timestamptz G
 
 
 class Span(NamedTuple):
-    """The bars of a symbol: first and last day, and the number of its bars on sessions of its market."""
+    """The bars of a symbol.
+
+    Attributes:
+        first, last: their first and last day.
+        held: their number on sessions of its market.
+        askew: whether one is not at midnight UTC.
+    """
 
     first: date
     last: date
     held: int
+    askew: bool = False
 
 
 class Month(NamedTuple):
@@ -191,7 +201,7 @@ def _bars(
             "suffixes": list(sessions),
             "sessions": list(sessions.values()),
             "first": _utc(first),
-            "end": _utc(end) if end else "infinity",
+            "end": _utc(end) if end else _END,
         },
     )
     return list(cursor.fetchall())
@@ -206,12 +216,14 @@ def _bits(days: Sequence[date], first: date) -> bytes:
 def _add(survey: Survey, rows: Iterable[tuple[Any, ...]]) -> None:
     """Add the rows of an older window to the survey of the newer ones."""
     spans = survey.spans
-    for symbol, month, bars, held, symbols, first, last in rows:
+    for symbol, month, bars, held, symbols, first, last, askew in rows:
         if symbol is None:
             survey.months[month] = Month(bars, held, symbols)
             continue
         newer = spans.get(symbol)
-        spans[symbol] = Span(first, newer.last, newer.held + held) if newer else Span(first, last, held)
+        if newer:
+            last, held, askew = newer.last, newer.held + held, newer.askew or askew
+        spans[symbol] = Span(first, last, held, askew)
 
 
 def last_bars(cursor: Any, table: Sequence[str], symbols: Sequence[str], before: date) -> dict[str, date]:

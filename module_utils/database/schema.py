@@ -11,6 +11,7 @@ from ansible.module_utils.database.errors import Unreachable, cause, explain, se
 from ansible.module_utils.database.layout import Layout
 from ansible.module_utils.database.server import Server
 from ansible.module_utils.database.tables import (
+    BARS,
     FIGURES,
     TABLES,
     Found,
@@ -200,13 +201,12 @@ class Schema:
         # Imported here, because the backfill imports this package.
         from ansible.module_utils.eodhd.store import aside, parser
 
-        table = next(table for table in TABLES if table.name == layout.TABLE)
-        found = look_up(cursor, table)
+        found = look_up(cursor, BARS)
         assert found is not None
         widths = {name: parser.width(found.types[name]) for name in FIGURES}
         loaded = aside.load_again(cursor, widths)
         if loaded:
-            self.notes.append(f"{plural(loaded, 'bar')} that had been set aside went into {table.name}.")
+            self.notes.append(f"{plural(loaded, 'bar')} that had been set aside went into {BARS.name}.")
 
     def _require_rights(self, cursor: Any) -> None:
         cursor.execute(

@@ -57,6 +57,16 @@ class Table:
         return f"CREATE TABLE {self.name} (\n{columns}  PRIMARY KEY ({', '.join(self.key)})\n)"
 
 
+BARS = Table(
+    "market_data",
+    (
+        # Without a time zone, midnight UTC would be another day in some sessions.
+        Column("time", "timestamptz", _INSTANT),
+        Column("symbol", "text", _TEXT),
+        *(Column(name, "numeric", fitting) for name, fitting in FIGURES.items()),
+    ),
+    ("time", "symbol"),
+)
 TABLES = (
     Table(
         "assets",
@@ -73,16 +83,7 @@ TABLES = (
         ),
         ("symbol",),
     ),
-    Table(
-        "market_data",
-        (
-            # Without a time zone, midnight UTC would be another day in some sessions.
-            Column("time", "timestamptz", _INSTANT),
-            Column("symbol", "text", _TEXT),
-            *(Column(name, "numeric", fitting) for name, fitting in FIGURES.items()),
-        ),
-        ("time", "symbol"),
-    ),
+    BARS,
 )
 
 
@@ -91,7 +92,7 @@ class Found:
     """An existing relation with a table's name.
 
     Attributes:
-        kind: ``relkind`` of pg_class: r table, p partitioned table, v view, …
+        kind: ``relkind`` of pg_class: r table, p partitioned table, v view, …; i if other tables inherit from it.
         types: of each column, as ``format_type`` writes it; domains are resolved.
         needed: columns that are NOT NULL without a default.
         filled: columns that are NOT NULL.
@@ -105,7 +106,13 @@ class Found:
     keys: tuple[frozenset[str], ...]
 
 
-_KINDS = {"v": "a view", "m": "a materialized view", "f": "a foreign table", "S": "a sequence"}
+_KINDS = {
+    "i": "a table that others inherit from, so its key does not cover their rows",
+    "v": "a view",
+    "m": "a materialized view",
+    "f": "a foreign table",
+    "S": "a sequence",
+}
 
 
 def misfits(table: Table, found: Found) -> list[str]:
@@ -184,7 +191,9 @@ def _base(type_name: str) -> str:
 
 
 _COLUMNS = """
-SELECT c.relkind, a.attname, format_type(coalesce(nullif(t.typbasetype, 0), t.oid),
+SELECT CASE WHEN c.relkind = 'r' AND EXISTS (SELECT 1 FROM pg_inherits i JOIN pg_class h ON h.oid = i.inhrelid
+    WHERE i.inhparent = c.oid AND h.relnamespace <> coalesce(to_regnamespace('_timescaledb_internal'), 0))
+  THEN 'i' ELSE c.relkind END, a.attname, format_type(coalesce(nullif(t.typbasetype, 0), t.oid),
          CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END),
        a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AS needed, a.attnotnull
 FROM pg_class c

@@ -9,12 +9,13 @@ import json
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from typing import Any, Callable
 
 from ansible.module_utils.database.connection import driver
 from ansible.module_utils.database.errors import explain
-from ansible.module_utils.database.tables import PRICES, Table, look_up
+from ansible.module_utils.database.tables import BARS, PRICES, look_up, misfits
 from ansible.module_utils.eodhd.store import chunks
 from ansible.module_utils.health.model import BACKFILL, LOCK_TIMEOUT, Finding, Host, Wanted, limit
 from ansible.module_utils.reporting import Problem
@@ -179,13 +180,20 @@ def check_precision(host: Host) -> Iterator[Finding]:
     if table is None:
         return
 
-    def read(cursor: Any) -> Mapping[str, str]:
+    def read(cursor: Any) -> Finding:
         from psycopg2 import sql
 
-        found = look_up(cursor, Table(sql.Identifier(*table.parts).as_string(cursor), (), ()))
-        return found.types if found else {}
+        name = sql.Identifier(*table.parts).as_string(cursor)
+        found = look_up(cursor, replace(BARS, name=name))
+        if found and (wrong := misfits(BARS, found)):
+            return Finding(
+                "precision",
+                "warn",
+                f"The backfill refuses {table.name}: {'; '.join(wrong)}. Alter the table.",
+            )
+        return judge_precision(table, found.types if found else {})
 
-    yield judge_precision(table, query_or_raise(host, table, f"the columns of {table.name}", read))
+    yield query_or_raise(host, table, f"the columns of {table.name}", read)
 
 
 def judge_precision(table: Wanted, types: Mapping[str, str]) -> Finding:

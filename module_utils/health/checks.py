@@ -25,6 +25,7 @@ CHECKS: tuple[Check, ...] = (
     Check("freshness", coverage.check_freshness, "every symbol has the bar of the last session due", True),
     Check("coverage", coverage.check_coverage, "every symbol that is active in assets has bars", True),
     Check("gaps", coverage.check_gaps, "no session is missing between a symbol's first and last bar", True),
+    Check("keys", coverage.check_keys, "each bar is at midnight UTC, under one name of its symbol", True),
     Check("set_aside", bars.check_set_aside, "no bar that the backfill set aside is unresolved", True),
     Check("basis", bars.check_basis, "no bar has the basis from before a restatement", True),
     Check("locks", bars.check_locks, "PostgreSQL has enough locks for the chunks of market_data", True),

@@ -150,6 +150,37 @@ def check_gaps(host: Host) -> Iterator[Finding]:
     yield judge_gaps(worst, missing, host, coverage.survey)
 
 
+def check_keys(host: Host) -> Iterator[Finding]:
+    """Each bar is at midnight UTC, under one spelling of its symbol, so that no day is stored twice."""
+    if host.coverage is None:
+        return
+    spans = host.coverage.survey.spans
+    askew = sorted(symbol for symbol, span in spans.items() if span.askew)
+    if askew:
+        yield Finding(
+            "keys",
+            "warn",
+            f"{plural(len(askew), 'symbol')} ({shortened(askew, len(askew))})"
+            f" {'has' if len(askew) == 1 else 'have'} bars at other times than midnight UTC. The backfill stores each"
+            " day at midnight UTC, so these days can be stored twice. Delete the other bars, or set their time to"
+            " midnight UTC.",
+        )
+    twins = sorted(
+        (symbol, name) for symbol in spans if (name := names.full(symbol)) != symbol and name in spans
+    )
+    if twins:
+        texts = [" and ".join(pair) for pair in twins]
+        yield Finding(
+            "keys",
+            "warn",
+            f"{plural(len(twins), 'symbol')} {'is' if len(twins) == 1 else 'are'} stored under two names:"
+            f" {shortened(texts, len(texts))}. The backfill updates only the second name. Delete the bars of the first"
+            " in market_data, and its row in assets.",
+        )
+    if not askew and not twins:
+        yield Finding("keys", "ok", "each bar has one time and one symbol")
+
+
 def judge_gaps(worst: list[Lack], missing: dict[str, list[date]], host: Host, found: Survey) -> Finding:
     """Return the finding for symbols that lack sessions; ``missing`` has the days of the first of them, if known."""
     count = sum(lack.missing for lack in worst)

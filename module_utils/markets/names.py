@@ -73,6 +73,11 @@ def suffix(symbol: str) -> str:
     return symbol.partition(".")[2].partition(".")[0] or DEFAULT
 
 
+def full(symbol: str) -> str:
+    """Return a symbol as the backfill stores it: in upper case, with its suffix."""
+    return (symbol if "." in symbol else f"{symbol}.{DEFAULT}").upper()
+
+
 def listed(text: str) -> str:
     """Return ``text`` if it is a market or list, such as ``LSE`` or ``PINK``; otherwise the suffix of the symbol.
 

@@ -192,9 +192,9 @@ def diff(changes: Changes) -> list[dict[str, Any]]:
 
 
 def _ours(where: Places, name: str) -> list[Path]:
-    """Return the installed units of a schedule, also those of earlier releases."""
+    """Return the installed units of a schedule."""
     found = [*where.units.glob(f"{name}-*.service"), *where.units.glob(f"{name}-*.timer")]
-    return sorted(path for path in found if (_read(path) or "").startswith(MARK.partition(";")[0]))
+    return sorted(path for path in found if (_read(path) or "").startswith(MARK))
 
 
 def _read(path: Path) -> str | None:

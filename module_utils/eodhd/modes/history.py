@@ -9,16 +9,16 @@ from functools import partial
 from typing import Any
 
 from ansible.module_utils.coverage import expected
-from ansible.module_utils.database.tables import FIGURES, PRICES
+from ansible.module_utils.database.tables import FIGURES, NAMED, PRICES
 from ansible.module_utils.eodhd.days import Range
-from ansible.module_utils.eodhd.model import Task, normalise
+from ansible.module_utils.eodhd.model import SymbolEntry, Task, normalise
 from ansible.module_utils.eodhd.plan import plan as planning
 from ansible.module_utils.eodhd.run import report
 from ansible.module_utils.eodhd.run.context import Context, Executed
 from ansible.module_utils.eodhd.service.client import Answer
 from ansible.module_utils.eodhd.store import store
 from ansible.module_utils.eodhd.store.parser import Parsed, Parser, Width
-from ansible.module_utils.eodhd.store.stored import count_stored
+from ansible.module_utils.eodhd.store.stored import count_stored, other_times
 from ansible.module_utils.markets import names
 from ansible.module_utils.reporting import Problem
 from ansible.module_utils.text import plural
@@ -48,7 +48,7 @@ def run(context: Context) -> dict[str, Any]:
     title = f"history: {plural(len(symbols) or request.top or 0, 'symbol')}, {asked.first} to {asked.last}"
     plan = _plan(context, symbols, asked, title)
     if ranking_calls:
-        plan.extra_calls = ranking_calls + (request.top or 0)
+        plan.calls = ranking_calls + (request.top or 0)
         plan.rows = (request.top or 0) * expected.bars(request.exchanges[0], asked.first, asked.last)
     if priced := context.priced(plan):
         return priced
@@ -56,7 +56,7 @@ def run(context: Context) -> dict[str, Any]:
         context.ledger.create()
         symbols, ranking_calls = _rank(context)
         plan = _plan(context, symbols, asked, title)
-        plan.extra_calls = ranking_calls
+        plan.calls += ranking_calls
 
     before = context.counts()
     done = load(context, plan, widths)
@@ -170,8 +170,41 @@ def ranking(parsed: Parsed) -> list[str]:
 def _plan(context: Context, symbols: list[str], asked: Range, title: str) -> planning.Plan:
     known = context.retained_entries(symbols)
     wanted = [(symbol, known[symbol].range if symbol in known else asked, asked) for symbol in symbols]
+    # In a long list, the health check finds them.
+    bare = [symbol.removesuffix(f".{names.DEFAULT}") for symbol in symbols] if len(symbols) <= NAMED else []
+    wanted += [(name, asked, asked) for name in bare if "." not in name]
     stored = {} if context.absent else count_stored(context.database, wanted, context.chunks)
+    _judge_others(context, symbols, asked, known, stored)
     return planning.of_history(symbols, asked, title, known, stored, context.rules)
+
+
+def _judge_others(
+    context: Context,
+    symbols: Sequence[str],
+    asked: Range,
+    known: Mapping[str, SymbolEntry],
+    stored: Mapping[str, tuple[int, int]],
+) -> None:
+    """Note bars of other programs under a name without suffix; raise ``Problem`` if days would be stored twice."""
+    bare = sorted(stored.keys() - set(symbols))
+    if bare:
+        note = (
+            f"market_data also has bars of {', '.join(bare)}, without a suffix. The backfill uses only names with a"
+            " suffix. Delete the other bars, or the same days are stored under two names."
+        )
+        context.notes += [note] if note not in context.notes else []
+    others = [
+        symbol
+        for symbol, (_, rows) in stored.items()
+        if symbol not in bare and rows > (known[symbol].rows if symbol in known else 0)
+    ]
+    askew = other_times(context.database, others, asked, context.chunks) if others else {}
+    for symbol, moment in askew.items():
+        raise Problem(
+            f"market_data has daily bars of {plural(len(askew), 'symbol')} at other times than midnight UTC, such as"
+            f" {symbol} at {moment}. The backfill uses midnight UTC, so it would store these days twice. No call was"
+            " made. Set the time of these bars to midnight UTC of their day, or delete them."
+        )
 
 
 def _lacking(context: Context, run: int) -> list[str]:
@@ -212,7 +245,8 @@ def conclude(
     if lacking:
         raise Problem(
             f"market_data lacks rows of {len(lacking)} symbols that this run stored, such as {lacking[0]}."
-            " Another program deletes them. Run the same command again to load them again.",
+            " Another program or a trigger of the table deletes or changes them. Stop it, then run the same command"
+            " again to load them again.",
             **result,
         )
     if bad:

@@ -12,6 +12,8 @@ from ansible.module_utils.database import layout
 from ansible.module_utils.database.tables import FIGURES
 from ansible.module_utils.eodhd.days import midnight
 from ansible.module_utils.eodhd.store import arrivals
+from ansible.module_utils.reporting import Problem
+from ansible.module_utils.text import plural
 
 _VALUES = ", ".join(FIGURES)
 COPY = f"COPY {{}} (time, symbol, {_VALUES}) FROM STDIN"
@@ -56,6 +58,13 @@ ON CONFLICT (time, symbol) DO UPDATE SET {", ".join(f"{name} = EXCLUDED.{name}" 
 WHERE ({", ".join(f"m.{name}" for name in FIGURES)})
   IS DISTINCT FROM ({", ".join(f"EXCLUDED.{name}" for name in FIGURES)})
 """  # noqa: S608 - our own names
+# Rows that the table still lacks, unless another session wrote them.
+LOST = f"""
+SELECT count(*) FROM backfill_changed c LEFT JOIN market_data m ON m.time = c.time AND m.symbol = c.symbol
+  AND m.time BETWEEN %(first)s AND %(last)s AND m.symbol = ANY (%(symbols)s)
+WHERE m.time IS NULL OR ({", ".join(f"m.{name}" for name in FIGURES)})
+  IS NOT DISTINCT FROM ({", ".join(f"c.old_{name}" for name in FIGURES)})
+"""  # noqa: S608 - our own names
 RECORD = f"""
 INSERT INTO backfill_revision (run, symbol, day, {_OLD}, {", ".join(f"new_{name}" for name in FIGURES)}, found)
 SELECT %(run)s, symbol, (time AT TIME ZONE 'UTC')::date, {_OLD}, {_VALUES}, %(at)s
@@ -86,6 +95,21 @@ class Change:
 def copy(cursor: Any, table: str, lines: Sequence[str]) -> None:
     """COPY rows of prices into a table; sort them, because key order halves the work on the index."""
     copy_into(cursor, COPY.format(table), lines)
+
+
+def require_stored(cursor: Any, lost: int) -> None:
+    """Raise ``Problem`` if the table did not take some rows."""
+    if not lost:
+        return
+    cursor.execute(
+        "SELECT string_agg(tgname, ', ' ORDER BY tgname) FROM pg_trigger"
+        " WHERE tgrelid = to_regclass('market_data') AND NOT tgisinternal"
+    )
+    triggers = cursor.fetchone()[0] or "one of a partition"
+    raise Problem(
+        f"market_data did not take {plural(lost, 'row')}: a trigger ({triggers}) drops them. Nothing of this batch was"
+        " stored. Change or drop the trigger, then run the same command again; it pays no call twice."
+    )
 
 
 def copy_into(cursor: Any, statement: str, lines: Sequence[str]) -> None:
@@ -123,6 +147,9 @@ def merge(cursor: Any, run: int, lines: Sequence[str], settled: Mapping[str, dat
         make_room(cursor, lines)
         arrivals.record_changes(cursor, run, moment, values)
         cursor.execute(WRITE)
+        if cursor.rowcount < sum(change.inserted + change.updated for change in changes.values()):
+            cursor.execute(LOST, values)
+            require_stored(cursor, cursor.fetchone()[0])
         cursor.execute(RECORD, {"run": run, "at": moment})
     return changes
 

@@ -9,13 +9,13 @@ from functools import partial
 from typing import Any, Callable, TypeVar
 
 from ansible.module_utils.database import tables
+from ansible.module_utils.eodhd.adjusting import Actions
 from ansible.module_utils.eodhd.days import Range, midnight
 from ansible.module_utils.eodhd.store import arrivals
 from ansible.module_utils.eodhd.store.chunks import Chunks
 from ansible.module_utils.eodhd.store.database import Database
 
 T = TypeVar("T")
-ByDay = dict[date, Decimal]
 
 # All days that a bar can have.
 ALL = Range(date(1, 1, 2), date(9999, 12, 30))
@@ -71,16 +71,16 @@ def read(
 
 def read_known(
     database: Database, symbol: str, days: Range, chunks: Chunks
-) -> tuple[ByDay, ByDay, ByDay] | None:
-    """Return the closes of days, and the splits and dividends after the first; None if these were not loaded."""
+) -> tuple[dict[date, Decimal], Actions] | None:
+    """Return the closes of days and the actions after the first day; None if the actions were not loaded."""
     actions = database.run(lambda cursor: _actions(cursor, symbol, days))
     if actions is None:
         return None
     closes = read(database, symbol, days, ["close"], chunks)
-    return {day: close for day, (close,) in closes.items()}, *actions
+    return {day: close for day, (close,) in closes.items()}, actions
 
 
-def _actions(cursor: Any, symbol: str, days: Range) -> tuple[ByDay, ByDay] | None:
+def _actions(cursor: Any, symbol: str, days: Range) -> Actions | None:
     cursor.execute(
         "SELECT count(*) FROM backfill_coverage WHERE symbol = ANY (%s) AND first_day <= %s"
         " AND outcome IN ('loaded', 'set_aside')",
@@ -98,7 +98,7 @@ def _actions(cursor: Any, symbol: str, days: Range) -> tuple[ByDay, ByDay] | Non
         "SELECT day, coalesce(unadjusted, value) FROM market_dividend WHERE symbol = %s AND day > %s AND day <= %s",
         (symbol, days.first, days.last),
     )
-    return splits, dict(cursor.fetchall())
+    return Actions(splits, dict(cursor.fetchall()))
 
 
 def count_stored(
@@ -123,6 +123,24 @@ def count_stored(
             sums[symbol] = [a + b for a, b in zip(sums.get(symbol, [0] * len(more)), more)]
     counts = {symbol: (sums[symbol][a], sums[symbol][b]) for symbol, a, b in picked if symbol in sums}
     return {symbol: both for symbol, both in counts.items() if any(both)}
+
+
+def other_times(database: Database, symbols: Sequence[str], days: Range, chunks: Chunks) -> dict[str, str]:
+    """Return the symbols whose daily bars are not at midnight UTC, each with the time of one, as text.
+
+    More than one such bar a day is data of another kind, which the backfill does not touch.
+    """
+
+    def work(cursor: Any, days: Range) -> list[tuple[str, str]]:
+        cursor.execute(
+            "SELECT symbol, to_char(min(time) AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI') FROM market_data"
+            " WHERE symbol = ANY (%s) AND time BETWEEN %s AND %s AND (time AT TIME ZONE 'UTC')::time <> '00:00'"
+            " GROUP BY symbol HAVING count(*) = count(DISTINCT (time AT TIME ZONE 'UTC')::date)",
+            (list(symbols), midnight(days.first), midnight(days.last)),
+        )
+        return list(cursor.fetchall())
+
+    return dict(found for rows in _in_slices(database, chunks.slices(days), work) for found in rows)
 
 
 # A counting statement, its values, and by symbol the positions of its two counts in a row.

@@ -69,6 +69,79 @@ def test_a_constraint_that_a_bar_violates_is_named(market: Any) -> None:
     assert "busy" in problem
 
 
+@pytest.fixture
+def legacy(market: Any) -> Any:
+    """Return a function that stores ten bars of another program."""
+
+    def store(symbol: str, time: str, days: int = 10) -> None:
+        market.server.run(
+            "INSERT INTO market_data SELECT (current_date - day) + %s::time AT TIME ZONE 'UTC', %s, 1, 1, 1, 1, 1, 1"
+            " FROM generate_series(1, %s) AS day",
+            values=(time, symbol, days),
+        )
+
+    return store
+
+
+def test_daily_bars_at_another_time_are_not_stored_twice(market: Any, legacy: Any) -> None:
+    legacy("AAPL.US", "21:00")
+    problem = market.load(symbols=["AAPL.US", "MSFT.US"])["problem"]
+    assert "daily bars of 1 symbol at other times than midnight UTC, such as AAPL.US at " in problem
+    assert market.standin.counts()["calls"] == 0
+    market.server.run("DELETE FROM market_data")
+    assert "SUCCESS" in market.load()["report"]
+
+
+def test_older_bars_at_another_time_are_not_stored_twice_later(market: Any, legacy: Any) -> None:
+    assert "SUCCESS" in market.load(days=5)["report"]
+    legacy("AAPL.US", "21:00", days=100)
+    assert "other times than midnight" in market.load(days=100)["problem"]
+
+
+def test_bars_within_a_day_stay(market: Any, legacy: Any) -> None:
+    legacy("AAPL.US", "20:00")
+    legacy("AAPL.US", "21:00")
+    assert "SUCCESS" in market.load()["report"]
+
+
+def test_bars_without_a_suffix_are_named(market: Any, legacy: Any) -> None:
+    legacy("AAPL", "00:00")
+    result = market.load(symbols=["AAPL.US", "MSFT.US"])
+    assert "SUCCESS" in result["report"]
+    (note,) = result["notes"]
+    assert "market_data also has bars of AAPL, without a suffix." in note
+
+
+@pytest.mark.skipif(engines.LAYOUT.engine == "citus", reason="Citus has no triggers on such tables")
+@pytest.mark.parametrize("stored", [0, 1])
+def test_a_trigger_that_drops_rows_is_named_and_costs_no_second_call(
+    market: Any, legacy: Any, stored: int
+) -> None:
+    """The second one keeps the first row of each day, as loaders without an upsert did."""
+    legacy("AAPL.US", "00:00", days=10 * stored)
+    known = "EXISTS (SELECT FROM market_data WHERE time = NEW.time AND symbol = NEW.symbol)"
+    market.server.run(
+        "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        f" IF {known if stored else 'extract(dow FROM NEW.time) = 2'} THEN RETURN NULL; END IF; RETURN NEW; END $$",
+        "CREATE TRIGGER keeper BEFORE INSERT ON market_data FOR EACH ROW EXECUTE FUNCTION keep()",
+    )
+    before = market.query("SELECT count(*) FROM market_data")
+    problem = market.load()["problem"]
+    assert "a trigger (keeper) drops them" in problem
+    assert market.query("SELECT count(*) FROM market_data") == before
+    market.server.run("DROP TRIGGER keeper ON market_data")
+    assert "problem" not in market.load()
+    assert market.standin.counts()["paid"]["AAPL.US"] == 1
+
+
+@pytest.mark.skipif(
+    engines.LAYOUT.engine not in ("embedded", "postgresql"), reason="it is PostgreSQL that inherits"
+)
+def test_tables_that_inherit_are_refused(market: Any) -> None:
+    market.server.run("CREATE TABLE older () INHERITS (market_data)")
+    assert "market_data is a table that others inherit from" in market.load()["problem"]
+
+
 @pytest.mark.skipif(
     engines.LAYOUT.engine not in ("embedded", "postgresql"), reason="it is PostgreSQL that refuses"
 )

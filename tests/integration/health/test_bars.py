@@ -300,6 +300,47 @@ def test_columns_that_would_round(host: Host, narrow: str, told: str) -> None:
     assert "Set database_widen: true and run" in message
 
 
+# --- tables and bars that this project did not write ---------------------------------------------------------
+
+
+def test_a_table_that_the_backfill_refuses_is_named(host: Host) -> None:
+    host.run("ALTER TABLE market_data DROP CONSTRAINT market_data_pkey")
+    level, message = host.finding("precision")
+    assert level == "warn"
+    assert message.startswith(
+        "The backfill refuses market_data: market_data has no unique key on (time, symbol)"
+    )
+
+
+def test_bars_at_another_time_than_midnight_utc(host: Host) -> None:
+    days = host.sessions()
+    assert host.finding("keys") == ("ok", "each bar has one time and one symbol")
+    host.run(
+        "INSERT INTO market_data VALUES (%s, 'AAPL.US', 1, 1, 1, 1, 1, 1)", values=(f"{days[10]} 21:00+00",)
+    )
+    level, message = host.finding("keys")
+    assert level == "warn"
+    assert message.startswith("1 symbol (AAPL.US) has bars at other times than midnight UTC.")
+
+
+@pytest.mark.parametrize(("other", "us"), [("AAPL", "AAPL.US"), ("aapl.us", "AAPL.US"), ("aapl", "AAPL.US")])
+def test_a_symbol_that_is_stored_under_two_names(host: Host, other: str, us: str) -> None:
+    host.load(other, host.sessions())
+    level, message = host.finding("keys")
+    assert level == "warn"
+    assert message.startswith(f"1 symbol is stored under two names: {other} and {us}.")
+
+
+@pytest.mark.skipif(engines.LAYOUT.engine == "timescaledb", reason="TimescaleDB refuses such times")
+def test_times_that_no_calendar_has(host: Host) -> None:
+    host.load("AAPL.US", [])
+    host.run(
+        "INSERT INTO market_data SELECT t::timestamptz, 'MSFT.US', 1, 1, 1, 1, 1, 1 FROM"
+        " unnest(ARRAY['infinity', '-infinity', '20000-01-01', '0044-03-15 BC']) AS t"
+    )
+    assert host.check()["healthy"] is True
+
+
 # --- one definition of active, market and expected -----------------------------------------------------------
 
 

@@ -14,7 +14,7 @@ sys.path.append(str(ROOT / "tools"))
 
 import reference
 
-FILES = dict(reference.files())
+FILES = reference.files()
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
