@@ -86,7 +86,7 @@ options:
     type: int
     default: 5
   keep_days:
-    description: V(close) also deletes runs that are older, in days, but never the last one. 0 is no limit.
+    description: V(close) also deletes a run this many days after the next one, so never the last one. 0 is no limit.
     type: int
     default: 90
   run:

@@ -33,6 +33,17 @@ SECRET = {"admin_password", "api_keys", "api_token", "connection"}
 SECRET |= {"extra", "index_urls", "password", "secrets"}
 # Their names look like secrets to Ansible.
 PUBLIC = {"token", "token_known"}
+FRAGMENT = '''"""The option ``limits`` of ``health_check``. Written by `make reference` out of {settings}; edit that."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """Documentation that a module extends."""
+
+    DOCUMENTATION = r"""
+{documentation}"""
+'''
 ARGUMENTS = '''"""The arguments of {name}. Written by `make reference` out of its documentation; edit that."""
 
 from __future__ import annotations
@@ -65,13 +76,13 @@ def load(path: Path) -> Any:
     return yaml.safe_load(path.read_text()) or {} if path.exists() else {}
 
 
-def sections(root: Path) -> list[Mapping[str, Any]]:
-    """Return the groups of settings, each with ``short_description`` and ``options``.
+def sections(root: Path) -> dict[str, Mapping[str, Any]]:
+    """Return the groups of settings by name, each with ``short_description`` and ``options``.
 
     Where no type is said, it is that of the default; elements are ``str``.
     """
-    found = list(load(root / SETTINGS).values())
-    for section in found:
+    found: dict[str, Mapping[str, Any]] = load(root / SETTINGS)
+    for section in found.values():
         for name, option in section["options"].items():
             known = {
                 "description": option.get("description"),
@@ -84,33 +95,57 @@ def sections(root: Path) -> list[Mapping[str, Any]]:
     return found
 
 
-def files(root: Path = ROOT) -> dict[Path, str]:
-    """Return all generated files with their text.
+def files(root: Path = ROOT) -> Iterator[tuple[Path, str]]:
+    """Yield all generated files with their text. ansible-doc reads the first one, so write each before the next.
 
     Raises:
         Undocumented: something public has no description.
     """
-    found = {root / "roles/settings/defaults/main.yml": defaults(root)}
+    yield root / "doc_fragments/limits.py", fragment(root)
+    yield root / "roles/settings/defaults/main.yml", defaults(root)
     for path in sorted(root.glob("roles/*/meta/argument_specs.yml")):
         role = path.parent.parent
         # A role with inputs of its own describes them itself.
         if not (role / "defaults").exists():
-            found[path] = specifications(role, root)
+            yield path, specifications(role, root)
     for name, documented in documentation(root).items():
         text = python(specification(documented["doc"]["options"]))
-        found[root / f"module_utils/arguments/{name}.py"] = ARGUMENTS.format(name=name, specification=text)
-    return found | {root / "docs/reference.md": document(root)}
+        yield root / f"module_utils/arguments/{name}.py", ARGUMENTS.format(name=name, specification=text)
+    yield root / "docs/reference.md", document(root)
+
+
+def limits(root: Path) -> dict[str, Option]:
+    """Return the thresholds of the health check, by their names in the module."""
+    options = sections(root).get("health_limits", {"options": {}})["options"]
+    return {name.removeprefix("health_"): option for name, option in options.items()}
+
+
+def fragment(root: Path) -> str:
+    """Return the documentation of the module's option ``limits``."""
+    suboptions = {
+        name: {**option, "description": re.sub(r"\bhealth_(\w+)", r"O(limits.\1)", option["description"])}
+        for name, option in limits(root).items()
+    }
+    option = {
+        "description": "Thresholds for V(warn) and V(fail). A value of 0 switches a threshold off.",
+        "type": "dict",
+        "default": {},
+        "suboptions": suboptions,
+    }
+    text = yaml.dump({"options": {"limits": option}}, Dumper=Plain, sort_keys=False, width=110)
+    return FRAGMENT.format(settings=SETTINGS, documentation=text)
 
 
 def defaults(root: Path) -> str:
     """Return the defaults of the role ``settings``."""
     text = WRITTEN
-    for section in sections(root):
+    for section in sections(root).values():
         text += f"\n# {section['short_description']}\n"
         text += "".join(
             f"{name}:{literal(option['default'])}\n" for name, option in section["options"].items()
         )
-    return text
+    given = {name: f"{{{{ health_{name} }}}}" for name in limits(root)}
+    return text + f"__health_limits:{literal(given)}\n"
 
 
 def literal(default: Any, margin: str = "") -> str:
@@ -124,8 +159,11 @@ def literal(default: Any, margin: str = "") -> str:
 
 def specifications(role: Path, root: Path) -> str:
     """Return the argument specs of a role, with the settings that each entry point uses."""
-    settings = {name: option for section in sections(root) for name, option in section["options"].items()}
+    settings = {
+        name: option for section in sections(root).values() for name, option in section["options"].items()
+    }
     derived = {name: json.dumps(value) for name, value in load(root / "roles/settings/vars/main.yml").items()}
+    derived["__health_limits"] = " ".join(f"health_{name}" for name in limits(root))
     entries = load(role / "meta/argument_specs.yml")["argument_specs"]
     for name, entry in entries.items():
         text = tasks(role / f"tasks/{name}.yml")
@@ -154,7 +192,7 @@ def tasks(path: Path) -> str:
 def variables(root: Path = ROOT) -> str:
     """Return a table for each group of settings."""
     text = ""
-    for section in sections(root):
+    for section in sections(root).values():
         text += (
             f"### {section['short_description']}\n\n| Name | Type | Default | Meaning |\n|---|---|---|---|\n"
         )
@@ -271,7 +309,7 @@ def document(root: Path = ROOT) -> str:
 
 if __name__ == "__main__":
     try:
-        for path, text in files().items():
+        for path, text in files():
             path.write_text(text)
     except Undocumented as error:
         sys.exit(f"reference: {error}")

@@ -85,7 +85,6 @@ class Task:
         symbol: with its exchange, ``AAPL.US``.
         vacant: whether the table had no row of it at planning time, so that COPY can write directly into the table.
         kept: the ledger entry that the answer extends; None if the answer replaces it.
-        whole: whether the range includes all stored rows of the symbol.
         calls: what it costs.
     """
 
@@ -93,7 +92,6 @@ class Task:
     range: Range
     vacant: bool = False
     kept: SymbolEntry | None = None
-    whole: bool = False
     calls: int = 1
 
     def covered(self) -> Range:

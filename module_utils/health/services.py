@@ -11,13 +11,12 @@ from typing import Any
 
 from ansible.module_utils.database.connection import within
 from ansible.module_utils.database.errors import TimedOut
+from ansible.module_utils.eodhd.service.statuses import STOPS
 from ansible.module_utils.health.model import Finding, Host
 from ansible.module_utils.reporting import Problem, package
 
 # The token that EODHD publishes for trials; it has no account.
 PUBLIC_TOKEN = "demo"  # noqa: S105 - public
-# Statuses that say something about the account, whichever host asks.
-ANSWERED = (200, 401, 402, 403)
 _REDIS = ("REDIS_URL", "REDIS_HOST")
 
 
@@ -36,7 +35,7 @@ def check_token(host: Host) -> Iterator[Finding]:
     status, body, fault = ask_account(host.service, token, host.timeout)
     finding = judge_token(status, body, fault, token, host)
     host.token = None
-    if status in ANSWERED:
+    if status in (200, 403, *STOPS):  # which says something about the account, whichever host asks
         host.token = {"level": finding.level, "message": finding.message, "account": account(token)}
     yield finding
 
@@ -47,26 +46,24 @@ def judge_token(status: int, body: bytes, fault: str, token: str, host: Host) ->
 
     if status == 403 and token == PUBLIC_TOKEN:
         return Finding("token", "ok", "the public token demo, which has no account")
-    if status in (401, 403):
-        return Finding(
-            "token",
-            "fail",
-            "EODHD refuses EODHD_API_TOKEN. Set eodhd_api_token (vault_eodhd_api_token in the vault) to a valid one,"
-            " and write .env again with `ansible-playbook playbooks/reset.yml --tags dotenv`.",
-        )
+    kind, message = STOPS.get(401 if status == 403 else status, ("", ""))
+    if kind == "refused":
+        message += " Then write .env again with `ansible-playbook playbooks/reset.yml --tags dotenv`."
+    if kind and kind != "quota":
+        return Finding("token", "fail", message)
     user: Any = None
     if status == 200:
         fault = "the answer describes no account"
         with contextlib.suppress(ValueError):
             user = json.loads(body)
-    if status != 402 and not isinstance(user, dict):
+    if kind != "quota" and not isinstance(user, dict):
         return Finding(
             "token",
             "warn",
             f"EODHD did not say whether the token is valid ({fault}). Check eodhd_base_url"
             " and the network, or set health_token to false.",
         )
-    left = 0 if status == 402 else quota(user, today(host.now())).left
+    left = 0 if kind == "quota" else quota(user, today(host.now())).left
     if left is None:
         return Finding("token", "ok", "EODHD accepts the token, but does not say how many calls are left")
     host.measures["quota_left"] = left

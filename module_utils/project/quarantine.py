@@ -167,7 +167,8 @@ class Quarantine:
         return current or self._new(kind)
 
     def _new(self, kind: str) -> Manifest:
-        now = time.time()
+        # Later than all runs, even if the clock was ahead when they began.
+        now = max([time.time(), *(run.started + 0.001 for run in self.runs())])
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
         with self.state.enter(RUNS) as runs:
             name, number = stamp, 1
@@ -277,12 +278,13 @@ class Quarantine:
 def expired(runs: Sequence[Manifest], keep: int, days: float, now: float) -> list[Manifest]:
     """Return the closed runs that retention no longer keeps; ``runs`` begins with the oldest.
 
-    At most ``keep`` runs stay; 0 keeps none. Runs older than ``days`` go, except the last one; 0 means no limit.
+    At most ``keep`` runs stay; 0 keeps none. A run goes ``days`` after the next one; 0 means no limit. Its own start
+    does not count, because a clock without a battery may have been years behind.
     """
     closed = [run for run in runs if run.state == "closed"]
     if keep == 0:
         return closed
-    old = [run for run in closed[:-1] if days and now - run.started > days * 86400]
+    old = [run for run, after in zip(closed, closed[1:]) if days and now - after.started > days * 86400]
     return [run for run in closed if run in old or run in closed[:-keep]]
 
 

@@ -192,9 +192,9 @@ def diff(changes: Changes) -> list[dict[str, Any]]:
 
 
 def _ours(where: Places, name: str) -> list[Path]:
-    """Return the installed units of a schedule."""
+    """Return the installed units of a schedule, also those of earlier releases."""
     found = [*where.units.glob(f"{name}-*.service"), *where.units.glob(f"{name}-*.timer")]
-    return sorted(path for path in found if (_read(path) or "").startswith(MARK))
+    return sorted(path for path in found if (_read(path) or "").startswith(MARK.partition(";")[0]))
 
 
 def _read(path: Path) -> str | None:

@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from email.message import EmailMessage
+from http.client import HTTPException
 from pathlib import Path
 
 from ansible.module_utils.schedule.jobs import Config
@@ -41,7 +42,7 @@ def _open(name: str, request: urllib.request.Request) -> None:
             return
     except urllib.error.HTTPError as error:
         raise Untold(f"{name} answered {error.code}.") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException) as error:
         # Their messages quote the address, which is secret.
         raise Untold(f"{name} is not reachable ({type(error).__name__}).") from None
 

@@ -10,18 +10,16 @@ from ansible.module_utils.schedule.jobs import Job
 
 # Causes by health check. Any other check is its own cause.
 CHECKS = {"connection": "database"}
+# Kinds of the backfill's STOPS, except a refused token.
+ACCOUNT = {"quota", "plan"}
+_NO_DATA = {"service", "token", "database", "unreachable", *ACCOUNT}
 # A trouble is not reported while one of these causes lasts, because that explains it.
-EXPLAINED_BY = {
-    "freshness": {"service", "token", "quota", "plan", "database", "unreachable"},
-    "gaps": {"service", "token", "quota", "plan", "database", "unreachable"},
-    "audit": {"service", "token", "quota", "plan", "database", "unreachable", "disk"},
-}
+EXPLAINED_BY = {"freshness": _NO_DATA, "gaps": _NO_DATA, "audit": {"disk", *_NO_DATA}}
 # What must work if a run got as far as this trouble.
 PROVEN = {
+    "data": _NO_DATA,
+    **dict.fromkeys(ACCOUNT, _NO_DATA - ACCOUNT),
     "token": {"database", "service", "unreachable"},
-    "plan": {"database", "service", "token", "unreachable"},
-    "quota": {"database", "service", "token", "unreachable"},
-    "data": {"database", "service", "token", "plan", "quota", "unreachable"},
     "service": {"database", "unreachable"},
     "database": {"unreachable"},
 }

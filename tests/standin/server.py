@@ -40,6 +40,8 @@ FIXED: dict[str, tuple[int, str, str]] = {
     "empty": (200, "application/json", "[]"),
     "redirect": (301, HTML, ""),
 }
+# Statuses that cost a call.
+CHARGED = (200, 404)
 WARNING = '"warning":"Data is limited by one year as you have free subscription"'
 # The endpoints of actions, and the types of the bulk call.
 ACTIONS = {"splits": "splits", "div": "dividends"}
@@ -152,7 +154,7 @@ class Service:
         if settings.token and query.get("api_token") != settings.token or not query.get("api_token"):
             return self._fixed("unauthenticated", name)
         if behaviour in FIXED:
-            return self._fixed(behaviour, name, cost=int(behaviour in ("unknown", "empty", "page", "object")))
+            return self._fixed(behaviour, name, cost=int(FIXED[behaviour][0] in CHARGED))
         if endpoint == "user":
             return behaviour, 200, "application/json", json.dumps(self._user()), 0, "user"
         status, body, cost = self._data(endpoint, subject, query)

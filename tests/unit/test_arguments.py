@@ -22,8 +22,8 @@ def test_each_mode_has_its_function() -> None:
     assert BACKFILL["mode"]["choices"] == list(backfill.MODES)
 
 
-def test_what_can_be_accepted_is_an_outcome() -> None:
-    assert set(BACKFILL["accept"]["choices"]) < set(model.CONSEQUENCES)
+def test_what_is_answered_without_all_rows_can_be_accepted() -> None:
+    assert set(BACKFILL["accept"]["choices"]) == model.ANSWERED - {"loaded"}
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ def _refetch(
     since = one_day(context.chunks.retained_from or context.today)
     ranges = {symbol: known[symbol].range if symbol in known else since for symbol in symbols}
     tasks = [Task(symbol, days.hull(one_day(context.today))) for symbol, days in ranges.items()]
-    again = history.load(context, planning.Plan("restated histories", tasks, known, calls=len(tasks)), widths)
+    again = history.load(context, planning.Plan("restated histories", tasks, known), widths)
     again.totals.refetched += len(tasks)
     return replace(again, run=done.run, totals=done.totals.plus(again.totals))
 
@@ -157,10 +157,9 @@ def _plan(context: Context, found: Mapping[str, ExchangeCalls], known: Sessions,
             f"   settling: {settling:,} calls; {spent:,} spent on it today, of at most"
             f" {context.request.settle_calls:,} (backfill_settle_calls)"
         )
-    pending = len(_restated(context, list(found)))
-    if pending:
-        plan.remarks.append(f"   restated histories to load again: {pending:,}")
-    plan.calls = planning.BULK_CALLS * len(tasks) + planning.HISTORY_CALLS * pending
+    plan.extra_calls = len(_restated(context, list(found)))
+    if plan.extra_calls:
+        plan.remarks.append(f"   restated histories to load again: {plan.extra_calls:,}")
     return plan
 
 

@@ -48,7 +48,7 @@ def run(context: Context) -> dict[str, Any]:
     title = f"history: {plural(len(symbols) or request.top or 0, 'symbol')}, {asked.first} to {asked.last}"
     plan = _plan(context, symbols, asked, title)
     if ranking_calls:
-        plan.calls = ranking_calls + (request.top or 0)
+        plan.extra_calls = ranking_calls + (request.top or 0)
         plan.rows = (request.top or 0) * expected.bars(request.exchanges[0], asked.first, asked.last)
     if priced := context.priced(plan):
         return priced
@@ -56,7 +56,7 @@ def run(context: Context) -> dict[str, Any]:
         context.ledger.create()
         symbols, ranking_calls = _rank(context)
         plan = _plan(context, symbols, asked, title)
-        plan.calls += ranking_calls
+        plan.extra_calls = ranking_calls
 
     before = context.counts()
     done = load(context, plan, widths)

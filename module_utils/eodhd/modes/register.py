@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import date
 from functools import partial
 from typing import Any
@@ -127,20 +128,25 @@ def _plan(context: Context) -> Plan:
 
 def _fetch_listings(context: Context, exchange: str) -> tuple[Answer, Parsed | None]:
     """Request the active and the delisted symbols of an exchange."""
-    merged, calls, requests, body = Parsed(), 0, 0, b""
-    kept: tuple[str, ...] = ()
+    found, answers = Parsed(), []
     for delisted in (0, 1):
         answer, parsed = context.client.get(
             f"exchange-symbol-list/{exchange}",
             partial(listing, exchange=exchange, delisted=bool(delisted)),
             {"delisted": delisted or None},
         )
-        calls, requests, kept = calls + answer.calls, requests + answer.requests, kept + answer.kept
-        if answer.outcome is not None:
-            return Answer(answer.outcome, b"", calls, requests, answer.message, kept), None
-        merged.lines += parsed.lines
-        body += answer.body
-    return Answer(None, body, calls, requests, kept=kept), merged
+        answers.append(answer)
+        if parsed is None:
+            break
+        found.lines += parsed.lines
+    both = replace(
+        answer,
+        calls=sum(each.calls for each in answers),
+        requests=sum(each.requests for each in answers),
+        kept=tuple(name for each in answers for name in each.kept),
+        size=sum(each.size for each in answers),
+    )
+    return both, found if parsed else None
 
 
 def _write_listing(cursor: Any, run: int, item: Fetched) -> Written:

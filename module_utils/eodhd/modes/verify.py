@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
 from functools import partial
@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible.module_utils.coverage import expected
 from ansible.module_utils.database.tables import FIGURES, there
-from ansible.module_utils.eodhd.adjusting import Actions, Difference, adjusted, difference
+from ansible.module_utils.eodhd.adjusting import adjusted, differing
 from ansible.module_utils.eodhd.days import Range
 from ansible.module_utils.eodhd.modes.history import eod_query
 from ansible.module_utils.eodhd.plan import plan as planning
@@ -41,8 +41,8 @@ def run(context: Context) -> dict[str, Any]:
     sample = (
         {} if context.absent else context.database.run(partial(_sample, asked=asked, size=request.sample))
     )
-    title = f"{plural(len(sample), 'symbol')}"
-    plan = planning.Plan(f"verify: {title}, {asked.first} to {asked.last}", [], {}, calls=len(sample))
+    title = plural(len(sample), "symbol")
+    plan = planning.Plan(f"verify: {title}, {asked.first} to {asked.last}", [], {}, extra_calls=len(sample))
     plan.rows = sum(expected.bars(symbol, days.first, days.last) for symbol, days in sample.items())
     if priced := context.priced(plan, changes=False):
         return priced
@@ -51,33 +51,7 @@ def run(context: Context) -> dict[str, Any]:
             f"There is nothing to verify: the ledger has no symbol with rows from {asked.first} to {asked.last}."
             " Load some with backfill_mode=history, or set other days."
         )
-    marks = context.database.run(partial(basis.marked, symbols=list(sample)))
-    found = Findings([mark.text for mark in marks])
-    for symbol, days in sample.items():
-        answer, parsed = context.client.get(
-            f"eod/{symbol}",
-            partial(parser.history, symbol=symbol, asked=days),
-            eod_query(days),
-            skip_spool=True,
-        )
-        context.client.stored(answer)  # none of it is stored
-        found.calls += answer.calls
-        if parsed is None:
-            found.unanswered[symbol] = f"{answer.outcome} ({answer.message})"
-            continue
-        ours = stored.read(context.database, symbol, days, list(FIGURES), context.chunks)
-        found.rows += len(ours)
-        sent = dict(map(_bar, parsed.lines))
-        # Bars that are marked as having an old basis are not mismatches.
-        old = [mark for mark in marks if mark.symbol == symbol]
-        left = [day for day in ours.keys() - sent.keys() if any(mark.has(str(day)) for mark in old)]
-        ours = {day: bar for day, bar in ours.items() if day not in left}
-        settled = context.today - timedelta(days=SETTLE_DAYS)
-        found.mismatches += [{"symbol": symbol, **mismatch} for mismatch in mismatches(ours, sent, settled)]
-        later = Range(days.first, context.today)
-        found.compare_adjusted(
-            symbol, stored.read_known(context.database, symbol, later, context.chunks), sent
-        )
+    found = _compare(context, parser, sample)
     lines = [
         f"🔎 VERIFYING {title} ({asked.first} to {asked.last})",
         f"   compared: {plural(found.rows, 'row')}, {plural(found.calls, 'call')}",
@@ -90,7 +64,7 @@ def run(context: Context) -> dict[str, Any]:
         "report": "\n".join([*lines, "", found.verdict]),
         "mismatches": found.mismatches,
         "not_loaded": [{"symbol": name, "message": why} for name, why in found.unanswered.items()],
-        "adjusted": [asdict(each) for each in found.differences],
+        "adjusted": found.differences,
         "notes": context.notes,
     }
     if found.mismatches:
@@ -106,6 +80,41 @@ def run(context: Context) -> dict[str, Any]:
             **result,
         )
     return result
+
+
+def _compare(context: Context, parser: Parser, sample: Mapping[str, Range]) -> Findings:
+    """Request each symbol of the sample, and compare the answer with the stored rows."""
+    marks = context.database.run(partial(basis.marked, symbols=list(sample)))
+    old_days = {mark.symbol: mark.days for mark in marks}
+    found = Findings([mark.text for mark in marks])
+    for symbol, days in sample.items():
+        answer, parsed = context.client.get(
+            f"eod/{symbol}",
+            partial(parser.history, symbol=symbol, asked=days),
+            eod_query(days),
+            keep=False,
+        )
+        found.calls += answer.calls
+        if parsed is None:
+            found.unanswered[symbol] = f"{answer.outcome} ({answer.message})"
+            continue
+        ours = stored.read(context.database, symbol, days, list(FIGURES), context.chunks)
+        found.rows += len(ours)
+        sent = dict(map(_bar, parsed.lines))
+        # Bars that are marked as having an old basis are not mismatches.
+        old = old_days.get(symbol)
+        ours = {
+            day: bar
+            for day, bar in ours.items()
+            if day in sent or old is None or not old.first <= day <= old.last
+        }
+        settled = context.today - timedelta(days=SETTLE_DAYS)
+        found.mismatches += [{"symbol": symbol, **mismatch} for mismatch in mismatches(ours, sent, settled)]
+        later = Range(days.first, context.today)
+        found.compare_adjusted(
+            symbol, stored.read_known(context.database, symbol, later, context.chunks), sent
+        )
+    return found
 
 
 def mismatches(stored: Bars, provider: Bars, settled: date) -> Iterator[dict[str, str]]:
@@ -138,6 +147,7 @@ class Findings:
         unanswered: why there is no answer, by symbol.
         days: number of adjusted closes compared.
         unknown: number of symbols whose actions were never loaded.
+        differences: the days on which a computed adjusted close differs, by symbol, as in the module's result.
     """
 
     marks: Sequence[str]
@@ -147,10 +157,10 @@ class Findings:
     unanswered: dict[str, str] = field(default_factory=dict)
     days: int = 0
     unknown: int = 0
-    differences: list[Difference] = field(default_factory=list)
+    differences: list[dict[str, Any]] = field(default_factory=list)
 
     def compare_adjusted(
-        self, symbol: str, known: tuple[Mapping[date, Decimal], Actions] | None, sent: Bars
+        self, symbol: str, known: tuple[stored.ByDay, stored.ByDay, stored.ByDay] | None, sent: Bars
     ) -> None:
         """Compare a symbol's computed adjusted close with the provider's."""
         if known is None:
@@ -160,9 +170,12 @@ class Findings:
         place = list(FIGURES).index("adjusted_close")
         provider = {day: bar[place] for day, bar in sent.items()}
         self.days += len(computed.keys() & provider.keys())
-        found = difference(symbol, computed, provider)
-        if found:
-            self.differences.append(found)
+        days = differing(computed, provider)
+        if days:
+            first, last = str(days[0]), str(days[-1])
+            self.differences.append(
+                {"symbol": symbol, "first_day": first, "last_day": last, "days": len(days)}
+            )
 
     @property
     def note(self) -> str:
@@ -186,12 +199,13 @@ class Findings:
         """Return the results as lines of the report."""
         lines = []
         if self.days:
-            agree = self.days - sum(found.days for found in self.differences)
+            agree = self.days - sum(found["days"] for found in self.differences)
             lines.append(
                 f"adjusted close from splits and dividends: {agree:,} of {plural(self.days, 'day')} agree to 4 decimals"
             )
         lines += [
-            f"{found.symbol}: differs on {plural(found.days, 'day')}, from {found.first_day} to {found.last_day}"
+            f"{found['symbol']}: differs on {plural(found['days'], 'day')},"
+            f" from {found['first_day']} to {found['last_day']}"
             for found in self.differences
         ]
         if self.unknown:

@@ -52,7 +52,6 @@ def plan_of(title: str, tasks: Sequence[Task], known: Mapping[str, SymbolEntry],
         needed,
         known,
         {task.symbol: known[task.symbol] for task in tasks if task.symbol not in asked},
-        calls=sum(task.calls for task in needed),
         rows=sum(known[name].rows for name in asked if name in known),
     )
 

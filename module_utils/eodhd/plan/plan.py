@@ -13,7 +13,6 @@ from ansible.module_utils.eodhd.model import ANSWERED, WITHOUT_HISTORY, SymbolEn
 from ansible.module_utils.eodhd.service.account import Quota
 from ansible.module_utils.reporting import Problem
 
-HISTORY_CALLS = 1
 BULK_CALLS = 100
 
 
@@ -42,16 +41,16 @@ class Rules:
 
 
 def asked_range(days: int, first: date | None, last: date | None, today: date) -> Range:
-    """Return the days that a user requests: ``days`` back from ``last``, or from ``first``.
+    """Return the days that a user requests, without days to come: ``days`` back from ``last``, or from ``first``.
 
     Raises:
         Problem: the range is empty or in the future.
     """
-    end = last or today
     if first is None and days < 1:
         raise Problem(f"backfill_days is {days}; it must be at least 1.")
-    start = first or end - timedelta(days=days)
-    if start > end or start > today:
+    start = first or (last or today) - timedelta(days=days)
+    end = min(last or today, today)  # otherwise, the ledger would cover days before they have bars
+    if start > end:
         raise Problem(
             f"There are no days from {start} to {end}"
             f"{f' (today is {today} GMT)' if start > today else ''}; check backfill_from and backfill_to."
@@ -108,7 +107,7 @@ class Plan:
         title: what is loaded, for people.
         known: ledger entries of the tasks; a task whose entry changes before it starts was done by another run.
         fresh: symbols that need no call, with their ledger entries.
-        calls: the total cost.
+        extra_calls: those beside the tasks, such as the one for a ranking.
         rows: roughly how many to expect.
         quota: what the account has left.
         remarks: further lines of the report.
@@ -118,10 +117,15 @@ class Plan:
     tasks: list[Task]
     known: Mapping[str, SymbolEntry]
     fresh: dict[str, SymbolEntry] = field(default_factory=dict)
-    calls: int = 0
+    extra_calls: int = 0
     rows: int = 0
     quota: Quota = Quota(None, None)
     remarks: list[str] = field(default_factory=list)
+
+    @property
+    def calls(self) -> int:
+        """Return the total cost."""
+        return sum(task.calls for task in self.tasks) + self.extra_calls
 
     @property
     def affordable(self) -> bool:
@@ -192,5 +196,4 @@ def of_history(
         else:
             plan.tasks.append(task)
             plan.rows += expected.bars(symbol, task.range.first, task.range.last)
-    plan.calls = HISTORY_CALLS * len(plan.tasks)
     return plan

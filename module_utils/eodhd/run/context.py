@@ -189,8 +189,7 @@ class Context:
             Problem: the quota does not cover the plan, and ``backfill_partial`` is off.
         """
         if plan.calls:
-            answer, user = self.client.get("user", json.loads, skip_spool=True)
-            self.client.stored(answer)  # none of it is stored
+            _, user = self.client.get("user", json.loads, keep=False)
             plan.quota = quota(user, self.today)
         plan.require_quota(self.request.partial)
         if not self.request.check:

@@ -7,7 +7,6 @@ database slows the fetching, and memory does not grow with the number of symbols
 
 from __future__ import annotations
 
-import hashlib
 import queue
 import threading
 import time
@@ -174,10 +173,7 @@ class Pipeline:
             self.stopped_by = error
             self.stop.set()
             return task
-        digest = hashlib.sha256(answer.body).hexdigest() if answer.body else None
-        seconds = time.monotonic() - started
-        fetched = datetime.now(timezone.utc)
-        return Fetched(task, answer.without_body(), parsed, len(answer.body), digest, fetched, seconds)
+        return Fetched(task, answer, parsed, datetime.now(timezone.utc), time.monotonic() - started)
 
     def _store_batches(self) -> None:
         """Start storing the waiting answers. A second store starts once they are a fifth of a batch.
@@ -219,7 +215,7 @@ class Pipeline:
             else:
                 # Stays claimed until its full history is stored; otherwise another run would skip it as done.
                 self.totals.refetched += 1
-                self._submit(Task(symbol, written.again, whole=True))
+                self._submit(Task(symbol, written.again))
         self.claims.release(finished)
 
     def _mark_pending(self, task: Task) -> None:

@@ -39,7 +39,7 @@ class Totals:
         rows, aside = (len(item.parsed.lines), len(item.parsed.aside)) if item.parsed else (0, 0)
         self.calls += item.answer.calls
         self.requests += item.answer.requests
-        self.bytes += item.size
+        self.bytes += item.answer.size
         self.downloaded += rows + aside
         self.inserted += written.inserted
         self.updated += written.updated

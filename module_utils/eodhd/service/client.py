@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Callable
 
 from ansible.module_utils.eodhd.model import Outcome
 from ansible.module_utils.eodhd.service.budget import Budget, Stopped
 from ansible.module_utils.eodhd.service.spool import Spool
+from ansible.module_utils.eodhd.service.statuses import OUTCOMES, STOPS
 from ansible.module_utils.eodhd.service.transport import Policy, Reply, Transport
 from ansible.module_utils.reporting import Problem
 from ansible.module_utils.text import whole
@@ -23,7 +25,7 @@ class Stop(Problem):
     """No further request makes sense in this run.
 
     Attributes:
-        kind: ``refused`` (token), ``quota`` (until 00:00 GMT), ``plan`` (account) or ``interrupted`` (signal).
+        kind: as in ``STOPS``, or ``interrupted`` (signal).
     """
 
     def __init__(self, kind: str, message: str) -> None:
@@ -36,53 +38,22 @@ class Answer:
     """The result of one call.
 
     Attributes:
-        outcome: None if ``body`` is data; otherwise why there is no data.
-        body: as received.
+        outcome: None if there is data; otherwise why there is none.
         calls: how many were charged, as far as known.
         requests: how many were sent.
         message: what went wrong, for people.
         kept: its names in the spool, until it is stored.
+        size: bytes of the data.
+        digest: SHA-256 of the data, in hexadecimal.
     """
 
     outcome: Outcome | None
-    body: bytes
     calls: int
     requests: int
     message: str = ""
     kept: tuple[str, ...] = ()
-
-    def without_body(self) -> Answer:
-        """Return a copy without the body, which is large and already parsed."""
-        return replace(self, body=b"")
-
-
-_STOPS = {
-    401: (
-        "refused",
-        "EODHD refuses the token (401)."
-        " Set eodhd_api_token (vault_eodhd_api_token in the vault) to a valid one.",
-    ),
-    402: (
-        "quota",
-        "Today's calls of the account are spent (402). What was stored stays stored. Run the same command again"
-        " after 00:00 GMT to load the rest without paying twice.",
-    ),
-    423: (
-        "plan",
-        "The account's plan has no bulk requests (423): backfill_mode=daily and backfill_top need a paid plan."
-        " Use backfill_mode=history with backfill_symbols.",
-    ),
-}
-# The outcome, the calls charged (if any, the status also belongs in PAID of spool.py), and what the status means.
-_OUTCOMES: dict[int, tuple[Outcome, int, str]] = {
-    403: (
-        "forbidden",
-        0,
-        "not in the account's plan (403); if every symbol gets this, check eodhd_api_token",
-    ),
-    404: ("unknown", 1, "EODHD knows no such symbol or exchange (404); check the spelling and the suffix"),
-    422: ("rejected", 0, "EODHD rejects the request as malformed (422); check symbol and dates"),
-}
+    size: int = 0
+    digest: str | None = None
 
 
 @dataclass(eq=False)
@@ -96,7 +67,7 @@ class Client:
         spool: keeps answers until they are stored; None keeps none.
         leftover: returns the answer that a killed run on another host left, by its name in the spool.
         policy: limits of each call.
-        skip_spool: make calls even if the spool has the answer.
+        force: make calls even if the spool has the answer.
         jitter: a random number in [0, 1).
     """
 
@@ -106,7 +77,7 @@ class Client:
     spool: Spool | None = None
     leftover: Callable[[str], Reply | None] = lambda name: None
     policy: Policy = Policy()
-    skip_spool: bool = False
+    force: bool = False
     jitter: Callable[[], float] = random.random
 
     def __post_init__(self) -> None:
@@ -130,7 +101,7 @@ class Client:
         parse: Callable[[bytes], Any],
         query: Mapping[str, Any] | None = None,
         cost: int = 1,
-        skip_spool: bool = False,
+        keep: bool = True,
     ) -> tuple[Answer, Any]:
         """Make one call, with retries within the limits of the policy.
 
@@ -139,7 +110,7 @@ class Client:
             parse: parses a body; raises ``ValueError`` if it is not the data requested.
             query: further parameters; None values are left out.
             cost: calls charged for a successful answer.
-            skip_spool: make the call even if the spool has the answer.
+            keep: keep the answer in the spool until it is ``stored``, and use one that a killed run left there.
 
         Returns:
             tuple: the answer, and what ``parse`` returned for its body.
@@ -149,10 +120,10 @@ class Client:
             Stopped: the run was stopped first.
         """
         query = query or {}
-        name = self.spool.name(path, query) if self.spool else ""
+        name = self.spool.name(path, query) if self.spool and keep else ""
         kept = (name,) if name else ()
         reply = None
-        if self.spool and not (skip_spool or self.skip_spool):
+        if self.spool and name and not self.force:
             reply = self.spool.take(name, self.stop) or self.leftover(name)
         calls = requests = faults = limited = 0
         while True:
@@ -162,18 +133,19 @@ class Client:
                 reply = self.sender.send(path, query, name)
                 self.budget.observe(reply.headers)
             status, fault = reply.status, reply.fault
-            if status in _STOPS:
-                raise Stop(*_STOPS[status])
-            if status in _OUTCOMES:
-                outcome, charged, message = _OUTCOMES[status]
-                return Answer(outcome, b"", calls + charged, requests, message, kept), None
+            if status in STOPS:
+                raise Stop(*STOPS[status])
+            if status in OUTCOMES:
+                outcome, charged, message = OUTCOMES[status]
+                return Answer(outcome, calls + charged, requests, message, kept), None
             if status == 200:
                 calls += cost
                 try:
                     # One at a time: parallel parsing would only slow down the threads that store.
                     with self._reading:
                         parsed = parse(reply.body)
-                    return Answer(None, reply.body, calls, requests, kept=kept), parsed
+                    size, digest = len(reply.body), hashlib.sha256(reply.body).hexdigest()
+                    return Answer(None, calls, requests, "", kept, size, digest), parsed
                 except ValueError:
                     fault = "an answer that is not the JSON requested"
                     if self.spool:
@@ -181,14 +153,23 @@ class Client:
             if status == 429:
                 limited += 1
                 fault = "the minute limit (429)"
-                asked = whole(reply.headers.get("Retry-After")) or 0
-                self.budget.pause(min(60.0, max(asked, 1.5**limited * (0.5 + self.jitter()))))
             else:
                 faults += 1
             if faults >= self.policy.tries or limited >= self.policy.tries_limited:
                 message = f"{requests} requests failed, the last with {fault}"
-                return Answer("failed", b"", calls, requests, message), None
-            # After 429, the budget makes all threads wait.
-            if status != 429 and self.stop.wait(2**faults * 0.25 * (0.5 + self.jitter())):
-                raise Stopped
+                return Answer("failed", calls, requests, message), None
+            self._wait(reply, faults, limited)
             reply = None
+
+    def _wait(self, reply: Reply, faults: int, limited: int) -> None:
+        """Wait before the next request, longer each time; after 429, the budget makes all threads wait.
+
+        Raises:
+            Stopped: the run was stopped first.
+        """
+        spread = 0.5 + self.jitter()
+        if reply.status == 429:
+            asked = whole(reply.headers.get("Retry-After")) or 0
+            self.budget.pause(min(60.0, max(asked, 1.5**limited * spread)))
+        elif self.stop.wait(2**faults * 0.25 * spread):
+            raise Stopped

@@ -19,10 +19,9 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Callable
 
+from ansible.module_utils.eodhd.service.statuses import PAID
 from ansible.module_utils.eodhd.service.transport import Reply
 
-# Statuses that are charged.
-PAID = (200, 404)
 # Seconds to wait for an answer in flight, and between two checks.
 TIMEOUT = 130.0
 _POLL = 0.01
@@ -105,7 +104,7 @@ class Spool:
     def in_flight(self, name: str) -> Iterator[Callable[[Reply], None]]:
         """Lock the file of a request that is about to be sent; yield a function that keeps its answer.
 
-        If the file system refuses, the answer is not kept, but the run still gets it.
+        Without a name, or if the file system refuses, the answer is not kept, but the run still gets it.
         """
         fd = self._locked(name)
         if fd is None:

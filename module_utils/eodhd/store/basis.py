@@ -20,10 +20,6 @@ class OldBasis:
     days: Range
     rows: int
 
-    def has(self, day: str) -> bool:
-        """Whether a day lies in the marked range."""
-        return self.days.first.isoformat() <= day <= self.days.last.isoformat()
-
     @property
     def text(self) -> str:
         """Return the mark in words."""

@@ -31,10 +31,8 @@ class Fetched:
 
     Attributes:
         task: the call.
-        answer: without its body.
+        answer: what it cost, and why there is no data, if there is none.
         parsed: its rows; None if there is no data.
-        size: bytes of the body.
-        digest: SHA-256 of the body, in hexadecimal.
         fetched: when it arrived.
         seconds: from the request to the answer.
     """
@@ -42,8 +40,6 @@ class Fetched:
     task: Task
     answer: Answer
     parsed: Parsed | None
-    size: int
-    digest: str | None
     fetched: datetime
     seconds: float
 
@@ -67,10 +63,6 @@ class Fetched:
         if len(self.parsed.aside) > self.parsed.untraded:
             return "set_aside"
         return "loaded" if self.parsed.lines else "empty"
-
-    def answers_for(self, days: Range) -> bool:
-        """Whether this is a complete answer for all of these days."""
-        return self.outcome in ("loaded", "set_aside") and self.task.range.covers(days)
 
     @property
     def message(self) -> str:
@@ -123,7 +115,6 @@ def write(database: Database, run: int, items: Sequence[Fetched], chunks: Chunks
         part = database.run(partial(_write_slice, run=run, items=full, days=piece))
         for symbol, change in part.items():
             changes[symbol].add(change)
-    days = last if before else None
 
     restated: set[str] = set()
     on_old_basis: set[str] = set()
@@ -133,10 +124,16 @@ def write(database: Database, run: int, items: Sequence[Fetched], chunks: Chunks
         restated.update(_restated(cursor, symbols))
         on_old_basis.update(mark.symbol for mark in basis.marked(cursor, symbols))
         new = fresh if before else assets.enter(cursor, symbols, at)
-        for symbol, change in _write_rows(cursor, run, full, days).items():
+        for symbol, change in _write_rows(cursor, run, full, last).items():
             now[symbol].add(change)
+        restated.update(symbol for symbol, change in now.items() if change.restated)
         assets.mark_synced(cursor, symbols, at, new)
-        written = [_written(item, now[item.task.symbol], new) for item in items]
+        written = []
+        for item in items:
+            change = now[item.task.symbol]
+            unchanged = len(item.lines) - change.inserted - change.updated
+            registered = int(item.task.symbol in new)
+            written.append(Written(change.inserted, change.updated, unchanged, registered))
         answered = [item.task for item in items if item.parsed]
         keep_aside(
             cursor,
@@ -144,24 +141,12 @@ def write(database: Database, run: int, items: Sequence[Fetched], chunks: Chunks
             [row for item in items for row in item.aside],
             [(task.symbol, task.range.first, task.range.last) for task in answered],
         )
-        enter(cursor, run, list(zip(items, written)))
+        enter(cursor, run, list(zip(items, written)), restated)
         return written
 
     results = database.run(work)
-    restated.update(item.task.symbol for item, written in zip(items, results) if written.again)
     _check_history(database, run, list(zip(items, results)), chunks, restated, on_old_basis)
     return results
-
-
-def _written(item: Fetched, change: bars.Change, fresh: set[str]) -> Written:
-    return Written(
-        change.inserted,
-        change.updated,
-        len(item.lines) - change.inserted - change.updated,
-        int(item.task.symbol in fresh),
-        # More may be stored than the ledger knows of. If this task covers all of it, nothing is left to load.
-        item.task.covered() if change.restated and not item.task.whole else None,
-    )
 
 
 def _days(items: Sequence[Fetched]) -> Range:
@@ -178,10 +163,8 @@ def _write_slice(cursor: Any, run: int, items: Sequence[Fetched], days: Range) -
     return changes
 
 
-def _write_rows(
-    cursor: Any, run: int, items: Sequence[Fetched], days: Range | None
-) -> dict[str, bars.Change]:
-    """Store the rows of a batch, or of some days of it; return the changes by symbol."""
+def _write_rows(cursor: Any, run: int, items: Sequence[Fetched], days: Range) -> dict[str, bars.Change]:
+    """Store some days of a batch; return the changes by symbol."""
     straight = {item.task.symbol: _lines([item], days) for item in items if item.task.vacant}
     compared = [item for item in items if not item.task.vacant]
     if straight and not _copy_straight(cursor, run, straight):
@@ -206,21 +189,19 @@ def _check_history(
     """
     # The range of the ledger is loaded first; only an answer for all of it is worth this check.
     complete = {item.task.symbol for item, _ in done if item.task.range.covers(item.task.covered())}
-    symbols = complete & {*restated, *on_old_basis}
-    stored = stored_days(database, list(symbols), chunks) if symbols else {}
+    checked = complete & {*restated, *on_old_basis}
+    stored = stored_days(database, list(checked), chunks) if checked else {}
     for item, result in done:
         symbol, days = item.task.symbol, item.task.range
-        if not item.parsed:
-            continue
         if symbol in restated and symbol not in complete:
             result.again = item.task.covered()
-        if symbol not in symbols:
+        if symbol not in checked:
             continue
         bars_of = stored.get(symbol)
         past = Range(min(bars_of), max(bars_of)) if bars_of else days
-        if symbol in restated:
-            result.again = None if days.covers(past) else past.hull(item.task.covered())
-        if item.answers_for(past):
+        if symbol in restated and not days.covers(past):
+            result.again = past.hull(item.task.covered())
+        if item.parsed and item.outcome in ("loaded", "set_aside") and days.covers(past):
             # Later days than the last one sent are not published yet.
             sent = item.parsed.days
             last = max(sent)
@@ -256,13 +237,10 @@ def _settled(item: Fetched) -> date:
     return before.fetched.astimezone(timezone.utc).date() - timedelta(days=SETTLE_DAYS)
 
 
-def _lines(items: Sequence[Fetched], days: Range | None) -> list[str]:
-    """Return the lines of answers, or of some days of them."""
-    lines = [line for item in items for line in item.lines]
-    if days is None:
-        return lines
+def _lines(items: Sequence[Fetched], days: Range) -> list[str]:
+    """Return the lines of some days of answers."""
     first, last = days.first.isoformat(), (days.last + timedelta(days=1)).isoformat()
-    return [line for line in lines if first <= line < last]
+    return [line for item in items for line in item.lines if first <= line < last]
 
 
 def keep_aside(
@@ -299,8 +277,10 @@ def keep_aside(
     )
 
 
-def enter(cursor: Any, run: int, done: Sequence[tuple[Fetched, Written]]) -> None:
-    """Write outcomes and coverage to the ledger."""
+def enter(
+    cursor: Any, run: int, done: Sequence[tuple[Fetched, Written]], restated: Collection[str] = ()
+) -> None:
+    """Write outcomes and coverage to the ledger, and mark symbols as restated."""
     enter_outcomes(cursor, run, done)
     coverage = []
     for item, result in done:
@@ -313,7 +293,7 @@ def enter(cursor: Any, run: int, done: Sequence[tuple[Fetched, Written]]) -> Non
                 "outcome": item.outcome,
                 "rows": item.task.rows_after(len(item.lines), result.inserted),
                 "fetched": item.fetched,
-                "restated": result.again is not None,
+                "restated": item.task.symbol in restated,
                 "run": run,
                 "message": item.message,
             }
@@ -341,12 +321,12 @@ def enter_outcomes(cursor: Any, run: int, done: Sequence[tuple[Fetched, Written]
             "inserted": result.inserted,
             "updated": result.updated,
             "set_aside": len(item.aside),
-            "bytes": item.size,
+            "bytes": item.answer.size,
             "calls": item.answer.calls,
             "requests": item.answer.requests,
             "seconds": round(item.seconds, 3),
             "fetched": item.fetched,
-            "digest": item.digest,
+            "digest": item.answer.digest,
             "message": item.message,
         }
         for item, result in done

@@ -9,13 +9,13 @@ from functools import partial
 from typing import Any, Callable, TypeVar
 
 from ansible.module_utils.database import tables
-from ansible.module_utils.eodhd.adjusting import Actions
 from ansible.module_utils.eodhd.days import Range, midnight
 from ansible.module_utils.eodhd.store import arrivals
 from ansible.module_utils.eodhd.store.chunks import Chunks
 from ansible.module_utils.eodhd.store.database import Database
 
 T = TypeVar("T")
+ByDay = dict[date, Decimal]
 
 # All days that a bar can have.
 ALL = Range(date(1, 1, 2), date(9999, 12, 30))
@@ -71,16 +71,16 @@ def read(
 
 def read_known(
     database: Database, symbol: str, days: Range, chunks: Chunks
-) -> tuple[dict[date, Decimal], Actions] | None:
-    """Return the closes of days and the actions after the first day; None if the actions were not loaded."""
+) -> tuple[ByDay, ByDay, ByDay] | None:
+    """Return the closes of days, and the splits and dividends after the first; None if these were not loaded."""
     actions = database.run(lambda cursor: _actions(cursor, symbol, days))
     if actions is None:
         return None
     closes = read(database, symbol, days, ["close"], chunks)
-    return {day: close for day, (close,) in closes.items()}, actions
+    return {day: close for day, (close,) in closes.items()}, *actions
 
 
-def _actions(cursor: Any, symbol: str, days: Range) -> Actions | None:
+def _actions(cursor: Any, symbol: str, days: Range) -> tuple[ByDay, ByDay] | None:
     cursor.execute(
         "SELECT count(*) FROM backfill_coverage WHERE symbol = ANY (%s) AND first_day <= %s"
         " AND outcome IN ('loaded', 'set_aside')",
@@ -98,7 +98,7 @@ def _actions(cursor: Any, symbol: str, days: Range) -> Actions | None:
         "SELECT day, coalesce(unadjusted, value) FROM market_dividend WHERE symbol = %s AND day > %s AND day <= %s",
         (symbol, days.first, days.last),
     )
-    return Actions(splits, dict(cursor.fetchall()))
+    return splits, dict(cursor.fetchall())
 
 
 def count_stored(

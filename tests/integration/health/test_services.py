@@ -55,8 +55,8 @@ def test_a_token_broken_and_fixed(host: Host, standin: StandIn) -> None:
     level, message = host.finding("token", **options)
     assert level == "fail"
     assert message == (
-        "EODHD refuses EODHD_API_TOKEN. Set eodhd_api_token (vault_eodhd_api_token in the vault) to a valid one, and"
-        " write .env again with `ansible-playbook playbooks/reset.yml --tags dotenv`."
+        "EODHD refuses the token. Set eodhd_api_token (vault_eodhd_api_token in the vault) to a valid one."
+        " Then write .env again with `ansible-playbook playbooks/reset.yml --tags dotenv`."
     )
     standin.control(token=host.token)
     assert host.finding("token", **options)[0] == "ok"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from email.policy import default
@@ -63,11 +64,31 @@ def test_a_webhook_that_refuses_is_told_without_its_address(server: Server) -> N
     assert str(error.value) == "The webhook of schedule_webhook_url answered 403."
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:9/secret", "file:///secret", "no url: secret"])
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:9/secret", "http://127.0.0.1:9/a secret", "file:///secret", "no url: secret"]
+)
 def test_an_address_that_is_of_no_use_is_not_shown(url: str) -> None:
     with pytest.raises(tell.Untold) as error:
         tell.by_webhook(url, MESSAGE)
     assert "secret" not in str(error.value)
+
+
+def test_what_does_not_answer_in_http_is_a_way_that_failed() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=_answer, args=(listening, b"220 mail.example ESMTP\r\n"))
+        thread.start()
+        with pytest.raises(tell.Untold, match="is not reachable"):
+            tell.by_webhook(f"http://127.0.0.1:{listening.getsockname()[1]}/x", MESSAGE)
+        thread.join()
+
+
+def _answer(listening: socket.socket, answer: bytes) -> None:
+    with listening.accept()[0] as connection:
+        connection.recv(1 << 16)
+        connection.sendall(answer)
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(1 << 16):
+            pass
 
 
 def test_mail_is_a_message_with_a_subject_for_every_address(tmp_path: Path) -> None:

@@ -135,7 +135,7 @@ class Sky:
             outcome = {"symbol": job.name, "outcome": "failed", "message": "5 requests"}
             return failed("1 of 1 were not loaded as requested.", not_loaded=[outcome])
         if self.is_on("token"):
-            return failed("EODHD refuses the token (401).", cause="refused")
+            return failed("EODHD refuses the token.", cause="refused")
         if self.is_on("disk"):
             # Nothing is asked that cannot be stored.
             return failed("The server's disk is full.", cause="disk")
@@ -193,7 +193,7 @@ class Sky:
         if not down:
             checks.append({"check": "freshness", "level": self._freshness(), "message": "last bars are old"})
         token = "warn" if self.is_on("service") else "fail" if self.is_on("token") else "ok"
-        checks.append({"check": "token", "level": token, "message": "EODHD refuses EODHD_API_TOKEN."})
+        checks.append({"check": "token", "level": token, "message": "EODHD refuses the token."})
         records: list[dict[str, Any]] = [
             {"state": "ok", "host": host, "changed": False, "checks": checks} for host in ("hub", "node")
         ]

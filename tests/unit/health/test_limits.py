@@ -62,6 +62,7 @@ def test_every_check_has_a_name_of_its_own_and_says_what_it_expects() -> None:
         (0, None, "t", "warn"),
         (401, None, "demo", "fail"),
         (403, None, "t", "fail"),
+        (423, None, "t", "fail"),
         (403, None, "demo", "ok"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -233,7 +234,8 @@ def history(*ages: float) -> list[Manifest]:
     [
         (5, 90, []),
         (2, 90, ["run0"]),
-        (5, 5, ["run0", "run1"]),
+        (5, 25, []),
+        (5, 5, ["run0"]),
         (5, 0.5, ["run0", "run1"]),
         (1, 0, ["run0", "run1"]),
         (0, 90, ["run0", "run1", "run2"]),
@@ -241,6 +243,24 @@ def history(*ages: float) -> list[Manifest]:
 )
 def test_retention(keep: int, days: float, gone: list[str]) -> None:
     assert [run.name for run in expired(history(30, 20, 1), keep, days, 0.0)] == gone
+
+
+def test_run_of_a_clock_that_was_years_behind_is_young() -> None:
+    assert expired(history(2000, 1), 5, 90, 0.0) == []
+
+
+def test_run_after_a_clock_that_was_ahead_is_still_the_newest(
+    quarantine: Quarantine, polluted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ahead = time.time() + DAY
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time", lambda: ahead)
+        early = reset(quarantine, polluted)
+    late = quarantine.displace(quarantine.begin("reset"), ["lib"])
+    quarantine.close(late)
+    assert late.name > early.name
+    assert choose(quarantine.runs(), "", quarantine.kept) == late
+    assert quarantine.expire(1, 0) == [early.name]
 
 
 def test_open_run_never_expires() -> None:

@@ -88,6 +88,13 @@ def test_removal_leaves_nothing(where: Places, tmp_path: Path) -> None:
     assert list(where.units.iterdir()) == []
 
 
+def test_removal_finds_the_units_of_an_earlier_release(where: Places) -> None:
+    old = where.units / "x-health.timer"
+    old.write_text("# Written by the role schedule; playbooks/schedule.yml writes it anew.\n[Timer]\n")
+    changes = install.removal(where, "x", "")
+    assert (list(changes.files), changes.gone) == ([old], ["x-health.timer"])
+
+
 def test_a_difference_shows_texts_and_hides_secrets(where: Places) -> None:
     changes = install.compare(Systemd(), where, "x", files(where), {"webhook": "hidden"})
     shown = install.diff(changes)

@@ -14,7 +14,7 @@ sys.path.append(str(ROOT / "tools"))
 
 import reference
 
-FILES = reference.files()
+FILES = dict(reference.files())
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))

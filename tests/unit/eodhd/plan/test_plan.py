@@ -94,6 +94,8 @@ def test_requested_ranges() -> None:
     today = NOW.date()
     assert planning.asked_range(30, None, None, today) == ASKED
     assert planning.asked_range(30, date(2024, 1, 1), None, today).first == date(2024, 1, 1)
+    # A later run would top up from the end of the range, and leave a gap before it.
+    assert planning.asked_range(30, ASKED.first, date(2024, 12, 31), today) == ASKED
     for arguments in [
         (0, None, None),
         (30, date(2024, 3, 21), None),
