@@ -8,6 +8,7 @@ from typing import Any, Callable
 
 from ansible.module_utils.database.connection import driver
 from ansible.module_utils.database.errors import Unreachable, cause, explain
+from ansible.module_utils.eodhd.days import utc_now
 from ansible.module_utils.eodhd.modes import actions, daily, history, register, snapshot, verify
 from ansible.module_utils.eodhd.run.context import Context
 from ansible.module_utils.eodhd.run.request import Request
@@ -23,16 +24,16 @@ MODES: Mapping[str, Callable[[Context], dict[str, Any]]] = {
 }
 
 
-def run(request: Request, now: datetime | None = None) -> dict[str, Any]:
+def run(request: Request, clock: Callable[[], datetime] = utc_now) -> dict[str, Any]:
     """Run a request and return the module's result; in check mode, only plan it.
 
     Args:
-        now: the current time in UTC; the clock's by default.
+        clock: returns the current time in UTC.
 
     Raises:
         Problem: something was not loaded as requested; its details are those of a result.
     """
-    context = Context(request, now)
+    context = Context(request, clock)
     try:
         return {"notes": context.notes, **MODES[request.mode](context)}
     except (Unreachable, driver().Error) as error:

@@ -1,4 +1,4 @@
-"""Ranges of days, and the timestamp of a day's bar."""
+"""Ranges of days, the timestamp of a day's bar, and the current time."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ from datetime import date, datetime, timezone
 def midnight(day: date) -> datetime:
     """Return the timestamp of a day's bar: midnight UTC, whatever the server's time zone."""
     return datetime(day.year, day.month, day.day, tzinfo=timezone.utc)
+
+
+def utc_now() -> datetime:
+    """Return the current time in UTC."""
+    return datetime.now(timezone.utc)
 
 
 @dataclass(frozen=True)

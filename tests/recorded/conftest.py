@@ -22,6 +22,7 @@ import pytest
 from ansible.module_utils.eodhd import backfill
 from ansible.module_utils.eodhd.run.request import Request
 from ansible.module_utils.reporting import Problem
+from standin import clock
 
 from tests import engines
 
@@ -65,7 +66,7 @@ class Service:
     def load(self, now: datetime | None = None, **options: Any) -> dict[str, Any]:
         given = {"mode": "history", "base_url": self.url, "token": "invented", "spool": None, **options}
         try:
-            result: dict[str, Any] = backfill.run(Request(server=self.server, **given), now)
+            result: dict[str, Any] = backfill.run(Request(server=self.server, **given), clock.showing(now))
         except Problem as problem:
             return {**problem.details, "problem": str(problem)}
         return result

@@ -178,6 +178,8 @@ def perform(options: dict[str, Any]) -> dict[str, Any]:
     from ansible.module_utils.eodhd.run.request import Request
     from ansible.module_utils.reporting import Problem
 
+    from standin import clock
+
     if (points := options.pop("points", None)) is not None:
         kill_after(points)
     options["server"] = Server(**options["server"])
@@ -187,7 +189,7 @@ def perform(options: dict[str, Any]) -> dict[str, Any]:
     began, used = time.perf_counter(), sum(os.times()[:4])
     try:
         result: dict[str, Any] = backfill.run(
-            Request(**options), datetime.fromisoformat(now) if now else None
+            Request(**options), clock.showing(datetime.fromisoformat(now) if now else None)
         )
     except Problem as problem:
         result = {**problem.details, "problem": str(problem)}

@@ -61,9 +61,7 @@ def run(context: Context) -> dict[str, Any]:
         return (replace(answer, outcome=outcome[0], message=outcome[1]) if outcome else answer), parsed
 
     def write(cursor: Any, run: int, items: list[Fetched]) -> list[Written]:
-        # Session entries use the run's ``now``, because they are compared with the calendar.
-        present = [replace(item, fetched=item.fetched + context.ahead) for item in items]
-        return [_write(cursor, run, by_name[item.task.symbol], item) for item in present]
+        return [_write(cursor, run, by_name[item.task.symbol], item) for item in items]
 
     def entries(names: Sequence[str]) -> dict[str, SymbolEntry]:
         context.database.run(context.ledger.check_leftovers)
@@ -164,15 +162,14 @@ def _plan(context: Context, found: Mapping[str, ExchangeCalls], known: Sessions,
 
 
 def _entries(context: Context, calls: Sequence[BulkCall], known: Sessions) -> dict[str, SymbolEntry]:
-    """Return the ledger entries of calls in the form of symbol entries, with times of the clock."""
+    """Return the ledger entries of calls in the form of symbol entries."""
     found = {}
     for call in calls:
         of_exchange = known[call.exchange]
         newest = max(of_exchange.values(), key=lambda each: each.asked, default=None)
         entry = of_exchange.get(call.day) if call.day else newest
         if entry:
-            days, at = one_day(call.day or context.today), entry.asked - context.ahead
-            found[call.name] = replace(_as_symbol_entry(entry), range=days, fetched=at)
+            found[call.name] = replace(_as_symbol_entry(entry), range=one_day(call.day or context.today))
     return found
 
 

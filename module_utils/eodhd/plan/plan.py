@@ -23,17 +23,17 @@ class Rules:
     Attributes:
         fresh_hours: how long an answer counts as fresh.
         overlap_days: how many known days a top-up reads again.
-        forced_since: answers before this time do not count; None without ``backfill_force``.
+        force: whether answers before ``now`` do not count (``backfill_force``).
     """
 
     now: datetime
     fresh_hours: float
     overlap_days: int
-    forced_since: datetime | None = None
+    force: bool = False
 
     def forced(self, entry: SymbolEntry) -> bool:
         """Whether the user forces a new answer."""
-        return self.forced_since is not None and entry.fetched < self.forced_since
+        return self.force and entry.fetched < self.now
 
     def fresh(self, entry: SymbolEntry) -> bool:
         """Whether an answer is too recent to be requested again."""

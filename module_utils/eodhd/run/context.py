@@ -10,14 +10,14 @@ import socket
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime
 from functools import partial
 from typing import Any, Callable
 
 from ansible.module_utils.database import tables
 from ansible.module_utils.database.connection import driver
 from ansible.module_utils.database.errors import Unreachable
-from ansible.module_utils.eodhd.days import Range
+from ansible.module_utils.eodhd.days import Range, utc_now
 from ansible.module_utils.eodhd.ledger.ledger import Ledger
 from ansible.module_utils.eodhd.model import SymbolEntry, Task
 from ansible.module_utils.eodhd.plan.plan import Plan, Rules, without_dropped_days
@@ -52,18 +52,17 @@ class Context:
     """The parts of one run, created from a request.
 
     Attributes:
-        now, today: the current time in UTC, and the provider's day.
+        clock: returns the current time in UTC.
+        now, today: when the run began, and the provider's day.
         absent: whether a plan has to do without a database or its tables.
         notes: of the result.
     """
 
-    def __init__(self, request: Request, now: datetime | None = None) -> None:
+    def __init__(self, request: Request, clock: Callable[[], datetime] = utc_now) -> None:
         self.request = request
-        self.now = now or datetime.now(timezone.utc)
+        self.clock = clock
+        self.now = clock()
         self.today = today(self.now)
-        # The clock's time, even if ``now`` differs, because the ledger uses the clock.
-        self.began = datetime.now(timezone.utc)
-        self.ahead = self.now - self.began
         self.absent = False
         self.chunks = Chunks()
         self.stop = threading.Event()
@@ -73,9 +72,7 @@ class Context:
         self.notes: list[str] = []
         self.claims: Locks = self.ledger.claims
         self.client = self._client(request)
-        self.rules = Rules(
-            self.now, request.fresh_hours, request.overlap_days, self.now if request.force else None
-        )
+        self.rules = Rules(self.now, request.fresh_hours, request.overlap_days, request.force)
 
     def _client(self, request: Request) -> Client:
         """Return the client, with a spool and a courier if possible; call it before any thread is created."""
@@ -257,7 +254,7 @@ class Context:
             self.claims,
             entries or self.ledger.entries,
             plan.known,
-            self.began if self.request.force else None,
+            self.clock,
             self.stop,
             totals,
             ALONE_ROWS if alone else BATCH_ROWS,

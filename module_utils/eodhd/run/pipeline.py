@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any, Callable, Protocol
 
 from ansible.module_utils.eodhd.model import ANSWERED, SymbolEntry, Task
@@ -61,7 +61,7 @@ class Pipeline:
         claims: keep other runs from the same symbols.
         entries: returns the current ledger entries of symbols.
         planned: the entries at planning time; a task that another run has answered since is skipped.
-        forced_since: if set, a task is skipped only if it was answered after this time.
+        clock: returns the current time in UTC.
         stop: if set, the run ends early: it makes no further call, but stores the answers in flight.
         totals: updated; tasks that were not reached become ``pending``.
         batch: approximate rows per transaction.
@@ -75,7 +75,7 @@ class Pipeline:
     claims: Locks
     entries: Callable[[Sequence[str]], dict[str, SymbolEntry]]
     planned: Mapping[str, SymbolEntry]
-    forced_since: datetime | None
+    clock: Callable[[], datetime]
     stop: threading.Event
     totals: Totals
     batch: int = BATCH_ROWS
@@ -152,8 +152,7 @@ class Pipeline:
         """
         known = self.planned.get(task.symbol)
         other = known is None or known.fetched != now.fetched
-        new = now.fetched >= self.forced_since if self.forced_since else other
-        return new and now.outcome in ANSWERED and not now.restated and now.range.covers(task.range)
+        return other and now.outcome in ANSWERED and not now.restated and now.range.covers(task.range)
 
     def _submit(self, task: Task) -> None:
         self._active[task.symbol] = task
@@ -173,7 +172,7 @@ class Pipeline:
             self.stopped_by = error
             self.stop.set()
             return task
-        return Fetched(task, answer, parsed, datetime.now(timezone.utc), time.monotonic() - started)
+        return Fetched(task, answer, parsed, self.clock(), time.monotonic() - started)
 
     def _store_batches(self) -> None:
         """Start storing the waiting answers. A second store starts once they are a fifth of a batch.

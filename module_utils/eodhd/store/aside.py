@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import date, datetime, timezone
+from datetime import date
 from typing import Any
 
 from ansible.module_utils.database.tables import there
-from ansible.module_utils.eodhd.days import Range
+from ansible.module_utils.eodhd.days import Range, utc_now
 from ansible.module_utils.eodhd.ledger import migrations
 from ansible.module_utils.eodhd.store import assets, bars
 from ansible.module_utils.eodhd.store.parser import TOO_NARROW, UNTRADED, Number, Parser, Width
@@ -37,7 +37,7 @@ def load_again(cursor: Any, widths: Mapping[str, Width]) -> int:
         migrations.migrate(lambda work: work(cursor))
         symbols = sorted({symbol for symbol, _ in lines})
         run = max(run for _, _, _, _, run in kept)
-        now = datetime.now(timezone.utc)
+        now = utc_now()
         new = assets.enter(cursor, symbols, now)
         bars.merge(cursor, run, list(lines.values()), dict.fromkeys(symbols, date.min))
         assets.mark_synced(cursor, symbols, now, new)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timezone
+from datetime import date
 from typing import Any
 
 from ansible.module_utils.database.tables import there
-from ansible.module_utils.eodhd.days import Range
+from ansible.module_utils.eodhd.days import Range, utc_now
 from ansible.module_utils.text import plural
 
 
@@ -43,7 +43,7 @@ def marked(cursor: Any, symbols: Sequence[str]) -> list[OldBasis]:
 
 def mark(cursor: Any, run: int, symbol: str, old_days: Sequence[date]) -> None:
     """Clear a symbol's mark as restated, and mark stored bars that still have an old basis, if there are any."""
-    now = datetime.now(timezone.utc)
+    now = utc_now()
     cursor.execute("UPDATE backfill_coverage SET restated = false WHERE symbol = %s", (symbol,))
     if not old_days:
         cursor.execute(

@@ -18,6 +18,7 @@ from ansible.module_utils.eodhd import backfill
 from ansible.module_utils.eodhd.run.request import Request
 from ansible.module_utils.eodhd.store import arrivals
 from ansible.module_utils.reporting import Problem
+from standin import clock
 from standin.process import StandIn
 
 from tests import engines
@@ -70,7 +71,7 @@ class Market:
     def load(self, now: datetime | None = None, **options: Any) -> dict[str, Any]:
         """Run the backfill; return a failure as its result, with the message as ``problem``."""
         try:
-            result: dict[str, Any] = backfill.run(self.request(**options), now)
+            result: dict[str, Any] = backfill.run(self.request(**options), clock.showing(now))
         except Problem as problem:
             return {**problem.details, "problem": str(problem)}
         finally:

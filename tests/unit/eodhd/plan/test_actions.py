@@ -45,7 +45,7 @@ def test_force_requests_a_settled_session_again() -> None:
     task, _ = actions.by_session(KINDS, ["US"], Range(DAY, DAY), now)
     known = {task.symbol: SymbolEntry(task.range, "loaded", 0, now - timedelta(days=1))}
     assert actions.unanswered([task], known, Rules(now, 12, 10)) == []
-    assert actions.unanswered([task], known, Rules(now, 12, 10, forced_since=now)) == [task]
+    assert actions.unanswered([task], known, Rules(now, 12, 10, force=True)) == [task]
 
 
 def test_currencies_have_no_actions() -> None:

@@ -71,7 +71,7 @@ def test_coverage_does_not_span_a_gap() -> None:
 
 
 def test_force_and_a_restated_history_request_again() -> None:
-    assert task(known(), forced_since=NOW).range == ASKED
+    assert task(known(), force=True).range == ASKED
     long_ago = date(2001, 1, 1)
     assert task(known(first=long_ago, restated=True)).range == Range(long_ago, ASKED.last)
 

@@ -10,7 +10,7 @@ from datetime import date
 from typing import Any
 
 import pytest
-from ansible.module_utils.eodhd.days import Range
+from ansible.module_utils.eodhd.days import Range, utc_now
 from ansible.module_utils.eodhd.model import Task
 from ansible.module_utils.eodhd.run.pipeline import Pipeline
 from ansible.module_utils.eodhd.run.totals import Totals
@@ -42,7 +42,7 @@ class World:
         self.failing: Exception | None = None
         self.broken: Exception | None = None
         self.pipeline = Pipeline(
-            self.fetch, len(symbols), [self.store] * stores, Free(), lambda symbols: {}, {}, None,
+            self.fetch, len(symbols), [self.store] * stores, Free(), lambda symbols: {}, {}, utc_now,
             threading.Event(), Totals(symbols=len(symbols)), **options,
         )  # fmt: skip
 
