@@ -85,6 +85,7 @@ class Task:
         symbol: with its exchange, ``AAPL.US``.
         vacant: whether the table had no row of it at planning time, so that COPY can write directly into the table.
         kept: the ledger entry that the answer extends; None if the answer replaces it.
+        rest_stored: whether the table had rows of the requested days, of which the range is only the end.
         calls: what it costs.
     """
 
@@ -92,6 +93,7 @@ class Task:
     range: Range
     vacant: bool = False
     kept: SymbolEntry | None = None
+    rest_stored: bool = False
     calls: int = 1
 
     def covered(self) -> Range:

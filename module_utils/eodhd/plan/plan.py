@@ -96,7 +96,7 @@ def task_for(
         return Task(symbol, asked, vacant, kept)
     # The length does not change the cost, but a short answer is faster to parse and compare.
     overlap = min(known.range.last, asked.last) - timedelta(days=rules.overlap_days - 1)
-    return Task(symbol, Range(max(asked.first, overlap), asked.last), kept=kept)
+    return Task(symbol, Range(max(asked.first, overlap), asked.last), kept=kept, rest_stored=not vacant)
 
 
 @dataclass

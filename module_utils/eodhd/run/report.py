@@ -43,7 +43,7 @@ def for_symbol(
     downloaded = "❌ Downloaded nothing"
     if totals.fresh:
         downloaded = "✅ Nothing to download: the ledger has a fresh answer"
-    elif totals.downloaded:
+    elif totals.downloaded or totals.loaded:
         downloaded = f"✅ Downloaded {plural(totals.downloaded, 'record')}"
     counted_lines = {
         f"✅ Updated {plural(totals.updated, 'row')}, the old values are in backfill_revision": totals.updated,

@@ -62,7 +62,8 @@ class Fetched:
             return "truncated"
         if len(self.parsed.aside) > self.parsed.untraded:
             return "set_aside"
-        return "loaded" if self.parsed.lines else "empty"
+        # A delisted symbol has no later rows, but those that were requested are stored.
+        return "loaded" if self.parsed.lines or self.task.rest_stored else "empty"
 
     @property
     def message(self) -> str:

@@ -67,6 +67,20 @@ def test_bars_are_at_midnight_utc_whatever_the_server_s_time_zone(market: Any) -
     assert market.load(force=True)["changed"] is False
 
 
+def test_a_delisted_symbol_is_loaded_whenever_it_is_requested(market: Any) -> None:
+    now = datetime.now(timezone.utc)
+    market.standin.control(delisted={"AAPL.US": (now - timedelta(days=60)).date().isoformat()})
+    first = market.load(now, days=365)["totals"]["inserted"]
+    for number in (1, 2):
+        later = market.load(now + timedelta(days=number), days=365)
+        assert later["totals"]["calls"] == 1
+        assert "✅ Downloaded 0 records" in later["report"]
+        assert "SUCCESS" in later["report"]
+    assert market.query("SELECT rows, outcome FROM backfill_coverage") == [(first, "loaded")]
+    recent = market.load(now + timedelta(days=3), days=30)
+    assert [entry["outcome"] for entry in recent["not_loaded"]] == ["empty"]
+
+
 def test_a_plan_costs_nothing_and_changes_nothing(market: Any) -> None:
     plan = market.load(symbols=["AAPL.US", "MSFT.US", "BTC-USD.CC"], check=True)
     assert plan["plan"]["calls"] == 3
