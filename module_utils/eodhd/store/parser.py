@@ -27,6 +27,8 @@ UNTRADED = "untraded"
 JUNK = "junk"
 # The reason of a row that the table cannot hold contains this, before the column's type.
 TOO_NARROW = "does not fit the column's type"
+# No bar or action needs as many digits before or after the point. Without an exponent, 1e9999 has as many.
+DIGITS = 100
 
 
 class Malformed(ValueError):
@@ -260,12 +262,15 @@ def collect(rows: Iterable[Any], read: Callable[[Any], tuple[str, str, str, str]
 
 
 def number(value: Any) -> Decimal | None:
-    """Return a JSON value as a finite number; None if it is not one."""
+    """Return a JSON value as a finite number; None if it is not one, or has more than ``DIGITS``."""
     try:
         found = Decimal(value) if isinstance(value, str) else None
     except InvalidOperation:
         return None
-    return found if found is not None and found.is_finite() else None
+    if found is None or not found.is_finite():
+        return None
+    exponent = int(found.as_tuple().exponent)
+    return found if max(abs(found.adjusted()), abs(exponent)) < DIGITS else None
 
 
 def _plain(value: Decimal, text: str, name: str) -> str:

@@ -103,6 +103,13 @@ def test_reasons_of_set_aside_rows(column: str, value: str, reason: str) -> None
     assert (aside.symbol, aside.day) == ("A.US", "2024-01-02")
 
 
+@pytest.mark.parametrize("value", ["1e5000", "1E+200000", "1e-200000", "1e999999999", "9" * 5000])
+@pytest.mark.parametrize("column", ["close", "volume"])
+def test_a_number_that_no_column_can_hold_is_set_aside(column: str, value: str) -> None:
+    parsed = parse(json.dumps([{**json.loads(ROW), column: "N"}]).replace('"N"', value))
+    assert [row.reason for row in parsed.aside] == [f"{column} is no number"]
+
+
 def test_the_raw_row_keeps_its_numbers() -> None:
     raw = ROW.replace("1.5", "-1.50000000000000000001")
     assert parse(f"[{raw}]").aside[0].raw == raw
