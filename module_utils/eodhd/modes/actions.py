@@ -30,7 +30,7 @@ def run(context: Context) -> dict[str, Any]:
         Problem: an outcome is not accepted; all others were loaded first.
     """
     request = context.request
-    context.widths()
+    context.look()
     asked = planning.asked_range(request.days, request.first, request.last, context.today)
     plan = _plan(context, asked)
     if priced := context.priced(plan):

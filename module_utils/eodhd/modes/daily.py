@@ -19,7 +19,7 @@ from ansible.module_utils.eodhd.run import report
 from ansible.module_utils.eodhd.run.context import Context, Executed, in_one_transaction
 from ansible.module_utils.eodhd.service.client import Answer
 from ansible.module_utils.eodhd.store import assets, bars, store
-from ansible.module_utils.eodhd.store.parser import Parsed, Parser, Width
+from ansible.module_utils.eodhd.store.parser import Parsed
 from ansible.module_utils.eodhd.store.store import Fetched, Written
 from ansible.module_utils.markets import names, publishing
 from ansible.module_utils.text import plural
@@ -34,8 +34,7 @@ Sessions = Mapping[str, Mapping[date, SessionEntry]]
 
 def run(context: Context) -> dict[str, Any]:
     """Load the due sessions of each exchange, and those that have not settled."""
-    widths = context.widths()
-    parser = Parser(widths)
+    context.look()
     exchanges = list(dict.fromkeys(context.request.exchanges))
     known, spent = _known(context, exchanges)
     found = _calls(context, known, spent)
@@ -51,7 +50,7 @@ def run(context: Context) -> dict[str, Any]:
         call = by_name[task.symbol]
         answer, parsed = context.client.get(
             f"eod-bulk-last-day/{call.exchange}",
-            lambda body: parser.bulk(body, call.exchange, newest),
+            lambda body: context.parser.bulk(body, call.exchange, newest),
             {"date": call.day},
             task.calls,
         )
@@ -74,7 +73,7 @@ def run(context: Context) -> dict[str, Any]:
     if done.stopped is None:
         # Including those that a killed run found.
         restated = _restated(context, exchanges)
-        done = _refetch(context, done, restated, widths)
+        done = _refetch(context, done, restated)
     titles = [f"{name} {', '.join(map(str, sorted(received[name]))) or '(no session)'}" for name in exchanges]
     text = report.for_many(
         f"daily: {'; '.join(titles)}", done.totals, before, context.counts(), [], context.request.accept
@@ -82,9 +81,7 @@ def run(context: Context) -> dict[str, Any]:
     return conclude(context, done, plan, context.with_remarks(text, done.run, restated))
 
 
-def _refetch(
-    context: Context, done: Executed, symbols: Sequence[str], widths: Mapping[str, Width]
-) -> Executed:
+def _refetch(context: Context, done: Executed, symbols: Sequence[str]) -> Executed:
     """Load the full histories of restated symbols."""
     if not symbols:
         return done
@@ -93,7 +90,7 @@ def _refetch(
     since = one_day(context.chunks.retained_from or context.today)
     ranges = {symbol: known[symbol].range if symbol in known else since for symbol in symbols}
     tasks = [Task(symbol, days.hull(one_day(context.today))) for symbol, days in ranges.items()]
-    again = history.load(context, planning.Plan("restated histories", tasks, known), widths)
+    again = history.load(context, planning.Plan("restated histories", tasks, known))
     again.totals.refetched += len(tasks)
     return replace(again, run=done.run, totals=done.totals.plus(again.totals))
 

@@ -17,7 +17,7 @@ from ansible.module_utils.eodhd.run import report
 from ansible.module_utils.eodhd.run.context import Context, Executed
 from ansible.module_utils.eodhd.service.client import Answer
 from ansible.module_utils.eodhd.store import store
-from ansible.module_utils.eodhd.store.parser import Parsed, Parser, Width
+from ansible.module_utils.eodhd.store.parser import Parsed, Parser
 from ansible.module_utils.eodhd.store.stored import count_stored, other_times
 from ansible.module_utils.markets import names
 from ansible.module_utils.reporting import Problem
@@ -36,7 +36,7 @@ def run(context: Context) -> dict[str, Any]:
     request = context.request
     asked = planning.asked_range(request.days, request.first, request.last, context.today)
     span = f"{request.days} days" if request.first is None else f"{asked.first} to {asked.last}"
-    widths = context.widths()
+    widths = context.look()
     asked = context.retained_days(asked)
     context.notes += [
         f"market_data.{name} is {found.name}, so rows with more digits are kept in backfill_set_aside. To load them,"
@@ -59,7 +59,7 @@ def run(context: Context) -> dict[str, Any]:
         plan.extra_calls = ranking_calls
 
     before = context.counts()
-    done = load(context, plan, widths)
+    done = load(context, plan)
     done.totals.calls += ranking_calls
     if request.delisted:
         # The provider has no bars of most names delisted before about 2014, so these do not fail the run.
@@ -80,14 +80,13 @@ def run(context: Context) -> dict[str, Any]:
     return conclude(context, done, plan, text, lacking)
 
 
-def load(context: Context, plan: planning.Plan, widths: Mapping[str, Width]) -> Executed:
+def load(context: Context, plan: planning.Plan) -> Executed:
     """Run a plan of symbol histories."""
-    parser = Parser(widths)
 
     def fetch(task: Task) -> tuple[Answer, Parsed | None]:
         return context.client.get(
             f"eod/{task.symbol}",
-            lambda body: parser.history(body, task.symbol, task.range),
+            lambda body: context.parser.history(body, task.symbol, task.range),
             eod_query(task.range),
         )
 

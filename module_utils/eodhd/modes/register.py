@@ -82,7 +82,7 @@ FIRST_RENAME = date(2022, 7, 22)
 
 def run(context: Context) -> dict[str, Any]:
     """Enter the symbols of each exchange in ``assets``: type, active or delisted, renamed. Details go to the ledger."""
-    context.widths()
+    context.look()
 
     def fetch(task: Task) -> tuple[Answer, Parsed | None]:
         kind, _, exchange = task.symbol.partition(" ")

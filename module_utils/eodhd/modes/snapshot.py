@@ -22,7 +22,7 @@ def run(context: Context) -> dict[str, Any]:
     name = context.request.snapshot
     if not name:
         raise Problem("The snapshot has no name. Set -e backfill_snapshot=NAME.")
-    context.widths()
+    context.look()
     found = None if context.absent else context.database.run(partial(_read, name=name))
     if context.request.check:
         plan = "exists" if found else "would be created; it costs no call"

@@ -17,7 +17,6 @@ from ansible.module_utils.eodhd.modes.history import eod_query
 from ansible.module_utils.eodhd.plan import plan as planning
 from ansible.module_utils.eodhd.run.context import Context
 from ansible.module_utils.eodhd.store import basis, stored
-from ansible.module_utils.eodhd.store.parser import Parser
 from ansible.module_utils.eodhd.store.store import SETTLE_DAYS
 from ansible.module_utils.reporting import Problem
 from ansible.module_utils.text import plural
@@ -36,7 +35,7 @@ def run(context: Context) -> dict[str, Any]:
     """
     request = context.request
     asked = planning.asked_range(request.days, request.first, request.last, context.today)
-    parser = Parser(context.widths())
+    context.look()
     asked = context.retained_days(asked)
     sample = (
         {} if context.absent else context.database.run(partial(_sample, asked=asked, size=request.sample))
@@ -51,7 +50,7 @@ def run(context: Context) -> dict[str, Any]:
             f"There is nothing to verify: the ledger has no symbol with rows from {asked.first} to {asked.last}."
             " Load some with backfill_mode=history, or set other days."
         )
-    found = _compare(context, parser, sample)
+    found = _compare(context, sample)
     lines = [
         f"🔎 VERIFYING {title} ({asked.first} to {asked.last})",
         f"   compared: {plural(found.rows, 'row')}, {plural(found.calls, 'call')}",
@@ -82,7 +81,7 @@ def run(context: Context) -> dict[str, Any]:
     return result
 
 
-def _compare(context: Context, parser: Parser, sample: Mapping[str, Range]) -> Findings:
+def _compare(context: Context, sample: Mapping[str, Range]) -> Findings:
     """Request each symbol of the sample, and compare the answer with the stored rows."""
     marks = context.database.run(partial(basis.marked, symbols=list(sample)))
     old_days = {mark.symbol: mark.days for mark in marks}
@@ -90,7 +89,7 @@ def _compare(context: Context, parser: Parser, sample: Mapping[str, Range]) -> F
     for symbol, days in sample.items():
         answer, parsed = context.client.get(
             f"eod/{symbol}",
-            partial(parser.history, symbol=symbol, asked=days),
+            partial(context.parser.history, symbol=symbol, asked=days),
             eod_query(days),
             keep=False,
         )

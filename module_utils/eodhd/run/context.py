@@ -22,7 +22,7 @@ from ansible.module_utils.eodhd.ledger.ledger import Ledger
 from ansible.module_utils.eodhd.model import SymbolEntry, Task
 from ansible.module_utils.eodhd.plan.plan import Plan, Rules, without_dropped_days
 from ansible.module_utils.eodhd.run import report
-from ansible.module_utils.eodhd.run.pipeline import ALONE_ROWS, BATCH_ROWS, Locks, Pipeline
+from ansible.module_utils.eodhd.run.pipeline import ALONE_ROWS, BATCH_ROWS, Locks, Pipeline, Store
 from ansible.module_utils.eodhd.run.progress import Progress, to_file
 from ansible.module_utils.eodhd.run.request import Request
 from ansible.module_utils.eodhd.run.totals import Totals
@@ -55,6 +55,7 @@ class Context:
         clock: returns the current time in UTC.
         now, today: when the run began, and the provider's day.
         absent: whether a plan has to do without a database or its tables.
+        parser: for the columns of ``market_data``, once ``look`` has read them.
         notes: of the result.
     """
 
@@ -65,6 +66,7 @@ class Context:
         self.today = today(self.now)
         self.absent = False
         self.chunks = Chunks()
+        self.parser = parser.Parser({})
         self.stop = threading.Event()
         self.database = Database(request.server, "backfill")
         self.ledger = Ledger(self.database, account(request.token))
@@ -83,9 +85,7 @@ class Context:
             try:
                 spool = Spool(request.spool, request.base_url, request.fresh_hours)
                 spool.sweep()
-                courier = Courier(
-                    transport, spool, Database(request.server, "backfill claims"), request.concurrency, POLICY
-                )
+                courier = Courier(transport, spool, Database(request.server, "backfill claims"))
                 sender = self.claims = courier
             except Unusable as error:
                 self.notes.append(
@@ -113,8 +113,8 @@ class Context:
         self.client.close()
         self.database.close()
 
-    def widths(self) -> dict[str, parser.Width]:
-        """Return what the columns of ``market_data`` can hold, once all of its rows are visible.
+    def look(self) -> dict[str, parser.Width]:
+        """Check the tables; return what the columns of ``market_data`` can hold, once all of its rows are visible.
 
         Raises:
             Problem: a table is missing or has the wrong columns.
@@ -144,7 +144,9 @@ class Context:
             types.update(found.types)
         self.chunks = self.database.run(chunks.look)
         doubt.wait(self.database)
-        return {name: parser.width(types[name]) for name in tables.FIGURES}
+        widths = {name: parser.width(types[name]) for name in tables.FIGURES}
+        self.parser = parser.Parser(widths)
+        return widths
 
     def known(self, names: Sequence[str]) -> dict[str, SymbolEntry]:
         """Return the ledger entries of symbols or exchanges; none without a database."""
@@ -235,38 +237,24 @@ class Context:
         for symbol, known in plan.fresh.items():
             totals.add_fresh(symbol, known)
         alone = self.chunks.mingled
-        stores = min(1 if alone else STORES, len(plan.tasks))
-        databases = [Database(self.request.server, "backfill store") for _ in range(stores)]
-        for database in databases:
-            database.prepare()
-
-        def store(items: list[Fetched], database: Database) -> list[Written]:
-            written = write(database, run, items)
-            for item in items:
-                self.client.stored(item.answer)
-            return written
-
         progress = Progress(to_file(self.request.progress_path))
-        pipeline = Pipeline(
-            fetch,
-            min(self.request.concurrency, max(1, len(plan.tasks))),
-            [partial(store, database=database) for database in databases],
-            self.claims,
-            entries or self.ledger.entries,
-            plan.known,
-            self.clock,
-            self.stop,
-            totals,
-            ALONE_ROWS if alone else BATCH_ROWS,
-            full=alone,
-        )
         tasks = own_part_first(plan.tasks, self.request.shard, self.request.shards)
-        try:
+        with self._stores(min(1 if alone else STORES, len(tasks)), write, run) as stores:
+            pipeline = Pipeline(
+                fetch,
+                min(self.request.concurrency, max(1, len(tasks))),
+                stores,
+                self.claims,
+                entries or self.ledger.entries,
+                plan.known,
+                self.clock,
+                self.stop,
+                totals,
+                ALONE_ROWS if alone else BATCH_ROWS,
+                full=alone,
+            )
             with _signals(self.stop) as caught:
                 pipeline.run(tasks, progress.tick)
-        finally:
-            for database in databases:
-                database.close()
         # The next run closes a run that does not get here, as interrupted.
         stopped = pipeline.stopped_by
         if caught and not stopped:
@@ -279,6 +267,25 @@ class Context:
             self.stop.clear()  # the pipeline set it to end its threads; another pipeline may follow
         self.ledger.end(run, stopped.kind if stopped else "done", totals.facts(), str(stopped or ""))
         return Executed(run, totals, stopped)
+
+    @contextlib.contextmanager
+    def _stores(self, count: int, write: Writing, run: int) -> Iterator[list[Store]]:
+        """Yield functions that store a batch, each through a connection of its own."""
+        databases = [Database(self.request.server, "backfill store") for _ in range(count)]
+
+        def store(items: list[Fetched], database: Database) -> list[Written]:
+            written = write(database, run, items)
+            for item in items:
+                self.client.stored(item.answer)
+            return written
+
+        for database in databases:
+            database.prepare()
+        try:
+            yield [partial(store, database=database) for database in databases]
+        finally:
+            for database in databases:
+                database.close()
 
 
 def in_one_transaction(write: Callable[[Any, int, list[Fetched]], list[Written]]) -> Writing:

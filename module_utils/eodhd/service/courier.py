@@ -23,7 +23,7 @@ from ansible.module_utils.database.connection import driver
 from ansible.module_utils.database.errors import Unreachable, meaning
 from ansible.module_utils.eodhd.ledger.claims import Claims
 from ansible.module_utils.eodhd.service.spool import Spool
-from ansible.module_utils.eodhd.service.transport import Policy, Reply, Transport
+from ansible.module_utils.eodhd.service.transport import Reply, Transport
 from ansible.module_utils.eodhd.store.database import Database
 from ansible.module_utils.reporting import Problem
 
@@ -40,20 +40,11 @@ class Courier:
         transport: sends one request.
         spool: keeps each answer before the run gets it.
         database: used only by the courier.
-        concurrency: maximum number of requests at the same time.
-        policy: the transport's.
     """
 
-    def __init__(
-        self,
-        transport: Transport,
-        spool: Spool,
-        database: Database,
-        concurrency: int,
-        policy: Policy = Policy(),  # noqa: B008 - frozen
-    ) -> None:
+    def __init__(self, transport: Transport, spool: Spool, database: Database) -> None:
         # One more, so that claims do not wait for an answer.
-        pairs = [socket.socketpair() for _ in range(max(1, concurrency) + 1)]
+        pairs = [socket.socketpair() for _ in range(transport.connections + 1)]
         self._pid = os.fork()
         if self._pid == 0:
             try:
@@ -64,6 +55,7 @@ class Courier:
         self._free: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for ours, theirs in pairs:
             theirs.close()
+            policy = transport.policy
             # Every request ends within the limits of the policy; this timeout is for a suspended courier.
             ours.settimeout(policy.connect + policy.total + policy.read + 10)
             channel = ours.makefile("rwb")

@@ -63,7 +63,7 @@ class Transport:
     Args:
         base_url: of the service, without a query.
         token: added to every query.
-        connections: how many to keep open.
+        connections: how many to keep open, at least 1.
         policy: limits of each request.
     """
 
@@ -76,11 +76,12 @@ class Transport:
     ) -> None:
         self._base = base_url.rstrip("/")
         self._token = token
-        self._policy = policy
+        self.policy = policy
+        self.connections = max(1, connections)
         self._requests: Any = package("requests", "requests")
         self._http_error: Any = importlib.import_module("urllib3.exceptions").HTTPError
         self._adapter = self._requests.adapters.HTTPAdapter(
-            pool_connections=1, pool_maxsize=max(1, connections), max_retries=0
+            pool_connections=1, pool_maxsize=self.connections, max_retries=0
         )
         # Preparing a request takes longer than sending it, so it is done once; only the URLs differ.
         # Proxies and certificates of the environment apply; a .netrc does not.
@@ -104,7 +105,7 @@ class Transport:
             f"{self._base}/{quote(path)}"
             f"?{urlencode({key: value for key, value in parameters.items() if value is not None})}"
         )
-        policy, started = self._policy, time.monotonic()
+        policy, started = self.policy, time.monotonic()
         try:
             # Without a session no redirect is followed, which would send the token elsewhere.
             with self._adapter.send(

@@ -40,7 +40,7 @@ def courier(market: Any, standin: StandIn, spool: Spool) -> Iterator[Courier]:
 
 def start(market: Any, standin: StandIn, spool: Spool) -> Courier:
     session = Database(market.server, "backfill claims")
-    return Courier(Transport(standin.url, TOKEN, 2, QUICK), spool, session, 2, QUICK)
+    return Courier(Transport(standin.url, TOKEN, 2, QUICK), spool, session)
 
 
 def child() -> psutil.Process:
@@ -84,6 +84,9 @@ def test_garbage_of_the_run_closes_no_file_of_the_courier(market: Any, spool: Sp
     class Collecting:
         """Reports whether a collection frees inherited objects."""
 
+        policy = QUICK
+        connections = 2
+
         def send(self, _path: str, _query: dict[str, Any]) -> Reply:
             gc.collect()
             return Reply(200, b"freed" if seen() is None else b"left alone")
@@ -92,7 +95,7 @@ def test_garbage_of_the_run_closes_no_file_of_the_courier(market: Any, spool: Sp
     try:
         seen = weakref.ref(Garbage())
         session = Database(market.server, "backfill claims")
-        made = Courier(Collecting(), spool, session, 2, QUICK)  # type: ignore[arg-type]
+        made = Courier(Collecting(), spool, session)  # type: ignore[arg-type]
     finally:
         gc.enable()
     try:
