@@ -50,6 +50,7 @@ def check_path(path: str, homes: dict[str, str]) -> None:
         "is the root of the file system": plain == "/",
         "is a system directory": plain in _SYSTEM_FOLDERS
         or any(below(plain, tree) for tree in _SYSTEM_TREES),
+        "contains a $, which Ansible expands": "$" in path,
         f"is not a plain path (it reads as {plain})": plain != path.rstrip("/"),
         f"is the home directory of {homes.get(plain)}": plain in homes,
     }

@@ -14,6 +14,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from datetime import date, datetime, timezone
+from email.utils import formatdate
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -56,6 +57,7 @@ class Settings:
         latency: seconds before an answer.
         token: the one that is accepted; "" accepts any.
         daily: calls a day; used counts those of today.
+        clock: seconds that the header Date is ahead; None sends none.
         minute: requests in any 60 seconds; 0 is without a limit, but the header says ``advertised``.
         answers: behaviours by symbol, taken in turn; the last of a list stays when ``sticky``.
         every: behaviour of each answer with a number divisible by the key.
@@ -69,6 +71,7 @@ class Settings:
     advertised: int = 1_000_000
     sticky: bool = False
     requests_date: str = ""
+    clock: float | None = None
     answers: dict[str, list[str]] = field(default_factory=dict)
     every: dict[str, str] = field(default_factory=dict)
 
@@ -226,10 +229,12 @@ class Service:
             self.counts.paid[name] += 1
 
     def headers(self) -> str:
-        """Return the headers of the minute limit."""
+        """Return the headers of the clock and the minute limit."""
         limit = self.settings.minute or self.settings.advertised
         left = max(0, limit - len(self.counts.times))
-        return f"X-RateLimit-Limit: {limit}\r\nX-RateLimit-Remaining: {left}\r\n"
+        clock = self.settings.clock
+        sent = "" if clock is None else f"Date: {formatdate(time.time() + clock, usegmt=True)}\r\n"
+        return f"{sent}X-RateLimit-Limit: {limit}\r\nX-RateLimit-Remaining: {left}\r\n"
 
 
 def warned(body: str, behaviour: str) -> str:

@@ -27,7 +27,7 @@ from ansible.module_utils.eodhd.run.progress import Progress, to_file
 from ansible.module_utils.eodhd.run.request import Request
 from ansible.module_utils.eodhd.run.totals import Totals
 from ansible.module_utils.eodhd.service import budget
-from ansible.module_utils.eodhd.service.account import account, quota, today
+from ansible.module_utils.eodhd.service.account import account, check_clock, quota, today
 from ansible.module_utils.eodhd.service.client import Client, Stop
 from ansible.module_utils.eodhd.service.courier import Courier
 from ansible.module_utils.eodhd.service.spool import Spool, Unusable
@@ -185,10 +185,11 @@ class Context:
             changes: whether a run that makes calls can change something.
 
         Raises:
-            Problem: the quota does not cover the plan, and ``backfill_partial`` is off.
+            Problem: the clock is wrong, or the quota does not cover the plan and ``backfill_partial`` is off.
         """
         if plan.calls:
-            _, user = self.client.get("user", json.loads, keep=False)
+            answer, user = self.client.get("user", json.loads, keep=False)
+            check_clock(answer.sent, datetime.now(timezone.utc))
             plan.quota = quota(user, self.today)
         plan.require_quota(self.request.partial)
         if not self.request.check:

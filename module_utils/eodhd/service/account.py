@@ -6,8 +6,10 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timezone
+from email.utils import parsedate_to_datetime
 from typing import Any
 
+from ansible.module_utils.reporting import Problem
 from ansible.module_utils.text import whole
 
 
@@ -19,6 +21,23 @@ def account(token: str) -> str:
 def today(now: datetime) -> date:
     """Return the provider's day, which turns at 00:00 GMT."""
     return now.astimezone(timezone.utc).date()
+
+
+def check_clock(sent: str, now: datetime) -> None:
+    """Raise ``Problem`` if the clock and the provider's differ by over an hour, which spoils days and freshness.
+
+    Args:
+        sent: the header ``Date`` of an answer; without a readable one, nothing is checked.
+    """
+    try:
+        hours = (now - parsedate_to_datetime(sent)).total_seconds() / 3600
+    except (TypeError, ValueError):
+        return
+    if abs(hours) > 1:
+        raise Problem(
+            f"The clock of this host is {abs(hours):.0f} hours {'ahead of' if hours > 0 else 'behind'} EODHD's. Set it,"
+            " for example with `timedatectl set-ntp true`. No call was made and nothing was changed."
+        )
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,7 @@ class Answer:
         kept: its names in the spool, until it is stored.
         size: bytes of the data.
         digest: SHA-256 of the data, in hexadecimal.
+        sent: the header Date.
     """
 
     outcome: Outcome | None
@@ -54,6 +55,7 @@ class Answer:
     kept: tuple[str, ...] = ()
     size: int = 0
     digest: str | None = None
+    sent: str = ""
 
 
 @dataclass(eq=False)
@@ -145,7 +147,8 @@ class Client:
                     with self._reading:
                         parsed = parse(reply.body)
                     size, digest = len(reply.body), hashlib.sha256(reply.body).hexdigest()
-                    return Answer(None, calls, requests, "", kept, size, digest), parsed
+                    sent = reply.headers.get("Date", "")
+                    return Answer(None, calls, requests, "", kept, size, digest, sent), parsed
                 except ValueError:
                     fault = "an answer that is not the JSON requested"
                     if self.spool:

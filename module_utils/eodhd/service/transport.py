@@ -19,7 +19,7 @@ CHUNK = 1 << 18
 # Larger bodies are not read to the end.
 LARGEST = 256 << 20
 # The headers that are used.
-HEADERS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "Retry-After")
+HEADERS = ("Date", "X-RateLimit-Limit", "X-RateLimit-Remaining", "Retry-After")
 
 
 @dataclass(frozen=True)

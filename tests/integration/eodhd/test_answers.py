@@ -103,6 +103,20 @@ def test_a_refusal_of_every_symbol_mentions_the_token(market: Any) -> None:
     assert "eodhd_api_token" in json.dumps(result)
 
 
+@pytest.mark.parametrize(("clock", "side"), [(-7200, "2 hours ahead of"), (90000, "25 hours behind")])
+def test_a_wrong_clock_costs_and_stores_nothing(market: Any, clock: float, side: str) -> None:
+    market.standin.control(clock=clock)
+    problem = market.load()["problem"]
+    assert f"clock of this host is {side} EODHD's" in problem
+    assert "No call was made" in problem
+    assert market.standin.counts()["calls"] == 0
+
+
+def test_a_clock_that_is_minutes_off_is_accepted(market: Any) -> None:
+    market.standin.control(clock=300)
+    assert "SUCCESS" in market.load()["report"]
+
+
 def test_the_limit_per_minute_is_respected(market: Any) -> None:
     """The limit is read from the headers, and no request exceeds it or is refused."""
     market.standin.control(minute=20)

@@ -26,6 +26,7 @@ from ansible.module_utils.reporting import Problem
         ("/opt/", "is a system directory"),
         ("/usr/bin", "is a system directory"),
         ("/etc/project", "is a system directory"),
+        ("/opt/$HOME/project", "contains a [$]"),
         ("/opt/project/../other", "is not a plain path"),
         ("/opt//project", "is not a plain path"),
         ("/home/quant", "is the home directory of quant"),
