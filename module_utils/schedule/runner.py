@@ -95,10 +95,8 @@ class Runner:
             if last is None or last.outcome == OK:
                 continue
             if last.outcome == RUNNING:
-                with alone(self.spare / f"{name}.lock") as mine:
-                    if not mine:
-                        continue
-                self._note_cut(name)
+                if not self._note_cut(name):
+                    continue
             elif self.world.now() - (last.ended or last.began) < job.again:
                 continue
             good &= self.run(name)
@@ -113,13 +111,14 @@ class Runner:
         self._beat()
         self._try(self.world.metrics)
 
-    def _note_cut(self, name: str) -> None:
+    def _note_cut(self, name: str) -> bool:
+        """Record the last run of a job as cut off if its process has ended without a result; return whether it has."""
         last = self.state.last().get(name)
         if last is None or last.outcome != RUNNING:
-            return
+            return False
         with alone(self.spare / f"{name}.lock") as mine:
             if not mine:
-                return
+                return False
         job = self.config.jobs[name]
         self._end(replace(last, outcome=CUT, note="it ended without recording a result"))
         message = (
@@ -127,6 +126,7 @@ class Runner:
             f" {job.memory} in schedule_jobs), was killed, or met an error. `journalctl` of its unit says which."
         )
         self._judge(name, [Trouble(f"cut:{name}", socket.gethostname(), message)], set(), last.log)
+        return True
 
     def _begin(self, job: Job) -> Run:
         now = self.world.now()
