@@ -117,7 +117,7 @@ report:
 
 import os
 import pwd
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -167,29 +167,17 @@ def wanted(options: dict[str, Any], where: units.Places, systemd: install.System
     for name, job in jobs.parse(options["jobs"], options["exchanges"]).items():
         at = due.moment(job) if job.at == "published" else job.at
         timed[name] = replace(job, at=at, interval=systemd.interval(at))
-    names = (
-        "name",
-        "project",
-        "inventory",
-        "days",
-        "retries",
-        "mail",
-        "sendmail",
-        "command",
-        "title",
-        "delay",
-        "sudo",
-    )
-    config = jobs.Config(
-        jobs=timed,
-        state=str(where.state),
-        spare=str(where.spare),
-        metrics=options["metrics_path"],
-        writable=options["writable"],
-        secrets=list(options["secrets"]),
-        encrypted=systemd.has_creds(),
-        **{name: options[name] for name in names},
-    )
+    given = {field.name: options[field.name] for field in fields(jobs.Config) if field.name in options}
+    ours = {
+        "jobs": timed,
+        "state": str(where.state),
+        "spare": str(where.spare),
+        "metrics": options["metrics_path"],
+        "user": "",
+        "secrets": list(options["secrets"]),
+        "encrypted": systemd.has_creds(),
+    }
+    config = jobs.Config(**{**given, **ours})
     for path in (f"{config.project}/tools/run_job.py", config.python):
         if not os.path.exists(path):
             raise Problem(
