@@ -7,6 +7,14 @@ from urllib.parse import quote
 
 # The default of libpq, which a URL need not name.
 PREFER = "prefer"
+# The keys of ``.env`` that hold a part of the address, and the fields of ``Server`` and of the option ``connection``.
+KEYS = {
+    "POSTGRES_HOST": "host",
+    "POSTGRES_PORT": "port",
+    "POSTGRES_USER": "user",
+    "POSTGRES_PASSWORD": "password",
+    "POSTGRES_DB": "database",
+}
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ansible.module_utils.database.server import PREFER, Server
+from ansible.module_utils.database.server import KEYS, PREFER, Server
 from ansible.module_utils.reporting import Problem, package
 
-REQUIRED = (
-    "DB_URL", "POSTGRES_HOST", "POSTGRES_PORT", "POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB", "EODHD_API_TOKEN"
-)  # fmt: skip
+REQUIRED = ("DB_URL", *KEYS, "EODHD_API_TOKEN")
 OPTIONAL = ("REDIS_URL", "REDIS_HOST", "REDIS_PORT", "REDIS_PASSWORD", "REDIS_DB")
 # Other names that the application accepts.
 ALIASES = {"DB_URL": "DATABASE_URL", "EODHD_API_TOKEN": "EODHD_API_KEY"}
@@ -100,11 +98,5 @@ def server(url: str, path: str) -> Server:
 
 def disagreements(values: Mapping[str, str], named: Server) -> list[str]:
     """Return the ``POSTGRES_*`` keys that contradict ``DB_URL``."""
-    parts = {
-        "POSTGRES_HOST": named.host,
-        "POSTGRES_PORT": str(named.port),
-        "POSTGRES_USER": named.user,
-        "POSTGRES_PASSWORD": named.password,
-        "POSTGRES_DB": named.database,
-    }
-    return [name for name, part in parts.items() if values.get(name, part) != part]
+    parts = {key: str(getattr(named, field)) for key, field in KEYS.items()}
+    return [key for key, part in parts.items() if values.get(key, part) != part]

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible.module_utils.database.server import Server
+from ansible.module_utils.database.server import KEYS, Server
 from ansible.module_utils.project.dotenv import Statement, decode, encode, parse
 from ansible.module_utils.project.guards import DOTENV
 from ansible.module_utils.reporting import Problem
@@ -26,7 +26,6 @@ from ansible.module_utils.reporting import Problem
 # The settings whose names differ from those of their keys.
 SETTINGS = {"ENVIRONMENT": "environment_name", "DEBUG": "debug"}
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_FIELDS = {"HOST": "host", "PORT": "port", "USER": "user", "PASSWORD": "password", "DB": "database"}
 
 
 # The managed keys with their values, by comment heading, in order.
@@ -82,10 +81,7 @@ def sections(
     ``DB_URL`` is built from the ``connection``. The keys of ``extra``, the user's ``project_env``, follow the flags.
     Raises Problem if a value cannot be written, or if ``extra`` sets a key that another variable sets.
     """
-    database = {
-        f"POSTGRES_{name}": text_of(f"POSTGRES_{name}", connection[field], f"postgres_{name.lower()}")
-        for name, field in _FIELDS.items()
-    }
+    database = {key: text_of(key, connection[field], key.lower()) for key, field in KEYS.items()}
     keys = {key: text_of(key, value, key.lower()) for key, value in api_keys.items()}
     switches = {key: text_of(key, value, SETTINGS.get(key, key)) for key, value in flags.items()}
     taken = {"DB_URL", *database, *keys, *switches} & set(extra)
