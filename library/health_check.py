@@ -212,8 +212,6 @@ def main() -> None:
         # Imported here, because `enter` may restart the module in another Python, which would import them again.
         from ansible.module_utils.health import checks, model
 
-        if obstacle:
-            return checks.result([model.Finding("environment", "fail", obstacle)])
         host = model.Host(
             env=root / ".env",
             tables=model.wanted(options["tables"]),
@@ -221,8 +219,9 @@ def main() -> None:
             token=options["token_known"],
             **{name: options[name] for name in ("timeout", "query_timeout", "count", "limits", "redis")},
         )
-        found: dict[str, Any] = checks.examine(host)
-        return found
+        if obstacle:
+            return checks.result([model.Finding("environment", "fail", obstacle)], host)
+        return checks.examine(host)
 
     def planned() -> dict[str, Any]:
         from ansible.module_utils.database.server import Server

@@ -7,7 +7,6 @@ says how to add a check.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.database.errors import Unreachable, explain
@@ -62,9 +61,8 @@ def _run(check: Check, host: Host) -> list[Finding]:
     return findings
 
 
-def result(findings: Sequence[Finding], host: Host | None = None) -> dict[str, Any]:
-    """Return the module's result for these findings; without a host it holds only them."""
-    host = host or Host(Path(), [], 0, 0, "auto", lambda: None)
+def result(findings: Sequence[Finding], host: Host) -> dict[str, Any]:
+    """Return the module's result for these findings and for what the checks have set in ``host``."""
     level = max((finding.level for finding in findings), key=LEVELS.index, default="ok")
     healthy = level != "fail"
     expects = {check.name: check.expects for check in CHECKS}

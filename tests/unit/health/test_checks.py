@@ -104,6 +104,6 @@ def test_a_check_that_needs_a_session_is_left_out_without_one(context: Host) -> 
     assert [check["check"] for check in checks.examine(context, some)["checks"]] == ["a"]
 
 
-def test_without_context_there_is_only_the_finding() -> None:
-    result = checks.result([Finding("environment", "fail", "No venv.")])
+def test_before_any_check_there_is_only_the_finding(context: Host) -> None:
+    result = checks.result([Finding("environment", "fail", "No venv.")], Host(context.env, [], 3, 10, "auto"))
     assert result["report"] == "📊 Infrastructure Health Check\n❌ No venv.\n❌ System Unhealthy"

@@ -33,9 +33,9 @@ def test_a_threshold_of_zero_is_off(context: Host) -> None:
     assert context.level("stale", 1000) == "ok"
 
 
-def test_the_worst_level_decides() -> None:
+def test_the_worst_level_decides(context: Host) -> None:
     def level(*levels: str) -> tuple[str, bool]:
-        result = checks.result([Finding("a", one, "") for one in levels])
+        result = checks.result([Finding("a", one, "") for one in levels], context)
         return result["level"], result["healthy"]
 
     assert level() == ("ok", True)
