@@ -306,6 +306,8 @@ class Connection(asyncio.Protocol):
         self.service.paid(name, cost)
         limits = "" if status == 401 else self.service.headers()
         extra = "Retry-After: 0\r\n" if behaviour == "too_many_zero" else ""
+        if behaviour == "length_twice":
+            extra = f"Content-Length: {len(body.encode())}\r\n"
         self.send(status, kind, body.replace("{token}", token), extra + limits)
 
     def misbehave(self, behaviour: str, body: str) -> None:

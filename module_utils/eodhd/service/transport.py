@@ -117,8 +117,7 @@ class Transport:
                     size += len(chunk)
                     if time.monotonic() - started > policy.total or size > LARGEST:
                         return Reply(0, fault=f"an answer of over {policy.total:g} s or {LARGEST >> 20} MB")
-                promised = answer.headers.get("Content-Length")
-                if promised and "Content-Encoding" not in answer.headers and int(promised) != size:
+                if answer.raw.length_remaining:  # urllib3 before 2 does not check it
                     return Reply(0, fault="an incomplete answer")
                 headers = {key: answer.headers[key] for key in HEADERS if key in answer.headers}
                 return Reply(answer.status_code, b"".join(chunks), headers, f"status {answer.status_code}")

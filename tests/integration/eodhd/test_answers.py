@@ -75,6 +75,11 @@ def test_an_account_error_stops_the_run_and_the_next_run_loads_the_rest(
     assert set(market.standin.counts()["paid"].values()) == {1}
 
 
+def test_a_proxy_may_repeat_the_length(market: Any) -> None:
+    market.standin.control(answers={"AAPL.US": ["length_twice"]}, sticky=True)
+    assert "SUCCESS" in market.load()["report"]
+
+
 @pytest.mark.parametrize("behaviour", REPEATED)
 def test_failures_are_retried_a_bounded_number_of_times(market: Any, behaviour: str) -> None:
     market.standin.control(answers={"AAPL.US": [behaviour]})
