@@ -9,13 +9,28 @@ lists that can contain them. For all symbols, it matches the many one-day ranges
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from ansible.module_utils.database.tables import there
+from ansible.module_utils.database.tables import FIGURES, there
 
 # Ranges that arrived after the moment and begin before it; there is an index for this expression.
 _LATER = "tstzrange(least((b.first_day - 1)::timestamp AT TIME ZONE 'UTC', b.arrived), b.arrived) @> moment"
 _CHECK_MOMENT = "backfill_tells(moment)"
+
+
+def _each(form: str, names: Iterable[str] = FIGURES) -> str:
+    """Return the form with each name, separated by commas."""
+    return ", ".join(form.format(name) for name in names)
+
+
+# The columns that every digest includes. Of a column added later, only values count, so that an older snapshot keeps
+# its digest.
+_DIGESTED = ("open", "high", "low", "close", "adjusted_close", "volume")
+_ROW = [
+    f"row(m.symbol, extract(epoch FROM m.time)::bigint, {_each('trim_scale(m.{})', _DIGESTED)})::text",
+    *(f"'{name}=' || trim_scale(m.{name})" for name in FIGURES if name not in _DIGESTED),
+]
 FUNCTIONS = f"""
 SET LOCAL check_function_bodies = off;
 CREATE OR REPLACE FUNCTION backfill_tells(moment timestamptz) RETURNS boolean
@@ -29,21 +44,18 @@ BEGIN
   RETURN true;
 END $$;
 CREATE OR REPLACE FUNCTION market_data_asof(moment timestamptz, symbols text[] DEFAULT NULL, first date DEFAULT NULL,
-  last date DEFAULT NULL) RETURNS TABLE ("time" timestamptz, symbol text, open numeric, high numeric, low numeric,
-  close numeric, adjusted_close numeric, volume numeric)
+  last date DEFAULT NULL) RETURNS TABLE ("time" timestamptz, symbol text, {_each("{} numeric")})
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
-SELECT t.time, t.symbol, t.open, t.high, t.low, t.close, t.adjusted_close, t.volume
+SELECT t.time, t.symbol, {_each("t.{}")}
 FROM (
-  SELECT m.time, m.symbol::text, m.open::numeric, m.high::numeric, m.low::numeric, m.close::numeric,
-    m.adjusted_close::numeric, m.volume::numeric, true AS still
+  SELECT m.time, m.symbol::text, {_each("m.{}::numeric")}, true AS still
   FROM market_data m
   WHERE (symbols IS NULL OR m.symbol = ANY (symbols))
     AND (first IS NULL OR m.time >= first::timestamp AT TIME ZONE 'UTC')
     AND (last IS NULL OR m.time < (last + 1)::timestamp AT TIME ZONE 'UTC')
   UNION ALL
   SELECT r.*, false FROM (
-    SELECT DISTINCT ON (1, v.symbol) v.day::timestamp AT TIME ZONE 'UTC', v.symbol, v.old_open, v.old_high,
-      v.old_low, v.old_close, v.old_adjusted_close, v.old_volume
+    SELECT DISTINCT ON (1, v.symbol) v.day::timestamp AT TIME ZONE 'UTC', v.symbol, {_each("v.old_{}")}
     FROM backfill_revision v
     WHERE v.found > moment AND (symbols IS NULL OR v.symbol = ANY (symbols))
       AND (first IS NULL OR v.day >= first) AND (last IS NULL OR v.day <= last)
@@ -69,9 +81,8 @@ WHERE {_CHECK_MOMENT} AND t.time <= (moment AT TIME ZONE 'UTC' + interval '1 day
 $$;
 CREATE OR REPLACE FUNCTION market_data_digest(moment timestamptz, OUT rows bigint, OUT digest text)
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
-SELECT count(*), coalesce(sum(('x' || left(md5(row(m.symbol, extract(epoch FROM m.time)::bigint, trim_scale(m.open),
-  trim_scale(m.high), trim_scale(m.low), trim_scale(m.close), trim_scale(m.adjusted_close),
-  trim_scale(m.volume))::text), 16))::bit(64)::bigint::numeric), 0)::text
+SELECT count(*), coalesce(sum(('x' || left(md5(concat_ws(',', {", ".join(_ROW)})), 16))::bit(64)::bigint::numeric),
+  0)::text
 FROM market_data_asof(moment) m
 $$;
 """  # noqa: S608 - our own text
