@@ -32,10 +32,7 @@ FOREX = ["EURUSD", "GBPUSD"]
 # Symbols share so many price series: enough to tell rows apart, few enough to hold in memory.
 VARIANTS = 64
 FIELDS = ("open", "high", "low", "close", "adjusted_close", "volume")
-ROW = (
-    '{{"date":"{date}","open":{open},"high":{high},"low":{low},"close":{close},'
-    '"adjusted_close":{adjusted_close},"volume":{volume}}}'
-)
+ROW = '{{"date":"{date}",' + ",".join(f'"{name}":{{{name}}}' for name in FIELDS) + "}}"
 
 
 @dataclass(frozen=True)

@@ -47,9 +47,18 @@ def test_a_body_that_is_not_a_list_is_malformed(body: str) -> None:
     [("DE10Y.GBOND", None), ("EURIBOR3M.MONEY", None), ("AAPL.US", "high is negative")],
 )
 def test_a_rate_may_be_negative(symbol: str, reason: str | None) -> None:
-    row = '{"date":"2020-03-09","open":-0.8,"high":-0.74,"low":-0.9,"close":-0.86,"adjusted_close":-8.6E-1,"volume":0}'
+    row = ROW
+    for old, new in (
+        ("1.5", "-0.8"),
+        (":2,", ":-0.74,"),
+        (":1,", ":-0.9,"),
+        ("1.25", "-0.86"),
+        ("1.125", "-8.6E-1"),
+    ):
+        row = row.replace(old, new, 1)
+    line = LINE.replace("A.US\t1.5\t2\t1\t1.25\t1.125", f"{symbol}\t-0.8\t-0.74\t-0.9\t-0.86\t-0.86")
     parsed = Parser({}).history(f"[{row}]".encode(), symbol, ALL)
-    assert parsed.lines == ([] if reason else [f"2020-03-09\t{symbol}\t-0.8\t-0.74\t-0.9\t-0.86\t-0.86\t0\n"])
+    assert parsed.lines == ([] if reason else [line])
     assert all(str(reason).partition(" ")[2] in row.reason for row in parsed.aside)
 
 
@@ -189,7 +198,7 @@ def test_any_json_is_parsed_without_an_error(rows: list[dict[str, Any]]) -> None
     unasked_or_repeated = len(rows) - told - len(parsed.lines) - len(parsed.aside)
     assert unasked_or_repeated >= 0
     for line in parsed.lines:
-        assert line.count("\t") == 7
+        assert line.count("\t") == 1 + len(FIGURES)
 
 
 def test_bulk_rows_have_their_own_symbol() -> None:
