@@ -1,4 +1,4 @@
-"""The option ``limits`` of ``health_check``. Written by `make reference` out of roles/settings/settings.yml; edit that."""
+"""The thresholds of ``health_check``. Written by `make reference` out of roles/settings/settings.yml; edit that."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ SECRET = {"admin_password", "api_keys", "api_token", "connection"}
 SECRET |= {"extra", "index_urls", "password", "secrets"}
 # Their names look like secrets to Ansible.
 PUBLIC = {"token", "token_known"}
-FRAGMENT = '''"""The option ``limits`` of ``health_check``. Written by `make reference` out of {settings}; edit that."""
+FRAGMENT = '''"""The thresholds of ``health_check``. Written by `make reference` out of {settings}; edit that."""
 
 from __future__ import annotations
 
