@@ -166,7 +166,8 @@ def _save_unstored(spool: Spool, database: Database) -> None:
         for name, reply, received in spool.unstored():
             database.execute(
                 "INSERT INTO backfill_answer (name, status, body, received)"
-                " VALUES (%s, %s, %s, to_timestamp(%s)) ON CONFLICT DO NOTHING",
+                " VALUES (%s, %s, %s, to_timestamp(%s)) ON CONFLICT (name) DO UPDATE SET"
+                " status = EXCLUDED.status, body = EXCLUDED.body, received = EXCLUDED.received",
                 (name, reply.status, reply.body, received),
             )
             spool.drop(name)

@@ -156,3 +156,14 @@ def test_answers_in_flight_at_a_kill_are_in_the_database_before_the_claim_is_rel
     assert ended(asking)
     assert standin.counts()["paid"] == {"AAPL.US": 1}
     assert spool.take(name) is None
+
+
+def test_an_answer_replaces_an_older_one_in_the_database(market: Any, courier: Courier, spool: Spool) -> None:
+    Ledger(Database(market.server, "test"), "account").create()
+    name = spool.name("eod/AAPL.US", {})
+    market.query("INSERT INTO backfill_answer VALUES (%s, 404, 'old', now() - interval '1 day')", name)
+    courier.send("eod/AAPL.US", {}, name)
+    courier.close()
+    assert market.query("SELECT status, received > now() - interval '1 hour' FROM backfill_answer") == [
+        (200, True)
+    ]
