@@ -113,12 +113,14 @@ class Ledger:
             (state, json.dumps(totals), message, run),
         )
 
-    def leftover(self, name: str) -> tuple[int, bytes, datetime] | None:
-        """Return status, body and time of an answer that a killed run left; None if there is none."""
+    def leftover(self, name: str, hours: float) -> tuple[int, bytes, datetime] | None:
+        """Return status, body and time of an answer that a killed run left in the last ``hours``, if there is one."""
         if not self.has_leftovers:
             return None
         rows = self._database.execute(
-            "SELECT status, body, received FROM backfill_answer WHERE name = %s", (name,)
+            "SELECT status, body, received FROM backfill_answer"
+            " WHERE name = %s AND received > now() - %s * interval '1 hour'",
+            (name, hours),
         )
         return next(((status, bytes(body), received) for status, body, received in rows), None)
 

@@ -223,7 +223,7 @@ def verdict(
 def _write(cursor: Any, run: int, call: BulkCall, item: Fetched) -> Written:
     """Store one answer: its rows, each under its own day, and its sessions."""
     result = Written()
-    lines = sorted(item.parsed.lines) if item.parsed else []
+    lines = sorted(item.lines)
     # A change of a volume that was not final when it was stored is a correction, not a restatement.
     settled = (call.before or item.fetched).date() - timedelta(days=store.SETTLE_DAYS)
     restated: list[str] = []
@@ -240,10 +240,9 @@ def _write(cursor: Any, run: int, call: BulkCall, item: Fetched) -> Written:
         result.unchanged += len(some) - inserted - updated
         assets.mark_synced(cursor, symbols, item.fetched, new)
         restated += [symbol for symbol, change in changes.items() if change.restated]
-    aside = item.parsed.aside if item.parsed else []
     answered = [(line.split("\t", 2)[1], line[:10]) for line in lines]
-    answered += [(row.symbol, row.day) for row in aside if row.day]
-    store.keep_aside(cursor, run, aside, [(symbol, day, day) for symbol, day in answered])
+    answered += [(row.symbol, row.day) for row in item.aside if row.day]
+    store.keep_aside(cursor, run, item.aside, [(symbol, day, day) for symbol, day in answered])
     rows: Mapping[date, int] = item.parsed.days if item.parsed else {}
     if not rows and call.day and (call.before or item.outcome == "empty"):
         rows = {call.day: 0}

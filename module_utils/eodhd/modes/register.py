@@ -150,21 +150,20 @@ def _fetch_listings(context: Context, exchange: str) -> tuple[Answer, Parsed | N
 
 
 def _write_listing(cursor: Any, run: int, item: Fetched) -> Written:
-    lines = item.parsed.lines if item.parsed else []
     cursor.execute(LISTING)
-    bars.copy_into(cursor, COPY_LISTING, lines)
+    bars.copy_into(cursor, COPY_LISTING, item.lines)
     cursor.execute(KEEP_LISTING, {"run": run})
     exchange = names.suffix_of(item.task.symbol.partition(" ")[2])
     cursor.execute(REGISTER, {"exchange": exchange, "now": item.fetched})
     new = [row[0] for row in cursor.fetchall()]
     cursor.execute("TRUNCATE backfill_listing_stage")
     changed = len(new) - sum(new)
-    return Written(0, changed, len(lines) - len(new), registered=sum(new))
+    return Written(0, changed, len(item.lines) - len(new), registered=sum(new))
 
 
 def _write_renames(cursor: Any, run: int, item: Fetched) -> Written:
     """Record renames and set the old symbols inactive; their rows keep the old name."""
-    rows = [line.rstrip("\n").split("\t") for line in item.parsed.lines] if item.parsed else []
+    rows = [line.rstrip("\n").split("\t") for line in item.lines]
     old, new, effective = ([row[place] for row in rows] for place in range(3))
     cursor.execute(KEEP_RENAMES, {"run": run, "old": old, "new": new, "effective": effective})
     known = cursor.rowcount

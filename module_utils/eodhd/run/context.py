@@ -94,12 +94,10 @@ class Context:
                 )
 
         def leftover(name: str) -> Reply | None:
-            found = self.ledger.leftover(name)
+            found = self.ledger.leftover(name, request.fresh_hours)
             if found is None or spool is None:
                 return None
             status, body, received = found
-            if (self.now - received).total_seconds() > request.fresh_hours * 3600:
-                return None
             # Take it over as if this host had received it.
             reply = Reply(status, body)
             spool.put(name, reply, received.timestamp())

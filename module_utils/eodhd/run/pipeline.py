@@ -240,4 +240,4 @@ def _stored(store: Store, items: list[Fetched]) -> _Stored:
 
 def _rows(item: Fetched) -> int:
     """Return the size of an answer in a batch; an empty one counts too."""
-    return 1 + (len(item.parsed.lines) if item.parsed else 0)
+    return 1 + len(item.lines)

@@ -36,16 +36,15 @@ class Totals:
 
     def add(self, item: Fetched, written: Written) -> None:
         """Count a stored answer."""
-        rows, aside = (len(item.parsed.lines), len(item.parsed.aside)) if item.parsed else (0, 0)
+        untraded = sum(row.untraded for row in item.aside)
         self.calls += item.answer.calls
         self.requests += item.answer.requests
         self.bytes += item.answer.size
-        self.downloaded += rows + aside
+        self.downloaded += len(item.lines) + len(item.aside)
         self.inserted += written.inserted
         self.updated += written.updated
         self.unchanged += written.unchanged
-        untraded = item.parsed.untraded if item.parsed else 0
-        self.set_aside += aside - untraded
+        self.set_aside += len(item.aside) - untraded
         self.untraded += untraded
         self.registered += written.registered
         if written.again is None:

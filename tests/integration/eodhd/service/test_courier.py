@@ -151,7 +151,7 @@ def test_answers_in_flight_at_a_kill_are_in_the_database_before_the_claim_is_rel
     while not ledger.claims.claim(["AAPL.US"]) and time.monotonic() < deadline:
         time.sleep(0.01)
     ledger.entries([])
-    left: Any = ledger.leftover(name)
+    left: Any = ledger.leftover(name, 12)
     assert left[0] == 200
     assert ended(asking)
     assert standin.counts()["paid"] == {"AAPL.US": 1}
