@@ -42,7 +42,14 @@ def standin(standin_process: StandIn) -> StandIn:
         reset=True, latency=0, token=TOKEN, daily=100_000, used=0, minute=0, advertised=1_000_000
     )
     standin_process.control(
-        sticky=False, splits={}, rows={}, extra={}, universe=50, requests_date="", clock=None, today=today().isoformat()
+        sticky=False,
+        splits={},
+        rows={},
+        extra={},
+        universe=50,
+        requests_date="",
+        clock=None,
+        today=today().isoformat(),
     )
     standin_process.control(now=None, renames=[], delisted={}, late={}, odd=False, dividends={}, junk=[])
     return standin_process
