@@ -19,6 +19,8 @@ from ansible.module_utils.eodhd.ledger import functions
 from ansible.module_utils.reporting import Problem
 
 BEFORE = f"{TABLE}_before"
+# The comment of NEXT and BEFORE: a table of that name without it belongs to somebody else.
+_MARK = "Made by playbooks/layout.yml, which drops it"
 # Rows that a move copies in a second, for the plan; measured on two cores.
 PACE = 50_000
 # Seconds to wait for writers when the tables change their names.
@@ -51,6 +53,8 @@ WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = to_regclass(%s) AND d
   AND (c.oid IS NULL OR c.contype IN ('c', 'f'))
   AND (t.oid IS NULL OR NOT t.tgisinternal AND NOT EXISTS (SELECT FROM pg_depend e
     WHERE e.classid = 'pg_proc'::regclass AND e.objid = t.tgfoid AND e.deptype = 'e'))
+UNION SELECT 'privileges on column ' || attname FROM pg_attribute
+WHERE attrelid = to_regclass(%s) AND attacl IS NOT NULL AND NOT attisdropped
 ORDER BY 1
 """
 _AGGREGATES = """
@@ -59,6 +63,26 @@ WHERE format('%%I.%%I', hypertable_schema, hypertable_name)::regclass = to_regcl
 """
 _INDEXES = """
 SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = to_regclass(%s) AND NOT indisprimary ORDER BY 1
+"""
+# Statements that give the new table the properties of the old one, in this order. Default privileges may have given it
+# other rights.
+_PROPERTIES = """
+WITH old AS (SELECT * FROM pg_class WHERE oid = to_regclass(%(old)s)),
+attribute AS (SELECT a.* FROM pg_attribute a JOIN old ON attrelid = oid WHERE attnum > 0 AND NOT attisdropped)
+SELECT format('REVOKE ALL ON %%s FROM %%s', %(new)s, CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END)
+FROM pg_class, aclexplode(relacl) WHERE oid = to_regclass(%(new)s) AND grantee <> relowner
+UNION ALL SELECT format('ALTER TABLE %%s OWNER TO %%s', %(new)s, relowner::regrole) FROM old
+UNION ALL SELECT format('GRANT %%s ON %%s TO %%s%%s', privilege_type, %(new)s,
+  CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END,
+  CASE WHEN is_grantable THEN ' WITH GRANT OPTION' END)
+FROM old, aclexplode(relacl) WHERE grantee <> relowner
+UNION ALL SELECT format('COMMENT ON TABLE %%s IS %%L', %(new)s, obj_description(oid, 'pg_class')) FROM old
+UNION ALL SELECT format('COMMENT ON COLUMN %%s.%%I IS %%L', %(new)s, attname, description)
+FROM attribute, LATERAL col_description(attrelid, attnum) AS description WHERE description IS NOT NULL
+UNION ALL SELECT format('ALTER TABLE %%s ALTER %%I SET DEFAULT %%s', %(new)s, attname, pg_get_expr(adbin, adrelid))
+FROM attribute JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+UNION ALL SELECT format('ALTER TABLE %%s ALTER %%I SET NOT NULL', %(new)s, attname)
+FROM attribute WHERE attnotnull AND attname <> ALL (%(key)s)
 """
 _COPY = f"""
 DELETE FROM {NEXT} WHERE {_YEAR};
@@ -81,6 +105,7 @@ def run(session: Any, wanted: Layout, *, check: bool) -> dict[str, Any]:
         if needed:
             layout.require_extension(cursor, wanted.kind)
             _refuse_attached(cursor)
+            _refuse_foreign(cursor)
             indexes = _left_behind(cursor)
             lines = _cost(cursor, existing.kind, rows)
     if needed and check:
@@ -135,7 +160,7 @@ def _left_behind(cursor: Any) -> list[str]:
 
 def _refuse_attached(cursor: Any) -> None:
     """Raise ``Problem`` if a view, trigger, foreign key or the like would stay with the old table."""
-    cursor.execute(_ATTACHED, (TABLE,))
+    cursor.execute(_ATTACHED, (TABLE, TABLE))
     attached = [name for (name,) in cursor.fetchall() if "_timescaledb_internal." not in name]
     if layout.recognise(cursor).kind == "timescaledb":
         cursor.execute(_AGGREGATES, (TABLE,))
@@ -147,6 +172,21 @@ def _refuse_attached(cursor: Any) -> None:
         )
 
 
+def _refuse_foreign(cursor: Any) -> None:
+    """Raise ``Problem`` if a table with a name that the move needs belongs to somebody else."""
+    foreign = [name for name in (NEXT, BEFORE) if there(cursor, name) and not _ours(cursor, name)]
+    if foreign:
+        raise Problem(
+            f"{TABLE} cannot be moved, because {' and '.join(foreign)} exists, but was not made by a move of this"
+            " release. Rename it, or drop it if you do not need it. Nothing was changed."
+        )
+
+
+def _ours(cursor: Any, table: str) -> bool:
+    cursor.execute("SELECT obj_description(to_regclass(%s), 'pg_class') = %s", (table, _MARK))
+    return bool(cursor.fetchone()[0])
+
+
 def _move(session: Any, wanted: Layout) -> int:
     """Move the table to another layout, and return how many rows it holds."""
     session.autocommit = True
@@ -155,14 +195,15 @@ def _move(session: Any, wanted: Layout) -> int:
         if not cursor.fetchone()[0]:
             raise Problem("Another move of the layout is running in this database. Wait until it ends.")
         # Left by a move to another layout, or by a complete move.
-        if there(cursor, NEXT) and layout.recognise(cursor, NEXT).kind != wanted.kind:
+        if _ours(cursor, NEXT) and layout.recognise(cursor, NEXT).kind != wanted.kind:
             _drop(cursor, NEXT)
-        if there(cursor, BEFORE):
+        if _ours(cursor, BEFORE):
             _drop(cursor, BEFORE)
-        if not there(cursor, NEXT):
+        if not _ours(cursor, NEXT):
             with session:
                 _set_timeouts(cursor)
                 layout.create(cursor, replace(_TABLE, name=NEXT).statement(), wanted, NEXT)
+                cursor.execute(f"COMMENT ON TABLE {NEXT} IS '{_MARK}'")
         for year in _years(cursor):
             with session:
                 _set_timeouts(cursor)
@@ -175,7 +216,7 @@ def _finish(session: Any) -> None:
     """Drop the old table after a complete move."""
     session.autocommit = True
     with session.cursor() as cursor:
-        if there(cursor, TABLE) and there(cursor, BEFORE):
+        if there(cursor, TABLE) and _ours(cursor, BEFORE):
             _drop(cursor, BEFORE)
 
 
@@ -254,9 +295,10 @@ def _exchange(cursor: Any, wanted: Layout) -> int:
                 f"The rows of {year['first'].year} differ between {TABLE} and {NEXT} after the copy, so {TABLE} stays"
                 f" as it is. Run the same command again, or drop {NEXT}."
             )
-    _copy_rights(cursor)
+    _copy_properties(cursor)
     function = "_partition(text, timestamptz, timestamptz)"
     cursor.execute(f"DROP FUNCTION IF EXISTS {TABLE}{function}, {NEXT}{function}")
+    cursor.execute(f"COMMENT ON TABLE {TABLE} IS '{_MARK}'")
     cursor.execute(f"ALTER TABLE {TABLE} RENAME TO {BEFORE}")
     cursor.execute(f"ALTER TABLE {NEXT} RENAME TO {TABLE}")
     if wanted.kind == "partitioned":
@@ -265,20 +307,8 @@ def _exchange(cursor: Any, wanted: Layout) -> int:
     return moved
 
 
-def _copy_rights(cursor: Any) -> None:
-    """Give the new table the owner and the rights of the old one."""
-    cursor.execute(
-        "SELECT quote_ident(pg_get_userbyid(relowner)), relowner = current_user::regrole"
-        " FROM pg_class WHERE oid = to_regclass(%s)",
-        (TABLE,),
-    )
-    owner, ours = cursor.fetchone()
-    cursor.execute(
-        "SELECT a.privilege_type, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END"
-        " FROM pg_class c, aclexplode(c.relacl) a WHERE c.oid = to_regclass(%s) AND a.grantee <> c.relowner",
-        (TABLE,),
-    )
-    for right, role in cursor.fetchall():
-        cursor.execute(f"GRANT {right} ON {NEXT} TO {role}")
-    if not ours:
-        cursor.execute(f"ALTER TABLE {NEXT} OWNER TO {owner}")
+def _copy_properties(cursor: Any) -> None:
+    """Give the new table the owner, rights, comments, defaults and NOT NULL of the old one."""
+    cursor.execute(_PROPERTIES, {"old": TABLE, "new": NEXT, "key": list(_TABLE.key)})
+    for (statement,) in cursor.fetchall():
+        cursor.execute(statement)
