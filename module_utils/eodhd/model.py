@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NamedTuple
@@ -100,11 +101,13 @@ class Task:
         """Return the days that the ledger covers once the answer is stored."""
         return self.kept.range.hull(self.range) if self.kept else self.range
 
-    def rows_after(self, accepted: int, inserted: int) -> int:
-        """Return the rows in ``covered()`` once ``accepted`` rows are stored, ``inserted`` of them new."""
-        if self.kept and not self.range.covers(self.kept.range):
-            return self.kept.rows + inserted
-        return accepted
+    def rows_after(self, days: Sequence[str], inserted: int) -> int:
+        """Return the rows in ``covered()`` once rows of these days are stored, ``inserted`` of them new to the table."""
+        if self.kept is None or self.range.covers(self.kept.range):
+            return len(days)
+        first, last = self.kept.range.first.isoformat(), self.kept.range.last.isoformat()
+        # The mode daily may have stored the later rows before.
+        return self.kept.rows + max(inserted, sum(not first <= day <= last for day in days))
 
 
 def normalise(symbols: list[str], exchange: str) -> list[str]:

@@ -292,7 +292,7 @@ def enter(
                 "first_day": covered.first,
                 "last_day": covered.last,
                 "outcome": item.outcome,
-                "rows": item.task.rows_after(len(item.lines), result.inserted),
+                "rows": item.task.rows_after([line[:10] for line in item.lines], result.inserted),
                 "fetched": item.fetched,
                 "restated": item.task.symbol in restated,
                 "run": run,

@@ -329,3 +329,15 @@ def test_the_runs_of_an_account_share_its_limit(market: Any) -> None:
         sleep(0.01)
     assert other.claims.claim(["A.US", "B.US"]) == {"A.US", "B.US"}
     sessions[1].close()
+
+
+def test_lost_bars_of_the_mode_daily_are_loaded_again(market: Any) -> None:
+    """The ledger counts bars that daily stored before a history reached them."""
+    evening = datetime(2024, 9, 30, 22, 30, tzinfo=timezone.utc)
+    market.load(evening - timedelta(days=3), symbols=["AAPL.US"], days=100)
+    market.standin.control(now=evening.isoformat())
+    market.load(evening, mode="daily")
+    market.load(evening, days=100)
+    market.query("DELETE FROM market_data WHERE symbol = 'AAPL.US' AND time = '2024-08-01 00:00+00'")
+    again = market.load(evening, days=100)
+    assert again["totals"]["inserted"] == 1

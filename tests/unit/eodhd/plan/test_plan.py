@@ -56,13 +56,16 @@ def test_an_old_answer_is_topped_up_with_an_overlap() -> None:
     topped = task(known(last=date(2024, 3, 18), hours=40))
     assert topped.range == Range(date(2024, 3, 9), ASKED.last)
     assert topped.covered() == ASKED
-    assert topped.rows_after(accepted=8, inserted=2) == 22
+    assert topped.rows_after(["2024-03-18", "2024-03-19", "2024-03-20"], inserted=2) == 22
+    # Whatever stored them, the later rows count; otherwise nobody would find that they are lost.
+    assert topped.rows_after(["2024-03-18", "2024-03-19", "2024-03-20"], inserted=0) == 22
+    assert topped.rows_after(["2024-03-18", "2024-03-19"], inserted=2) == 22
 
 
 def test_an_earlier_first_day_requests_the_whole_range() -> None:
     wider = task(known(first=date(2024, 3, 1)))
     assert wider.range == ASKED
-    assert wider.rows_after(accepted=21, inserted=9) == 21
+    assert wider.rows_after(["2024-03-20"] * 21, inserted=9) == 21
 
 
 def test_coverage_does_not_span_a_gap() -> None:
