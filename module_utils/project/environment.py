@@ -35,7 +35,7 @@ def plan(root: OpenRoot, params: dict[str, Any], warn: Callable[[str], None]) ->
             guards.check_file_systems(folder, [VENV], root.facts.mounts)
             for use in guards.check_in_use(folder, [VENV], root.facts, params["allow_in_use"]):
                 warn(use)
-        guards.check_space(folder, params["space_mb"] << 20, root.facts.free_bytes)
+        guards.check_space(folder, params["space_mb"] << 20, root.facts)
     after = f"Python {python['version']}: {', '.join(required.packages)}\n"
     result = {
         "changed": bool(reasons),

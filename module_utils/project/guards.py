@@ -34,6 +34,7 @@ class Facts:
     processes: Iterable[tuple[str, int, Sequence[str]]] = ()  # name, pid and used paths of each
     uid: int = 0  # the user of this run
     free_bytes: int = 1 << 62  # on the root's file system, for this user
+    noexec: bool = False  # whether that file system refuses to run programs
 
 
 def below(path: str, folder: str) -> bool:
@@ -156,8 +157,14 @@ def check_in_use(root: Directory, names: Sequence[str], facts: Facts, allow: boo
     return [f"{use}. The reset continues because project_allow_in_use is set." for use in used]
 
 
-def check_space(root: Directory, needed: int, free: int) -> None:
-    """Raise Problem if the file system has too little space for a build."""
+def check_space(root: Directory, needed: int, facts: Facts) -> None:
+    """Raise Problem if an environment cannot be built on the file system."""
+    if facts.noexec:
+        raise Problem(
+            f"The file system of {root.path} is mounted with noexec, so no environment can run there. Remount it with"
+            " exec, or move the project and set project_root. Nothing was touched."
+        )
+    free = facts.free_bytes
     if free < needed:
         raise Problem(
             f"{root.path} has {free >> 20} MiB free, but a build needs {needed >> 20} MiB (project_space_mb)."

@@ -6,17 +6,19 @@ import os
 import pwd
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from ansible.module_utils.project.guards import Facts
 
 
 def facts(path: str) -> Facts:
     """Return the facts that the guards need for a root at ``path``."""
-    free = Facts.free_bytes
-    if os.path.isdir(path):
-        space = os.statvfs(path)
-        free = space.f_bavail * space.f_frsize
-    return Facts(homes(), mounts(), Processes(), os.geteuid(), free)
+    found = Facts(homes(), mounts(), Processes(), os.geteuid())
+    if not os.path.isdir(path):
+        return found
+    space = os.statvfs(path)
+    free, noexec = space.f_bavail * space.f_frsize, bool(space.f_flag & os.ST_NOEXEC)
+    return replace(found, free_bytes=free, noexec=noexec)
 
 
 def homes() -> dict[str, str]:

@@ -127,6 +127,12 @@ def test_failure_of_every_index_lists_them_in_order(tmp_path: Path) -> None:
     assert "is unchanged" in str(problem.value)
 
 
+def test_full_disk_is_not_blamed_on_the_index(tmp_path: Path) -> None:
+    with pytest.raises(Problem, match="Free space or inodes on that file system") as problem:
+        build(tmp_path, FakeTools(unreached="error: Failed to copy: No space left on device (os error 28)"))
+    assert "Fix project_index_urls" not in str(problem.value)
+
+
 def test_package_that_does_not_import_fails_the_build(tmp_path: Path) -> None:
     with pytest.raises(Problem, match="psutil does not import"):
         build(tmp_path, FakeTools(failed={"psutil": "does not import: ImportError: x"}))

@@ -138,7 +138,12 @@ def test_too_little_space_is_told(polluted: Path) -> None:
         Directory.open(str(polluted)) as root,
         pytest.raises(Problem, match="3 MiB free, but a build needs 4 MiB"),
     ):
-        guards.check_space(root, 4 << 20, 3 << 20)
+        guards.check_space(root, 4 << 20, Facts(free_bytes=3 << 20))
+
+
+def test_file_system_without_programs_is_refused(polluted: Path) -> None:
+    with Directory.open(str(polluted)) as root, pytest.raises(Problem, match="mounted with noexec"):
+        guards.check_space(root, 0, Facts(noexec=True))
 
 
 def test_private_folder_that_is_a_link_is_refused(polluted: Path) -> None:

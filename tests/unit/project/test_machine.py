@@ -8,7 +8,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
+import pytest
 from ansible.module_utils.project import machine
 
 
@@ -29,6 +31,14 @@ def test_process_is_found_by_the_name_that_it_was_started_with(tmp_path: Path) -
         found = {pid: paths for _, pid, paths in machine.Processes()}
         process.kill()
     assert str(link) in found[process.pid]
+
+
+@pytest.mark.parametrize("noexec", [True, False])
+def test_file_system_is_read_with_its_options(monkeypatch: pytest.MonkeyPatch, noexec: bool) -> None:
+    found = SimpleNamespace(f_bavail=3, f_frsize=4096, f_flag=os.ST_NOATIME | os.ST_NOEXEC * noexec)
+    monkeypatch.setattr(os, "statvfs", lambda path: found)
+    facts = machine.facts("/")
+    assert (facts.free_bytes, facts.noexec) == (3 * 4096, noexec)
 
 
 def test_own_process_is_left_out() -> None:
