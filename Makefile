@@ -3,7 +3,7 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 bin := .venv/bin
 # An activated environment or a user's Ansible settings must not leak into the runs.
-unexport ANSIBLE_CONFIG ANSIBLE_INVENTORY PYTHONPATH VIRTUAL_ENV PYTHONDONTWRITEBYTECODE
+unexport ANSIBLE_CONFIG ANSIBLE_INVENTORY PYTHONHOME PYTHONPATH VIRTUAL_ENV PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .PHONY: help

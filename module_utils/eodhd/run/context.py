@@ -10,7 +10,7 @@ import socket
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime
 from functools import partial
 from typing import Any, Callable
 
@@ -187,7 +187,7 @@ class Context:
         """
         if plan.calls:
             answer, user = self.client.get("user", json.loads, keep=False)
-            check_clock(answer.sent, datetime.now(timezone.utc))
+            check_clock(answer.sent, utc_now())
             plan.quota = quota(user, self.today)
         plan.require_quota(self.request.partial)
         if not self.request.check:
