@@ -102,7 +102,7 @@ class Task:
         return self.kept.range.hull(self.range) if self.kept else self.range
 
     def rows_after(self, days: Sequence[str], inserted: int) -> int:
-        """Return the rows in ``covered()`` once rows of these days are stored, ``inserted`` of them new to the table."""
+        """Return the rows in ``covered()`` once rows of these days are stored, ``inserted`` of them new."""
         if self.kept is None or self.range.covers(self.kept.range):
             return len(days)
         first, last = self.kept.range.first.isoformat(), self.kept.range.last.isoformat()

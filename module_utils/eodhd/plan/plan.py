@@ -94,8 +94,9 @@ def task_for(
     extends = kept is not None and known.range.first <= asked.first
     if not extends or known.outcome in WITHOUT_HISTORY or rules.forced(known):
         return Task(symbol, asked, vacant, kept)
-    # The length does not change the cost, but a short answer is faster to parse and compare.
-    overlap = min(known.range.last, asked.last) - timedelta(days=rules.overlap_days - 1)
+    # The length does not change the cost, but a short answer is faster to parse and compare. The last day is always
+    # requested again, because its session may have ended since.
+    overlap = min(known.range.last, asked.last) - timedelta(days=max(1, rules.overlap_days) - 1)
     return Task(symbol, Range(max(asked.first, overlap), asked.last), kept=kept, rest_stored=not vacant)
 
 

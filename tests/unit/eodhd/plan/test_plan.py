@@ -62,6 +62,11 @@ def test_an_old_answer_is_topped_up_with_an_overlap() -> None:
     assert topped.rows_after(["2024-03-18", "2024-03-19"], inserted=2) == 22
 
 
+def test_a_top_up_requests_the_last_day_again_even_without_an_overlap() -> None:
+    entry = known(last=date(2024, 3, 18), hours=40)
+    assert task(entry, overlap_days=0).range == Range(date(2024, 3, 18), ASKED.last)
+
+
 def test_an_earlier_first_day_requests_the_whole_range() -> None:
     wider = task(known(first=date(2024, 3, 1)))
     assert wider.range == ASKED
