@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils.common.validation import (
+    check_type_bool,
+    check_type_dict,
+    check_type_int,
+    check_type_list,
+)
 from ansible.module_utils.reporting import Problem
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 # The job that runs the others again.
 AGAIN = "again"
+# People and templates write texts, too: Ansible would read the tags `health` as six letters.
+_TYPES: Mapping[str, Callable[[Any], Any]] = {
+    "tags": check_type_list,
+    "variables": check_type_dict,
+    "check": check_type_bool,
+    "heartbeat": check_type_bool,
+    "seconds": check_type_int,
+    "again": check_type_int,
+}
 
 
 @dataclass(frozen=True)
@@ -137,6 +152,13 @@ def _job(name: str, values: dict[str, Any]) -> Job:
             f"schedule_jobs: {name} has {', '.join(unknown) or 'no ' + ' and no '.join(lacking)}."
             f" A job has playbook and at, and may have {', '.join(sorted(known - {'playbook', 'at'}))}."
         )
+    for key in _TYPES.keys() & values:
+        try:
+            values[key] = _TYPES[key](values[key])
+        except TypeError:
+            raise Problem(
+                f"schedule_jobs: {name} has {key}: {values[key]!r}, which is of a wrong type."
+            ) from None
     if values["exchange"]:
         values["variables"] = {"backfill_exchange": values["exchange"], **values.get("variables", {})}
     return Job(name=name, **values)

@@ -158,7 +158,7 @@ class Runner:
                 message = f"The run was stopped, because {note} (seconds in schedule_jobs). See the evidence."
                 found = [Trouble(f"cut:{job.name}", node, message)]
                 return replace(run, outcome=CUT, note=note), (found, well)
-            # Ansible skips a play without hosts and exits with 0.
+            # Ansible skips a play without hosts, and tags that match no task, and exits with 0.
             if run.hosts and not (played.code or found):
                 if job.exchange and not run.calls:
                     note = f"{run.note} was already loaded by another scheduler or a manual run"
@@ -168,8 +168,8 @@ class Runner:
                 message = (
                     f"ansible-playbook exited with {played.code} before it reached any host. See the evidence."
                     if played.code
-                    else "ansible-playbook matched no hosts, so nothing was done. Check reset_hosts and the inventory:"
-                    f" {', '.join(self.config.inventory)}."
+                    else "ansible-playbook matched no hosts or no tasks, so nothing was done. Check the job's tags in"
+                    f" schedule_jobs, reset_hosts, and the inventory: {', '.join(self.config.inventory)}."
                 )
                 found = [Trouble(f"failed:{job.name}", node, message)]
             passing = {trouble.cause for trouble in found} & troubles.PASSING

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible.module_utils.reporting import Problem
@@ -28,12 +29,28 @@ def test_a_job_can_be_switched_off(off: object) -> None:
         ({"x": {"playbook": "reset", "at": "daily", "when": 1}}, "x has when"),
         ({"x": {"playbook": "reset", "at": "daily", "each": "host"}}, "only `exchange`"),
         ({"a b": {"playbook": "reset", "at": "daily"}}, "is not a valid job name"),
+        ({"x": {"playbook": "reset", "at": "daily", "seconds": "1h"}}, "x has seconds: '1h'"),
         ({"again": {"playbook": "reset", "at": "daily"}}, "is not a valid job name"),
     ],
 )
 def test_a_wrong_job_is_refused_by_name(given: dict[str, object], said: str) -> None:
     with pytest.raises(Problem, match=said):
         jobs.parse(given, ["US"])
+
+
+def test_values_may_be_texts_as_templates_and_people_write_them() -> None:
+    texts = {"tags": "health,dotenv", "seconds": "900", "again": "60", "check": "no", "heartbeat": "true"}
+    given = {"playbook": "reset", "at": "daily", "variables": '{"debug": true}', **texts}
+    values: dict[str, Any] = {
+        "tags": ["health", "dotenv"],
+        "seconds": 900,
+        "again": 60,
+        "check": False,
+        "heartbeat": True,
+    }
+    assert jobs.parse({"x": given}, []) == {
+        "x": jobs.Job("x", "reset", "daily", variables={"debug": True}, **values)
+    }
 
 
 def test_a_configuration_comes_back_from_its_file(tmp_path: Path) -> None:
