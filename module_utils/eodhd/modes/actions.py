@@ -38,8 +38,8 @@ def run(context: Context) -> dict[str, Any]:
     context.ledger.create()  # creates the tables of actions, too
     before = context.counts(TABLES)
     done = context.execute(plan, partial(_fetch, context), in_one_transaction(actions.write))
-    after = context.counts(TABLES)
-    text = report.for_many(plan.title, done.totals, before, after, [], request.accept)
+    found = report.Verification(request.accept, before, context.counts(TABLES))
+    text = report.for_many(plan.title, done.totals, found)
     return conclude(context, done, plan, text)
 
 

@@ -37,10 +37,10 @@ def run(context: Context) -> dict[str, Any]:
     context.look()
     exchanges = list(dict.fromkeys(context.request.exchanges))
     known, spent = _known(context, exchanges)
-    found = _calls(context, known, spent)
-    by_name = {call.name: call for each in found.values() for call in each.calls}
-    plan = _plan(context, found, known, spent)
-    context.notes += _notes(found)
+    wanted = _calls(context, known, spent)
+    by_name = {call.name: call for each in wanted.values() for call in each.calls}
+    plan = _plan(context, wanted, known, spent)
+    context.notes += _notes(wanted)
     if priced := context.priced(plan):
         return priced
     received: dict[str, set[date]] = {exchange: set() for exchange in exchanges}
@@ -75,10 +75,9 @@ def run(context: Context) -> dict[str, Any]:
         restated = _restated(context, exchanges)
         done = _refetch(context, done, restated)
     titles = [f"{name} {', '.join(map(str, sorted(received[name]))) or '(no session)'}" for name in exchanges]
-    text = report.for_many(
-        f"daily: {'; '.join(titles)}", done.totals, before, context.counts(), [], context.request.accept
-    )
-    return conclude(context, done, plan, context.with_remarks(text, done.run, restated))
+    remarks = context.remarks(done.run, restated)
+    found = report.Verification(context.request.accept, before, context.counts(), (), *remarks)
+    return conclude(context, done, plan, report.for_many(f"daily: {'; '.join(titles)}", done.totals, found))
 
 
 def _refetch(context: Context, done: Executed, symbols: Sequence[str]) -> Executed:

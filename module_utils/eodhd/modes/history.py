@@ -70,13 +70,12 @@ def run(context: Context) -> dict[str, Any]:
     # If the table grew by exactly the inserted rows, none are missing. Otherwise others wrote to it, so check.
     undisturbed = was is not None and now is not None and now - was == done.totals.inserted
     lacking = [] if undisturbed else _lacking(context, done.run)
+    remarks = context.remarks(done.run, symbols)
+    found = report.Verification(request.accept, before, after, lacking, *remarks)
     if len(symbols) == 1:
-        text = report.for_symbol(symbols[0], span, done.totals, before, after, lacking, request.accept)
+        text = report.for_symbol(symbols[0], span, done.totals, found)
     else:
-        text = report.for_many(
-            f"{len(symbols):,} symbols ({span})", done.totals, before, after, lacking, request.accept
-        )
-    text = context.with_remarks(text, done.run, symbols)
+        text = report.for_many(f"{len(symbols):,} symbols ({span})", done.totals, found)
     return conclude(context, done, plan, text, lacking)
 
 

@@ -107,12 +107,12 @@ def run(context: Context) -> dict[str, Any]:
         return priced
     before = context.counts()
     done = context.execute(plan, fetch, in_one_transaction(write))
-    after = context.counts()
+    found = report.Verification(request.accept, before, context.counts())
     title = f"register {', '.join(request.exchanges)}"
     # Neither a plan that lacks renames nor a range without any fails the run.
     if done.totals.count_as_loaded(RENAMES, ("forbidden", "empty")) == "forbidden":
         context.notes.append("The account's plan does not include symbol renames (403).")
-    text = report.for_many(title, done.totals, before, after, [], request.accept)
+    text = report.for_many(title, done.totals, found)
     return conclude(context, done, plan, text)
 
 

@@ -21,7 +21,6 @@ from ansible.module_utils.eodhd.days import Range, utc_now
 from ansible.module_utils.eodhd.ledger.ledger import Ledger
 from ansible.module_utils.eodhd.model import SymbolEntry, Task
 from ansible.module_utils.eodhd.plan.plan import Plan, Rules, without_dropped_days
-from ansible.module_utils.eodhd.run import report
 from ansible.module_utils.eodhd.run.pipeline import ALONE_ROWS, BATCH_ROWS, Locks, Pipeline, Store
 from ansible.module_utils.eodhd.run.progress import Progress, to_file
 from ansible.module_utils.eodhd.run.request import Request
@@ -208,11 +207,11 @@ class Context:
                     counts[table] = self.database.run(partial(_count, table=table))
         return counts
 
-    def with_remarks(self, text: str, run: int, symbols: Sequence[str]) -> str:
-        """Add to a report why symbols were restated, and which bars have an old adjustment basis."""
+    def remarks(self, run: int, symbols: Sequence[str]) -> tuple[list[str], list[str]]:
+        """Return why symbols were restated, and which bars have an old adjustment basis, in words."""
         restated = self.database.run(partial(causes.explain, run=run))
         marks = self.database.run(partial(basis.marked, symbols=symbols))
-        return report.with_remarks(text, restated, [mark.text for mark in marks])
+        return restated, [mark.text for mark in marks]
 
     def execute(
         self,

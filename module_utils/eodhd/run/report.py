@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Optional
 
 from ansible.module_utils.eodhd.model import CONSEQUENCES
@@ -24,22 +25,28 @@ def unaccepted(totals: Totals, accept: Collection[str]) -> dict[str, tuple[str, 
     }
 
 
-def for_symbol(
-    symbol: str,
-    span: str,
-    totals: Totals,
-    before: Counts,
-    after: Counts,
-    lacking: Sequence[str],
-    accept: Collection[str],
-) -> str:
-    """Return the report of one symbol.
+@dataclass(frozen=True)
+class Verification:
+    """What a run left in the tables.
 
-    Args:
-        span: the days requested, in words.
+    Attributes:
+        accept: outcomes that do not fail the run.
         before, after: row counts of the tables.
         lacking: symbols with rows missing in the table at the end.
+        restated: why symbols were restated, in words.
+        old: bars with an old adjustment basis, in words, which rule out a SUCCESS.
     """
+
+    accept: Collection[str]
+    before: Counts
+    after: Counts
+    lacking: Sequence[str] = ()
+    restated: Sequence[str] = ()
+    old: Sequence[str] = ()
+
+
+def for_symbol(symbol: str, span: str, totals: Totals, found: Verification) -> str:
+    """Return the report of one symbol; ``span`` is the days requested, in words."""
     downloaded = "❌ Downloaded nothing"
     if totals.fresh:
         downloaded = "✅ Nothing to download: the ledger has a fresh answer"
@@ -60,13 +67,11 @@ def for_symbol(
         f"✅ Inserted {plural(totals.inserted, 'row')} into market_data",
         *(line for line, count in counted_lines.items() if count),
     ]
-    return "\n".join([*lines, *_ending(totals, before, after, lacking, accept)])
+    return "\n".join([*lines, *_ending(totals, found)])
 
 
-def for_many(
-    title: str, totals: Totals, before: Counts, after: Counts, lacking: Sequence[str], accept: Collection[str]
-) -> str:
-    """Return the report of many symbols, in totals; for the arguments see ``for_symbol``."""
+def for_many(title: str, totals: Totals, found: Verification) -> str:
+    """Return the report of many symbols, in totals."""
     fresh = f"; {totals.fresh:,} fresh in the ledger, not requested again" if totals.fresh else ""
     untraded = f", untraded {totals.untraded:,}" if totals.untraded else ""
     lines = [
@@ -80,15 +85,13 @@ def for_many(
     ]
     if totals.refetched:
         lines.append(f"✅ Refetched {plural(totals.refetched, 'restated history')}, see backfill_revision")
-    return "\n".join([*lines, *_ending(totals, before, after, lacking, accept)])
+    return "\n".join([*lines, *_ending(totals, found)])
 
 
-def _ending(
-    totals: Totals, before: Counts, after: Counts, lacking: Sequence[str], accept: Collection[str]
-) -> list[str]:
-    lines = ["", "📊 VERIFICATION"]
-    for table, now in after.items():
-        was = before[table]
+def _ending(totals: Totals, found: Verification) -> list[str]:
+    lines, lacking = ["", "📊 VERIFICATION"], found.lacking
+    for table, now in found.after.items():
+        was = found.before[table]
         if was is None or now is None:
             lines.append(f"   {table}: too large to count in time")
         else:
@@ -104,25 +107,21 @@ def _ending(
             f"   {symbol}: {outcome}{f' ({message})' if message else ''}"
             for symbol, (outcome, message) in totals.not_loaded.items()
         ]
-    if not totals.not_loaded and not lacking:
+    if found.restated:
+        lines += ["", "🔁 RESTATED", *(f"   {line}" for line in found.restated)]
+    if found.old:
+        lines += ["", "⚠️  OLD BASIS", *(f"   {line}" for line in found.old)]
+    if not totals.not_loaded and not lacking and not found.old:
         verdict = "🎉 SUCCESS: Database populated"
-    elif lacking or unaccepted(totals, accept):
+    elif not totals.not_loaded and not lacking:
+        verdict = (
+            "⚠️  LOADED, BUT NOT ON ONE BASIS: see backfill_old_basis; delete those bars, or do not mix them"
+        )
+    elif lacking or unaccepted(totals, found.accept):
         verdict = f"❌ INCOMPLETE: {totals.loaded:,} of {totals.symbols:,} loaded as requested"
     else:
         verdict = f"⚠️  ACCEPTED: {totals.loaded:,} of {totals.symbols:,} loaded, the others as backfill_accept allows"
     return [*lines, "", verdict]
-
-
-def with_remarks(text: str, restated: Sequence[str], old: Sequence[str]) -> str:
-    """Add a line for each restated symbol and each with bars on an old adjustment basis, which rule out a SUCCESS."""
-    *lines, _empty, verdict = text.split("\n")
-    if restated:
-        lines += ["", "🔁 RESTATED", *(f"   {line}" for line in restated)]
-    if old:
-        lines += ["", "⚠️  OLD BASIS", *(f"   {line}" for line in old)]
-        if verdict.startswith("🎉"):
-            verdict = "⚠️  LOADED, BUT NOT ON ONE BASIS: see backfill_old_basis; delete those bars, or do not mix them"
-    return "\n".join([*lines, "", verdict])
 
 
 def advice(outcomes: Collection[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
@@ -157,14 +158,16 @@ COUNTS = {"market_data": 0, "assets": 0}
 
 def test_the_report_says_success_only_if_everything_is_loaded() -> None:
     good = Totals(symbols=2, loaded=2)
-    assert "SUCCESS" in report.for_many("t", good, COUNTS, COUNTS, [], set())
-    assert "SUCCESS" not in report.for_many("t", good, COUNTS, COUNTS, ["A.US"], set())
+    whole = report.Verification(set(), COUNTS, COUNTS)
+    assert "SUCCESS" in report.for_many("t", good, whole)
+    assert "SUCCESS" not in report.for_many("t", good, replace(whole, lacking=["A.US"]))
+    assert "SUCCESS" not in report.for_many("t", good, replace(whole, old=["A.US: 3 bars"]))
     for outcome in ("empty", "unknown", "failed", "pending", "set_aside", "truncated"):
         bad = Totals(symbols=2, loaded=1, not_loaded={"A.US": (outcome, "why")})
-        text = report.for_many("t", bad, COUNTS, COUNTS, [], set())
+        text = report.for_many("t", bad, whole)
         assert "SUCCESS" not in text
         assert f"A.US: {outcome} (why)" in text
-        accepted = report.for_many("t", bad, COUNTS, COUNTS, [], {outcome})
+        accepted = report.for_many("t", bad, replace(whole, accept={outcome}))
         assert "SUCCESS" not in accepted
         assert outcome in report.advice({outcome})
 
