@@ -65,7 +65,7 @@ class ExchangeCalls:
 
     Attributes:
         calls: in the order of the sessions.
-        expected: the newest session whose file is due; None without a calendar.
+        expected: the requested session, or the newest whose file is due; None without a calendar.
         missed: first and last missed session that are too old to catch up.
         postponed: unsettled sessions that exceed the limit on calls.
     """
@@ -97,9 +97,9 @@ def calls_for(
     """
     market = calendar.of_market(names.suffix_of(exchange))
     if market is None:
-        newest = max((each.asked for each in known.values()), default=None)
+        newest = max((each.asked for each in known.values() if day in (None, each.day)), default=None)
         wanted = force or newest is None or now - newest >= fresh
-        return ExchangeCalls([BulkCall(exchange, day, NEW)] if wanted else [], None)
+        return ExchangeCalls([BulkCall(exchange, day, NEW)] if wanted else [], day)
     if day is not None:
         why = {}
         if market.is_session(day) and (day not in known or force or _unsettled(exchange, known[day], now)):
