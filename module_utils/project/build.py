@@ -73,7 +73,9 @@ def _filled(
             return tool, indexes.masked(url), [f"Package index skipped, {one}" for one in skipped]
         skipped.append(indexes.describe_failure(url, why, required.index_urls))
     full = any("No space left on device" in one for one in skipped)
-    advice = "Free space or inodes on that file system" if full else "Fix project_index_urls or project_packages"
+    advice = (
+        "Free space or inodes on that file system" if full else "Fix project_index_urls or project_packages"
+    )
     raise Problem(
         "The new venv could not be built. The current one, if any, is unchanged. Indexes tried, in the order of"
         f" project_index_urls: {'; '.join(skipped)}. {advice}.",

@@ -22,7 +22,7 @@ from ansible.module_utils.eodhd.ledger.ledger import Ledger
 from ansible.module_utils.eodhd.model import SymbolEntry, Task
 from ansible.module_utils.eodhd.plan.plan import Plan, Rules, without_dropped_days
 from ansible.module_utils.eodhd.run.pipeline import ALONE_ROWS, BATCH_ROWS, Locks, Pipeline, Store
-from ansible.module_utils.eodhd.run.progress import Progress, to_file
+from ansible.module_utils.eodhd.run.progress import Progress
 from ansible.module_utils.eodhd.run.request import Request
 from ansible.module_utils.eodhd.run.totals import Totals
 from ansible.module_utils.eodhd.service import budget
@@ -235,7 +235,7 @@ class Context:
         for symbol, known in plan.fresh.items():
             totals.add_fresh(symbol, known)
         alone = self.chunks.mingled
-        progress = Progress(to_file(self.request.progress_path))
+        progress = Progress(self.request.progress_path)
         tasks = own_part_first(plan.tasks, self.request.shard, self.request.shards)
         with self._stores(min(1 if alone else STORES, len(tasks)), write, run) as stores:
             pipeline = Pipeline(

@@ -35,34 +35,19 @@ def duration(seconds: float) -> str:
 
 
 class Progress:
-    """Calls ``write`` with a line every ``interval`` seconds of ``clock``."""
+    """Appends a line to a file, for another process, every few seconds of ``clock``; without a path, to none."""
 
-    def __init__(
-        self,
-        write: Callable[[str], None],
-        interval: float = INTERVAL,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._write = write
-        self._interval = interval
+    def __init__(self, path: str | None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._path = path
         self._clock = clock
         self._started = clock()
-        self._next = self._started + interval
+        self._next = self._started + INTERVAL
 
     def tick(self, totals: Totals) -> None:
         """Write a line if it is time for one."""
         now = self._clock()
-        if now >= self._next:
-            self._next = now + self._interval
-            self._write(line(totals, now - self._started))
-
-
-def to_file(path: str | None) -> Callable[[str], None]:
-    """Return a function that appends lines to a file for another process; without a path, it drops them."""
-
-    def write(text: str) -> None:
-        if path is not None:
-            with open(path, "a", encoding="utf-8") as file:
-                file.write(text + "\n")
-
-    return write
+        if self._path is None or now < self._next:
+            return
+        self._next = now + INTERVAL
+        with open(self._path, "a", encoding="utf-8") as file:
+            file.write(line(totals, now - self._started) + "\n")

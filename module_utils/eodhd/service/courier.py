@@ -53,11 +53,12 @@ class Courier:
                 os._exit(0)
         self._open: list[tuple[socket.socket, Any]] = []
         self._free: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        # Every request ends within the limits of the policy; this timeout is for a suspended courier.
+        policy = transport.policy
+        timeout = policy.connect + policy.total + policy.read + 10
         for ours, theirs in pairs:
             theirs.close()
-            policy = transport.policy
-            # Every request ends within the limits of the policy; this timeout is for a suspended courier.
-            ours.settimeout(policy.connect + policy.total + policy.read + 10)
+            ours.settimeout(timeout)
             channel = ours.makefile("rwb")
             self._open.append((ours, channel))
             self._free.put(channel)

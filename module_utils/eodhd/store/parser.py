@@ -181,9 +181,8 @@ class Parser:
             if not all(map(is_day, days)):
                 return None
             self._days.update(days)
-        rising = all(
-            map(lt, days, days[1:])
-        )  # no date is repeated or out of order, and no row was read twice
+        # No date is repeated or out of order, and no row was read twice.
+        rising = all(map(lt, days, days[1:]))
         return Parsed(lines) if rising and read == len(text) else None
 
     def rows(self, rows: list[Any], symbol: str, asked: Range) -> Parsed:

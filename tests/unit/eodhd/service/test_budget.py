@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import pytest
 from ansible.module_utils.eodhd.run import progress
@@ -73,17 +74,16 @@ def test_a_stopped_run_does_not_wait() -> None:
         budget.acquire()
 
 
-def test_progress_shows_symbols_rows_calls_rate_and_time_left() -> None:
+def test_progress_shows_symbols_rows_calls_rate_and_time_left(tmp_path: Path) -> None:
     totals = Totals(symbols=100, done=25, fresh=5, downloaded=5000, calls=20, requests=22)
     totals.not_loaded["A.US"] = ("unknown", "")
     assert progress.line(totals, 10) == (
         "25 of 100 symbols (1 not loaded), 5,000 rows, 20 calls, 2.2 requests/s, 38 s left"
     )
     assert progress.duration(3700) == "1 h 01 min"
-    lines: list[str] = []
-    clock = Clock()
-    shown = progress.Progress(lines.append, 3, clock)
+    path, clock = tmp_path / "progress", Clock()
+    shown = progress.Progress(str(path), clock)
     for _ in range(10):
         shown.tick(totals)
         clock.sleep(1)
-    assert len(lines) == 3
+    assert len(path.read_text().splitlines()) == 3
