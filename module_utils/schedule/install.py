@@ -192,9 +192,17 @@ def diff(changes: Changes) -> list[dict[str, Any]]:
 
 
 def _ours(where: Places, name: str) -> list[Path]:
-    """Return the installed units of a schedule, also those of earlier releases."""
-    found = [*where.units.glob(f"{name}-*.service"), *where.units.glob(f"{name}-*.timer")]
-    return sorted(path for path in found if (_read(path) or "").startswith(MARK.partition(";")[0]))
+    """Return the installed units of a schedule, also those of earlier releases.
+
+    The name of another schedule may begin with this name and a hyphen; only the services name their configuration.
+    """
+    mark, configuration = MARK.partition(";")[0], f"/{where.settings.name}/{where.configuration.name}"
+    found = []
+    for path in [*where.units.glob(f"{name}-*.service"), *where.units.glob(f"{name}-*.timer")]:
+        service = _read(path.with_suffix(".service"))
+        if (_read(path) or "").startswith(mark) and (service is None or configuration in service):
+            found.append(path)
+    return sorted(found)
 
 
 def _read(path: Path) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,20 @@ def test_what_is_no_longer_asked_goes_and_what_is_not_ours_stays(where: Places) 
     assert systemd.timers == {"x-health.timer"}
     assert sorted(path.name for path in where.units.iterdir()) == ["x-foreign.timer", "x-health.timer"]
     assert list(where.credentials.iterdir()) == []
+
+
+def test_another_schedule_whose_name_begins_the_same_stays(where: Places, tmp_path: Path) -> None:
+    systemd, other = Systemd(), replace(where, settings=tmp_path / "x-asia")
+    unit = where.units / "x-asia-health.service"
+    service = {unit: f"{MARK}\nExecStart=python run_job.py {other.configuration} health\n"}
+    changes = install.compare(
+        systemd, other, "x-asia", {**service, unit.with_suffix(".timer"): f"{MARK}\n"}, {}
+    )
+    install.apply(systemd, other, changes)
+    bring(systemd, replace(where, settings=tmp_path / "x"), files(where))
+    install.apply(systemd, where, install.removal(replace(where, settings=tmp_path / "x"), "x", ""))
+    assert systemd.timers == {"x-asia-health.timer"}
+    assert unit.exists()
 
 
 def test_removal_leaves_nothing(where: Places, tmp_path: Path) -> None:
