@@ -82,16 +82,15 @@ class Runner:
             outcome, found = self._play(job, replace(run, note=f"session {session}" if session else ""))
             if session and outcome.outcome == OK:
                 self.state.keep_session(name, session)
-        self._end(outcome)
+            self._end(outcome)  # before another process gets the lock and takes this run for a killed one
         self._judge(job.name, *found, outcome.log)
         return outcome.outcome == OK
 
     def again(self) -> bool:
         """Run jobs again that failed or were cut off, and return whether all of them succeeded."""
         good = True
-        runs = self.state.last()
         for name, job in self.config.jobs.items():
-            last = runs.get(name)
+            last = self.state.last().get(name)  # read again: its timer may have run it meanwhile
             if last is None or last.outcome == OK:
                 continue
             if last.outcome == RUNNING:
@@ -185,8 +184,9 @@ class Runner:
         now = self.world.now()
         if self.state.fault:
             message = (
-                f"The folder {self.config.state} cannot be written ({self.state.fault}): the disk is full or read-only."
-                " Free some space. Until then, the history is kept in memory."
+                f"The folder {self.config.state} cannot be written ({self.state.fault}): the disk is full or read-only,"
+                " or schedule.sqlite is damaged. Free some space, or move that file away. Until then, the history is"
+                " kept in memory."
             )
             found = [*found, Trouble("control", socket.gethostname(), message)]
         elif well is not None:

@@ -72,6 +72,7 @@ class State:
         self.fault = ""
 
     def _open(self) -> sqlite3.Connection:
+        self.fault = ""
         if self._spare.exists():
             try:
                 self._bring_back()
@@ -121,7 +122,6 @@ class State:
         try:
             with self._cursor() as connection:
                 work(connection)
-            self.fault = ""
         except sqlite3.OperationalError as error:  # the disk has just become full; nothing was written
             if self._spare.exists():
                 raise
@@ -202,6 +202,7 @@ def _connected(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=30)
     if new:
         connection.executescript(SCHEMA)
+    connection.execute("SELECT count(*) FROM sqlite_master")  # raises an error if the file is damaged
     return connection
 
 

@@ -133,6 +133,38 @@ def test_what_failed_is_repeated_after_its_time(scene: Scene) -> None:
     assert scene.messages == ["❌ market data: EODHD refuses the token"]  # the audit has still found it
 
 
+def test_what_has_succeeded_meanwhile_is_not_repeated(scene: Scene) -> None:
+    scene.plays = [REFUSED, REFUSED]
+    scene.run("health")
+    scene.run("audit")
+    scene.now += 90000
+
+    played = []
+
+    def while_it_is_repeated(job: Job, _log: Path) -> Played:
+        played.append(job.name)
+        if job.name == "health":
+            scene.run("audit")  # by its own timer
+        return GOOD
+
+    scene.runner.world.play = while_it_is_repeated
+    scene.again()
+    assert played == ["health", "audit"]
+
+
+def test_a_run_that_ends_is_no_killed_one(scene: Scene) -> None:
+    """The result is recorded before somebody else can get the lock."""
+    free = []
+
+    def say(_line: str) -> None:
+        with alone(scene.spare / "health.lock") as mine:
+            free.append(mine)
+
+    scene.runner.world.say, scene.plays = say, [GOOD]
+    scene.runner.run("health")
+    assert free == [False]
+
+
 def test_after_good_runs_there_is_nothing_to_repeat_or_to_tell(scene: Scene) -> None:
     scene.plays = [GOOD, GOOD]
     scene.run("health")
@@ -198,6 +230,18 @@ def test_a_job_that_is_no_more_has_no_problems(scene: Scene) -> None:
     scene.runner = Runner(changed, scene.state, scene.spare, scene.runner.world)
     scene.run("health")
     assert scene.messages[-1] == "✅ market data: over: EODHD refuses the token"
+
+
+def test_records_that_cannot_be_written_are_a_problem_until_they_can(scene: Scene) -> None:
+    (scene.folder / "schedule.sqlite").mkdir()
+    scene.plays = [GOOD, GOOD, GOOD]
+    scene.run("health")
+    scene.run("health")
+    assert scene.messages == ["❌ market data: the scheduler cannot write its records"]
+    (scene.folder / "schedule.sqlite").rmdir()
+    scene.run("health")
+    assert scene.messages[1:] == ["✅ market data: over: the scheduler cannot write its records"]
+    assert scene.outcomes() == ["ok"] * 3
 
 
 def test_old_logs_and_runs_go(scene: Scene, age: Callable[[Path, float], None]) -> None:

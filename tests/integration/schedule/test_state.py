@@ -81,6 +81,17 @@ def test_a_lock_is_held_by_one(tmp_path: Path) -> None:
         assert again
 
 
+def test_a_damaged_file_stops_no_job(state: State, tmp_path: Path) -> None:
+    (tmp_path / "schedule.sqlite").write_bytes(b"no database" * 1000)
+    state.keep(Run("1", "health", 10.0))
+    state.keep_problems([PROBLEM])
+    assert ([run.id for run in state.runs()], state.problems()) == (["1"], [PROBLEM])
+    assert state.fault == "DatabaseError"
+    (tmp_path / "schedule.sqlite").unlink()
+    state.keep(Run("2", "health", 20.0))
+    assert ([run.id for run in state.runs()], state.fault) == (["1", "2"], "")
+
+
 def test_a_full_disk_forgets_nothing(tmp_path: Path) -> None:
     step = tmp_path / "step.py"
     step.write_text(STEP % str(ROOT / "module_utils"))
