@@ -194,7 +194,7 @@ def renames(body: bytes) -> Parsed:
     for row in _objects(body):
         ending = names.suffix_of(str(row.get("exchange") or names.DEFAULT))
         old, new, day = row.get("old_symbol"), row.get("new_symbol"), str(row.get("effective"))
-        if old and new and is_day(day):
+        if old and new and is_day(day) and f"{old}{new}{ending}".isprintable():
             lines.append(f"{old}.{ending}\t{new}.{ending}\t{day}\n")
     return Parsed(lines)
 
@@ -229,5 +229,6 @@ def _copied(value: object) -> str:
     """Return a value as a field in COPY's text format."""
     if value is None:
         return "\\N"
-    text = str(value).replace("\x00", "").replace("\\", "\\\\")
+    # PostgreSQL cannot store NUL and halves of a surrogate pair.
+    text = str(value).encode(errors="replace").decode().replace("\x00", "").replace("\\", "\\\\")
     return text.replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")

@@ -100,11 +100,13 @@ def _values(kind: Kind, row: Mapping[str, Any]) -> tuple[list[str | None], str]:
     if not value:
         return [], f"{JUNK}: a dividend of 0"
     unadjusted = number(row.get("unadjustedValue"))
+    texts = [str(row.get(name) or "") for name in ("currency", "period")]
     days = [str(row.get(name)) for name in ("declarationDate", "recordDate", "paymentDate")]
     return [
         f"{value:f}",
         None if unadjusted is None else f"{unadjusted:f}",
-        *(str(row[name]) if row.get(name) else None for name in ("currency", "period")),
+        # PostgreSQL refuses some control characters, and halves of a surrogate pair.
+        *(text if text and text.isprintable() else None for text in texts),
         *(day if is_day(day) else None for day in days),
     ], ""
 
