@@ -22,8 +22,8 @@ from typing import Any, Callable
 from ansible.module_utils.eodhd.service.statuses import PAID
 from ansible.module_utils.eodhd.service.transport import Reply
 
-# Seconds to wait for an answer in flight, and between two checks.
-TIMEOUT = 130.0
+# Seconds to wait for an answer in flight, longer than a ``Policy`` allows it to take, and between two checks.
+TIMEOUT = 160.0
 _POLL = 0.01
 
 

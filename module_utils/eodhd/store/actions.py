@@ -155,5 +155,6 @@ def _write(cursor: Any, run: int, item: Fetched) -> Written:
 
 def split_name(name: str) -> tuple[Kind, str, str]:
     """Split a call's name into kind, symbol or exchange, and day; a call by symbol has no day."""
-    kind, subject, *day = name.split(" ")
+    kind, _, rest = name.partition(" ")
+    subject, *day = rest.rsplit(" ", 1)  # the list NYSE ARCA has a space
     return KINDS[kind], subject, day[0] if day else ""

@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.eodhd.service.spool import Spool, Unusable
-from ansible.module_utils.eodhd.service.transport import Reply
+from ansible.module_utils.eodhd.service.spool import TIMEOUT, Spool, Unusable
+from ansible.module_utils.eodhd.service.transport import Policy, Reply
 
 URL = "http://service/api"
 
@@ -139,3 +139,9 @@ def test_a_folder_that_is_not_private_is_refused(folder: Path, tmp_path: Path, t
         folder = tmp_path / "missing/spool"
     with pytest.raises(Unusable, match="spool"):
         Spool(str(folder), URL, 12)
+
+
+def test_nobody_requests_again_what_is_still_in_flight() -> None:
+    """A slow answer may take its whole time, and then wait once more for data."""
+    policy = Policy()
+    assert policy.connect + policy.total + policy.read < TIMEOUT
