@@ -1,6 +1,6 @@
-"""Run `ansible-test sanity` on a copy of the project that is laid out as a collection.
+"""Run `ansible-test sanity` on a copy of the project with the layout of a collection.
 
-ansible-test installs packages of its own, once, under .cache/sanity/home. A copy that has passed is not tested again.
+ansible-test installs its own packages once, under .cache/sanity/home. A copy that has passed is not tested again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".cache/sanity"
 COLLECTION = CACHE / "ansible_collections/local/market"
 HOME = CACHE / "home"
-# The folders of the project, and what a collection calls them.
+# The folders of the project, and their names in a collection.
 FOLDERS = {
     "library": "modules",
     "module_utils": "module_utils",
@@ -34,8 +34,8 @@ FOLDERS = {
 TESTS = ("validate-modules", "pep8", "yamllint", "import", "compile")
 OLDEST = "3.9"  # the oldest Python that a host may have
 GALAXY = "namespace: local\nname: market\nversion: 1.0.0\nreadme: README.md\nauthors: [The maintainers]\n"
-# ansible-test would download a script that installs pip; this one unpacks what Python has, once for all environments
-# of a Python, so that it is also compiled once.
+# ansible-test would download a script that installs pip. This one unpacks the pip that comes with Python, once for all
+# environments of a Python, so that it is also compiled once.
 GET_PIP = """import ensurepip, pathlib, subprocess, sys, sysconfig, zipfile
 folder = sysconfig.get_config_var("WHEEL_PKG_DIR") or pathlib.Path(ensurepip.__file__).parent / "_bundled"
 wheels = sorted(pathlib.Path(folder).glob("pip-*.whl"))
@@ -51,7 +51,7 @@ pathlib.Path(sysconfig.get_path("purelib"), "pip.pth").write_text(f"{shared}\\n"
 
 
 def renamed(text: str) -> str:
-    """Return a file with the names that a collection gives: imports, fragments of documentation, references."""
+    """Return the text of a file with the names of a collection in imports, fragments and references."""
     utils = "|".join(sorted({path.stem for path in (ROOT / "module_utils").iterdir()}))
     modules = "|".join(sorted(path.stem for path in (ROOT / "library").glob("*.py")))
     ours = "ansible_collections.local.market.plugins.module_utils"
@@ -71,7 +71,7 @@ def renamed(text: str) -> str:
 
 
 def collection() -> dict[Path, str]:
-    """Return the files of the copy, by their paths in it."""
+    """Return the files of the copy by path."""
     files = {Path("galaxy.yml"): GALAXY, Path("README.md"): "A copy for ansible-test.\n"}
     for pattern, folder in FOLDERS.items():
         for top in sorted(ROOT.glob(pattern)):
@@ -82,12 +82,12 @@ def collection() -> dict[Path, str]:
 
 
 def interpreters() -> dict[str, str]:
-    """Return the Pythons of this machine that ansible-test knows, by version, the oldest first."""
+    """Return the Pythons of this machine that ansible-test supports, by version, oldest first."""
     found = {}
     pyenv = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser() / "versions"
     for version in (*REMOTE_ONLY_PYTHON_VERSIONS, *CONTROLLER_PYTHON_VERSIONS):
         for path in (*pyenv.glob(f"{version}.*/bin/python"), shutil.which(f"python{version}")):
-            # Found by running it: a version manager's shim may only print an error.
+            # Run it, because a version manager's shim may only print an error.
             if path and not subprocess.run([path, "-c", "import ensurepip"], capture_output=True).returncode:
                 found[version] = str(path)
                 break
@@ -95,11 +95,11 @@ def interpreters() -> dict[str, str]:
 
 
 def environment(pythons: dict[str, str]) -> dict[str, str]:
-    """Return the environment of ansible-test: a home of its own, these Pythons, and the user's settings of pip."""
+    """Return the environment of ansible-test: its own home, these Pythons, and the user's pip settings."""
     scripts, settings = HOME / ".ansible/test/cache", HOME / ".config/pip/pip.conf"
     for folder in (scripts, settings.parent, CACHE / "bin"):
         folder.mkdir(parents=True, exist_ok=True)
-    # Each ansible-test asks for the script of another version.
+    # Each version of ansible-test wants the script for another version of pip.
     wanted = Path(ansible_test.__file__).parent / "_internal/python_requirements.py"
     for version in re.findall(r"\bpip='([\d.]+)'", wanted.read_text(encoding="utf-8")):
         (scripts / f"get_pip_{version.replace('.', '_')}.py").write_text(GET_PIP)
@@ -116,7 +116,7 @@ def environment(pythons: dict[str, str]) -> dict[str, str]:
 
 
 def main() -> int:
-    """Test, unless the same has passed before."""
+    """Test, unless the same files have passed before."""
     files = collection()
     digest = hashlib.sha256(repr([metadata.version("ansible-core"), TESTS, files]).encode()).hexdigest()
     passed = CACHE / "passed"
@@ -129,12 +129,12 @@ def main() -> int:
     known = {**interpreters(), own: sys.executable}
     targets = sorted({OLDEST, max(known, key=_order)} & set(known), key=_order)
     if OLDEST not in known:
-        print(f"sanity: no Python {OLDEST} here: compile and import are tried on {targets[0]} alone")
+        print(f"sanity: no Python {OLDEST} here: compile and import are tested only on {targets[0]}")
     shutil.rmtree(COLLECTION, ignore_errors=True)
     for path, text in files.items():
         (COLLECTION / path).parent.mkdir(parents=True, exist_ok=True)
         (COLLECTION / path).write_text(text, encoding="utf-8")
-    # In the project's own repository the copy is ignored, and nothing would be tested.
+    # The project's repository ignores the copy, so without its own repository nothing would be tested.
     subprocess.run(["git", "init", "--quiet", COLLECTION], check=True)  # noqa: S607
 
     program = str(Path(sys.executable).parent / "ansible-test")

@@ -1,4 +1,4 @@
-"""Reading the bars as they were against reading them as they are."""
+"""Time to read the bars as they were, compared with reading them as they are."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ READS = {
     "everything": "SELECT * FROM {}",
     "the number of all": "SELECT count(*) FROM {}",
 }
-# A whole exchange by `daily`: each session is corrected on the next evening, and gets its last symbols then.
+# A whole exchange, loaded by `daily`. On the next evening, each session is corrected and gets its last symbols.
 EXCHANGE = 45_000
 EVENINGS = [datetime(2024, 9, day, 22, 30, tzinfo=timezone.utc) for day in (16, 17, 18, 19, 20, 23, 24, 25)]
 OLD = 3
 SESSION = "SELECT * FROM {} WHERE time = '%s'"
 COLUMNS = "open, high, low, close, adjusted_close, volume"
-# The least that a corrected session can take: both versions of its bars, and nothing matched.
+# The minimum for a corrected session: read both versions of its bars, match nothing.
 BOTH = f"""
 SELECT time, symbol, {COLUMNS} FROM market_data WHERE time = '%(day)s'
 UNION ALL SELECT day::timestamp AT TIME ZONE 'UTC', symbol, {", ".join(f"old_{name}" for name in COLUMNS.split(", "))}
@@ -54,7 +54,7 @@ def main() -> str:
             with connection.cursor() as cursor:
                 ours(server, standin, symbols=names(SYMBOLS), first=FIRST, last=LAST)
                 first = moment(cursor)
-                # A twentieth of the symbols is restated, and some further ones come.
+                # A twentieth of the symbols is restated, and 10 symbols are added.
                 splits = {symbol: ["2023-06-01", 2] for symbol in names(SYMBOLS // 20)}
                 standin.control(splits=splits)
                 ours(server, standin, symbols=names(SYMBOLS + 10), first=FIRST, last=LAST, force=True)
@@ -68,12 +68,12 @@ def main() -> str:
                 lines += exchange(server, standin, cursor)
     return (
         "## The bars as they were\n\n"
-        f"{rows:,} bars; {SYMBOLS // 20} of {SYMBOLS} symbols restated and 10 more loaded after the first moment;"
-        f" then {EXCHANGE:,} symbols by {len(EVENINGS)} evenings of `daily`. Rows come to the client. Medians of"
-        f" {ROUNDS}, the two reads in turn. Counting reads no bar now, only an index; then each bar has to be matched"
-        " with what came later. A corrected bar is read twice: as it is and as it was; the line of both versions reads"
-        " them and matches nothing. One symbol has to be looked up among all that came later; named in the call, it"
-        " is looked for only in the lists that can have it.\n\n"
+        f"{rows:,} bars. After the first moment, {SYMBOLS // 20} of {SYMBOLS} symbols were restated and 10 more"
+        f" loaded. The evenings are another load: {EXCHANGE:,} symbols, {len(EVENINGS)} evenings of `daily`. All rows"
+        f" are sent to the client. Medians of {ROUNDS}; the two reads alternate. `market_data` counts from an index,"
+        " without reading a bar; `market_data_asof` matches each bar with later changes. It reads a corrected bar"
+        " twice, as it is and as it was; the line `both its versions, unmatched` only reads the two. It looks up one"
+        " symbol in all later changes, or, if the call names the symbol, only in the lists that can contain it.\n\n"
         "| Read | As of | `market_data` | `market_data_asof` | Ratio | At most |\n|---|---|---|---|---|---|\n"
         + "\n".join(lines)
         + "\n"
@@ -81,14 +81,14 @@ def main() -> str:
 
 
 def exchange(server: Any, standin: StandIn, cursor: Any) -> list[str]:
-    """Live through some evenings of `daily`, and read sessions as they were on one of the first."""
+    """Run `daily` on several evenings, and read sessions as they were on one of the first."""
     clean(server)
     standin.control(splits={}, universe=EXCHANGE)
     ours(server, standin, symbols=[SYMBOL], first=FIRST, last=LAST)
     for evening in EVENINGS:
         standin.control(now=evening.isoformat())
         ours(server, standin, mode="daily", exchanges=["US"], now=evening.isoformat())
-        # The ledger has the clock's time, and here that is years later.
+        # The ledger records the time of the clock, which is years later.
         for table, column in (("backfill_arrival", "arrived"), ("backfill_revision", "found")):
             cursor.execute(
                 f"UPDATE {table} SET {column} = %s WHERE {column} > now() - interval '1 day'", (evening,)
@@ -120,12 +120,12 @@ def moment(cursor: Any) -> str:
 
 
 def asof(read: str, at: str) -> str:
-    """A read as of a moment."""
+    """Return the read as of a moment."""
     return read.format(f"market_data_asof('{at}')")
 
 
 def measured(cursor: Any, what: str, when: str, read: str, past: str, limit: str) -> str:
-    """The table's line: a read as of now beside one of the past."""
+    """Return a line of the table: a read of the present, and the same read of the past."""
 
     def fetch(statement: str) -> None:
         with open(os.devnull, "wb") as nowhere:

@@ -1,4 +1,4 @@
-"""The backfill against its rivals, the bare COPY, its own memory and its own death; one stand-in, one PostgreSQL."""
+"""The backfill compared with rivals and a bare COPY, its memory, and kills; with one stand-in and one PostgreSQL."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def names(count: int) -> list[str]:
 
 @contextmanager
 def cluster() -> Iterator[Server]:
-    """A PostgreSQL with its own durability, unlike the tests': fsync is on."""
+    """Start a PostgreSQL that, unlike that of the tests, has fsync on."""
     folder = Path(tempfile.mkdtemp(prefix="bench-"))
     folder.chmod(0o755)
     made = postgres.Cluster(folder / "cluster")
@@ -75,14 +75,14 @@ def execute(server: Server, *statements: str) -> list[tuple[Any, ...]]:
 
 
 def clean(server: Server) -> None:
-    """Empty tables, no ledger, and nothing left to write back."""
+    """Create empty tables without a ledger, and write everything to the disk."""
     found = execute(server, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
     execute(server, *(f'DROP TABLE "{name}"' for (name,) in found))
     execute(server, *(table.statement() for table in tables.TABLES), "CHECKPOINT")
 
 
 def ours(server: Server, standin: StandIn, **options: Any) -> dict[str, Any]:
-    """Run the backfill in a process of its own; its ``seconds`` hold everything but the imports."""
+    """Run the backfill in its own process; ``seconds`` in the result covers everything except the imports."""
     request = {"mode": "history", "base_url": standin.url, "token": "token", **options}
     with tempfile.TemporaryDirectory() as folder:
         process = worker.start(server, spool=f"{folder}/spool", **request)
@@ -133,7 +133,7 @@ def against_rivals(server: Server, standin: StandIn) -> str:
         "dlt_parallel": ("`dlt` merge/upsert, 16 fetching threads", "4"),
     }
     lines = [
-        f"100 symbols × 365 days, {rows:,} rows, {LATENCY * 1000:.0f} ms latency; medians of {ROUNDS}.",
+        f"100 symbols × 365 days, {rows:,} rows, {LATENCY * 1000:.0f} ms latency. Medians of {ROUNDS}.",
         "",
         "| | seconds | times ours | at least |",
         "|---|---|---|---|",
@@ -161,7 +161,7 @@ def against_copy(server: Server, standin: StandIn) -> str:
     data = "".join(lines).encode()
     rows = len(lines)
     lines.clear()
-    # The stand-in makes its answers before they are measured.
+    # A first run, so that the stand-in has its answers ready.
     clean(server)
     ours(server, standin, symbols=names(LONG_SYMBOLS), first=LONG.first, last=LONG.last)
     bare, backfill = [], []
@@ -176,10 +176,10 @@ def against_copy(server: Server, standin: StandIn) -> str:
     ratios = [have / floor for have, floor in zip(backfill, bare)]
     return "\n".join(
         [
-            f"{rows:,} rows ({LONG_SYMBOLS} symbols, whole histories), into the same indexed table;"
-            f" medians of {ROUNDS} pairs.",
+            f"{rows:,} rows ({LONG_SYMBOLS} symbols, whole histories) into the same indexed table."
+            f" Medians of {ROUNDS} pairs.",
             "",
-            "| | rows/s | of the bare COPY | at least |",
+            "| | rows/s | times the bare COPY | at least |",
             "|---|---|---|---|",
             f"| bare COPY, rows ready in memory | {statistics.median(bare):,.0f} | 1 | |",
             f"| this backfill: fetch, parse, store, ledger | {statistics.median(backfill):,.0f}"
@@ -197,7 +197,7 @@ def copied(server: Server, data: bytes) -> float:
 
 
 def profile(server: Server, standin: StandIn) -> str:
-    """Where the time of a row goes, and that of a call whose answer has next to no rows."""
+    """Measure where the time of a row goes, and that of a call with few rows."""
     market, parser = Market(), Parser({})
     symbols, few = names(LONG_SYMBOLS // 4), names(1000)
     bodies = {symbol: f"[{market.bars(symbol, LONG.first, LONG.last)}]".encode() for symbol in symbols}
@@ -207,22 +207,22 @@ def profile(server: Server, standin: StandIn) -> str:
     rows = sum(map(len, parsed.values()))
     clean(server)
     copying = copied(server, "".join(line for lines in parsed.values() for line in lines).encode())
-    lines = ["| Of a row, in whole histories | µs |", "|---|---|"]
+    lines = ["| Per row, in whole histories | µs |", "|---|---|"]
     clean(server)
     result = ours(server, standin, symbols=symbols, first=LONG.first, last=LONG.last)
     for what, seconds in (
         ("COPY by the server, rows ready in memory", copying),
-        ("parsing, processor time", parsing),
-        ("all of the backfill and its courier, processor time", result["processor"]),
+        ("parsing (processor time)", parsing),
+        ("whole backfill with courier (processor time)", result["processor"]),
         ("from the first request to the last commit", result["seconds"]),
     ):
         lines.append(f"| {what} | {seconds / rows * 1e6:.2f} |")
-    lines += ["", "| Of a call for five days, 50 ms latency | ms |", "|---|---|"]
+    lines += ["", "| Per call for five days, 50 ms latency | ms |", "|---|---|"]
     clean(server)
     result = ours(server, standin, symbols=few, days=5)
     for what, seconds in (
-        ("all of the backfill and its courier, processor time", result["processor"]),
-        ("from the first request to the last commit, many at once", result["seconds"]),
+        ("whole backfill with courier (processor time)", result["processor"]),
+        ("from the first request to the last commit, with concurrent requests", result["seconds"]),
     ):
         lines.append(f"| {what} | {seconds / len(few) * 1000:.2f} |")
     return "\n".join(lines)
@@ -244,8 +244,8 @@ def memory(server: Server, standin: StandIn) -> str:
 
 def death(server: Server, standin: StandIn) -> str:
     lines = [
-        "| signal | kills | asked again though in the ledger | rows lost | rows doubled"
-        " | calls paid again | most in one kill |",
+        "| signal | kills | requested again although in the ledger | rows lost | rows duplicated"
+        " | calls paid twice | at most in one kill |",
         "|---|---|---|---|---|---|---|",
     ]
     for how, courier in ((signal.SIGTERM, False), (signal.SIGKILL, False), (signal.SIGKILL, True)):

@@ -1,6 +1,6 @@
-"""The layouts of the database against plain PostgreSQL on the same machine; skipped where no engine is offered.
+"""The layouts of the database compared with plain PostgreSQL on the same machine; skipped without ENGINES.
 
-BENCH_SYMBOLS is how many whole histories are loaded, BENCH_LAYOUTS which layouts beside plain PostgreSQL are measured.
+BENCH_SYMBOLS is the number of whole histories to load, BENCH_LAYOUTS lists the layouts to measure.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from tests.bench import backfill
 from tests.engines import Database
 
 SYMBOLS = int(os.environ.get("BENCH_SYMBOLS", "400"))
-# As ``postgres_layout`` makes it; ``citus4`` is Citus with four workers.
+# As ``postgres_layout`` creates it; ``citus4`` is Citus with four workers.
 OURS = "timescaledb"
 LAYOUTS = {
     **engines.LAYOUTS,
@@ -45,7 +45,7 @@ WORKERS = {"citus4": 4}
 ROUNDS = 3
 RESTATED = 20
 SPLIT = "2023-12-27"
-# The present of health and audit: a day after the last bar.
+# The current time for health and audit: a day after the last bar.
 NOW = datetime(2023, 12, 31, 12, tzinfo=timezone.utc)
 DAYS = {"first": backfill.LONG.first, "last": backfill.LONG.last}
 SIZES = {
@@ -53,7 +53,7 @@ SIZES = {
     "citus": "SELECT sum(result::bigint) FROM run_command_on_shards('market_data',"
     " $$SELECT pg_total_relation_size('%s')$$)",
 }
-# What people ask.
+# What users query.
 QUESTIONS = {
     "history": "SELECT * FROM market_data WHERE symbol = 'SYM00007.US' ORDER BY time",
     "day": "SELECT * FROM market_data WHERE time = '2015-06-10 00:00+00'",
@@ -72,18 +72,18 @@ LIMITS = {
 
 
 def fetched(server: Database, statement: str) -> list[Any]:
-    """All rows of an answer."""
+    """Return all rows of a query."""
     with closing(server.connect()) as session, session.cursor() as cursor:
         cursor.execute(statement)
         return list(cursor.fetchall())
 
 
 def measure(sides: list[Side], standin: StandIn) -> list[dict[str, float]]:
-    """Seconds of the jobs and of questions, bytes, and the estimate's error of each side.
+    """Return the seconds of the jobs and queries, the bytes, and the error of the estimate, for each side.
 
-    The sides take turns, so that a slow minute of the machine meets all of them. ``top-up`` finds nothing new,
-    ``daily`` is a session of all symbols, ``restated`` loads the whole histories of 20 split symbols again, ``health``
-    looks for gaps in all that is stored, ``audit`` draws five years.
+    The sides alternate, so that a slow minute of the machine affects both. ``top-up`` finds nothing new,
+    ``daily`` loads a session of all symbols, ``restated`` loads the whole histories of 20 split symbols again,
+    ``health`` searches all bars for gaps, ``audit`` shows five years.
     """
     standin.control(splits={}, universe=SYMBOLS)
     symbols = backfill.names(SYMBOLS)
@@ -121,16 +121,16 @@ class Side:
     layout: engines.Layout
 
     def settle(self) -> None:
-        """Do what a database does from time to time."""
+        """Do the maintenance that a database does from time to time."""
         self.server.run("VACUUM ANALYZE market_data", *self.layout.settle)
 
     def bytes(self) -> float:
-        """Bytes of ``market_data`` and its indexes."""
+        """Return the bytes of ``market_data`` and its indexes."""
         statement = SIZES.get(self.layout.engine, "SELECT pg_total_relation_size('market_data')")
         return float(fetched(self.server, statement)[0][0])
 
     def misjudged(self) -> float:
-        """Share by which the estimate of the rows is off."""
+        """Return the relative error of the estimated number of rows."""
         ((rows, oid),) = fetched(
             self.server, "SELECT count(*), 'market_data'::regclass::oid FROM market_data"
         )
@@ -139,19 +139,19 @@ class Side:
 
 
 def create_tables(server: Database) -> None:
-    """Create the tables of our own hypertable as the role does it."""
+    """Create the tables with our hypertable, as the role does."""
     with closing(server.connect()) as session, session, session.cursor() as cursor:
         for table in tables.TABLES:
             layout.create(cursor, table.statement(), layout.Layout(OURS), table.name)
 
 
 def load(server: Database, standin: StandIn, **options: Any) -> float:
-    """Seconds of a run of whole histories."""
+    """Return the seconds of a run with whole histories."""
     return float(backfill.ours(server, standin, **DAYS, **options)["seconds"])
 
 
 def daily(server: Database, standin: StandIn) -> float:
-    """Seconds of the last session of all symbols, asked for whatever the ledger has."""
+    """Return the seconds to load the last session of all symbols, even if the ledger has it."""
     with tempfile.TemporaryDirectory() as folder:
         options = {
             "mode": "daily",
@@ -167,7 +167,7 @@ def daily(server: Database, standin: StandIn) -> float:
 
 
 def health(server: Database) -> None:
-    """The checks of the tables and their bars."""
+    """Run the checks of the tables and their bars."""
     tables = [Wanted("market_data"), Wanted("assets")]
     context = Host(
         Path(), tables, 5, 120, "auto", connection.connect, {**USUAL, "gap_days": 9000}, now=lambda: NOW
@@ -182,11 +182,11 @@ def health(server: Database) -> None:
         ):  # fmt: skip
             list(check(context))
     if context.coverage is None:
-        raise SystemExit("health had not time enough")
+        raise SystemExit("health ran out of time")
 
 
 def timed(work: Callable[[], Any]) -> float:
-    """Seconds."""
+    """Return the seconds that the work takes."""
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
@@ -194,7 +194,7 @@ def timed(work: Callable[[], Any]) -> float:
 
 @contextmanager
 def serving(name: str) -> Iterator[Callable[[], Side]]:
-    """What makes databases with empty tables in a layout."""
+    """Yield a function that creates databases with empty tables in a layout."""
     wanted = LAYOUTS[name]
     made = itertools.count()
 
@@ -215,10 +215,10 @@ def serving(name: str) -> Iterator[Callable[[], Side]]:
 def main() -> str:
     """Measure, and return the section for docs/benchmarks.md."""
     if not os.environ.get("ENGINES"):
-        return "## Engines\n\nNot measured: give ENGINES=DIR."
+        return "## Engines\n\nNot measured: set ENGINES=DIR."
     found: dict[str, list[dict[str, float]]] = {}
     with StandIn("--latency", "0.01") as standin, serving("plain15") as plain:
-        # So that the stand-in has all bars ready.
+        # So that the stand-in has its answers ready.
         load(plain().server, standin, symbols=backfill.names(SYMBOLS))
         for name in WANTED:
             with serving(name) as other:
@@ -228,13 +228,14 @@ def main() -> str:
 
 
 def section(found: dict[str, list[dict[str, float]]]) -> str:
-    """The table of what was measured: plain PostgreSQL in its units, the others times that."""
+    """Return the table: plain PostgreSQL in units, the others as multiples of it."""
     plains = [plain for plain, _ in found.values()]
     units = {key: statistics.median(plain[key] for plain in plains) for key in plains[0]}
     lines = [
         "## Engines\n",
-        f"{SYMBOLS} symbols, whole histories, servers with their defaults but without fsync, load average"
-        f" {os.getloadavg()[2]:.0f}. `plain` in seconds and megabytes, the others times that, measured in turn.\n",
+        f"{SYMBOLS} symbols, whole histories; servers with default settings except fsync, which is off; load average"
+        f" {os.getloadavg()[2]:.0f}. `plain` is in seconds and megabytes, the others are multiples of it, measured"
+        " alternately.\n",
         "| | " + " | ".join(units) + " |",
         "|---|" + "---|" * len(units),
         "| plain | " + " | ".join(_unit(key, value) for key, value in units.items()) + " |",

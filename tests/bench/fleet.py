@@ -1,4 +1,4 @@
-"""The reset of 1, 4 and 8 hosts over SSH, a module call there, and the two ways to bring wheels to a host."""
+"""A reset of 1, 4 and 8 hosts over SSH, a module call on them, and ways to send wheels to a host."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PORT = 18080
 
 
 def main() -> str:
-    """Measure where containers can be had, and return the section for docs/benchmarks.md."""
+    """Measure if containers work here, and return the section for docs/benchmarks.md."""
     command = ["tools/fleet.sh", sys.executable, "-m", "tests.bench.fleet"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=1500)
     if done.returncode:
@@ -42,7 +42,7 @@ def main() -> str:
 
 
 def measure() -> str:
-    """The figures; must run inside tools/fleet.sh."""
+    """Measure, and return the section; must run inside tools/fleet.sh."""
     from tests.fleet.hosts import Fleet
 
     cold: dict[int, list[float]] = {}
@@ -53,7 +53,7 @@ def measure() -> str:
     pings: dict[int, float] = {}
     ways: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="bench-kit-") as folder:
-        kit(folder)  # the packages are at hand now
+        kit(folder)  # caches the packages
     for size in SIZES:
         for number in range(ROUNDS):
             fleet = Fleet("ansible-reset-bench", [f"host{n}" for n in range(size)])
@@ -77,19 +77,19 @@ def measure() -> str:
 
 
 def processor() -> float:
-    """Seconds of processor time of all programs that this one has waited for."""
+    """Return the processor time of all child processes that have ended, in seconds."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 def processor_of_hosts(fleet: Any) -> float:
-    """Seconds of processor time of all containers since they were started."""
+    """Return the processor time of all containers since their start, in seconds."""
     said = [fleet("cat", "/sys/fs/cgroup/cpu.stat", host=host) for host in fleet.hosts]
     return sum(int(text.partition("usage_usec ")[2].split()[0]) for text in said) / 1e6
 
 
 def play(inventory: Path, *arguments: str) -> float:
-    """Seconds of a play that goes well."""
+    """Run a play, which must succeed; return its seconds."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
 
     def run() -> None:
@@ -104,7 +104,7 @@ def play(inventory: Path, *arguments: str) -> float:
 
 
 def ping(fleet: Any, inventory: Path) -> float:
-    """Seconds of one more module call, for all hosts together: CALLS + 1 of them against one."""
+    """Return the seconds of one more module call for all hosts together: CALLS + 1 calls, less one call."""
 
     def calls(number: int) -> float:
         path = fleet.folder / f"ping{number}.yml"
@@ -118,7 +118,7 @@ def ping(fleet: Any, inventory: Path) -> float:
 
 
 def kit(folder: str) -> Path:
-    """The kit of wheels for the hosts, as the control node makes it."""
+    """Make the kit of wheels for the hosts, as the control node does."""
     from ansible.module_utils.project import wheels as kits
 
     target = kits.Target("3.11.2", "cpython", os.uname().machine, "glibc 2.36")
@@ -126,7 +126,7 @@ def kit(folder: str) -> Path:
 
 
 def wheels(fleet: Any) -> dict[str, float]:
-    """Seconds until all hosts have taken in one kit: as one archive over SSH, or served by this machine."""
+    """Return the seconds until all hosts have installed a kit, by each way to send it."""
     packed = kit(str(fleet.folder / "kit"))
     unpacked = fleet.folder / "wheels"
     with tarfile.open(packed) as archive:
@@ -190,7 +190,7 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 def section(
@@ -202,7 +202,7 @@ def section(
     pings: dict[int, float],
     ways: dict[str, float],
 ) -> str:
-    """The figures as Markdown."""
+    """Return the figures as Markdown."""
     first, again, used, used_again, there = (
         {size: statistics.fmean(seconds) for size, seconds in found.items()}
         for found in (cold, warm, control, control_again, hosts)
@@ -216,24 +216,25 @@ def section(
     )
     most = SIZES[-1]
     floor = (used[most] + there[most]) / cores
-    fewer = SIZES[-2]  # with more than one, what is done once a run is in both
+    fewer = SIZES[-2]  # not one host, so that both sizes include the work that each run does once
     more, more_again = ((found[most] - found[fewer]) / (most - fewer) for found in (used, used_again))
     sent = "".join(f"| {name} | {seconds:.1f} s |\n" for name, seconds in ways.items())
     return (
         "## Fleet\n\n"
-        "Hosts in containers on this machine, which do their own work on the same cores; over SSH with pipelining,\n"
-        f"the wheels from the control node, whose cache is warm; means of {ROUNDS}. The first host goes alone.\n\n"
-        "| Hosts | cold reset | times one host | processor time: control node | hosts | of what the cores have"
+        "The hosts are containers on this machine and share its cores with the control node. They are reached by SSH"
+        " with\npipelining, and get the wheels from the control node, whose cache is warm."
+        f" Means of {ROUNDS}. The first host runs alone.\n\n"
+        "| Hosts | cold reset | times one host | processor time: control node | hosts | share of all cores"
         " | second reset | times one host | one more module call, all hosts | for each host |\n"
         f"|---|---|---|---|---|---|---|---|---|---|\n{rows}\n"
-        "Aim: a module call at most 0.6 s a host. The hosts work on the cores of\n"
-        f"the control node here: {most} of them and it take {used[most] + there[most]:.0f} s of processor time, so"
-        f" {floor:.0f} s, {floor / first[1]:.1f} times one host,\n"
-        f"is what {cores} cores allow at the best. Hosts with cores of their own do not wait for one another here.\n"
-        f"One more host costs the control node {more:.1f} s of processor time,"
-        f" and {more_again:.1f} s in a second reset.\n\n"
+        f"Aim: a module call takes at most 0.6 s a host. {most} hosts and the control node need"
+        f" {used[most] + there[most]:.0f} s of processor time,\n"
+        f"so {cores} cores need at least {floor:.0f} s, {floor / first[1]:.1f} times one host."
+        " Hosts with their own cores do not have this limit.\n"
+        f"One more host costs the control node {more:.1f} s of processor time in a cold reset,"
+        f" and {more_again:.1f} s in a second one.\n\n"
         "### Wheels\n\n"
-        f"Until the packages are installed on {SIZES[-1]} hosts, out of one kit; means of {ROUNDS}.\n\n"
+        f"Time until {SIZES[-1]} hosts have installed the packages from one kit. Means of {ROUNDS}.\n\n"
         f"| | |\n|---|---|\n{sent}"
     )
 

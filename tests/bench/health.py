@@ -1,7 +1,7 @@
-"""The counts of the health check on tables with many rows, plain and partitioned.
+"""The counts of the health check on large tables, plain and partitioned.
 
-HEALTH_BENCH_ROWS is the number of rows to aim for, HEALTH_BENCH_SECONDS the limit for the set-up. The section says
-how many rows were reached.
+HEALTH_BENCH_ROWS is the wanted number of rows, HEALTH_BENCH_SECONDS the time limit of the set-up. The section gives
+the number that was reached.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ PICTURE = REPOSITORY / "docs/pictures/counts.svg"
 
 @dataclass(frozen=True)
 class Measured:
-    """One way to count one table: milliseconds, and against what."""
+    """One way to count one table: our milliseconds, and those of the rival or limit."""
 
     table: str
     mode: str
@@ -61,7 +61,7 @@ class Measured:
     aim: str
 
     def text(self) -> str:
-        """A line of the table in docs/benchmarks.md."""
+        """Return a line of the table in docs/benchmarks.md."""
         return (
             f"| {self.table} | {self.mode} | {self.said} | {self.ours:,.1f} ms | {self.theirs:,.0f} ms"
             f" | {self.ratio} | {self.aim} |\n"
@@ -69,7 +69,7 @@ class Measured:
 
 
 def fill(cursor: Any, table: str, rows: int, until: float) -> int:
-    """Load bars of SYMBOLS symbols, day after day, until there are enough or the time is up; return the number."""
+    """Load bars of SYMBOLS symbols, day by day, until there are enough or the time is up; return their number."""
     done = 0
     while done < rows and time.monotonic() < until:
         days = CHUNK // SYMBOLS
@@ -84,7 +84,7 @@ def fill(cursor: Any, table: str, rows: int, until: float) -> int:
 
 
 def medians(*works: Callable[[], Any]) -> tuple[float, ...]:
-    """Median milliseconds of each, measured in turn."""
+    """Return the median milliseconds of each; the works alternate."""
     return tuple(seconds * 1000 for seconds in timing.medians(ROUNDS, *works))
 
 
@@ -109,7 +109,7 @@ def main() -> str:
                         f"CREATE TABLE partitioned_{year} PARTITION OF partitioned"
                         f" FOR VALUES FROM ('{year}-01-01 00:00+00') TO ('{year + 1}-01-01 00:00+00')"
                     )
-                # A third of the time for each to be filled, the rest for the keys.
+                # A third of the time for each table, the rest for the keys.
                 rows = fill(cursor, "plain", ROWS, begun + SECONDS / 3)
                 fill(cursor, "partitioned", rows, float("inf"))
                 for table in TABLES:
@@ -125,24 +125,26 @@ def main() -> str:
         shutil.rmtree(folder, ignore_errors=True)
     client = psql()
     rival = (
-        f"`{client.name} -c 'select count(*)'`" if client else "a bare psycopg2 session, for there is no psql"
+        f"`{client.name} -c 'select count(*)'`"
+        if client
+        else "a bare psycopg2 session, because psql is missing"
     )
     draw(found, rows, client.name if client else "psycopg2")
     return (
         "## Counts of the health check\n\n"
-        f"Two tables of {rows:,} bars with the columns of `market_data` and its key ({size / 1e9:.1f} GB together,"
-        f" set up in {setup:.0f} s; aimed at {ROWS:,}). Medians of {ROUNDS}. `estimate` is query time on an open"
-        f" connection; `exact` is with its connection and stands against {rival}, which has its own too.\n\n"
-        "| Table | `health_count` | Rows said | Ours | Against | | Aim |\n|---|---|---|---|---|---|---|\n"
+        f"Two tables of {rows:,} bars with the columns and the key of `market_data` ({size / 1e9:.1f} GB together,"
+        f" set up in {setup:.0f} s; {ROWS:,} were wanted). Medians of {ROUNDS}. `estimate` and `auto` use an open"
+        f" connection. `exact` opens its own, and so does its rival, {rival}.\n\n"
+        "| Table | `health_count` | Reported | Ours | Against | | Aim |\n|---|---|---|---|---|---|---|\n"
         + "".join(line.text() for line in found)
-        + "\n![Milliseconds of each way to count, and of the rival](pictures/counts.svg)\n"
+        + "\n![Milliseconds of each way to count and of the rival](pictures/counts.svg)\n"
     )
 
 
 def draw(found: list[Measured], rows: int, rival: str) -> None:
     """Draw docs/pictures/counts.svg."""
     matplotlib.use("svg")
-    # Text as text, and the same figures in the same file.
+    # Text stays text, and the same figures give the same file.
     matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "counts"})
     from matplotlib import pyplot
 
@@ -167,14 +169,14 @@ def draw(found: list[Measured], rows: int, rival: str) -> None:
 
 
 def psql() -> Path | None:
-    """The client of the sandbox's PostgreSQL, or of this machine."""
+    """Return psql of the sandbox's PostgreSQL, or of this machine; None if there is none."""
     own = postgres.binaries() / "psql"
     found = str(own) if own.exists() else shutil.which("psql")
     return Path(found) if found else None
 
 
 def measure(server: Server, table: str, name: str, rows: int) -> list[Measured]:
-    """Every way to count one table."""
+    """Measure every way to count one table."""
     said: dict[str, Count] = {}
     client = psql()
 
@@ -200,7 +202,7 @@ def measure(server: Server, table: str, name: str, rows: int) -> list[Measured]:
             cursor.execute(f"select count(*) from {table}")
             cursor.fetchone()
 
-    bare()  # what can be cached is
+    bare()  # fills the caches
     with closing(connection.connect(server, 10, read_only=True)) as session:
         session.autocommit = True
         (estimate,) = medians(lambda: count("estimate", 10, session))

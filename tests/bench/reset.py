@@ -1,4 +1,4 @@
-"""The first minute and the reset against the plain recipe, and a play with one ping; all in one run, on one machine."""
+"""The first minute and the reset, compared with the plain recipe and a play with one ping, on the same machine."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ REPOSITORY = Path(__file__).resolve().parent.parent.parent
 PACKAGES = ["pandas", "sqlalchemy", "psycopg2-binary", "requests", "redis", "python-dotenv"]
 ROUNDS_FIRST, ROUNDS_COLD, ROUNDS_WARM = 3, 5, 7
 INTERPRETER = getattr(sys, "_base_executable", sys.executable)
-# For both: the recipe knows no other.
+# For both, because the recipe uses no other.
 OWN_INDEX = '{"project_index_urls": [""]}'
 
 
 def run(argv: list[str], home: Path, folder: Path = REPOSITORY) -> None:
-    """Run a command to its end with a home of its own; nothing is cached there at first."""
+    """Run a command with its own home, which has no caches at first."""
     environment = {**os.environ, "HOME": str(home), "XDG_CACHE_HOME": str(home / ".cache")}
-    # Neither a user's settings nor the arguments of `make bench` are for them.
+    # The settings of the user and the arguments of `make bench` must not affect it.
     for name in ("ANSIBLE_CONFIG", "ARGS", "MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "PYTHONDONTWRITEBYTECODE"):
         environment.pop(name, None)
     done = subprocess.run(
@@ -36,7 +36,7 @@ def run(argv: list[str], home: Path, folder: Path = REPOSITORY) -> None:
 
 
 def first() -> str:
-    """From a clone to System Healthy, and the recipe; in turn, with nothing in any cache. The section of it."""
+    """Measure the way from a clone to System Healthy and the recipe, alternately and with empty caches."""
     folder = Path(tempfile.mkdtemp(prefix="bench-"))
     ours: list[float] = []
     recipe: list[float] = []
@@ -58,7 +58,7 @@ def first() -> str:
     mine, theirs = statistics.median(ours), statistics.median(recipe)
     return (
         "## First minute\n\n"
-        f"Medians of {ROUNDS_FIRST} runs in turn, empty caches for both, the host's own index.\n\n"
+        f"Medians of {ROUNDS_FIRST} runs that alternate, with empty caches and the host's own index for both.\n\n"
         "| Ours | | Against | | Ratio | Aim |\n|---|---|---|---|---|---|\n"
         f"| from clone to System Healthy: `make reset` | {mine:.1f} s | plain recipe: venv and pip alone |"
         f" {theirs:.1f} s | {mine / theirs:.2f} | ≤ 1.0 |\n"
@@ -67,19 +67,19 @@ def first() -> str:
 
 
 def first_minute(clone: Path, home: Path) -> None:
-    """What the README says first, on a clean clone."""
+    """Do what the README says first, in a new clone."""
     run(["git", "clone", "--quiet", str(REPOSITORY), str(clone)], home)
     run(["make", "reset", f"PYTHON={INTERPRETER}", f"ARGS=-e '{OWN_INDEX}'"], home, clone)
 
 
 def by_hand(venv: Path, home: Path, python: str = INTERPRETER) -> None:
-    """The old recipe: an environment, and the packages by its pip."""
+    """Follow the plain recipe: create an environment, and install the packages with its pip."""
     run([python, "-m", "venv", str(venv)], home)
     run([str(venv / "bin/pip"), "install", "--quiet", *PACKAGES], home)
 
 
 def megabytes(folder: Path) -> float:
-    """What a folder takes on the disk."""
+    """Return the size of a folder on the disk."""
     return sum(path.lstat().st_blocks for path in folder.rglob("*")) * 512 / 1e6
 
 
@@ -137,8 +137,8 @@ def main() -> str:
     )
     return (
         "## Reset\n\n"
-        f"Medians of {ROUNDS_COLD} cold runs (empty caches for both, the host's own index)"
-        f" and {ROUNDS_WARM} warm ones, these in turn.\n"
+        f"Medians of {ROUNDS_COLD} cold runs (empty caches and the host's own index for both)"
+        f" and {ROUNDS_WARM} warm runs, which alternate.\n"
         "\n"
         f"| Ours | | Against | | Ratio | Aim |\n|---|---|---|---|---|---|\n{table}"
     )

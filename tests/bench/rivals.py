@@ -1,10 +1,10 @@
-"""What the backfill is measured against, each as its own documents say: ``python tests/bench/rivals.py NAME JSON``.
+"""The rivals of the backfill, each used as its documentation says: ``python tests/bench/rivals.py NAME JSON``.
 
-Prints the seconds of the load alone; imports and connections to set up do not count.
+Prints the seconds of the load, without imports and without opening connections.
 """
 
 # mypy: disable-error-code="untyped-decorator,unused-ignore"
-# The rivals are installed for `make bench` alone.
+# Only `make bench` installs the rivals.
 from __future__ import annotations
 
 import json
@@ -17,7 +17,7 @@ from typing import Any
 
 
 def official(task: dict[str, Any]) -> Callable[[], None]:
-    """The provider's client, and pandas' ``to_sql`` into the indexed table."""
+    """Load with the provider's client, and store with pandas' ``to_sql`` into the indexed table."""
     import pandas
     import sqlalchemy
     from eodhd import APIClient
@@ -49,7 +49,7 @@ def official(task: dict[str, Any]) -> Callable[[], None]:
 
 
 def dlt_merge(task: dict[str, Any], parallel: bool) -> Callable[[], None]:
-    """A dlt pipeline with merge/upsert on the key; ``parallel`` fetches the symbols in dlt's thread pool."""
+    """Load with a dlt pipeline that merges on the key; ``parallel`` fetches symbols in dlt's thread pool."""
     os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
     os.environ["RUNTIME__LOG_LEVEL"] = "CRITICAL"
     if parallel:

@@ -1,4 +1,4 @@
-"""Measures everything, or the sections named, and writes them into docs/benchmarks.md: ``make bench ARGS='reset'``."""
+"""Measure all sections, or the named ones, and write them to docs/benchmarks.md: ``make bench ARGS='reset'``."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ SECTIONS = {
 DOCUMENT = ROOT / "docs/benchmarks.md"
 HEAD = """# Benchmarks
 
-Written by `make bench`; every ratio is of two figures of the same run on the same machine.
+Written by `make bench`. Every ratio compares two figures of the same run on the same machine.
 """
 
 
 def stamped(section: str) -> str:
-    """A section with the day and the machine under its heading."""
+    """Return a section with the date and the machine under its heading."""
     heading, _, text = section.strip().partition("\n")
     machine = f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}"
     return (
@@ -41,13 +41,13 @@ def stamped(section: str) -> str:
 
 
 def parts(document: str) -> dict[str, str]:
-    """The sections of the document by their headings."""
+    """Return the sections of the document by heading."""
     found = re.split(r"^(?=## )", document, flags=re.MULTILINE)[1:]
     return {section.partition("\n")[0]: section for section in found}
 
 
 def main() -> None:
-    """Replace each section once it was measured; one that fails leaves the old one."""
+    """Replace each section when it is measured; if that fails, the old one stays."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"default: {' '.join(SECTIONS)}")
     wanted = parser.parse_args().sections or list(SECTIONS)

@@ -1,4 +1,4 @@
-"""How long something takes, and several things side by side."""
+"""Measure how long work takes, alone or alternating with other work."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def seconds(work: Callable[[], Any]) -> float:
-    """How long it takes; what others have left for the disk to write is written before."""
+    """Return the seconds that the work takes; earlier writes are flushed to the disk first."""
     os.sync()
     begun = time.perf_counter()
     work()
@@ -18,6 +18,6 @@ def seconds(work: Callable[[], Any]) -> float:
 
 
 def medians(rounds: int, *works: Callable[[], Any]) -> tuple[float, ...]:
-    """Median seconds of each; in turn, so that a slow minute of the machine meets all of them."""
+    """Return the median seconds of each; the works alternate, so that a slow minute affects all of them."""
     times = [[seconds(work) for work in works] for _ in range(rounds)]
     return tuple(statistics.median(found) for found in zip(*times))

@@ -1,4 +1,4 @@
-"""A host with an environment, roles with hostile passwords, and the figures at the end."""
+"""Fixtures: a host with an environment, roles with hostile passwords, and the totals at the end."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tests.secrets.play import FIGURES, Host, Outcome
 
 full = pytest.mark.skipif(not FULL, reason="FAULTS=full only (make faults)")
 
-# What makes trouble in a shell, a URL, a template, a .env, YAML, XML or libpq. A word of its own stands for each ~,
-# so that whatever piece a parser tears off and quotes is known again.
+# Characters that are special in a shell, a URL, a template, a .env, YAML, XML or libpq. Each ~ becomes a unique word,
+# so that the search finds any piece that a parser quotes.
 HOSTILE = {
     "quotes": 'it~\'s "~q"',
     "percent": "p~%zz~%41",
@@ -34,7 +34,7 @@ HOSTILE = {
 
 @pytest.fixture(scope="session")
 def secrets() -> dict[str, str]:
-    """All secrets of the session by name; unlike those of any other session on this machine."""
+    """Return all secrets of the session by name; no other session on this machine has the same."""
     values = {
         **HOSTILE,
         "token": "to~&en=~%zz#~+",
@@ -51,14 +51,14 @@ def credentials(secrets: dict[str, str]) -> str:
 
 @pytest.fixture(scope="session")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
-    """A package index with every misbehaviour."""
+    """Start a package index that can fail in every way."""
     with index(tmp_path_factory.mktemp("wheels")) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def role(postgres_server: Database) -> Iterator[Callable[[str], dict[str, Any]]]:
-    """Gives the role ``trader`` a password; returns the variables that connect with it."""
+    """Yield a function that sets the password of the role ``trader`` and returns the variables to connect with it."""
     with closing(postgres_server.connect()) as connection:
         connection.autocommit = True
         cursor = connection.cursor()
@@ -78,7 +78,7 @@ def role(postgres_server: Database) -> Iterator[Callable[[str], dict[str, Any]]]
 
 
 class Searched:
-    """Runs with all secrets in play, each of them searched afterwards."""
+    """Runs playbooks with all secrets, and searches what each run leaves."""
 
     def __init__(self, host: Host, secrets: dict[str, str], give: Callable[[str], dict[str, Any]]) -> None:
         self.host = host
@@ -87,15 +87,15 @@ class Searched:
         self._next = 0
 
     def __call__(self, playbook: str, *arguments: str, password: str | None = None, **more: Any) -> Outcome:
-        """Run, and fail on a leak. Without ``password`` each hostile one has its turn."""
+        """Run a playbook, and fail if a secret leaks. Without ``password``, runs use the hostile ones in turn."""
         if password is None:
             password = list(HOSTILE)[self._next % len(HOSTILE)]
             self._next += 1
         return self.search(self.host.play(playbook, *arguments, **self.values(password, **more)))
 
     def search(self, outcome: Outcome) -> Outcome:
-        """Fail on a leak."""
-        # uv and pip take an index's address from their environment, which only its owner and root can read.
+        """Fail if a secret leaked."""
+        # uv and pip get the URL of the index from their environment, which only its owner and root can read.
         assert FIGURES.leaks(outcome, self.secrets, frozenset({"index"})) == []
         return outcome
 
@@ -113,19 +113,19 @@ class Searched:
 
 @pytest.fixture(scope="session")
 def host(tmp_path_factory: pytest.TempPathFactory, secrets: dict[str, str]) -> Host:
-    """The host of the session."""
+    """Return the host of the session."""
     return Host(tmp_path_factory.mktemp("host"), secrets)
 
 
 @pytest.fixture(scope="session")
 def play(host: Host, secrets: dict[str, str], role: Callable[[str], dict[str, Any]]) -> Searched:
-    """The runs of the session, on one host."""
+    """Return what runs playbooks on the host."""
     return Searched(host, secrets, role)
 
 
 @pytest.fixture(scope="session")
 def reset(play: Searched) -> Searched:
-    """The runs on a host that has its environment, and an ``.env`` of before."""
+    """Return what runs playbooks on the host when it has an environment and an older ``.env``."""
     if not (play.host.root / "venv").exists():
         (play.host.root / ".env").write_text(f"POSTGRES_PASSWORD={play.secrets['old']}\n")
         done = play("reset", "--tags", "venv")
@@ -134,6 +134,6 @@ def reset(play: Searched) -> Searched:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The last line of the suite."""
+    """Print the totals as the last line."""
     if FIGURES.runs:
         terminalreporter.write_line(str(FIGURES))

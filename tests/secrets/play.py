@@ -1,4 +1,4 @@
-"""Runs a playbook and gathers all that it left behind, on every channel."""
+"""Run a playbook, and collect what it leaves on every channel."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from tests.secrets.watch import Watch
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CHANNELS = ("stdout", "stderr", "log", "junit", "system log", "files", "process table", "environments")
-# Where programs put things beside the folders that they are told.
+# Folders in which programs may write besides those that they are given.
 SHARED = [Path("/tmp"), Path("/var/tmp"), Path("/dev/shm"), REPOSITORY]  # noqa: S108
 
 
 @dataclass
 class Outcome:
-    """What a run was and what it left: text by channel, mode by file."""
+    """The result of a run: exit code, text by channel, mode by file."""
 
     code: int
     channels: dict[str, str]
@@ -32,47 +32,47 @@ class Outcome:
 
     @property
     def said(self) -> str:
-        """What the user reads, unfolded."""
+        """What the user reads, on one line."""
         return " ".join((self.channels["stdout"] + self.channels["stderr"]).split())
 
     @property
     def failures(self) -> dict[str, str]:
-        """What is said from the failure of each host on to the next one."""
+        """The output of each failed host, by name."""
         parts = re.split(r"\[(\w+)\]: FAILED", self.said)[1:]
         return dict(zip(parts[::2], parts[1::2]))
 
 
 class Host:
-    """A project root of this machine, with a home and a folder for temporary files of its own."""
+    """A project root on this machine, with its own home and its own folder for temporary files."""
 
     def __init__(self, folder: Path, secrets: Mapping[str, str]) -> None:
         self.folder = folder
         self._traces = traces(secrets)
         self.root = folder / "project"
-        self.roots = [self.root]  # and those of further hosts
+        self.roots = [self.root]  # tests add those of more hosts
         self.home = folder / "home"
         self.temporary = folder / "tmp"
         self.evidence = folder / "evidence"
-        # On, against the project's ansible.cfg: the modules themselves have to keep quiet there.
+        # On, unlike in the project's ansible.cfg, because the modules themselves must log no secret.
         self.system_log = True
-        # Given to Ansible as a file, as a vault is; it is nothing that a run made.
+        # Given to Ansible as a file, like a vault; no run creates it.
         self.variables = folder / "variables.json"
         for path in (self.home, self.temporary, self.evidence, self.root / "src"):
             path.mkdir(parents=True)
 
     def play(self, playbook: str, *arguments: str, **variables: Any) -> Outcome:
-        """One run of ``playbooks/<playbook>.yml`` with everything switched on that talks."""
+        """Run ``playbooks/<playbook>.yml`` with these variables and all output enabled."""
         self.variables.touch(mode=0o600)
         self.variables.write_text(json.dumps(self.values(**variables)))
         return self.playbook(playbook, "-e", f"@{self.variables}", *arguments)
 
     def playbook(self, name: str, *arguments: str) -> Outcome:
-        """One run of a playbook."""
+        """Run a playbook."""
         command = [str(Path(sys.executable).parent / "ansible-playbook"), f"playbooks/{name}.yml"]
         return self.run([*command, "-vvv", *arguments])
 
     def values(self, **variables: Any) -> dict[str, Any]:
-        """Return the settings of the host with further ones."""
+        """Return the settings of the host, with more added."""
         return {
             "project_root": str(self.root),
             "project_protected": ["src"],
@@ -83,13 +83,13 @@ class Host:
         }
 
     def run(self, arguments: list[str], **environment: str) -> Outcome:
-        """One run of a program of this environment's Python."""
+        """Run a program with this environment's Python."""
         for name in ("ansible.log", "syslog"):
             (self.evidence / name).unlink(missing_ok=True)
         for old in self.evidence.glob("junit/*"):
             old.unlink()
         before = {path for folder in SHARED for path in folder.iterdir()}
-        begun = time.time() - 0.01  # clocks of file systems tick
+        begun = time.time() - 0.01  # file systems have coarse clocks
         with Watch() as watch:
             done = subprocess.run(
                 [sys.executable, *arguments], cwd=REPOSITORY, env=self._environment() | environment,
@@ -114,7 +114,7 @@ class Host:
         )  # fmt: skip
 
     def may_hold(self, path: Path) -> bool:
-        """The places for secrets: ``.env`` for its owner alone, and the old ones that are kept."""
+        """Return whether a file may hold secrets: ``.env``, and its older versions in quarantine."""
         return path.name == ".env" and any(
             path.parent == root or path.is_relative_to(root / ".reset/runs") for root in self.roots
         )
@@ -141,29 +141,29 @@ class Host:
 
     def _made(self, folders: list[Path], since: float) -> Iterator[tuple[Path, str]]:
         for folder in folders:
-            # Unlike rglob, walk bears folders that go meanwhile, as those of another test's database.
+            # Unlike rglob, walk tolerates folders that disappear, such as those of another test's database.
             for path in [folder, *(Path(top, name) for top, _, names in os.walk(folder) for name in names)]:
                 try:
                     if path.is_symlink() or not path.is_file() or path.stat().st_ctime < since:
                         continue
                     data = path.read_bytes()
                 except OSError:
-                    continue  # another program's, gone meanwhile
-                # Programs and libraries are large: without a trace they are not looked at more closely.
+                    continue  # another program has removed it
+                # Programs and libraries are large, so those without a trace are not searched further.
                 clean = b"\0" in data and not any(trace in data for trace in self._traces)
                 yield path, "" if clean else data.decode("utf-8", "surrogateescape")
 
 
 @dataclass
 class Figures:
-    """What was searched in the whole session."""
+    """Totals of the session."""
 
     runs: int = 0
     secrets: int = 0
     hits: int = 0
 
     def leaks(self, outcome: Outcome, secrets: Mapping[str, str], environments: frozenset[str]) -> list[str]:
-        """Search a run; the secrets named in ``environments`` may stand in a process's environment."""
+        """Return the leaks of a run; secrets named in ``environments`` may occur in the environment of a process."""
         everywhere = {channel: outcome.channels[channel] for channel in CHANNELS if channel != "environments"}
         found = hits(everywhere, secrets)
         found += hits(

@@ -1,4 +1,4 @@
-"""Finds a secret in a text, in whatever form it got there."""
+"""Find a secret in a text, in any form."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ FORMS = ("raw", "part", "percent", "base64", "shell", "json", "yaml", "repr")
 
 
 def forms(secret: str) -> dict[str, set[str]]:
-    """The texts that each form of a secret has."""
+    """Return the texts of each form of a secret."""
     percent = {quote(secret, safe=""), quote_plus(secret), quote(secret)}
     return {
         "raw": {secret},
-        # The word of its own that stands in every piece of an invented secret, and at its end.
+        # The unique word, which is in every piece of an invented secret and at its end.
         "part": {secret.rpartition("-")[2]},
         "percent": percent | {text.lower() for text in percent},
         "base64": _base64(secret.encode()),
@@ -34,13 +34,13 @@ def forms(secret: str) -> dict[str, set[str]]:
 
 
 def traces(secrets: Mapping[str, str]) -> list[bytes]:
-    """One of these is in every text that holds a secret in any form."""
+    """Return texts, one of which is in every text that has a secret in any form."""
     kept = (texts[form] for texts in map(forms, secrets.values()) for form in ("part", "base64"))
     return [text.encode() for texts in kept for text in texts]
 
 
 def _base64(secret: bytes) -> set[str]:
-    """The part that the secret alone decides, wherever it begins: ``user:secret`` is encoded as one."""
+    """Return the part that depends on the secret alone, at each offset, because ``user:secret`` is encoded as one."""
     found = set()
     for ahead, skip in ((0, 0), (1, 2), (2, 3)):
         text = base64.b64encode(b"\0" * ahead + secret).decode()
@@ -50,7 +50,7 @@ def _base64(secret: bytes) -> set[str]:
 
 
 def hits(channels: Mapping[str, str], secrets: Mapping[str, str]) -> list[str]:
-    """Each find as ``channel: secret (form)``; the secret itself is not repeated."""
+    """Return each hit as ``channel: name (form)``, without the secret itself."""
     words = [trace.decode() for trace in traces(secrets)]
     needles = [
         (f"{name} ({form})", {text, " ".join(text.split())})
@@ -62,7 +62,7 @@ def hits(channels: Mapping[str, str], secrets: Mapping[str, str]) -> list[str]:
     for channel, text in channels.items():
         if not any(word in text for word in words):
             continue
-        # YAML and terminals fold lines; JUnit is XML.
+        # YAML and terminals fold lines, and JUnit is XML.
         seen = {text, " ".join(text.split()), html.unescape(text)}
         found |= {f"{channel}: {label}" for label, texts in needles for t in texts for s in seen if t in s}
     return sorted(found)

@@ -1,4 +1,4 @@
-"""One run with every secret in play, searched on every channel; ``make safety`` runs every playbook so."""
+"""A run with every secret, searched on every channel. ``make safety`` does the same with every playbook."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""Every playbook, succeeding and failing in every way: no secret comes out.
+"""Every playbook, successful and failing in every way: no secret leaks.
 
-The runs follow each other on one host, each with another password. ``make test`` has ``test_first_reset.py`` of it.
+The runs follow each other on one host, each with another password. Of these tests, ``make test`` runs only
+``test_first_reset.py``.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from tests.standin.process import StandIn
 
 pytestmark = pytest.mark.safety
 COVERED = {"audit", "backfill", "layout", "reset", "restore", "sandbox", "schedule"}
-# A playbook that is not run here, and why it cannot let a secret out.
+# Playbooks that do not run here, with the reason why they cannot leak a secret.
 NOT_COVERED: dict[str, str] = {}
 SETTINGS = ("--tags", "dotenv,database,health")
 
@@ -38,7 +39,7 @@ def test_every_playbook_is_covered() -> None:
 
 @dataclass
 class Wrong:
-    """What is wrong with a host: its settings, its ``.env``, and what its failure says."""
+    """A fault of a host: its settings, its ``.env``, and what the failure message says."""
 
     settings: Callable[[dict[str, str]], dict[str, Any]]
     said: tuple[str, ...]
@@ -65,7 +66,7 @@ WRONG = {
 
 @pytest.fixture(scope="module")
 def fleet(reset: Searched, secrets: dict[str, str]) -> Outcome:
-    """One reset of hosts each of which fails in its own way, behind one that succeeds."""
+    """Reset several hosts at once: the first succeeds, each other fails in its own way."""
     host = reset.host
     here = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
     hosts: dict[str, dict[str, Any]] = {"hub": here}
@@ -153,7 +154,7 @@ def test_wrong_password_in_the_health_check(reset: Searched, secrets: dict[str, 
 
 @pytest.fixture(scope="module")
 def service(secrets: dict[str, str]) -> Iterator[StandIn]:
-    """A service that takes the token alone, and whose pages quote it."""
+    """Start a service that accepts only the token, and quotes it in its pages."""
     with StandIn() as standin:
         standin.control(
             token=secrets["token"], sticky=True, answers={"TSLA.US": ["free"], "VTI.US": ["page"]}
@@ -264,7 +265,7 @@ def test_index_urls_of_a_wrong_type(reset: Searched, secrets: dict[str, str]) ->
 
 
 def test_audit_of_a_host_as_promised(reset: Searched) -> None:
-    """The evidence lies where every file is searched."""
+    """The evidence is in a folder whose files are all searched."""
     folder = reset.host.temporary / "audit"
     made = reset("reset", *SETTINGS, password="url")
     assert made.code == 0, made.said[-3000:]
@@ -284,7 +285,7 @@ def test_audit_of_a_host_where_every_value_is_another(reset: Searched, secrets: 
 
 
 def test_a_schedule_as_a_plan(reset: Searched, secrets: dict[str, str]) -> None:
-    """What it writes and says on a machine with systemd is searched by tests/scenarios/schedule.py."""
+    """tests/scenarios/schedule.py searches what it writes and prints on a machine with systemd."""
     urls = {
         f"schedule_{name}_url": f"http://127.0.0.1:9/{secrets['url']}" for name in ("webhook", "heartbeat")
     }

@@ -1,4 +1,4 @@
-"""A job of the schedule that fails and recovers: no secret in its output, history, logs, metrics and messages."""
+"""A job that fails and recovers: no secret is in its output, history, logs, metrics or messages."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ GIVEN = {"health": {"playbook": "reset", "tags": ["health"], "at": "*-*-* 05:30:
 
 
 def test_a_job_that_fails_and_recovers(reset: Searched, secrets: dict[str, str]) -> None:
-    """Units are text without a secret; those that systemd really has are searched by tests/scenarios/schedule.py."""
+    """Units contain no secret; tests/scenarios/schedule.py searches those of a real systemd."""
     host = reset.host
     folder, credentials, inventory = (
         host.temporary / "schedule", host.folder / "credentials", host.folder / "hosts.json",
     )  # fmt: skip
     (folder / "spare").mkdir(parents=True)
     credentials.mkdir(mode=0o700)
-    for name in ("webhook", "heartbeat"):  # nobody listens: failures are told, too
+    for name in ("webhook", "heartbeat"):  # nobody listens, so failures are reported too
         (credentials / name).write_text(f"http://127.0.0.1:9/{quote(secrets['url'], safe='')}")
     (credentials / "vault.default").write_text(secrets["key"])
     config = Config(

@@ -1,4 +1,4 @@
-"""The search itself: what is planted is found."""
+"""Tests of the search: it finds planted secrets."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_command_line_and_an_environment_are_seen(secrets: dict[str, str]) -> 
 def test_a_run_that_talks_is_caught_on_its_channels(
     secrets: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A play that does what this project must not: shows, logs, files and passes on its password."""
+    """A play does what this project must not: it prints, logs, stores and passes on its password."""
     playbooks = tmp_path / "playbooks"
     playbooks.mkdir()
     (playbooks / "talks.yml").write_text(

@@ -1,7 +1,7 @@
-"""Secrets whose text occurs anyway: nothing that a run says may depend on them.
+"""Secrets whose text occurs in the output anyway: no output may depend on them.
 
-The output of two runs that differ in nothing but the secret must be the same, which shows both that the secret is
-not in it and that no masker damaged what merely looks like it.
+Two runs that differ only in the secret must have the same output. This shows that the secret is not in it, and that
+masking did not change text that only looks like the secret.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.secrets.play import FIGURES, Outcome
 
 pytestmark = pytest.mark.safety
 SAID = ("stdout", "stderr", "log", "junit", "system log")
-# What differs between any two runs.
+# Text that differs between any two runs.
 VARYING = (
     (r"\d{8}T\d{6}Z(-\d+)?", "RUN"),
     (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d([,.]\d+)?", "TIME"),
@@ -35,7 +35,7 @@ VARYING = (
 
 
 def normal(outcome: Outcome) -> list[str]:
-    """The lines of a run, without what varies."""
+    """Return the lines of a run, with varying text replaced."""
     text = html.unescape("\n".join(f"{channel}:\n{outcome.channels[channel]}" for channel in SAID))
     for pattern, name in VARYING:
         text = re.sub(pattern, name, text)
@@ -43,20 +43,20 @@ def normal(outcome: Outcome) -> list[str]:
 
 
 def difference(one: list[str], other: list[str]) -> list[str]:
-    """The lines that only one of two runs has."""
+    """Return the lines that only one of two runs has."""
     return [line for line in difflib.ndiff(one, other) if line[0] in "+-"]
 
 
 @pytest.fixture
 def said(reset: Searched, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
-    """What a run with this password and this token says, by line."""
+    """Return a function that runs with a password and a token, and returns the lines of the output."""
     monkeypatch.setattr(reset.host, "system_log", False)  # as ansible.cfg has it
 
     def run(password: str, token: str, **more: Any) -> list[str]:
         variables = {
             **reset.give(password), "eodhd_api_token": token, "project_quarantine_keep": 50, **more
         }  # fmt: skip
-        (reset.host.root / ".env").write_text("DEBUG=true\n")  # what is kept has the same size each time
+        (reset.host.root / ".env").write_text("DEBUG=true\n")  # the kept file has the same size each time
         outcome = reset.host.play("reset", "--tags", "dotenv,database,health", "--diff", **variables)
         FIGURES.runs += 1
         return [f"ended with {outcome.code}", *normal(outcome)]
@@ -66,12 +66,12 @@ def said(reset: Searched, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list
 
 @pytest.fixture(scope="module")
 def references() -> dict[str, list[str]]:
-    """What runs said whose secrets are words of their own."""
+    """Return the output of runs whose secrets are unique words; filled by the first test."""
     return {}
 
 
 def created(server: Database) -> bool:
-    """Whether an earlier run, of other tests, has made the database."""
+    """Return whether an earlier test has created the database."""
     with closing(server.connect()) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT FROM pg_database WHERE datname = 'market'")
         return bool(cursor.rowcount)
@@ -100,7 +100,7 @@ def test_a_run_says_the_same_whatever_the_secret(
 
 
 def test_a_failed_run_says_the_same_whatever_the_secret(said: Callable[..., list[str]]) -> None:
-    """Refused before the module's own work begins, where Ansible's masker is still on."""
+    """Ansible rejects the port before the module's own work, while its masking is still on."""
     failed = said("5", "demo", postgres_port="54x2")
     assert "54x2" in "".join(failed)
     assert difference(failed, said("Zw9-word", "Zw9-token", postgres_port="54x2")) == []

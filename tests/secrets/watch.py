@@ -1,4 +1,4 @@
-"""The process table as everybody on the machine can read it while a run lasts."""
+"""The process table during a run, as every user of the machine can read it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ PROC = Path("/proc")
 
 
 class Watch:
-    """Samples command lines of all new processes, and the environment of those that descend from us."""
+    """Samples the command lines of all new processes, and the environments of our descendants."""
 
     def __init__(self, pause: float = 0.004) -> None:
         self.commands: set[str] = set()
         self.environments: set[str] = set()
         self._pause = pause
         self._known = _pids()
-        # The command line that each had when its environment was read: both change when it executes a program.
+        # The command line of each when its environment was read. Both change when it executes a program.
         self._seen: dict[int, str] = {}
         self._ours = {os.getpid()}
         self._stop = threading.Event()
@@ -38,7 +38,7 @@ class Watch:
                 try:
                     self._look(pid)
                 except OSError:
-                    continue  # ended meanwhile, or another user's
+                    continue  # it has ended, or belongs to another user
 
     def _look(self, pid: int) -> None:
         command = _text(PROC / str(pid) / "cmdline")
