@@ -30,13 +30,13 @@ WITH market AS (
 cell AS (
   SELECT bar.symbol, {{month}} AS month, min(bar.time) AS first, max(bar.time) AS last, count(*) AS bars,
     count(*) FILTER (WHERE CASE WHEN {_DAY} < 8 * length(sessions) THEN get_bit(sessions, {_DAY}) = 1 END) AS held,
-    bool_or((bar.time AT TIME ZONE 'UTC')::time <> '00:00') AS askew
+    count(*) FILTER (WHERE (bar.time AT TIME ZONE 'UTC')::time <> '00:00') AS askew
   FROM {{bars}} AS bar LEFT JOIN market ON market.suffix = split_part(bar.symbol, '.', 2)
   WHERE bar.time >= %(first)s::timestamptz AND bar.time < %(end)s::timestamptz
   GROUP BY 1, 2
 )
 SELECT symbol, NULL::date, sum(bars)::bigint, sum(held)::bigint, 1::bigint,
-  (min(first) AT TIME ZONE 'UTC')::date, (max(last) AT TIME ZONE 'UTC')::date, bool_or(askew)
+  (min(first) AT TIME ZONE 'UTC')::date, (max(last) AT TIME ZONE 'UTC')::date, sum(askew)::bigint
 FROM cell GROUP BY symbol
 UNION ALL
 SELECT NULL, month::date, sum(bars)::bigint, sum(held)::bigint, count(*), NULL, NULL, NULL
@@ -58,13 +58,13 @@ class Span(NamedTuple):
     Attributes:
         first, last: their first and last day.
         held: their number on sessions of its market.
-        askew: whether one is not at midnight UTC.
+        askew: the number of its bars at other times than midnight UTC.
     """
 
     first: date
     last: date
     held: int
-    askew: bool = False
+    askew: int = 0
 
 
 class Month(NamedTuple):
@@ -222,7 +222,7 @@ def _add(survey: Survey, rows: Iterable[tuple[Any, ...]]) -> None:
             continue
         newer = spans.get(symbol)
         if newer:
-            last, held, askew = newer.last, newer.held + held, newer.askew or askew
+            last, held, askew = newer.last, newer.held + held, newer.askew + askew
         spans[symbol] = Span(first, last, held, askew)
 
 

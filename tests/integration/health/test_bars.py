@@ -323,6 +323,15 @@ def test_bars_at_another_time_than_midnight_utc(host: Host) -> None:
     assert message.startswith("1 symbol (AAPL.US) has bars at other times than midnight UTC.")
 
 
+def test_bars_of_each_hour_are_data_of_another_kind(host: Host) -> None:
+    host.run(
+        "INSERT INTO market_data SELECT day + hour * interval '1 hour', 'HOUR.US', 1, 1, 1, 1, 1, 1"
+        " FROM unnest(%s::timestamptz[]) AS day, generate_series(14, 20) AS hour",
+        values=([f"{day} 00:00+00" for day in host.sessions()],),
+    )
+    assert host.finding("keys") == ("ok", "each bar has one time and one symbol")
+
+
 @pytest.mark.parametrize(("other", "us"), [("AAPL", "AAPL.US"), ("aapl.us", "AAPL.US"), ("aapl", "AAPL.US")])
 def test_a_symbol_that_is_stored_under_two_names(host: Host, other: str, us: str) -> None:
     host.load(other, host.sessions())
