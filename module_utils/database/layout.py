@@ -180,7 +180,7 @@ def make_room(cursor: Any, first: date, last: date, table: str = TABLE) -> list[
     return made
 
 
-def missing_years(cursor: Any, first: date, last: date, table: str = TABLE) -> list[tuple[str, str, str]]:
+def missing_years(cursor: Any, first: date, last: date, table: str) -> list[tuple[str, str, str]]:
     """Return name and bounds of each missing partition; none if the table is not partitioned by time."""
     cursor.execute(
         "SELECT 1 FROM pg_partitioned_table WHERE partrelid = to_regclass(%s) AND partstrat = 'r'"

@@ -57,10 +57,10 @@ class Directory:
         """Open a directory inside this one."""
         return Directory(os.open(name, _DIRECTORY, dir_fd=self.fd), os.path.join(self.path, name))
 
-    def make(self, name: str, mode: int = 0o700) -> Directory:
+    def make(self, name: str) -> Directory:
         """Open a directory inside this one; create it if it is missing, for the owner of this one."""
         with contextlib.suppress(FileExistsError):
-            os.mkdir(name, mode, dir_fd=self.fd)
+            os.mkdir(name, 0o700, dir_fd=self.fd)
         made = self.enter(name)
         self.give(made.fd)
         return made
