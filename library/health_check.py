@@ -186,57 +186,39 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.project import interpreter
 
 
+def work(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+    """Run the checks, or plan them; the result."""
+    root = Path(options["root"])
+    obstacle = interpreter.enter(options["interpreter"] or str(root / "venv/bin/python"))
+    # Imported here, because `enter` may restart the module in another Python, which would import them again.
+    from ansible.module_utils.health import checks, model
+
+    host = model.Host(
+        env=root / ".env",
+        tables=model.wanted(options["tables"]),
+        service=options["base_url"] if options["token"] else None,
+        token=options["token_known"],
+        **{name: options[name] for name in ("timeout", "query_timeout", "count", "limits", "redis")},
+    )
+    stopped = [model.Finding("environment", "fail", obstacle)] if obstacle else []
+    result: dict[str, Any] = checks.result(stopped, host) if stopped else checks.examine(host)
+    failed = {found["check"] for found in result["checks"] if found["level"] == "fail"}
+    if check_mode and options["server"] and failed & {"environment", "settings"}:
+        from ansible.module_utils.health import plan
+
+        return plan.plan(host, **options["server"])
+    if options["metrics_path"] and not check_mode:
+        from ansible.module_utils import prometheus
+        from ansible.module_utils.health import metrics
+
+        prometheus.write(options["metrics_path"], metrics.render(result, time.time()), "health_metrics_path")
+    return result
+
+
 def main() -> None:
     """Glue."""
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
-    options = module.params
-
-    def work() -> dict[str, Any]:
-        result = examined(Path(options["root"]))
-        missing = any(
-            found["level"] == "fail" and found["check"] in ("environment", "settings")
-            for found in result["checks"]
-        )
-        if module.check_mode and options["server"] and missing:
-            return planned()
-        if options["metrics_path"] and not module.check_mode:
-            from ansible.module_utils import prometheus
-            from ansible.module_utils.health import metrics
-
-            text = metrics.render(result, time.time())
-            prometheus.write(options["metrics_path"], text, "health_metrics_path")
-        return result
-
-    def examined(root: Path) -> dict[str, Any]:
-        obstacle = interpreter.enter(options["interpreter"] or str(root / "venv/bin/python"))
-        # Imported here, because `enter` may restart the module in another Python, which would import them again.
-        from ansible.module_utils.health import checks, model
-
-        host = model.Host(
-            env=root / ".env",
-            tables=model.wanted(options["tables"]),
-            service=options["base_url"] if options["token"] else None,
-            token=options["token_known"],
-            **{name: options[name] for name in ("timeout", "query_timeout", "count", "limits", "redis")},
-        )
-        if obstacle:
-            return checks.result([model.Finding("environment", "fail", obstacle)], host)
-        return checks.examine(host)
-
-    def planned() -> dict[str, Any]:
-        from ansible.module_utils.database.server import Server
-        from ansible.module_utils.health import checks, model, plan
-
-        result: dict[str, Any] = plan.plan(
-            [check.name for check in checks.CHECKS],
-            [table.name for table in model.wanted(options["tables"])],
-            Server(options["server"]["host"], options["server"]["port"], "", "", ""),
-            options["base_url"] if options["token"] else None,
-            options["timeout"],
-        )
-        return result
-
-    reporting.run(module, work)
+    reporting.run(module, lambda: work(module.params, module.check_mode))
 
 
 if __name__ == "__main__":

@@ -4,35 +4,27 @@ from __future__ import annotations
 
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
 from typing import Any
 
 from ansible.module_utils.database.connection import reach, within
 from ansible.module_utils.database.errors import TimedOut, Unreachable, explain
 from ansible.module_utils.database.server import Server
+from ansible.module_utils.health.checks import CHECKS
+from ansible.module_utils.health.model import Host
 
 
-def plan(
-    checks: Sequence[str], tables: Sequence[str], server: Server, service: str | None, timeout: float
-) -> dict[str, Any]:
-    """Return the module's result, without a verdict.
-
-    Args:
-        checks: names of the checks.
-        tables: names of the required tables.
-        server: only its host and port are used.
-        service: EODHD's address; None if the token will not be checked.
-        timeout: seconds for each of the two.
-    """
+def plan(check: Host, host: str, port: int) -> dict[str, Any]:
+    """Return the result for a check, without a verdict; ``host`` and ``port`` are those of the future database."""
+    server = Server(host, port, "", "", "")
     reachable = {}
     lines = [
         "📝 Health check, after the reset",
-        f"   Checks: {', '.join(checks)}",
-        f"   Tables: {', '.join(tables)}",
+        f"   Checks: {', '.join(each.name for each in CHECKS)}",
+        f"   Tables: {', '.join(table.name for table in check.tables)}",
     ]
     for name, place, problem in (
-        ("PostgreSQL", server.place(), _database_problem(server, timeout)),
-        ("EODHD", service, _service_problem(service, timeout) if service else ""),
+        ("PostgreSQL", server.place(), _database_problem(server, check.timeout)),
+        ("EODHD", check.service, _service_problem(check.service, check.timeout) if check.service else ""),
     ):
         if place:
             reachable[name.lower()] = not problem
