@@ -184,16 +184,13 @@ def database(options: dict[str, Any]) -> dict[str, Any] | None:
     if not importlib.util.find_spec("psycopg2"):
         return None
     from ansible.module_utils.audit import data
+    from ansible.module_utils.coverage.expected import Markets, Window
 
-    return data.look(
-        Server(**options["connection"]),
-        datetime.now(timezone.utc),
-        timedelta(hours=options["publish_hours"]),
-        options["months"],
-        options["symbols"],
-        options["timeout"],
-        options["query_timeout"],
-    )
+    now = datetime.now(timezone.utc)
+    window = Window.of(options["months"], now.date())
+    markets = Markets(window, now, timedelta(hours=options["publish_hours"]))
+    server = Server(**options["connection"])
+    return data.look(server, markets, options["symbols"], options["timeout"], options["query_timeout"])
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, timedelta
 from typing import Any, Callable
 
 from ansible.module_utils.audit import coverage, snapshots
@@ -22,17 +22,12 @@ RUNS = 10
 
 
 def look(
-    server: Server,
-    now: datetime,
-    margin: timedelta,
-    months: int,
-    limit: int,
-    timeout: float,
-    query_timeout: float,
+    server: Server, markets: Markets, limit: int, timeout: float, query_timeout: float
 ) -> dict[str, Any]:
     """Return ``identity``, ``database``, ``coverage``, ``ledger``, ``snapshots``, and ``notes`` on what is missing.
 
-    The map lists ``limit`` symbols. All queries share ``query_timeout`` seconds, and each may take half of that.
+    The map shows the window of ``markets`` and lists ``limit`` symbols. All queries share ``query_timeout`` seconds,
+    and each may take half of that.
     """
     url = server.masked_url()
     result: dict[str, Any] = {
@@ -64,7 +59,7 @@ def look(
         with session.cursor() as cursor:
             result["identity"] = _identity(cursor) or url
             result["ledger"] = tried("The ledger", lambda: ledger(cursor))
-            result["coverage"] = _map(cursor, now, margin, months, limit, tried)
+            result["coverage"] = _map(cursor, markets, limit, tried)
             result["snapshots"] = tried("The snapshots", lambda: snapshots.read(cursor))
 
     try:
@@ -87,26 +82,19 @@ def _identity(cursor: Any) -> str | None:
 
 
 def _map(
-    cursor: Any,
-    now: datetime,
-    margin: timedelta,
-    months: int,
-    limit: int,
-    tried: Callable[[str, Callable[[], Any]], Any],
+    cursor: Any, markets: Markets, limit: int, tried: Callable[[str, Callable[[], Any]], Any]
 ) -> dict[str, Any] | None:
     if not there(cursor, "market_data"):
         return None
     tables = survey.Tables(["market_data"], ["assets"] if there(cursor, "assets") else None)
-    today = now.astimezone(timezone.utc).date()
-    whole = Window.of(months, today)
-    recent = Window.of(min(months, SHORT), today)
+    whole, months = markets.window, len(markets.window.months)
+    recent = Window.of(min(months, SHORT), whole.last)
     parts = [recent, Window(whole.first, recent.first - timedelta(days=1))] if whole != recent else [whole]
-    markets = Markets(whole, now, margin)
     what = f"The map of {months} months"
     found = survey.look(lambda work: tried(what, lambda: work(cursor)), tables, markets, parts, by_month=True)
     if found is None:
         return None
-    shown = replace(markets, window=Window(found.since, today))
+    shown = replace(markets, window=Window(found.since, whole.last))
 
     def days(symbols: Sequence[str]) -> dict[str, list[date]]:
         return tried("The map by day", lambda: survey.days(cursor, tables.bars, symbols, shown.window)) or {}

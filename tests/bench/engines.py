@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.audit import data
+from ansible.module_utils.coverage.expected import Markets, Window
 from ansible.module_utils.database import connection, layout, tables
 from ansible.module_utils.database.estimates import estimate
 from ansible.module_utils.health import bars, counts, coverage
@@ -105,7 +106,8 @@ def measure(sides: list[Side], standin: StandIn) -> list[dict[str, float]]:
     for side in sides:
         side.settle()
     turns("health", lambda server: timed(lambda: health(server)))
-    turns("audit", lambda server: timed(lambda: data.look(server, NOW, timedelta(hours=6), 60, 40, 5, 120)))
+    markets = Markets(Window.of(60, NOW.date()), NOW, timedelta(hours=6))
+    turns("audit", lambda server: timed(lambda: data.look(server, markets, 40, 5, 120)))
     for name, statement in QUESTIONS.items():
         turns(name, lambda server, asked=statement: timed(lambda: fetched(server, asked)))  # type: ignore[misc]
     for side, values in zip(sides, found):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from ansible.module_utils.audit import data
 from ansible.module_utils.coverage import survey
+from ansible.module_utils.coverage.expected import Markets, Window
 from ansible.module_utils.database.server import Server
 from ansible.module_utils.eodhd.ledger.migrations import MIGRATIONS
 
@@ -38,9 +39,9 @@ def server(database: Database) -> Database:
     return database
 
 
-def look(server: Server, **changed: Any) -> dict[str, Any]:
-    asked = {"months": 12, "limit": 40, "timeout": 5.0, "query_timeout": 20.0, **changed}
-    return data.look(server, NOW, timedelta(hours=6), **asked)
+def look(server: Server, months: int = 12, **changed: Any) -> dict[str, Any]:
+    asked = {"limit": 40, "timeout": 5.0, "query_timeout": 20.0, **changed}
+    return data.look(server, Markets(Window.of(months, NOW.date()), NOW, timedelta(hours=6)), **asked)
 
 
 def test_numbers_are_those_of_the_database(server: Server, database: Database) -> None:

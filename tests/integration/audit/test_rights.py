@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import pytest
 from ansible.module_utils.audit import data
+from ansible.module_utils.coverage.expected import Markets, Window
 from standin.process import StandIn
 
 from tests import engines
@@ -87,9 +88,11 @@ def test_every_playbook_runs_from_an_inventory_elsewhere_with_the_rights_of_the_
 
 def test_right_that_the_audit_lacks_is_named(database: Database) -> None:
     engines.create_tables(database)
+    now = datetime.now(timezone.utc)
+    markets = Markets(Window.of(3, now.date()), now, timedelta(hours=6))
     with engines.application(database) as role:
         database.run(f'REVOKE SELECT ON backfill_run, market_data FROM "{role.user}"')
-        found = data.look(role, datetime.now(timezone.utc), timedelta(hours=6), 3, 40, 5, 20)
+        found = data.look(role, markets, 40, 5, 20)
     ledger, bars = found["notes"]
     assert re.match("The ledger could not be read.*permission denied for table backfill_run", ledger)
     assert re.match("The map of 3 months could not be read.*permission denied for table market_data", bars)

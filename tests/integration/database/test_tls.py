@@ -17,6 +17,7 @@ from typing import Any
 import health_check
 import pytest
 from ansible.module_utils.audit import data
+from ansible.module_utils.coverage.expected import Markets, Window
 from ansible.module_utils.database.schema import Schema
 from ansible.module_utils.eodhd import backfill
 from ansible.module_utils.eodhd.run.request import Request
@@ -104,7 +105,7 @@ def test_every_job_verifies_the_server(
         health_check.main()
     checks = json.loads(capsys.readouterr().out)["checks"]
     assert [found for found in checks if found["level"] == "fail"] == []
-    found = data.look(server, NOW, timedelta(hours=6), 3, 10, 5, 20)
+    found = data.look(server, Markets(Window.of(3, NOW.date()), NOW, timedelta(hours=6)), 10, 5, 20)
     assert found["coverage"]["symbols"] == 1
     # The application connects like this: it knows only the URL.
     with server.connect() as session, session.cursor() as cursor:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.audit import data
+from ansible.module_utils.coverage.expected import Markets, Window
 from ansible.module_utils.database import connection, layout, move
 from ansible.module_utils.health import counts, coverage
 from ansible.module_utils.health.model import USUAL, Host, Wanted
@@ -49,7 +50,9 @@ def test_every_mode_works_on_many_chunks(chunked: Any) -> None:
         assert "SUCCESS" in result.get("report", ""), result
         assert seen.result().coverage is not None
     assert "compared" in chunked.load(mode="verify", **{**days, "symbols": []})["report"]
-    found = data.look(chunked.server, datetime.now(timezone.utc), timedelta(hours=6), 400, 40, 5, 120)
+    now = datetime.now(timezone.utc)
+    markets = Markets(Window.of(400, now.date()), now, timedelta(hours=6))
+    found = data.look(chunked.server, markets, 40, 5, 120)
     assert found["notes"] == []
     assert found["coverage"] is not None
     with closing(connection.connect(chunked.server, 10)) as session:
