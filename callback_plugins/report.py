@@ -117,7 +117,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         super().__init__()
         self.hosts: dict[str, Host] = {}
         self.play: Any = None
-        self.plan = self.audited = False
+        self.plan = self.audited = self.worked = False
         # Other stdout callbacks get the same text in the result.
         self.disabled = constants.DEFAULT_STDOUT_CALLBACK.removeprefix("ansible.builtin.") != "default"
 
@@ -161,13 +161,16 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         host.unreachable, host.failure = True, _message(result.result)
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
-        """Print the summary if there are several hosts."""
+        """Print the summary if there are several hosts, or that no task of the project ran."""
+        if self.hosts and not self.worked and not stats.failures and not stats.dark:
+            self._display.warning("Nothing was done: no task of the project ran. Check --tags and --skip-tags.")
         begun = any(host.begun for host in self.hosts.values())
         if begun and not self.audited and len(self.hosts) > 1:
             self._display.display(summary(self.hosts, self.plan))
 
     def _end(self, result: Any) -> Host:
         host = self.hosts.setdefault(result.host.get_name(), Host())
+        self.worked |= not result.task.action.startswith("ansible.builtin.")
         host.task = result.task.get_name().rpartition(" : ")[2].partition(" - ")[0]
         if host.since is not None:
             host.seconds += time.monotonic() - host.since

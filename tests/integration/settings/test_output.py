@@ -61,3 +61,12 @@ def test_the_plan_of_a_host_that_was_never_reset_gives_no_verdict(place: Place) 
     assert "System Unhealthy" not in done.stdout
     assert "Tables: market_data, assets" in done.stdout
     assert "PostgreSQL at 127.0.0.1:9 refuses connections." in done.stdout
+
+
+def test_a_tag_that_no_task_has_is_told_and_the_scheduler_counts_no_host(place: Place) -> None:
+    results = place.folder / "results"
+    place.environment = {"ANSIBLE_CALLBACKS_ENABLED": "report,results", "SCHEDULE_RESULTS": str(results)}
+    done = place.play("reset", "--tags", "helth")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Nothing was done: no task of the project ran." in done.stderr
+    assert not results.exists()
