@@ -163,7 +163,9 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
     def v2_playbook_on_stats(self, stats: Any) -> None:
         """Print the summary if there are several hosts, or that no task of the project ran."""
         if self.hosts and not self.worked and not stats.failures and not stats.dark:
-            self._display.warning("Nothing was done: no task of the project ran. Check --tags and --skip-tags.")
+            self._display.warning(
+                "Nothing was done: no task of the project ran. Check --tags and --skip-tags."
+            )
         begun = any(host.begun for host in self.hosts.values())
         if begun and not self.audited and len(self.hosts) > 1:
             self._display.display(summary(self.hosts, self.plan))
