@@ -33,7 +33,8 @@ SELECT has_schema_privilege(to_regrole(quote_ident(%(owner)s))::oid, current_sch
   current_schema(), current_database()
 """
 _FUNCTIONS = """
-SELECT p.oid::regprocedure::text, p.proowner IS NOT DISTINCT FROM to_regrole(quote_ident(%(owner)s))::oid
+SELECT p.oid::regprocedure::text, p.proowner IS NOT DISTINCT FROM to_regrole(quote_ident(%(owner)s))::oid,
+  has_function_privilege(to_regrole(quote_ident(%(role)s))::oid, p.oid, 'EXECUTE')
 FROM pg_proc p WHERE p.pronamespace = current_schema()::regnamespace AND p.proname = ANY (%(functions)s)
 """
 
@@ -88,10 +89,11 @@ def steps(cursor: Any, application: Server, bars: Sequence[str]) -> list[tuple[s
                 f"{role}: {rights.lower()} on {name}", f"GRANT {rights} ON {{table}} TO {{role}}", table=table
             )
     cursor.execute(_FUNCTIONS, {**asked, "functions": [f"{name}_partition" for name in bars]})
-    for function, owned in cursor.fetchall():
+    for function, owned, granted in cursor.fetchall():
         if not owned:
             step(f"{owner}: own {function}", f"ALTER FUNCTION {function} OWNER TO {{owner}}")
             step(f"{role}: make partitions", f"REVOKE ALL ON FUNCTION {function} FROM PUBLIC")
+        if not (owned and granted):
             step(f"{role}: make partitions", f"GRANT EXECUTE ON FUNCTION {function} TO {{role}}")
     return found
 

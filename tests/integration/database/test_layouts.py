@@ -174,6 +174,17 @@ class TestRights:
         query(application, "INSERT INTO backfill_ranking VALUES ('US', now(), '{}')")
         query(application, "DELETE FROM backfill_ranking")
 
+    def test_another_postgres_user_gets_every_right(self, application: Database, missing: Database) -> None:
+        other = replace(application, user=f"{application.user} 2")
+        administrator = (missing.user, missing.password)
+        ensure(other, LAYOUTS[-1], admin=administrator)
+        try:
+            make_room(other, "2024-05-01", "2024-05-02")
+            query(other, BAR, "2024-05-02 00:00+00")
+            assert not ensure(other, LAYOUTS[-1], admin=administrator)["changed"]
+        finally:
+            missing.run(f'DROP OWNED BY "{other.user}"', f'DROP ROLE "{other.user}"')
+
     @pytest.mark.parametrize(
         "statement",
         [
