@@ -160,9 +160,13 @@ class Directory:
             return
         if found.st_dev != os.fstat(self.fd).st_dev:
             raise OSError(errno.EXDEV, "another file system is mounted there", os.path.join(self.path, name))
+        if ~found.st_mode & stat.S_IRWXU:  # its owner could not open or empty it
+            fd = os.open(name, _DIRECTORY | os.O_PATH, dir_fd=self.fd)  # needs no right on the folder
+            try:
+                os.chmod(f"/proc/self/fd/{fd}", 0o700)
+            finally:
+                os.close(fd)
         with self.enter(name) as folder:
-            if not found.st_mode & stat.S_IWUSR:
-                os.fchmod(folder.fd, 0o700)  # a read-only folder could not be emptied
             for entry in folder.names():
                 folder.remove(entry)
         os.rmdir(name, dir_fd=self.fd)

@@ -41,6 +41,20 @@ def test_remove_takes_read_only_folders(polluted: Path) -> None:
     assert not (polluted / "lib").exists()
 
 
+def test_remove_takes_folders_that_their_owner_may_not_open(polluted: Path) -> None:
+    (polluted / "lib/deep").chmod(0)
+    with Directory.open(str(polluted)) as root:
+        if os.getuid() == 0:  # who may open everything
+            for name in ("", "lib", "lib/deep", "lib/deep/data"):
+                os.chown(polluted / name, 65534, 65534)
+            os.seteuid(65534)
+        try:
+            root.remove("lib")
+        finally:
+            os.seteuid(os.getuid())
+    assert not (polluted / "lib").exists()
+
+
 def test_move_never_replaces(polluted: Path) -> None:
     with Directory.open(str(polluted)) as root, root.enter("src") as src:
         (polluted / "src/bin").mkdir()
