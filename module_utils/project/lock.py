@@ -33,7 +33,8 @@ def me() -> dict[str, Any]:
 @contextlib.contextmanager
 def held(state: Directory) -> Iterator[None]:
     """Hold the lock; raises Problem if another run holds it."""
-    fd = os.open(_FILE, os.O_RDONLY | os.O_CREAT | _FLAGS, 0o600, dir_fd=state.fd)
+    # NFS locks only what is open for writing.
+    fd = os.open(_FILE, os.O_RDWR | os.O_CREAT | _FLAGS, 0o600, dir_fd=state.fd)
     try:
         state.give(fd)
         if not _try_lock(fd, fcntl.LOCK_EX):

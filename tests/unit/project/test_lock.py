@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -36,6 +38,18 @@ def test_run_that_works_is_named_to_the_second_one(tmp_path: Path) -> None:
 def test_hosts_that_share_a_root_learn_what_to_set(tmp_path: Path) -> None:
     told = pytest.raises(Problem, match="If hosts share this root, set reset_batch: 1")
     with Directory.open(str(tmp_path)) as state, lock.held(state), told:
+        lock.check(state)
+
+
+def test_it_can_be_held_on_nfs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NFS turns flock into a lock of bytes, which needs a file that is open for writing; see flock(2)."""
+
+    def of_nfs(fd: int, how: int) -> None:
+        if how & fcntl.LOCK_EX and not fcntl.fcntl(fd, fcntl.F_GETFL) & (os.O_WRONLY | os.O_RDWR):
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+    monkeypatch.setattr(fcntl, "flock", of_nfs)
+    with Directory.open(str(tmp_path)) as state, lock.held(state):
         lock.check(state)
 
 
