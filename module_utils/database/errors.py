@@ -30,11 +30,13 @@ class Unreachable(Exception):
 _MEANINGS = (
     (r"password authentication failed|no password supplied", "password"),
     (r"pg_hba\.conf|authentication failed", "access"),
+    # Before "ssl", because each of them may come from a TLS connection.
+    (r"connection reset|broken pipe|syscall error", "closed"),
     # Before "no such file", because the missing file may be a certificate.
     (r"\bssl\b.*(support|require|error|certificate|verif)|(root|server) certificate", "ssl"),
     (r"unsupported startup parameter", "pooler"),
     (r"too many clients|too many connections|remaining connection slots", "connections"),
-    (r"starting up|shutting down|in recovery mode", "starting"),
+    (r"starting up|shutting down|in recovery mode|system is not (yet )?accepting", "starting"),
     (r"role .* does not exist", "role"),
     (r"database .* does not exist", "database"),
     (r"permission denied", "rights"),
@@ -114,7 +116,7 @@ _SENTENCES = {
     "rights": "User {user} lacks a privilege in database {database} at {at}: {message}. Let an administrator GRANT it,"
     " or set postgres_admin_user and run `ansible-playbook playbooks/reset.yml --tags database`.",
     "read_only": "PostgreSQL at {at} is a standby, or database {database} is read-only. Set postgres_host to the"
-    " primary server.",
+    " primary server, or reset default_transaction_read_only of {user} and {database}.",
     "disk": "The disk of PostgreSQL at {at} is full. Free some space on the server.",
     "locks": "PostgreSQL at {at} has no memory left for this statement: {message}. If its log says 'shared memory', set"
     " max_locks_per_transaction there to 256 or more and restart it; otherwise give the server more memory.",
@@ -128,7 +130,7 @@ _SENTENCES = {
     " than PostgreSQL 12; otherwise report this with the server's version.",
     "unsupported": "PostgreSQL at {at} cannot do this on a table of this kind: {message}. If the table has row level"
     ' security, let an administrator run ALTER ROLE "{user}" BYPASSRLS, or ALTER TABLE … NO FORCE ROW LEVEL SECURITY'
-    " for the owner. Otherwise report this with the server's version and the table's layout.",
+    " for the owner. If it has rules, drop them. Otherwise report this with the server's version and the table's layout.",
     "node": "PostgreSQL at {at} lost a connection or one of its own nodes: {message}. Check that all workers run and"
     " that the coordinator reaches them, then run this again.",
     "value": "A value does not fit its column in database {database}: {message}. Set database_widen: true and run"
