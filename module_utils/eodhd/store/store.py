@@ -116,6 +116,7 @@ def write(database: Database, run: int, items: Sequence[Fetched], chunks: Chunks
         part = database.run(partial(_write_slice, run=run, items=full, days=piece))
         for symbol, change in part.items():
             changes[symbol].add(change)
+    days = last if before else None
 
     restated: set[str] = set()
     on_old_basis: set[str] = set()
@@ -125,7 +126,7 @@ def write(database: Database, run: int, items: Sequence[Fetched], chunks: Chunks
         restated.update(_restated(cursor, symbols))
         on_old_basis.update(mark.symbol for mark in basis.marked(cursor, symbols))
         new = fresh if before else assets.enter(cursor, symbols, at)
-        for symbol, change in _write_rows(cursor, run, full, last).items():
+        for symbol, change in _write_rows(cursor, run, full, days).items():
             now[symbol].add(change)
         restated.update(symbol for symbol, change in now.items() if change.restated)
         assets.mark_synced(cursor, symbols, at, new)
@@ -164,8 +165,10 @@ def _write_slice(cursor: Any, run: int, items: Sequence[Fetched], days: Range) -
     return changes
 
 
-def _write_rows(cursor: Any, run: int, items: Sequence[Fetched], days: Range) -> dict[str, bars.Change]:
-    """Store some days of a batch; return the changes by symbol."""
+def _write_rows(
+    cursor: Any, run: int, items: Sequence[Fetched], days: Range | None
+) -> dict[str, bars.Change]:
+    """Store the rows of a batch, or of some days of it; return the changes by symbol."""
     straight = {item.task.symbol: _lines([item], days) for item in items if item.task.vacant}
     compared = [item for item in items if not item.task.vacant]
     if straight and not _copy_straight(cursor, run, straight):
@@ -238,10 +241,13 @@ def _settled(item: Fetched) -> date:
     return before.fetched.astimezone(timezone.utc).date() - timedelta(days=SETTLE_DAYS)
 
 
-def _lines(items: Sequence[Fetched], days: Range) -> list[str]:
-    """Return the lines of some days of answers."""
+def _lines(items: Sequence[Fetched], days: Range | None) -> list[str]:
+    """Return the lines of answers, or of some days of them: comparing each takes 5% of a run's processor time."""
+    lines = [line for item in items for line in item.lines]
+    if days is None:
+        return lines
     first, last = days.first.isoformat(), (days.last + timedelta(days=1)).isoformat()
-    return [line for item in items for line in item.lines if first <= line < last]
+    return [line for line in lines if first <= line < last]
 
 
 def keep_aside(
