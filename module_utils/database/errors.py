@@ -130,7 +130,8 @@ _SENTENCES = {
     " than PostgreSQL 12; otherwise report this with the server's version.",
     "unsupported": "PostgreSQL at {at} cannot do this on a table of this kind: {message}. If the table has row level"
     ' security, let an administrator run ALTER ROLE "{user}" BYPASSRLS, or ALTER TABLE … NO FORCE ROW LEVEL SECURITY'
-    " for the owner. If it has rules, drop them. Otherwise report this with the server's version and the table's layout.",
+    " for the owner. If it has rules, drop them. Otherwise report this with the server's version and the table's"
+    " layout.",
     "node": "PostgreSQL at {at} lost a connection or one of its own nodes: {message}. Check that all workers run and"
     " that the coordinator reaches them, then run this again.",
     "value": "A value does not fit its column in database {database}: {message}. Set database_widen: true and run"
