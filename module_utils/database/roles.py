@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ansible.module_utils.database.server import Server
+from ansible.module_utils.eodhd.ledger import migrations
 
 # The rights that the jobs need on a table of the application, and on one of the ledger.
 BARS = "SELECT, INSERT, UPDATE"
@@ -22,8 +23,7 @@ SELECT n.nspname, c.relname, c.relname = ANY (%(bars)s),
     string_to_array(CASE WHEN c.relname = ANY (%(bars)s) THEN %(of_bars)s ELSE %(of_ledger)s END, ', ')) AS word)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p') AND NOT c.relispartition
-  AND (c.relname = ANY (%(bars)s) OR c.relname LIKE 'backfill\\_%%'
-    OR c.relname IN ('market_split', 'market_dividend')) ORDER BY 2
+  AND c.relname = ANY (%(bars)s || %(ledger)s) ORDER BY 2
 """
 _GENERAL = """
 SELECT has_schema_privilege(to_regrole(quote_ident(%(owner)s))::oid, current_schema(), 'CREATE'),
@@ -45,13 +45,20 @@ def steps(cursor: Any, application: Server, bars: Sequence[str]) -> list[tuple[s
     Args:
         cursor: of the administrator, in the database.
         application: user and password of the application's role, and the database.
-        bars: the application's tables; the tables of actions and ``backfill_…`` are the ledger's.
+        bars: the application's tables; the others are the ledger's.
     """
     from psycopg2 import sql
 
     owner, role = f"{application.database}_owner", application.user
     names = {"owner": sql.Identifier(owner), "role": sql.Identifier(role)}
-    asked = {"owner": owner, "role": role, "bars": list(bars), "of_bars": BARS, "of_ledger": LEDGER}
+    asked = {
+        "owner": owner,
+        "role": role,
+        "bars": list(bars),
+        "ledger": migrations.TABLES,
+        "of_bars": BARS,
+        "of_ledger": LEDGER,
+    }
     found: list[tuple[str, Any]] = []
 
     def step(text: str, statement: str, **more: Any) -> None:

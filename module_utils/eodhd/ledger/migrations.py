@@ -9,6 +9,7 @@ a ledger before it is migrated.
 
 from __future__ import annotations
 
+import re
 from typing import Any, Callable
 
 from ansible.module_utils.eodhd.ledger import functions
@@ -221,6 +222,7 @@ ALTER TABLE backfill_arrival ADD COLUMN first_symbol text COLLATE "C", ADD COLUM
 """,
 )
 NEWEST = len(MIGRATIONS)
+TABLES = re.findall(r"CREATE TABLE (?:IF NOT EXISTS )?(\w+)", "".join(MIGRATIONS))
 # An arbitrary number, so that hosts migrate one after the other.
 _LOCK = 0x6261636B66696C6C
 

@@ -174,6 +174,11 @@ class TestRights:
         query(application, "INSERT INTO backfill_ranking VALUES ('US', now(), '{}')")
         query(application, "DELETE FROM backfill_ranking")
 
+    def test_a_table_of_somebody_else_keeps_its_owner(self, application: Database, missing: Database) -> None:
+        missing.run("CREATE TABLE backfill_notes (note text)")
+        again = ensure(application, LAYOUTS[-1], admin=(missing.user, missing.password))
+        assert (again["changed"], again["rights"]) == (False, [])
+
     def test_another_postgres_user_gets_every_right(self, application: Database, missing: Database) -> None:
         other = replace(application, user=f"{application.user} 2")
         administrator = (missing.user, missing.password)
