@@ -192,7 +192,7 @@ def _base(type_name: str) -> str:
 
 _COLUMNS = """
 SELECT CASE WHEN c.relkind = 'r' AND EXISTS (SELECT 1 FROM pg_inherits i JOIN pg_class h ON h.oid = i.inhrelid
-    WHERE i.inhparent = c.oid AND h.relnamespace <> coalesce(to_regnamespace('_timescaledb_internal'), 0))
+    WHERE i.inhparent = c.oid AND NOT (h.relname ~ '_chunk' AND to_regnamespace('_timescaledb_internal') IS NOT NULL))
   THEN 'i' ELSE c.relkind END, a.attname, format_type(coalesce(nullif(t.typbasetype, 0), t.oid),
          CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END),
        a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AS needed, a.attnotnull

@@ -6,6 +6,7 @@ from datetime import date, datetime, timezone
 from typing import Any
 
 import pytest
+from ansible.module_utils.database import tables
 from ansible.module_utils.database.schema import Schema
 
 from tests import engines
@@ -140,6 +141,18 @@ def test_a_trigger_that_drops_rows_is_named_and_costs_no_second_call(
 def test_tables_that_inherit_are_refused(market: Any) -> None:
     market.server.run("CREATE TABLE older () INHERITS (market_data)")
     assert "market_data is a table that others inherit from" in market.load()["problem"]
+
+
+@pytest.mark.skipif(engines.LAYOUT.engine != "timescaledb", reason="a hypertable's")
+def test_a_hypertable_may_have_its_chunks_in_any_schema(market: Any) -> None:
+    market.server.run(
+        "DROP TABLE market_data",
+        tables.BARS.statement(),
+        "CREATE SCHEMA chunks",
+        "SELECT create_hypertable('market_data', 'time', associated_schema_name => 'chunks')",
+    )
+    assert "SUCCESS" in market.load()["report"]
+    assert market.load()["changed"] is False
 
 
 @pytest.mark.skipif(
