@@ -145,6 +145,7 @@ def _fetch_listings(context: Context, exchange: str) -> tuple[Answer, Parsed | N
         requests=sum(each.requests for each in answers),
         kept=tuple(name for each in answers for name in each.kept),
         size=sum(each.size for each in answers),
+        digest=None,  # of neither body alone
     )
     return both, found if parsed else None
 
