@@ -7,6 +7,7 @@ from datetime import date
 from typing import Any
 
 from ansible.module_utils.database.server import Server
+from ansible.module_utils.reporting import Problem
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,11 @@ class Request:
     check: bool = False
     progress_path: str | None = None
     spool: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raise ``Problem`` if no request could be sent."""
+        if self.concurrency < 1:
+            raise Problem(f"backfill_concurrency is {self.concurrency}; it must be at least 1.")
 
     def facts(self) -> dict[str, Any]:
         """Return what the ledger stores of it, without secrets."""
