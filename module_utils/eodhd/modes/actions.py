@@ -19,6 +19,7 @@ from ansible.module_utils.eodhd.store import actions
 from ansible.module_utils.eodhd.store.parser import Parsed, symbol_of
 from ansible.module_utils.markets import names
 from ansible.module_utils.reporting import Problem
+from ansible.module_utils.text import plural
 
 TABLES = tuple(kind.table for kind in actions.KINDS.values())
 
@@ -51,7 +52,7 @@ def _plan(context: Context, asked: Range) -> planning.Plan:
     if request.symbols:
         symbols = normalise(request.symbols, exchanges[0])
         exchanges = sorted({symbol.rpartition(".")[2] for symbol in symbols})
-        title = f"actions: {len(symbols):,} symbols"
+        title = f"actions: {plural(len(symbols), 'symbol')}"
     else:
         symbols = [] if context.absent else context.database.run(partial(_registered, exchanges=exchanges))
     by_symbol, by_session = (
