@@ -14,7 +14,7 @@ from typing import Any
 from ansible.module_utils.database import layout
 from ansible.module_utils.database.estimates import estimate
 from ansible.module_utils.database.layout import NEXT, TABLE, Layout
-from ansible.module_utils.database.tables import TABLES, look_up, misfits, there
+from ansible.module_utils.database.tables import BARS, look_up, misfits, there
 from ansible.module_utils.eodhd.ledger import functions
 from ansible.module_utils.reporting import Problem
 
@@ -29,9 +29,8 @@ LOCK_TIMEOUT = 60
 DROPPED = 100
 # An arbitrary advisory lock: only one move at a time.
 _LOCK = 0x6C61796F7574
-(_TABLE,) = (table for table in TABLES if table.name == TABLE)
-_COLUMNS = [column.name for column in _TABLE.columns]
-_VALUES = [name for name in _COLUMNS if name not in _TABLE.key]
+_COLUMNS = [column.name for column in BARS.columns]
+_VALUES = [name for name in _COLUMNS if name not in BARS.key]
 _YEAR = "time >= %(first)s AND time < %(beyond)s"
 _DIGEST = ", ".join(
     ["extract(epoch FROM time)", "symbol", *(f"coalesce({name}::numeric::text, '')" for name in _VALUES)]
@@ -123,12 +122,12 @@ def run(session: Any, wanted: Layout, *, check: bool) -> dict[str, Any]:
 
 def _movable(cursor: Any) -> layout.Existing:
     """Return the layout of the table; raises ``Problem`` if a move would lose something."""
-    found = look_up(cursor, _TABLE)
+    found = look_up(cursor, BARS)
     if found is None:
         raise Problem(
             f"There is no {TABLE} to move. Create it with `ansible-playbook playbooks/reset.yml --tags database`."
         )
-    wrong = misfits(_TABLE, found) + [
+    wrong = misfits(BARS, found) + [
         f"column {TABLE}.{name} would be lost" for name in found.types if name not in _COLUMNS
     ]
     if wrong:
@@ -202,7 +201,7 @@ def _move(session: Any, wanted: Layout) -> int:
         if not _ours(cursor, NEXT):
             with session:
                 _set_timeouts(cursor)
-                layout.create(cursor, replace(_TABLE, name=NEXT).statement(), wanted, NEXT)
+                layout.create(cursor, replace(BARS, name=NEXT).statement(), wanted, NEXT)
                 cursor.execute(f"COMMENT ON TABLE {NEXT} IS '{_MARK}'")
         for year in _years(cursor):
             with session:
@@ -309,6 +308,6 @@ def _exchange(cursor: Any, wanted: Layout) -> int:
 
 def _copy_properties(cursor: Any) -> None:
     """Give the new table the owner, rights, comments, defaults and NOT NULL of the old one."""
-    cursor.execute(_PROPERTIES, {"old": TABLE, "new": NEXT, "key": list(_TABLE.key)})
+    cursor.execute(_PROPERTIES, {"old": TABLE, "new": NEXT, "key": list(BARS.key)})
     for (statement,) in cursor.fetchall():
         cursor.execute(statement)

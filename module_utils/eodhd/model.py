@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Literal, NamedTuple
 
 from ansible.module_utils.eodhd.days import Range
+from ansible.module_utils.markets import names
 from ansible.module_utils.reporting import Problem
 
 Outcome = Literal[
@@ -127,8 +128,7 @@ def normalise(symbols: list[str], exchange: str) -> list[str]:
         if given and not _SYMBOL.fullmatch(name):
             wrong.append(given)
         elif given:
-            # If a ticker is reused, the former company gets a lower-case _old, _old1 and so on.
-            found[re.sub(r"_OLD(?=\d*\.)", "_old", name.upper())] = None
+            found[names.full(name)] = None
     if wrong:
         raise Problem(
             f"These are not EODHD symbols: {', '.join(wrong[:10])}{' …' if len(wrong) > 10 else ''}."

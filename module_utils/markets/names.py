@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 # The market of a symbol without a suffix.
 DEFAULT = "US"
 
@@ -74,8 +76,10 @@ def suffix(symbol: str) -> str:
 
 
 def full(symbol: str) -> str:
-    """Return a symbol as the backfill stores it: in upper case, with its suffix."""
-    return (symbol if "." in symbol else f"{symbol}.{DEFAULT}").upper()
+    """Return a symbol in the provider's spelling, as the backfill stores it: in upper case, with its suffix."""
+    name = symbol if "." in symbol else f"{symbol}.{DEFAULT}"
+    # If a ticker is reused, the former company gets a lower-case _old, _old1 and so on.
+    return re.sub(r"_OLD(?=\d*\.)", "_old", name.upper())
 
 
 def listed(text: str) -> str:

@@ -197,7 +197,8 @@ def _judge_others(
         if symbol not in bare and rows > (known[symbol].rows if symbol in known else 0)
     ]
     askew = other_times(context.database, others, asked, context.chunks) if others else {}
-    for symbol, moment in askew.items():
+    if askew:
+        symbol, moment = next(iter(askew.items()))
         raise Problem(
             f"market_data has daily bars of {plural(len(askew), 'symbol')} at other times than midnight UTC, such as"
             f" {symbol} at {moment}. The backfill uses midnight UTC, so it would store these days twice. No call was"

@@ -54,8 +54,7 @@ class Courier:
         self._open: list[tuple[socket.socket, Any]] = []
         self._free: queue.SimpleQueue[Any] = queue.SimpleQueue()
         # Every request ends within the limits of the policy; this timeout is for a suspended courier.
-        policy = transport.policy
-        timeout = policy.connect + policy.total + policy.read + 10
+        timeout = transport.policy.longest + 10
         for ours, theirs in pairs:
             theirs.close()
             ours.settimeout(timeout)

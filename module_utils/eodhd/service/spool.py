@@ -20,10 +20,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Callable
 
 from ansible.module_utils.eodhd.service.statuses import PAID
-from ansible.module_utils.eodhd.service.transport import Reply
+from ansible.module_utils.eodhd.service.transport import Policy, Reply
 
-# Seconds to wait for an answer in flight, longer than a ``Policy`` allows it to take, and between two checks.
-TIMEOUT = 160.0
+# Seconds to wait for an answer in flight, and between two checks.
+TIMEOUT = Policy().longest + 5
 _POLL = 0.01
 
 

@@ -39,6 +39,11 @@ class Policy:
     tries: int = 5
     tries_limited: int = 12
 
+    @property
+    def longest(self) -> float:
+        """Return the seconds after which a request has ended."""
+        return self.connect + self.total + self.read
+
 
 @dataclass(frozen=True)
 class Reply:
