@@ -15,7 +15,7 @@ from ansible.module_utils.database import layout
 from ansible.module_utils.database.estimates import estimate
 from ansible.module_utils.database.layout import NEXT, TABLE, Layout
 from ansible.module_utils.database.tables import BARS, look_up, misfits, there
-from ansible.module_utils.eodhd.ledger import functions
+from ansible.module_utils.eodhd import migrations
 from ansible.module_utils.reporting import Problem
 
 BEFORE = f"{TABLE}_before"
@@ -302,7 +302,7 @@ def _exchange(cursor: Any, wanted: Layout) -> int:
     cursor.execute(f"ALTER TABLE {NEXT} RENAME TO {TABLE}")
     if wanted.kind == "partitioned":
         layout.create_partition_function(cursor)
-    functions.fit(cursor)
+    migrations.fit(cursor)
     return moved
 
 

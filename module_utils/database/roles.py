@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ansible.module_utils.database.server import Server
-from ansible.module_utils.eodhd.ledger import migrations
+from ansible.module_utils.eodhd import migrations
 
 # The rights that the jobs need on a table of the application, and on one of the ledger.
 BARS = "SELECT, INSERT, UPDATE"

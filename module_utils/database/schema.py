@@ -21,7 +21,7 @@ from ansible.module_utils.database.tables import (
     misfits,
     widening,
 )
-from ansible.module_utils.eodhd.ledger import migrations
+from ansible.module_utils.eodhd import migrations
 from ansible.module_utils.reporting import Problem
 from ansible.module_utils.text import plural
 

@@ -11,7 +11,6 @@ from typing import Any
 
 from ansible.module_utils.database.connection import within
 from ansible.module_utils.database.errors import TimedOut
-from ansible.module_utils.eodhd.service.statuses import STOPS
 from ansible.module_utils.health.model import Finding, Host
 from ansible.module_utils.reporting import Problem, package
 
@@ -26,7 +25,7 @@ def check_token(host: Host) -> Iterator[Finding]:
     if host.service is None or not token:
         host.token = None
         return
-    from ansible.module_utils.eodhd.service.account import account
+    from ansible.module_utils.eodhd.api import STOPS, account
 
     known = host.token
     if known and known["account"] == account(token):
@@ -42,7 +41,7 @@ def check_token(host: Host) -> Iterator[Finding]:
 
 def judge_token(status: int, body: bytes, fault: str, token: str, host: Host) -> Finding:
     """Return the finding for EODHD's answer about a token: HTTP status (0 if none came), body, and error text."""
-    from ansible.module_utils.eodhd.service.account import quota, today
+    from ansible.module_utils.eodhd.api import STOPS, quota, today
 
     if status == 403 and token == PUBLIC_TOKEN:
         return Finding("token", "ok", "the public token demo, which has no account")
@@ -79,7 +78,7 @@ def judge_token(status: int, body: bytes, fault: str, token: str, host: Host) ->
 
 def ask_account(base_url: str, token: str, timeout: float) -> tuple[int, bytes, str]:
     """Ask EODHD about a token in one request of at most ``timeout`` seconds; see ``judge_token``."""
-    from ansible.module_utils.eodhd.service.transport import Policy, Transport
+    from ansible.module_utils.eodhd.api import Policy, Transport
 
     transport = Transport(base_url, token, policy=Policy(connect=timeout, read=timeout, total=timeout))
     try:

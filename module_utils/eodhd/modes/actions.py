@@ -7,14 +7,13 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from ansible.module_utils.eodhd import planning
+from ansible.module_utils.eodhd.client import Answer
 from ansible.module_utils.eodhd.days import Range
 from ansible.module_utils.eodhd.model import Task, normalise
 from ansible.module_utils.eodhd.modes.history import conclude
-from ansible.module_utils.eodhd.plan import actions as planned
-from ansible.module_utils.eodhd.plan import plan as planning
 from ansible.module_utils.eodhd.run import report
 from ansible.module_utils.eodhd.run.context import Context, in_one_transaction
-from ansible.module_utils.eodhd.service.client import Answer
 from ansible.module_utils.eodhd.store import actions
 from ansible.module_utils.eodhd.store.parser import Parsed, symbol_of
 from ansible.module_utils.markets import names
@@ -56,15 +55,15 @@ def _plan(context: Context, asked: Range) -> planning.Plan:
     else:
         symbols = [] if context.absent else context.database.run(partial(_registered, exchanges=exchanges))
     by_symbol, by_session = (
-        planned.plan_of(title, tasks, context.known([task.symbol for task in tasks]), context.rules)
+        planning.of_tasks(title, tasks, context.known([task.symbol for task in tasks]), context.rules)
         for tasks in (
-            planned.by_symbol(actions.KINDS, symbols, asked.last),
-            planned.by_session(actions.KINDS, exchanges, asked, context.rules.now),
+            planning.by_symbol(actions.KINDS, symbols, asked.last),
+            planning.by_session(actions.KINDS, exchanges, asked, context.rules.now),
         )
     )
     # By symbol at the same cost, because that loads the full history.
     plan = by_symbol if symbols and by_symbol.calls <= by_session.calls else by_session
-    if not (plan.tasks or plan.fresh) and not set(exchanges) <= set(planned.WITHOUT_ACTIONS):
+    if not (plan.tasks or plan.fresh) and not set(exchanges) <= set(planning.WITHOUT_ACTIONS):
         raise Problem(
             f"No session in {', '.join(exchanges)} from {asked.first} to {asked.last} is due, and there are no symbols."
             " Check backfill_symbols, backfill_exchange and the dates."

@@ -7,17 +7,15 @@ from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
+from ansible.module_utils.eodhd import ledger, planning
+from ansible.module_utils.eodhd.client import Answer
 from ansible.module_utils.eodhd.days import one_day
-from ansible.module_utils.eodhd.ledger import sessions
 from ansible.module_utils.eodhd.model import Outcome, SymbolEntry, Task
 from ansible.module_utils.eodhd.modes import history
 from ansible.module_utils.eodhd.modes.history import conclude
-from ansible.module_utils.eodhd.plan import daily
-from ansible.module_utils.eodhd.plan import plan as planning
-from ansible.module_utils.eodhd.plan.daily import BulkCall, ExchangeCalls, SessionEntry
+from ansible.module_utils.eodhd.planning import BulkCall, ExchangeCalls, SessionEntry
 from ansible.module_utils.eodhd.run import report
 from ansible.module_utils.eodhd.run.context import Context, Executed, in_one_transaction
-from ansible.module_utils.eodhd.service.client import Answer
 from ansible.module_utils.eodhd.store import assets, bars, store
 from ansible.module_utils.eodhd.store.parser import Parsed
 from ansible.module_utils.eodhd.store.store import Fetched, Written
@@ -96,7 +94,7 @@ def _refetch(context: Context, done: Executed, symbols: Sequence[str]) -> Execut
 
 def _restated(context: Context, exchanges: Sequence[str]) -> list[str]:
     suffixes = sorted({names.suffix_of(exchange) for exchange in exchanges})
-    return [] if context.absent else context.database.run(lambda cursor: sessions.restated(cursor, suffixes))
+    return [] if context.absent else context.database.run(lambda cursor: ledger.restated(cursor, suffixes))
 
 
 def _known(context: Context, exchanges: Sequence[str]) -> tuple[Sessions, int]:
@@ -106,7 +104,7 @@ def _known(context: Context, exchanges: Sequence[str]) -> tuple[Sessions, int]:
 
     def work(cursor: Any) -> tuple[Sessions, int]:
         since = min(context.today, context.request.last or context.today) - MEMORY
-        return sessions.read(cursor, exchanges, since), sessions.settling_calls(cursor, context.today)
+        return ledger.sessions(cursor, exchanges, since), ledger.settling_calls(cursor, context.today)
 
     return context.database.run(work)
 
@@ -116,7 +114,7 @@ def _calls(context: Context, known: Sessions, spent: int) -> dict[str, ExchangeC
     left = max(0, request.settle_calls - spent) // planning.BULK_CALLS
     found = {}
     for exchange, entries in known.items():
-        found[exchange] = daily.calls_for(
+        found[exchange] = planning.calls_for(
             exchange,
             context.now,
             entries,
@@ -125,7 +123,7 @@ def _calls(context: Context, known: Sessions, spent: int) -> dict[str, ExchangeC
             force=request.force,
             settles=left,
         )
-        left -= sum(call.why == daily.SETTLE for call in found[exchange].calls)
+        left -= sum(call.why == planning.SETTLE for call in found[exchange].calls)
     return found
 
 
@@ -145,7 +143,7 @@ def _plan(context: Context, found: Mapping[str, ExchangeCalls], known: Sessions,
             plan.fresh[f"daily {exchange}"] = (
                 _as_symbol_entry(entry) if entry else SymbolEntry(one_day(day), "loaded", 0, context.now)
             )
-    settling = sum(call.why == daily.SETTLE for call in calls) * planning.BULK_CALLS
+    settling = sum(call.why == planning.SETTLE for call in calls) * planning.BULK_CALLS
     if settling or any(each.postponed for each in found.values()):
         plan.remarks.append(
             f"   settling: {settling:,} calls; {spent:,} spent on it today, of at most"
@@ -214,7 +212,7 @@ def verdict(
     text = f"the data of {call.day} {{}} due at {due:%Y-%m-%d %H:%M} UTC"
     if now < due:
         return "late", f"{sent}; {text.format('is')}"
-    if now < due + daily.SETTLES[-1]:
+    if now < due + planning.SETTLES[-1]:
         return "late", f"{sent}; {text.format('was')}. Run the same command again later"
     return "empty", f"{sent}; this is correct if {call.day} was a holiday there"
 
@@ -246,7 +244,7 @@ def _write(cursor: Any, run: int, call: BulkCall, item: Fetched) -> Written:
     if not rows and call.day and (call.before or item.outcome == "empty"):
         rows = {call.day: 0}
     if rows:
-        sessions.enter(cursor, run, call.exchange, rows, result.updated, item.fetched)
-    sessions.mark_restated(cursor, run, call.exchange, restated, item.fetched)
+        ledger.enter_sessions(cursor, run, call.exchange, rows, result.updated, item.fetched)
+    ledger.mark_restated(cursor, run, call.exchange, restated, item.fetched)
     store.enter_outcomes(cursor, run, [(item, result)])
     return result

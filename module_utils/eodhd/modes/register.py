@@ -8,14 +8,13 @@ from datetime import date
 from functools import partial
 from typing import Any
 
+from ansible.module_utils.eodhd.client import Answer
 from ansible.module_utils.eodhd.days import Range, one_day
 from ansible.module_utils.eodhd.model import Task
 from ansible.module_utils.eodhd.modes.history import conclude
-from ansible.module_utils.eodhd.plan.actions import plan_of
-from ansible.module_utils.eodhd.plan.plan import Plan
+from ansible.module_utils.eodhd.planning import Plan, of_tasks
 from ansible.module_utils.eodhd.run import report
 from ansible.module_utils.eodhd.run.context import Context, in_one_transaction
-from ansible.module_utils.eodhd.service.client import Answer
 from ansible.module_utils.eodhd.store import bars, store
 from ansible.module_utils.eodhd.store.parser import Parsed, is_day, symbol_of
 from ansible.module_utils.eodhd.store.store import Fetched, Written
@@ -123,7 +122,7 @@ def _plan(context: Context) -> Plan:
     if any(names.suffix_of(exchange) == names.DEFAULT for exchange in exchanges):
         tasks.append(Task(RENAMES, Range(FIRST_RENAME, context.today), calls=5))
     known = context.known([task.symbol for task in tasks])
-    return plan_of(f"register: {', '.join(exchanges)}", tasks, known, context.rules)
+    return of_tasks(f"register: {', '.join(exchanges)}", tasks, known, context.rules)
 
 
 def _fetch_listings(context: Context, exchange: str) -> tuple[Answer, Parsed | None]:

@@ -11,10 +11,10 @@ from typing import Any
 
 from ansible.module_utils.coverage import expected
 from ansible.module_utils.database.tables import FIGURES, there
+from ansible.module_utils.eodhd import planning
 from ansible.module_utils.eodhd.adjusting import adjusted, differing
 from ansible.module_utils.eodhd.days import Range
 from ansible.module_utils.eodhd.modes.history import eod_query
-from ansible.module_utils.eodhd.plan import plan as planning
 from ansible.module_utils.eodhd.run.context import Context
 from ansible.module_utils.eodhd.store import basis, stored
 from ansible.module_utils.eodhd.store.store import SETTLE_DAYS

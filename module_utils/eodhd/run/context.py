@@ -17,20 +17,17 @@ from typing import Any, Callable
 from ansible.module_utils.database import tables
 from ansible.module_utils.database.connection import driver
 from ansible.module_utils.database.errors import Unreachable
+from ansible.module_utils.eodhd.api import Policy, Reply, Transport, account, check_clock, quota, today
+from ansible.module_utils.eodhd.client import Budget, Client, Stop
+from ansible.module_utils.eodhd.courier import Courier, Spool, Unusable
 from ansible.module_utils.eodhd.days import Range, utc_now
-from ansible.module_utils.eodhd.ledger.ledger import Ledger
+from ansible.module_utils.eodhd.ledger import Ledger
 from ansible.module_utils.eodhd.model import SymbolEntry, Task
-from ansible.module_utils.eodhd.plan.plan import Plan, Rules, without_dropped_days
+from ansible.module_utils.eodhd.planning import Plan, Rules, without_dropped_days
 from ansible.module_utils.eodhd.run.pipeline import ALONE_ROWS, BATCH_ROWS, Locks, Pipeline, Store
 from ansible.module_utils.eodhd.run.progress import Progress
 from ansible.module_utils.eodhd.run.request import Request
 from ansible.module_utils.eodhd.run.totals import Totals
-from ansible.module_utils.eodhd.service import budget
-from ansible.module_utils.eodhd.service.account import account, check_clock, quota, today
-from ansible.module_utils.eodhd.service.client import Client, Stop
-from ansible.module_utils.eodhd.service.courier import Courier
-from ansible.module_utils.eodhd.service.spool import Spool, Unusable
-from ansible.module_utils.eodhd.service.transport import Policy, Reply, Transport
 from ansible.module_utils.eodhd.store import basis, causes, chunks, doubt, parser
 from ansible.module_utils.eodhd.store.chunks import Chunks
 from ansible.module_utils.eodhd.store.database import Database
@@ -69,7 +66,7 @@ class Context:
         self.stop = threading.Event()
         self.database = Database(request.server, "backfill")
         self.ledger = Ledger(self.database, account(request.token))
-        self.budget = budget.Budget(self.stop)
+        self.budget = Budget(self.stop)
         self.notes: list[str] = []
         self.claims: Locks = self.ledger.claims
         self.client = self._client(request)

@@ -17,10 +17,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Callable, Protocol
 
+from ansible.module_utils.eodhd.client import Stop, Stopped
 from ansible.module_utils.eodhd.model import ANSWERED, SymbolEntry, Task
 from ansible.module_utils.eodhd.run.totals import Totals
-from ansible.module_utils.eodhd.service.budget import Stopped
-from ansible.module_utils.eodhd.service.client import Stop
 from ansible.module_utils.eodhd.store.parser import Parsed
 from ansible.module_utils.eodhd.store.store import Fetched, Written
 
@@ -34,7 +33,7 @@ Store = Callable[[list[Fetched]], list[Written]]
 
 
 class Locks(Protocol):
-    """Keeps runs from working on the same symbol; see ``claims.Claims``."""
+    """Keeps runs from working on the same symbol; see ``ledger.Claims``."""
 
     def claim(self, symbols: Iterable[str]) -> set[str]:
         """Claim symbols for this run and return those that no other run holds."""

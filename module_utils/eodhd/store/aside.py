@@ -8,8 +8,8 @@ from datetime import date
 from typing import Any
 
 from ansible.module_utils.database.tables import there
+from ansible.module_utils.eodhd import migrations
 from ansible.module_utils.eodhd.days import Range, utc_now
-from ansible.module_utils.eodhd.ledger import migrations
 from ansible.module_utils.eodhd.store import assets, bars
 from ansible.module_utils.eodhd.store.parser import TOO_NARROW, UNTRADED, Number, Parser, Width
 

@@ -11,9 +11,9 @@ from functools import partial
 from typing import Any
 
 from ansible.module_utils.database.connection import driver
+from ansible.module_utils.eodhd.client import Answer
 from ansible.module_utils.eodhd.days import Range
 from ansible.module_utils.eodhd.model import Task
-from ansible.module_utils.eodhd.service.client import Answer
 from ansible.module_utils.eodhd.store import arrivals, assets, bars, basis
 from ansible.module_utils.eodhd.store.chunks import Chunks
 from ansible.module_utils.eodhd.store.database import Database

@@ -16,8 +16,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible.module_utils.eodhd.ledger.functions import FUNCTIONS
-from ansible.module_utils.eodhd.ledger.migrations import MIGRATIONS
+from ansible.module_utils.eodhd.migrations import FUNCTIONS, MIGRATIONS
 from standin.process import StandIn
 
 from tests import engines

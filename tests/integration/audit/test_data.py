@@ -12,7 +12,7 @@ from ansible.module_utils.audit import data
 from ansible.module_utils.coverage import survey
 from ansible.module_utils.coverage.expected import Markets, Window
 from ansible.module_utils.database.server import Server
-from ansible.module_utils.eodhd.ledger.migrations import MIGRATIONS
+from ansible.module_utils.eodhd.migrations import MIGRATIONS
 
 from tests import engines
 

@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 import pytest
+from ansible.module_utils.eodhd import client as eodhd_client
+from ansible.module_utils.eodhd.api import Policy
 from ansible.module_utils.eodhd.run import context as eodhd_context
-from ansible.module_utils.eodhd.service import client as eodhd_client
-from ansible.module_utils.eodhd.service.transport import Policy
 
 # By behaviour of the stand-in: the symbol's outcome, and part of the message.
 OF_THE_SYMBOL = {

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import requests
 from ansible.module_utils.database.schema import Schema
-from ansible.module_utils.eodhd.service.spool import Spool
+from ansible.module_utils.eodhd.courier import Spool
 from standin import worker
 
 from tests import engines

@@ -309,7 +309,7 @@ def test_missing_tables_are_reported(market: Any) -> None:
 
 
 def test_the_runs_of_an_account_share_its_limit(market: Any) -> None:
-    from ansible.module_utils.eodhd.ledger.ledger import Ledger
+    from ansible.module_utils.eodhd.ledger import Ledger
     from ansible.module_utils.eodhd.store.database import Database
 
     sessions = [Database(market.server, f"backfill {number}") for number in range(2)]

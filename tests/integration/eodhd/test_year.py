@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.database.connection import connect
-from ansible.module_utils.eodhd.plan.daily import SETTLES
+from ansible.module_utils.eodhd.planning import SETTLES
 from ansible.module_utils.health import checks
 from ansible.module_utils.health.model import Host, wanted
 from ansible.module_utils.markets import calendar, publishing

@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from ansible.module_utils.eodhd.ledger.migrations import MIGRATIONS
+from ansible.module_utils.eodhd.migrations import MIGRATIONS
 from ansible.module_utils.eodhd.store import chunks
 from ansible.module_utils.health import bars, coverage
 

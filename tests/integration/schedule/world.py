@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from ansible.module_utils.eodhd import planning
 from ansible.module_utils.eodhd.days import Range
 from ansible.module_utils.eodhd.model import SymbolEntry
-from ansible.module_utils.eodhd.plan import actions
-from ansible.module_utils.eodhd.plan.daily import SessionEntry, calls_for
-from ansible.module_utils.eodhd.plan.plan import Rules
+from ansible.module_utils.eodhd.planning import Rules, SessionEntry, calls_for
 from ansible.module_utils.schedule.jobs import Config, Job
 from ansible.module_utils.schedule.play import Played
 from ansible.module_utils.schedule.runner import Runner, World
@@ -172,14 +171,14 @@ class Sky:
     def _actions(self, market: str) -> list[File]:
         """What the mode actions asks for, by its own decision, of the days that it looks at by default."""
         today = time_of(self.now).date()
-        jobs = actions.by_session(
+        jobs = planning.by_session(
             KINDS[1:], [market], Range(today - timedelta(days=30), today), time_of(self.now)
         )
         known = {
             f"{kind} {market} {day}": SymbolEntry(Range(day, day), "loaded", 1, at)
             for (kind, market, day), at in self._known(market, *KINDS[1:]).items()
         }
-        waiting = actions.unanswered(jobs, known, Rules(time_of(self.now), 12, 10))
+        waiting = planning.unanswered(jobs, known, Rules(time_of(self.now), 12, 10))
         return [(job.symbol.split(" ")[0], market, job.range.last) for job in waiting]
 
     def _health(self, _job: Job) -> Played:

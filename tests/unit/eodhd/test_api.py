@@ -6,7 +6,7 @@ from datetime import date
 from typing import Any
 
 import pytest
-from ansible.module_utils.eodhd.service import account
+from ansible.module_utils.eodhd import api
 
 TODAY = date(2024, 3, 20)
 
@@ -23,10 +23,10 @@ TODAY = date(2024, 3, 20)
     ],
 )
 def test_quota(user: Any, left: int | None) -> None:
-    assert account.quota(user, TODAY).left == left
+    assert api.quota(user, TODAY).left == left
 
 
 def test_bought_calls_are_reported_separately() -> None:
     user = {"dailyRateLimit": 100_000, "apiRequests": 0, "apiRequestsDate": "2024-03-20", "extraLimit": 500}
-    told = account.quota(user, TODAY).text()
+    told = api.quota(user, TODAY).text()
     assert told == "100,000 of 100,000 calls left today, and 500 extra"

@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.eodhd.service.spool import TIMEOUT, Spool, Unusable
-from ansible.module_utils.eodhd.service.transport import Policy, Reply
+from ansible.module_utils.eodhd.api import Policy, Reply
+from ansible.module_utils.eodhd.courier import TIMEOUT, Spool, Unusable
 
 URL = "http://service/api"
 

@@ -7,12 +7,12 @@ from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from ansible.module_utils.eodhd import planning
+from ansible.module_utils.eodhd.api import Quota
 from ansible.module_utils.eodhd.days import Range
 from ansible.module_utils.eodhd.model import SymbolEntry, normalise
-from ansible.module_utils.eodhd.plan import plan as planning
 from ansible.module_utils.eodhd.run import report
 from ansible.module_utils.eodhd.run.totals import Totals
-from ansible.module_utils.eodhd.service.account import Quota
 from ansible.module_utils.reporting import Problem
 
 NOW = datetime(2024, 3, 20, 12, tzinfo=timezone.utc)
@@ -185,3 +185,58 @@ def test_ledger_entries_lose_the_days_that_the_database_drops() -> None:
     # 20 rows from February 19 to March 20, 8 sessions of them in February; nobody knows how many of D's are left.
     assert (kept["C.US"].range, kept["C.US"].rows) == (Range(date(2024, 3, 1), ASKED.last), 12)
     assert kept["D.US"].rows == 0
+
+
+def test_without_a_calendar_a_fresh_session_says_nothing_about_another_day() -> None:
+    friday, monday = date(2024, 9, 27), date(2024, 9, 30)
+    now = datetime(2024, 9, 30, 22, tzinfo=timezone.utc)
+    asked = now - timedelta(hours=1)
+    known = {friday: planning.SessionEntry(friday, 7, asked, asked)}
+    assert planning.calls_for("INDX", now, known, day=monday).calls == [
+        planning.BulkCall("INDX", monday, planning.NEW)
+    ]
+    assert planning.calls_for("INDX", now, known, day=friday).calls == []
+    assert planning.calls_for("INDX", now, known).calls == []
+
+
+DAY = date(2026, 11, 17)  # a Tuesday
+KINDS = ("splits", "dividends")
+
+
+def asked_at(exchange: str, *runs: datetime) -> list[datetime]:
+    """Return which of these runs request the session, each with the last answer before it."""
+    known: dict[str, SymbolEntry] = {}
+    asked = []
+    for now in runs:
+        tasks = planning.by_session(KINDS, [exchange], Range(DAY, DAY), now)
+        unanswered = planning.unanswered(tasks, known, planning.Rules(now, 12, 10))
+        known |= {task.symbol: SymbolEntry(task.range, "loaded", 0, now) for task in unanswered}
+        asked += [now] if unanswered else []
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("exchange", "hour", "days"), [("US", 21, [0, 1, 3]), ("PINK", 21, [1, 2, 4]), ("XX", 23, [0, 1, 3])]
+)
+def test_a_session_is_requested_until_it_has_settled(exchange: str, hour: int, days: list[int]) -> None:
+    """It is requested when it is due, and one and three days later. Without a calendar, the first run is early."""
+    runs = [datetime(2026, 11, 17, hour, 20, tzinfo=timezone.utc) + timedelta(days=day) for day in range(9)]
+    assert asked_at(exchange, *runs) == [runs[day] for day in days]
+
+
+def test_an_unfinished_session_is_not_requested() -> None:
+    morning, evening = (datetime(2026, 11, 17, hour, 20, tzinfo=timezone.utc) for hour in (8, 21))
+    assert asked_at("US", morning, evening) == [evening]
+
+
+def test_force_requests_a_settled_session_again() -> None:
+    now = datetime(2026, 11, 26, tzinfo=timezone.utc)
+    task, _ = planning.by_session(KINDS, ["US"], Range(DAY, DAY), now)
+    known = {task.symbol: SymbolEntry(task.range, "loaded", 0, now - timedelta(days=1))}
+    assert planning.unanswered([task], known, planning.Rules(now, 12, 10)) == []
+    assert planning.unanswered([task], known, planning.Rules(now, 12, 10, force=True)) == [task]
+
+
+def test_currencies_have_no_actions() -> None:
+    now = datetime(2026, 11, 26, tzinfo=timezone.utc)
+    assert planning.by_session(KINDS, ["FOREX", "CC"], Range(DAY, DAY), now) == []

@@ -1,4 +1,4 @@
-"""One GET to the service and its result, without retries or interpretation.
+"""EODHD's API: one GET without retries, the meaning of its status, and the account's quota.
 
 Every URL of the service contains the token. Therefore no text of requests or urllib3 is passed on; failures are
 described in our own words.
@@ -6,14 +6,21 @@ described in our own words.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import date, datetime, timezone
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from ansible.module_utils.reporting import Problem, package
+from ansible.module_utils.text import whole
+
+if TYPE_CHECKING:
+    from ansible.module_utils.eodhd.model import Outcome
 
 CHUNK = 1 << 18
 # Larger bodies are not read to the end.
@@ -161,3 +168,108 @@ def _words(error: Exception) -> str:
         "InvalidSchema": "an eodhd_base_url without http(s)://",
         "MissingSchema": "an eodhd_base_url without http(s)://",
     }.get(kind, kind)
+
+
+# --- statuses ----------------------------------------------------------------------------------------------
+# 200 is data, 429 is the limit per minute; any status not listed is retried.
+
+# What ends the run: ``refused`` (token), ``quota`` (until 00:00 GMT) or ``plan`` (account), and the message.
+STOPS = {
+    401: (
+        "refused",
+        "EODHD refuses the token. Set eodhd_api_token (vault_eodhd_api_token in the vault) to a valid one.",
+    ),
+    402: (
+        "quota",
+        "Today's calls of the account are spent (402). What was stored stays stored. Run the same command again"
+        " after 00:00 GMT to load the rest without paying twice.",
+    ),
+    423: (
+        "plan",
+        "The account's plan has no bulk requests (423): backfill_mode=daily and backfill_top need a paid plan."
+        " Use backfill_mode=history with backfill_symbols.",
+    ),
+}
+# What concerns one symbol: the outcome, the calls charged, and the message.
+OUTCOMES: dict[int, tuple[Outcome, int, str]] = {
+    403: (
+        "forbidden",
+        0,
+        "not in the account's plan (403); if every symbol gets this, check eodhd_api_token",
+    ),
+    404: ("unknown", 1, "EODHD knows no such symbol or exchange (404); check the spelling and the suffix"),
+    422: ("rejected", 0, "EODHD rejects the request as malformed (422); check symbol and dates"),
+}
+# What is charged, and therefore kept until it is stored.
+PAID = {200, *(status for status, (_outcome, calls, _message) in OUTCOMES.items() if calls)}
+
+
+# --- the account -------------------------------------------------------------------------------------------
+
+
+def account(token: str) -> str:
+    """Return an ID of the account that does not reveal the token: 16 hexadecimal digits."""
+    return hashlib.blake2b(token.encode(), digest_size=8, person=b"backfill").hexdigest()
+
+
+def today(now: datetime) -> date:
+    """Return the provider's day, which turns at 00:00 GMT."""
+    return now.astimezone(timezone.utc).date()
+
+
+def check_clock(sent: str, now: datetime) -> None:
+    """Raise ``Problem`` if the clock and the provider's differ by over an hour, which spoils days and freshness.
+
+    Args:
+        sent: the header ``Date`` of an answer; without a readable one, nothing is checked.
+    """
+    try:
+        hours = (now - parsedate_to_datetime(sent)).total_seconds() / 3600
+    except (TypeError, ValueError):
+        return
+    if abs(hours) > 1:
+        raise Problem(
+            f"The clock of this host is {abs(hours):.0f} hours {'ahead of' if hours > 0 else 'behind'} EODHD's. Set it,"
+            " for example with `timedatectl set-ntp true`. No call was made and nothing was changed."
+        )
+
+
+@dataclass(frozen=True)
+class Quota:
+    """What the account has left; None if the provider did not say.
+
+    Attributes:
+        limit: calls per day.
+        today: calls left of today's.
+        extra: bought calls; they are used after the day's calls, and do not expire.
+    """
+
+    limit: int | None
+    today: int | None
+    extra: int = 0
+
+    @property
+    def left(self) -> int | None:
+        """Return all calls that can be made now."""
+        return None if self.today is None else self.today + self.extra
+
+    def text(self) -> str:
+        """Return the quota in words."""
+        if self.today is None:
+            return "unknown" if self.limit is None else f"unknown, of {self.limit:,} calls a day"
+        extra = f", and {self.extra:,} extra" if self.extra else ""
+        return f"{self.today:,} of {self.limit:,} calls left today{extra}"
+
+
+def quota(user: Any, today: date) -> Quota:
+    """Return what is left, from the answer of ``/user``.
+
+    ``apiRequests`` is the count of the last day with a call, so it applies only if ``apiRequestsDate`` is today.
+    """
+    if not isinstance(user, Mapping):
+        return Quota(None, None)
+    limit, used = whole(user.get("dailyRateLimit")), whole(user.get("apiRequests"))
+    if limit is None or used is None:
+        return Quota(limit, None)
+    spent = used if str(user.get("apiRequestsDate")) == today.isoformat() else 0
+    return Quota(limit, max(0, limit - spent), whole(user.get("extraLimit")) or 0)

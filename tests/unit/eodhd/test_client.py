@@ -6,9 +6,9 @@ import threading
 from pathlib import Path
 
 import pytest
+from ansible.module_utils.eodhd.client import Budget, Stopped
 from ansible.module_utils.eodhd.run import progress
 from ansible.module_utils.eodhd.run.totals import Totals
-from ansible.module_utils.eodhd.service.budget import Budget, Stopped
 
 
 class Clock:

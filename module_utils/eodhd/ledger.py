@@ -1,24 +1,69 @@
-"""The ledger: runs, answers, claims, and the account's request rate.
+"""The ledger: runs, answers, claims, sessions of exchanges, and the account's request rate.
 
 Its tables are in the same database as the data, so that all hosts that load into it share them.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime
 from typing import Any
 
 from ansible.module_utils.database.tables import there
+from ansible.module_utils.eodhd import client, migrations
 from ansible.module_utils.eodhd.days import Range
-from ansible.module_utils.eodhd.ledger import migrations
-from ansible.module_utils.eodhd.ledger.claims import Claims, key
 from ansible.module_utils.eodhd.model import SymbolEntry
-from ansible.module_utils.eodhd.service import budget
+from ansible.module_utils.eodhd.planning import SessionEntry
 from ansible.module_utils.eodhd.store.database import Database
+from ansible.module_utils.eodhd.store.parser import UNTRADED
+from ansible.module_utils.markets import names
 
-WINDOW = budget.WINDOW + budget.LEASE_LIFE
+
+def key(name: str) -> int:
+    """Return the number of the advisory lock for a name."""
+    digest = hashlib.blake2b(name.encode(), digest_size=8, person=b"backfill").digest()
+    return int.from_bytes(digest, "big", signed=True)
+
+
+class Claims:
+    """Claims that a database connection holds; they are taken again on a new connection."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._held: set[int] = set()
+        database.opened = self._reclaim
+
+    def hold(self, name: str) -> None:
+        """Note a lock that this connection already has."""
+        self._held.add(key(name))
+
+    def claim(self, names: Iterable[str]) -> set[str]:
+        """Claim names for this run and return those that no other run holds."""
+        wanted = list(names)
+        rows = self._database.execute(
+            "SELECT name FROM unnest(%s::text[], %s::bigint[]) AS k (name, key) WHERE pg_try_advisory_lock(key)",
+            (wanted, [key(name) for name in wanted]),
+        )
+        locked = {name for (name,) in rows}
+        self._held.update(map(key, locked))
+        return locked
+
+    def release(self, names: Iterable[str]) -> None:
+        """Release claims."""
+        keys = [key(name) for name in names]
+        self._held.difference_update(keys)
+        self._database.execute("SELECT pg_advisory_unlock(key) FROM unnest(%s::bigint[]) AS key", (keys,))
+
+    def _reclaim(self, cursor: Any) -> None:
+        """Take the claims again on a new connection; those that another run got meanwhile are lost."""
+        cursor.execute(
+            "SELECT pg_try_advisory_lock(key) FROM unnest(%s::bigint[]) AS key", (list(self._held),)
+        )
+
+
+WINDOW = client.WINDOW + client.LEASE_LIFE
 
 
 class Ledger:
@@ -191,3 +236,78 @@ class Ledger:
             return granted
 
         return self._database.run(work)
+
+
+def sessions(cursor: Any, exchanges: Sequence[str], since: date) -> dict[str, dict[date, SessionEntry]]:
+    """Return the known sessions of exchanges since a day, and the newest of each exchange however old it is."""
+    found: dict[str, dict[date, SessionEntry]] = {exchange: {} for exchange in exchanges}
+    if there(cursor, "backfill_session"):
+        cursor.execute(
+            "SELECT reverse(split_part(reverse(symbol), '.', 1)), day, count(*) FROM backfill_set_aside"
+            " WHERE resolved IS NULL AND day >= %s AND reason NOT LIKE %s AND symbol NOT LIKE '%% %%' GROUP BY 1, 2",
+            (since, f"{UNTRADED}%"),
+        )
+        aside = {(of, day): count for of, day, count in cursor.fetchall()}
+        cursor.execute(
+            "SELECT exchange, day, rows, arrived, asked FROM backfill_session s WHERE exchange = ANY (%s)"
+            " AND (day >= %s OR day = (SELECT max(day) FROM backfill_session n WHERE n.exchange = s.exchange))",
+            (list(exchanges), since),
+        )
+        for exchange, day, rows, arrived, asked in cursor.fetchall():
+            kept = aside.get((names.suffix_of(exchange), day), 0)
+            found[exchange][day] = SessionEntry(day, rows, arrived, asked, kept)
+    return found
+
+
+def settling_calls(cursor: Any, today: date) -> int:
+    """Return the calls made on the provider's day ``today`` for sessions that had arrived before."""
+    if not there(cursor, "backfill_session"):
+        return 0
+    cursor.execute(
+        "SELECT coalesce(sum(o.calls), 0) FROM backfill_outcome o JOIN backfill_session s"
+        " ON o.symbol = 'daily ' || s.exchange || ' ' || s.day AND s.arrived < o.fetched"
+        " WHERE o.fetched >= %s AND o.symbol LIKE 'daily %%'",
+        (f"{today} 00:00+00",),
+    )
+    return int(cursor.fetchone()[0])
+
+
+def enter_sessions(
+    cursor: Any, run: int, exchange: str, rows: Mapping[date, int], corrected: int, asked: datetime
+) -> None:
+    """Record how many rows of each session an answer had, 0 included, and how many were ``corrected``."""
+    cursor.execute(
+        "INSERT INTO backfill_session AS s (exchange, day, rows, arrived, asked, corrected, run)"
+        " SELECT %s, day, rows, %s, %s, %s, %s FROM unnest(%s::date[], %s::int[]) AS k (day, rows)"
+        " ON CONFLICT (exchange, day) DO UPDATE SET rows = greatest(s.rows, EXCLUDED.rows),"
+        " asked = EXCLUDED.asked, corrected = s.corrected + EXCLUDED.corrected, run = EXCLUDED.run",
+        (exchange, asked, asked, corrected, run, list(rows), list(rows.values())),
+    )
+
+
+def mark_restated(cursor: Any, run: int, exchange: str, symbols: Sequence[str], asked: datetime) -> None:
+    """Mark symbols whose history a session has shown to be restated; all of it has to be loaded.
+
+    For a symbol without an entry, the range is that of the exchange's sessions, so call it after ``enter_sessions``.
+    """
+    cursor.execute(
+        "INSERT INTO backfill_coverage AS c"
+        " (symbol, first_day, last_day, outcome, rows, fetched, restated, run, message)"
+        " SELECT k.symbol, s.first_day, s.last_day, 'loaded', 0, %s, true, %s, ''"
+        " FROM unnest(%s::text[]) AS k (symbol),"
+        " (SELECT min(day) AS first_day, max(day) AS last_day FROM backfill_session WHERE exchange = %s) AS s"
+        " ORDER BY k.symbol ON CONFLICT (symbol) DO UPDATE SET restated = true",
+        (asked, run, list(symbols), exchange),
+    )
+
+
+def restated(cursor: Any, suffixes: Sequence[str]) -> list[str]:
+    """Return the symbols with these suffixes that are marked as restated; none without a ledger."""
+    if not there(cursor, "backfill_coverage"):
+        return []
+    cursor.execute(
+        "SELECT symbol FROM backfill_coverage WHERE restated"
+        " AND reverse(split_part(reverse(symbol), '.', 1)) = ANY (%s) ORDER BY symbol",
+        (list(suffixes),),
+    )
+    return [row[0] for row in cursor.fetchall()]

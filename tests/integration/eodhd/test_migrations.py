@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from ansible.module_utils.eodhd.ledger import migrations
+from ansible.module_utils.eodhd import migrations
 from ansible.module_utils.eodhd.store import database as databases
 
 if TYPE_CHECKING:

@@ -13,10 +13,9 @@ from typing import Any
 
 import psutil
 import pytest
-from ansible.module_utils.eodhd.ledger.ledger import Ledger
-from ansible.module_utils.eodhd.service.courier import Courier
-from ansible.module_utils.eodhd.service.spool import Spool
-from ansible.module_utils.eodhd.service.transport import Policy, Reply, Transport
+from ansible.module_utils.eodhd.api import Policy, Reply, Transport
+from ansible.module_utils.eodhd.courier import Courier, Spool
+from ansible.module_utils.eodhd.ledger import Ledger
 from ansible.module_utils.eodhd.store.database import Database
 from ansible.module_utils.reporting import Problem
 from standin.process import StandIn

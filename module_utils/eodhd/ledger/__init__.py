@@ -1,1 +1,0 @@
-"""The backfill's records in the database: runs, outcomes, coverage and claims."""

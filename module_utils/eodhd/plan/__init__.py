@@ -1,1 +1,0 @@
-"""Plans a run's API calls before the first one is made."""

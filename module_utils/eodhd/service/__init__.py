@@ -1,1 +1,0 @@
-"""Requests to EODHD: calls with retries, the account's limits, and answers that survive a killed run."""
