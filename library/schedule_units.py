@@ -125,7 +125,7 @@ from ansible.module_utils import reporting
 from ansible.module_utils.arguments.schedule_units import ARGUMENTS
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.reporting import Problem
-from ansible.module_utils.schedule import due, install, jobs, units
+from ansible.module_utils.schedule import jobs, units
 
 
 def main() -> None:
@@ -139,33 +139,33 @@ def work(options: dict[str, Any], check: bool) -> dict[str, Any]:
     system = os.geteuid() == 0
     me = pwd.getpwuid(os.getuid())
     where = units.places(options["name"], None if system else Path(me.pw_dir), me.pw_uid)
-    systemd = install.Systemd(system)
+    systemd = units.Systemd(system)
     systemd.require()
     present = options["state"] == "present"
     timers: dict[str, str] = {}
     if present:
         config = wanted(options, where, systemd)
         files = units.render(config, where)
-        changes = install.compare(systemd, where, config.name, files, options["secrets"])
+        changes = units.compare(systemd, where, config.name, files, options["secrets"])
         timers = {f"{config.name}-{job.name}.timer": job.at for job in config.jobs.values()}
         lines = [f"🗓️  Runs by itself, as {config.user or me.pw_name}:"]
         lines += [f"   {name}: {at}" for name, at in timers.items()]
     else:
         lines = ["🗓️  Nothing runs by itself now"]
-        changes = install.removal(where, options["name"], options["metrics_path"])
-    lingers = install.linger(systemd, where, wanted=present, check=check)
-    shown = install.diff(changes)
+        changes = units.removal(where, options["name"], options["metrics_path"])
+    lingers = units.linger(systemd, where, wanted=present, check=check)
+    shown = units.diff(changes)
     if not check:
-        install.apply(systemd, where, changes)
+        units.apply(systemd, where, changes)
     changed = bool(changes) or lingers
     return {"changed": changed, "diff": shown, "report": "\n".join(lines), "timers": timers}
 
 
-def wanted(options: dict[str, Any], where: units.Places, systemd: install.Systemd) -> jobs.Config:
+def wanted(options: dict[str, Any], where: units.Places, systemd: units.Systemd) -> jobs.Config:
     """Return the configuration; every time in it is one that systemd understands."""
     timed = {}
     for name, job in jobs.parse(options["jobs"], options["exchanges"]).items():
-        at = due.moment(job) if job.at == "published" else job.at
+        at = jobs.moment(job) if job.at == "published" else job.at
         timed[name] = replace(job, at=at, interval=systemd.interval(at))
     given = {field.name: options[field.name] for field in fields(jobs.Config) if field.name in options}
     ours = {

@@ -18,15 +18,14 @@ ansible.module_utils.__path__.append(str(Path(__file__).resolve().parent.parent 
 
 from ansible.module_utils import prometheus
 from ansible.module_utils.reporting import Problem
-from ansible.module_utils.schedule import metrics, play, tell
+from ansible.module_utils.schedule import runner, tell
 from ansible.module_utils.schedule.jobs import AGAIN, Config, load
-from ansible.module_utils.schedule.runner import Runner, World
 from ansible.module_utils.schedule.state import State
 
 AFTER = "after"
 
 
-def runner(config: Config) -> Runner:
+def built(config: Config) -> runner.Runner:
     """Return the runner for a configuration in the environment that systemd provides."""
     given = os.environ.get("CREDENTIALS_DIRECTORY")
     credentials = Path(given) if given else None
@@ -45,17 +44,17 @@ def runner(config: Config) -> Runner:
 
     def export() -> None:
         if config.metrics:
-            text = metrics.render(config.jobs, state.runs(), state.problems(), time.time())
+            text = tell.metrics(config.jobs, state.runs(), state.problems(), time.time())
             prometheus.write(config.metrics, text, "schedule_metrics_path")
 
-    world = World(
-        play=lambda job, log: play.play(config, job, credentials, log),
+    world = runner.World(
+        play=lambda job, log: runner.play(config, job, credentials, log),
         ways=tell.ways(config, credentials),
         heartbeat=(lambda: tell.heartbeat(url)) if url else (lambda: None),
         metrics=export,
         say=lambda line: print(line, flush=True),
     )
-    return Runner(config, state, spare, world)
+    return runner.Runner(config, state, spare, world)
 
 
 def main(path: str, name: str, of: str = "") -> int:
@@ -64,7 +63,7 @@ def main(path: str, name: str, of: str = "") -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         config = load(Path(path))
-        runs = runner(config)
+        runs = built(config)
         if name == AFTER:
             runs.after(of)
             return 0

@@ -1,33 +1,156 @@
-"""Lasting problems and their messages: one when a problem begins, one when it is over."""
+"""The troubles that a run shows, the lasting problems that they become, and the message when one begins or is over."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from typing import Any
 
-from ansible.module_utils.schedule import troubles
-from ansible.module_utils.schedule.troubles import Trouble
+from ansible.module_utils.schedule.jobs import Job
+from ansible.module_utils.schedule.state import Lasting
+
+# Causes by health check. Any other check is its own cause.
+CHECKS = {"connection": "database"}
+# Kinds of the backfill's STOPS, except a refused token.
+ACCOUNT = {"quota", "plan"}
+_NO_DATA = {"service", "token", "database", "unreachable", *ACCOUNT}
+# A trouble is not reported while one of these causes lasts, because that explains it.
+EXPLAINED_BY = {"freshness": _NO_DATA, "gaps": _NO_DATA, "audit": {"disk", *_NO_DATA}}
+# What must work if a run got as far as this trouble.
+PROVEN = {
+    "data": _NO_DATA,
+    **dict.fromkeys(ACCOUNT, _NO_DATA - ACCOUNT),
+    "token": {"database", "service", "unreachable"},
+    "service": {"database", "unreachable"},
+    "database": {"unreachable"},
+}
+# Often over within minutes, without any action.
+PASSING = {"database", "service", "unreachable"}
+# Titles in messages, by cause.
+TITLES = {
+    "database": "the database cannot be used",
+    "service": "EODHD does not answer",
+    "token": "EODHD refuses the token",
+    "quota": "today's calls are used up",
+    "plan": "the account's plan does not include what was requested",
+    "data": "requested data was not loaded",
+    "disk": "the disk is full",
+    "unreachable": "hosts cannot be reached",
+    "freshness": "the newest bars are missing",
+    "gaps": "sessions are missing",
+    "drift": "hosts have changed since their reset",
+    "audit": "the audit failed",
+    "control": "the scheduler cannot write its records",
+}
 
 
 @dataclass(frozen=True)
-class Lasting:
-    """A problem and all hosts that have it; times are seconds since 1970.
-
-    Attributes:
-        jobs: those that found it and have not succeeded since.
-        told: whether its first message was sent.
-        over: when it ended; 0 while it lasts.
-    """
+class Trouble:
+    """A problem of one host; ``message`` says what is wrong and what to do."""
 
     cause: str
-    since: float
-    hosts: tuple[str, ...]
-    jobs: tuple[str, ...]
+    host: str
     message: str
-    evidence: str = ""
-    told: bool = False
-    over: float = 0.0
+
+
+def title(cause: str) -> str:
+    """Return the title of a cause."""
+    kind, _, job = cause.partition(":")
+    if kind == "failed":
+        return f"the job {job} fails"
+    if kind == "cut":
+        return f"the job {job} does not finish"
+    return TITLES.get(cause, f"the check {cause} fails")
+
+
+def troubles(job: Job, records: Iterable[Mapping[str, Any]]) -> tuple[list[Trouble], set[str]]:
+    """Return the troubles that the task results of a run show, and the causes that they rule out."""
+    found: dict[tuple[str, str], Trouble] = {}
+    well: set[str] = set()
+
+    def add(cause: str, host: str, message: str) -> None:
+        found.setdefault((cause, host), Trouble(cause, host, message))
+
+    general: list[tuple[str, str]] = []
+    for record in records:
+        host, message = (
+            str(record.get("host", "")),
+            str(record.get("msg") or "The task failed without a message."),
+        )
+        for check in record.get("checks", ()):
+            if "check" not in check:
+                continue  # a check of the audit, which returns verdicts
+            cause = CHECKS.get(check["check"], check["check"])
+            if check["level"] == "fail":
+                add(cause, host, check["message"])
+            else:
+                well.add(cause)
+        if record.get("verdicts"):
+            for name, verdict in record["verdicts"].items():
+                if verdict == "fail":
+                    add("audit", name, str(record.get("problems", {}).get(name, "")))
+            well.add("audit")
+        if record.get("ignored"):
+            continue
+        if record["state"] == "unreachable":
+            add("unreachable", host, message)
+        elif record["state"] == "failed":
+            cause = _cause(record)
+            if cause:
+                add(cause, host, message)
+            else:
+                general.append((host, message))
+        elif record.get("changed") and job.check:
+            add("drift", host, f"The reset would change it at: {record.get('task', '')}.")
+    explained = {host for _, host in found}
+    for host, message in general:
+        if host not in explained:
+            add(f"failed:{job.name}", host, message)
+    shown = relevant(list(found.values()))
+    for trouble in shown:
+        well |= PROVEN.get(trouble.cause, set())
+    return shown, well - {trouble.cause for trouble in found.values()}
+
+
+def relevant(troubles: list[Trouble], others: Set[str] = frozenset()) -> list[Trouble]:
+    """Return the troubles that neither another one nor a lasting cause in ``others`` explains."""
+    causes = {trouble.cause for trouble in troubles} | others
+    return [trouble for trouble in troubles if not EXPLAINED_BY.get(trouble.cause, set()) & causes]
+
+
+def _cause(record: Mapping[str, Any]) -> str:
+    """Return why a task failed; empty if unknown."""
+    if record.get("cause"):
+        return "token" if record["cause"] == "refused" else str(record["cause"])
+    plan = record.get("plan") or {}
+    if plan.get("quota_left") is not None and plan.get("calls", 0) > plan["quota_left"]:
+        return "quota"
+    outcomes = {each.get("outcome") for each in record.get("not_loaded", ())}
+    if outcomes:
+        return "service" if outcomes <= {"failed", "pending"} else "data"
+    return ""
+
+
+def figures(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the totals of a run: hosts, failed, changed, calls, rows."""
+    hosts, failed, changed = set(), set(), set()
+    calls = rows = 0
+    for record in records:
+        host = record.get("host", "")
+        hosts.add(host)
+        if record["state"] in ("failed", "unreachable") and not record.get("ignored"):
+            failed.add(host)
+        if record.get("changed"):
+            changed.add(host)
+        totals = record.get("totals") or {}
+        calls += totals.get("calls", 0)
+        rows += totals.get("inserted", 0) + totals.get("updated", 0)
+    numbers = {"hosts": len(hosts), "failed": len(failed), "changed": len(changed)}
+    return {**numbers, "calls": calls, "rows": rows}
+
+
+# --- lasting problems ------------------------------------------------------------------------------------
 
 
 def judge(
@@ -72,15 +195,15 @@ def judge(
     return result
 
 
-def text(problem: Lasting, title: str, node: str) -> str:
+def text(problem: Lasting, sender: str, node: str) -> str:
     """Return the message about a problem that began or ended; ``node`` is the machine with the evidence."""
-    what = troubles.title(problem.cause)
+    what = title(problem.cause)
     hosts = f"Hosts: {', '.join(problem.hosts)}" if problem.hosts else ""
     since = f"Since: {_moment(problem.since)}"
     if problem.over:
-        lines = [f"✅ {title}: over: {what}", f"{since}, until {_moment(problem.over)}", hosts]
+        lines = [f"✅ {sender}: over: {what}", f"{since}, until {_moment(problem.over)}", hosts]
     else:
-        lines = [f"❌ {title}: {what}", since, hosts, problem.message]
+        lines = [f"❌ {sender}: {what}", since, hosts, problem.message]
         lines.append(f"Evidence: {problem.evidence} on {node}" if problem.evidence else "")
     return "\n".join(line for line in lines if line)
 

@@ -7,21 +7,26 @@ but no vault password.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
+import signal
 import socket
+import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.reporting import Problem
-from ansible.module_utils.schedule import due, problems, tell, troubles
-from ansible.module_utils.schedule.jobs import AGAIN, Config, Job
-from ansible.module_utils.schedule.play import Played
-from ansible.module_utils.schedule.problems import Lasting
+from ansible.module_utils.schedule import jobs, problems, tell
+from ansible.module_utils.schedule.jobs import AGAIN, VAULT, Config, Job
+from ansible.module_utils.schedule.problems import Trouble
 from ansible.module_utils.schedule.state import (
     CUT,
     FAILED,
@@ -29,12 +34,12 @@ from ansible.module_utils.schedule.state import (
     NOTHING,
     OK,
     RUNNING,
+    Lasting,
     Run,
     State,
     alone,
     in_turn,
 )
-from ansible.module_utils.schedule.troubles import Trouble
 
 
 @dataclass
@@ -73,7 +78,7 @@ class Runner:
             session = None
             if job.exchange:
                 done = self.state.session(name)
-                session = due.newest(job, done, now)
+                session = jobs.newest(job, done, now)
                 if session is None:
                     note = f"no new session of {job.exchange} since {done}: nothing to load"
                     self._end(replace(run, outcome=NOTHING, note=note))
@@ -147,8 +152,8 @@ class Runner:
         waits = list(self.config.retries)
         while True:
             played = self.world.play(job, Path(run.log))
-            found, well = troubles.of(job, played.records)
-            figures = troubles.figures(played.records)
+            found, well = problems.troubles(job, played.records)
+            figures = problems.figures(played.records)
             figures["calls"] += run.calls
             figures["rows"] += run.rows
             run = replace(run, **figures)
@@ -171,12 +176,12 @@ class Runner:
                     f" schedule_jobs, reset_hosts, and the inventory: {', '.join(self.config.inventory)}."
                 )
                 found = [Trouble(f"failed:{job.name}", node, message)]
-            passing = {trouble.cause for trouble in found} & troubles.PASSING
+            passing = {trouble.cause for trouble in found} & problems.PASSING
             if not passing or not waits:
-                note = "; ".join(dict.fromkeys(troubles.title(each.cause) for each in found))
+                note = "; ".join(dict.fromkeys(problems.title(each.cause) for each in found))
                 return replace(run, outcome=FAILED, note=note), (found, well)
             wait = waits.pop(0)
-            self.world.say(f"{job.name}: {troubles.title(passing.pop())}; retry in {wait} s")
+            self.world.say(f"{job.name}: {problems.title(passing.pop())}; retry in {wait} s")
             self.world.sleep(wait)
 
     def _judge(self, job: str, found: list[Trouble], well: set[str] | None, evidence: str) -> None:
@@ -197,7 +202,7 @@ class Runner:
             for name in {each for problem in lasting for each in problem.jobs} - set(self.config.jobs):
                 lasting = problems.judge(lasting, name, [], None, now, "")
             causes = {problem.cause for problem in lasting if not problem.over}
-            news = troubles.relevant([each for each in found if each.cause not in causes], causes)
+            news = problems.relevant([each for each in found if each.cause not in causes], causes)
             known = [each for each in found if each.cause in causes]
             self.state.keep_problems(problems.judge(lasting, job, [*known, *news], well, now, evidence))
 
@@ -245,3 +250,116 @@ class Runner:
             with contextlib.suppress(OSError):  # another run may have deleted it
                 if path.stat().st_mtime < oldest:
                     path.unlink() if path.is_file() else shutil.rmtree(path)
+
+
+# --- playbooks -------------------------------------------------------------------------------------------
+
+# Seconds between SIGTERM and SIGKILL.
+GRACE = 30.0
+
+
+@dataclass
+class Played:
+    """The result of a playbook.
+
+    Attributes:
+        code: exit code; None after the time limit.
+        records: written by ``callback_plugins/results.py``.
+    """
+
+    code: int | None
+    records: list[dict[str, Any]] = field(default_factory=list)
+
+
+def command(config: Config, job: Job, credentials: Path | None) -> list[str]:
+    """Return the command of a job; it contains no secret, because everybody can read command lines."""
+    argv = [sys.executable, "-m", "ansible", "playbook"]
+    for source in config.inventory:
+        argv += ["-i", source]
+    for path in sorted(credentials.glob(f"{VAULT}*")) if credentials else ():
+        argv += ["--vault-id", f"{path.name[len(VAULT) :]}@{path}"]
+    if job.tags:
+        argv += ["--tags", ",".join(job.tags)]
+    if job.check:
+        argv.append("--check")
+    if job.variables:
+        argv += ["-e", json.dumps(job.variables, sort_keys=True)]
+    return [*argv, f"playbooks/{job.playbook}.yml"]
+
+
+def play(config: Config, job: Job, credentials: Path | None, log: Path) -> Played:
+    """Run a job's playbook once; its output goes to ``log`` and to stdout."""
+    # Removing the schedule deletes this folder, even if this process was killed.
+    spare = config.spare if os.path.isdir(config.spare) else None
+    with tempfile.TemporaryDirectory(prefix="results-", dir=spare) as folder:
+        results = Path(folder) / "results"
+        environment = {
+            **os.environ,
+            "ANSIBLE_CONFIG": f"{config.project}/ansible.cfg",
+            "ANSIBLE_CALLBACKS_ENABLED": "report,results",
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_HOME": f"{config.state}/ansible",
+            "SCHEDULE_RESULTS": str(results),
+            "PYTHONUNBUFFERED": "1",
+            "LC_ALL": "C.UTF-8",
+        }
+        process = subprocess.Popen(
+            command(config, job, credentials),
+            cwd=config.project, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+        try:
+            code = _follow(process, log, job.seconds)
+        finally:
+            _end(process)
+        return Played(code, list(_records(results)))
+
+
+def _follow(process: subprocess.Popen[bytes], log: Path, seconds: float) -> int | None:
+    """Copy the output until the process ends or the time is up."""
+    assert process.stdout is not None
+    deadline = time.monotonic() + seconds
+    os.set_blocking(process.stdout.fileno(), False)
+    with contextlib.ExitStack() as stack:
+        # Run even if the log cannot be written: the journal has the output, too.
+        file = None
+        with contextlib.suppress(OSError):
+            file = stack.enter_context(log.open("ab"))
+        while time.monotonic() < deadline:
+            ended = process.poll() is not None
+            piece = process.stdout.read()
+            if piece:
+                sys.stdout.buffer.write(piece)
+                sys.stdout.buffer.flush()
+                with contextlib.suppress(OSError):
+                    if file:
+                        file.write(piece)
+                        file.flush()
+            if ended:
+                return process.returncode
+            time.sleep(0.2)
+    return None
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Terminate the play and all its processes, then kill them."""
+    for number, wait in ((signal.SIGTERM, GRACE), (signal.SIGKILL, GRACE)):
+        if process.poll() is not None:
+            break
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(wait)
+    if process.stdout:
+        process.stdout.close()
+
+
+def _records(path: Path) -> Iterator[dict[str, Any]]:
+    if not path.exists():
+        return
+    for line in path.read_text(encoding="utf-8").splitlines():
+        # A killed play may leave an incomplete last line.
+        with contextlib.suppress(ValueError):
+            record = json.loads(line)
+            if isinstance(record, dict):
+                yield record

@@ -16,8 +16,6 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.schedule.problems import Lasting
-
 FILE = "schedule.sqlite"
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (id TEXT PRIMARY KEY, job TEXT NOT NULL, began REAL NOT NULL, ended REAL,
@@ -52,6 +50,26 @@ class Run:
     rows: int = 0
     note: str = ""
     log: str = ""
+
+
+@dataclass(frozen=True)
+class Lasting:
+    """A problem and all hosts that have it; times are seconds since 1970.
+
+    Attributes:
+        jobs: those that found it and have not succeeded since.
+        told: whether its first message was sent.
+        over: when it ended; 0 while it lasts.
+    """
+
+    cause: str
+    since: float
+    hosts: tuple[str, ...]
+    jobs: tuple[str, ...]
+    message: str
+    evidence: str = ""
+    told: bool = False
+    over: float = 0.0
 
 
 class State:

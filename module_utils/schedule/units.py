@@ -1,12 +1,22 @@
-"""Renders the files of a schedule, such as systemd units, and decides their paths. Writes nothing."""
+"""A schedule's files, credentials and timers: renders them, and compares, installs or removes them on this machine."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import contextlib
+import os
+import pwd
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-from ansible.module_utils.schedule.jobs import AGAIN, Config, Job
+from ansible.module_utils.prometheus import replace
+from ansible.module_utils.reporting import Problem
+from ansible.module_utils.schedule.jobs import AGAIN, VAULT, Config, Job
 
 MARK = "# Written by the role schedule; playbooks/schedule.yml rewrites it."
 EVERY = "*:0/30"
@@ -45,8 +55,6 @@ KeyringMode=private
 DevicePolicy=closed
 """
 LOOSE_OF_SYSTEM = "PrivateTmp=yes\nKeyringMode=private\n"
-# Prefix of credentials that are vault passwords, for the jobs. The others are for the units that send messages.
-VAULT = "vault."
 
 
 @dataclass(frozen=True)
@@ -192,3 +200,205 @@ def _bytes(text: str) -> float:
     units: Mapping[str, int] = {"K": 1, "M": 2, "G": 3, "T": 4}
     number = text.rstrip("KMGT")
     return float(number) * 1024 ** units.get(text[-1:], 0) if number.isdigit() else 0.0
+
+
+# --- installing ------------------------------------------------------------------------------------------
+
+# Where systemd records that a user's units run without a login, and our note that we enabled it.
+LINGER = Path("/var/lib/systemd/linger")
+OURS = "linger"
+
+
+@dataclass
+class Changes:
+    """Changes to make: file contents by path (None deletes), timers to start and to stop, folders to delete."""
+
+    files: dict[Path, str | None] = field(default_factory=dict)
+    secrets: dict[Path, str | None] = field(default_factory=dict)
+    timers: list[str] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
+    folders: list[Path] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.files or self.secrets or self.timers or self.gone or self.folders)
+
+
+class Systemd:
+    """Runs systemd's programs for the system's units or a user's."""
+
+    def __init__(self, system: bool) -> None:
+        self.system = system
+        runtime = {} if system else {"XDG_RUNTIME_DIR": f"/run/user/{os.getuid()}"}
+        self._environment = {**runtime, **os.environ, "LC_ALL": "C.UTF-8"}
+
+    def __call__(self, program: str, *arguments: str, given: bytes = b"", check: bool = True) -> bytes:
+        """Run a program and return its output; raise ``Problem`` if it fails and ``check`` is set."""
+        try:
+            done = subprocess.run(
+                [program, *arguments],
+                input=given, capture_output=True, timeout=120, env=self._environment, check=False,
+            )  # fmt: skip
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise Problem(
+                f"{program} cannot be run ({type(error).__name__}). A schedule needs systemd on this machine."
+            ) from None
+        if check and done.returncode:
+            said = done.stderr.decode(errors="replace").strip().splitlines()
+            raise Problem(f"{program} {' '.join(arguments[:3])}: {said[-1] if said else done.returncode}")
+        return done.stdout if not done.returncode else b""
+
+    def control(self, *arguments: str, check: bool = True) -> bytes:
+        """Run ``systemctl`` for the system or the user."""
+        return self("systemctl", *([] if self.system else ["--user"]), "--no-pager", *arguments, check=check)
+
+    def require(self) -> None:
+        """Raise ``Problem`` if systemd does not answer."""
+        if not self.control("show", "--property=Version", "--value", check=False).strip():
+            raise Problem(
+                "systemd does not answer here. A schedule needs a machine that systemd has booted."
+                + ("" if self.system else " User units need a session: log in as this user, not with su.")
+            )
+
+    def has_creds(self) -> bool:
+        """Whether credentials can be encrypted: system units, and systemd 250 or newer."""
+        return self.system and shutil.which("systemd-creds") is not None
+
+    def interval(self, text: str) -> int:
+        """Return the longest time between two occurrences of a calendar event, in seconds.
+
+        Raises:
+            Problem: systemd does not understand it.
+        """
+        said = self("systemd-analyze", "calendar", "--iterations=12", text, check=False).decode()
+        found = re.findall(r"(?:elapse|#\d+|in UTC\)): \w+ ([\d-]+ [\d:]+) UTC", said)
+        if not found:
+            raise Problem(f"schedule_jobs: systemd does not understand the time {text!r} (man systemd.time).")
+        moments = [datetime.strptime(each, "%Y-%m-%d %H:%M:%S") for each in found]
+        gaps = [int((later - one).total_seconds()) for one, later in zip(moments, moments[1:])]
+        return max(gaps, default=0)
+
+    def running(self, timer: str) -> bool:
+        """Whether a timer is enabled and active."""
+        states = self.control("show", "--property=ActiveState,UnitFileState", "--value", timer, check=False)
+        return states.split() == [b"active", b"enabled"]
+
+
+def compare(
+    systemd: Systemd,
+    where: Places,
+    name: str,
+    files: Mapping[Path, str],
+    secrets: Mapping[str, str],
+) -> Changes:
+    """Return the changes that leave exactly these files, secrets and timers."""
+    changes = Changes({path: text for path, text in files.items() if _read(path) != text})
+    changes.files.update(dict.fromkeys(path for path in _ours(where, name) if path not in files))
+    wanted = {where.credentials / key: value for key, value in secrets.items()}
+    for path, value in wanted.items():
+        if _secret(systemd, path) != value:
+            changes.secrets[path] = value
+    for path in where.credentials.iterdir() if where.credentials.is_dir() else ():
+        if path not in wanted:
+            changes.secrets[path] = None
+    changes.timers = [timer for timer in _timers(files) if not systemd.running(timer)]
+    changes.gone = _timers(path for path, text in changes.files.items() if text is None)
+    return changes
+
+
+def removal(where: Places, name: str, metrics: str) -> Changes:
+    """Return the changes that remove a schedule completely."""
+    units = _ours(where, name)
+    exported = [Path(metrics)] if metrics and Path(metrics).exists() else []
+    folders = [path for path in (where.settings, where.state, where.spare) if path.exists()]
+    return Changes(dict.fromkeys([*units, *exported]), gone=_timers(units), folders=folders)
+
+
+def _timers(units: Iterable[Path]) -> list[str]:
+    return [path.name for path in units if path.suffix == ".timer"]
+
+
+def apply(systemd: Systemd, where: Places, changes: Changes) -> None:
+    """Make the changes."""
+    for timer in changes.gone:
+        systemd.control("disable", "--now", timer, check=False)
+        systemd.control("stop", timer.replace(".timer", ".service"), check=False)
+        (where.stamps / f"stamp-{timer}").unlink(missing_ok=True)
+    for path, text in [*changes.files.items(), *changes.secrets.items()]:
+        if text is None:
+            path.unlink(missing_ok=True)
+            continue
+        secret, content = path in changes.secrets, text.encode()
+        if secret and systemd.has_creds():
+            content = systemd("systemd-creds", "encrypt", f"--name={path.name}", "-", "-", given=content)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700 if secret else 0o777)
+        replace(path, content, 0o600 if secret else 0o644)
+    if changes.files or changes.gone:
+        systemd.control("daemon-reload")
+    if changes.timers:
+        systemd.control("enable", "--now", *changes.timers)
+    # A running timer reads its new time only after a restart.
+    written = _timers(path for path, text in changes.files.items() if text is not None)
+    moved = [timer for timer in written if timer not in changes.timers]
+    if moved:
+        systemd.control("restart", *moved)
+    for folder in changes.folders:
+        shutil.rmtree(folder, ignore_errors=True)
+    if changes.folders:
+        systemd.control("reset-failed", check=False)
+
+
+def linger(systemd: Systemd, where: Places, wanted: bool, check: bool) -> bool:
+    """Let a user's units run without a login, or undo that if we enabled it; return whether this changes anything."""
+    if where.system:
+        return False
+    user = pwd.getpwuid(os.getuid()).pw_name
+    note = where.settings / OURS
+    if (LINGER / user).exists() == wanted or not (wanted or note.exists()):
+        return False
+    if not check:
+        systemd("loginctl", "enable-linger" if wanted else "disable-linger", user)
+        if wanted:
+            note.parent.mkdir(parents=True, exist_ok=True)
+            note.touch()
+    return True
+
+
+def diff(changes: Changes) -> list[dict[str, Any]]:
+    """Return the changes as an Ansible diff, which shows only the names of secrets."""
+    shown = [(path, _read(path) or "", text or "") for path, text in sorted(changes.files.items())]
+    shown += [
+        (path, "another secret\n" if path.exists() else "", "" if secret is None else "a secret\n")
+        for path, secret in sorted(changes.secrets.items())
+    ]
+    shown += [(folder, "a folder\n", "") for folder in changes.folders]
+    return [
+        {"before_header": str(path), "after_header": str(path), "before": before, "after": after}
+        for path, before, after in shown
+    ]
+
+
+def _ours(where: Places, name: str) -> list[Path]:
+    """Return the installed units of a schedule, also those of earlier releases.
+
+    The name of another schedule may begin with this name and a hyphen; only the services name their configuration.
+    """
+    mark, configuration = MARK.partition(";")[0], f"/{where.settings.name}/{where.configuration.name}"
+    found = []
+    for path in [*where.units.glob(f"{name}-*.service"), *where.units.glob(f"{name}-*.timer")]:
+        service = _read(path.with_suffix(".service"))
+        if (_read(path) or "").startswith(mark) and (service is None or configuration in service):
+            found.append(path)
+    return sorted(found)
+
+
+def _read(path: Path) -> str | None:
+    with contextlib.suppress(OSError):
+        return path.read_text(encoding="utf-8")
+    return None
+
+
+def _secret(systemd: Systemd, path: Path) -> str | None:
+    """Return a stored credential; None if it is missing or this machine cannot read it."""
+    if not path.exists() or not systemd.has_creds():
+        return _read(path)
+    return systemd("systemd-creds", "decrypt", f"--name={path.name}", str(path), "-", check=False).decode()

@@ -8,7 +8,7 @@ import subprocess
 from datetime import date, datetime, timedelta, timezone
 
 import pytest
-from ansible.module_utils.schedule import due
+from ansible.module_utils.schedule import jobs
 from ansible.module_utils.schedule.jobs import Job
 
 from tests.integration.schedule.world import moments
@@ -28,7 +28,7 @@ CHANGES = [
 @pytest.mark.parametrize("exchange", ["US", "LSE", "AU"])
 @pytest.mark.parametrize("day", CHANGES)
 def test_a_market_is_asked_at_the_same_moment(exchange: str, day: date) -> None:
-    at = due.moment(Job("daily", "backfill", "published", exchange=exchange))
+    at = jobs.moment(Job("daily", "backfill", "published", exchange=exchange))
     first = day - timedelta(days=3)
     said = subprocess.run(
         ["systemd-analyze", "calendar", "--iterations=5", f"--base-time={first} 00:00:00 UTC", at],

@@ -8,8 +8,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.schedule.problems import Lasting
-from ansible.module_utils.schedule.state import FAILED, MET, NOTHING, OK, Run, State, alone
+from ansible.module_utils.schedule.state import FAILED, MET, NOTHING, OK, Lasting, Run, State, alone
 
 ROOT = Path(__file__).resolve().parents[3]
 PROBLEM = Lasting("token", 1.0, ("hub",), ("daily",), "refused", told=True)
@@ -29,8 +28,7 @@ sys.path.insert(0, sys.argv[0].rpartition("/")[0])
 import ansible.module_utils
 ansible.module_utils.__path__.append(%r)
 from pathlib import Path
-from ansible.module_utils.schedule.problems import Lasting
-from ansible.module_utils.schedule.state import Run, State
+from ansible.module_utils.schedule.state import Lasting, Run, State
 folder, step = Path(sys.argv[1]), sys.argv[2]
 state = State(folder / "state", folder / "spare")
 for number in range(40):

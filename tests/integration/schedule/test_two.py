@@ -10,8 +10,7 @@ from typing import Any
 
 from ansible.module_utils.schedule import jobs
 from ansible.module_utils.schedule.jobs import Config, Job
-from ansible.module_utils.schedule.play import Played
-from ansible.module_utils.schedule.runner import Runner, World
+from ansible.module_utils.schedule.runner import Played, Runner, World
 from ansible.module_utils.schedule.state import OK, Run, State
 from standin import worker
 

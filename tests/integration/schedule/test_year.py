@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 import yaml
-from ansible.module_utils.schedule import due, jobs
+from ansible.module_utils.schedule import jobs
 from ansible.module_utils.schedule.jobs import Config, Job
 
 from tests.integration.schedule.world import (
@@ -73,7 +73,7 @@ class Year:
 def timed(given: dict[str, dict[str, Any]]) -> dict[str, Job]:
     found = jobs.parse(given, list(MARKETS))
     return {
-        name: Job(**{**vars(job), "at": due.moment(job) if job.at == "published" else job.at})
+        name: Job(**{**vars(job), "at": jobs.moment(job) if job.at == "published" else job.at})
         for name, job in found.items()
     }
 

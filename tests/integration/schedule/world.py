@@ -19,8 +19,7 @@ from ansible.module_utils.eodhd.days import Range
 from ansible.module_utils.eodhd.model import SymbolEntry
 from ansible.module_utils.eodhd.planning import Rules, SessionEntry, calls_for
 from ansible.module_utils.schedule.jobs import Config, Job
-from ansible.module_utils.schedule.play import Played
-from ansible.module_utils.schedule.runner import Runner, World
+from ansible.module_utils.schedule.runner import Played, Runner, World
 from ansible.module_utils.schedule.state import State
 
 HOUR = 3600.0

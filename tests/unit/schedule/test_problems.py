@@ -1,10 +1,108 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
+import pytest
 from ansible.module_utils.schedule import problems
-from ansible.module_utils.schedule.problems import Lasting
-from ansible.module_utils.schedule.troubles import Trouble
+from ansible.module_utils.schedule.jobs import Job
+from ansible.module_utils.schedule.problems import Trouble
+from ansible.module_utils.schedule.state import Lasting
+
+DAILY = Job("daily-US", "backfill", "published", exchange="US")
+HEALTH = Job("health", "reset", "*-*-* 05:30:00")
+DRIFT = Job("drift", "reset", "*-*-* 05:30:00", check=True)
+
+
+def record(state: str = "failed", host: str = "hub", **fields: Any) -> dict[str, Any]:
+    return {"state": state, "host": host, "msg": "what and what to do", "changed": False, **fields}
+
+
+def check(name: str, level: str) -> dict[str, str]:
+    return {"check": name, "level": level, "message": f"{name} says {level}"}
+
+
+def causes(job: Job, *records: dict[str, Any]) -> set[str]:
+    return {trouble.cause for trouble in problems.troubles(job, records)[0]}
+
+
+@pytest.mark.parametrize(
+    ("fields", "cause"),
+    [
+        ({"cause": "refused"}, "token"),
+        ({"cause": "database"}, "database"),
+        ({"plan": {"calls": 100, "quota_left": 3}}, "quota"),
+        ({"not_loaded": [{"outcome": "failed"}, {"outcome": "pending"}]}, "service"),
+        ({"not_loaded": [{"outcome": "failed"}, {"outcome": "unknown"}]}, "data"),
+        ({}, "failed:daily-US"),
+    ],
+)
+def test_a_failed_task_tells_its_cause(fields: dict[str, Any], cause: str) -> None:
+    assert causes(DAILY, record(**fields)) == {cause}
+
+
+def test_a_host_that_cannot_be_reached_is_a_cause() -> None:
+    assert causes(DAILY, record("unreachable")) == {"unreachable"}
+
+
+def test_what_a_playbook_ignores_is_no_trouble() -> None:
+    assert causes(DAILY, record(ignored=True)) == set()
+
+
+def test_a_failed_check_is_a_cause_and_the_assertion_after_it_is_none() -> None:
+    checks = [check("connection", "fail"), check("disk", "warn")]
+    found, well = problems.troubles(HEALTH, [record("ok", checks=checks), record()])
+    assert {trouble.cause for trouble in found} == {"database"}
+    assert "disk" in well
+    assert "database" not in well
+
+
+def test_a_check_that_fails_on_one_host_is_not_well() -> None:
+    records = [
+        record("ok", "a", checks=[check("disk", "ok")]),
+        record("ok", "b", checks=[check("disk", "fail")]),
+    ]
+    assert "disk" not in problems.troubles(HEALTH, records)[1]
+
+
+def test_missing_bars_are_a_consequence_of_a_refused_token() -> None:
+    checks = [check("token", "fail"), check("freshness", "fail")]
+    assert causes(HEALTH, record("ok", checks=checks)) == {"token"}
+
+
+def test_missing_bars_alone_are_a_trouble() -> None:
+    assert causes(HEALTH, record("ok", checks=[check("freshness", "fail")])) == {"freshness"}
+
+
+def test_a_plan_that_would_change_something_is_drift() -> None:
+    assert causes(DRIFT, record("ok", changed=True)) == {"drift"}
+    assert causes(HEALTH, record("ok", changed=True)) == set()
+
+
+def test_the_checks_of_an_audit_are_no_health() -> None:
+    assert causes(HEALTH, record("ok", checks=[{"name": "venv", "level": "fail"}])) == set()
+
+
+def test_an_audit_that_fails_is_told_by_host() -> None:
+    verdicts = record("ok", verdicts={"a": "fail", "b": "pass"}, problems={"a": "venv is missing"})
+    found, _ = problems.troubles(HEALTH, [verdicts])
+    assert [(trouble.cause, trouble.host, trouble.message) for trouble in found] == [
+        ("audit", "a", "venv is missing")
+    ]
+
+
+def test_a_run_that_was_refused_the_token_proves_that_the_database_works() -> None:
+    assert "database" in problems.troubles(DAILY, [record(cause="refused")])[1]
+
+
+def test_figures_are_those_of_all_hosts() -> None:
+    records = [
+        record("ok", "a", changed=True, totals={"calls": 100, "inserted": 3, "updated": 2}),
+        record("failed", "b"),
+        record("ok", "b"),
+    ]
+    assert problems.figures(records) == {"hosts": 2, "failed": 1, "changed": 1, "calls": 100, "rows": 5}
+
 
 TOKEN = Trouble("token", "hub", "EODHD refuses the token. Set eodhd_api_token.")
 LASTS = Lasting("token", 100.0, ("hub",), ("daily",), TOKEN.message, "/log", told=True)
