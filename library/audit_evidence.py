@@ -84,7 +84,7 @@ from typing import Any
 
 from ansible.module_utils import reporting
 from ansible.module_utils.arguments.audit_evidence import ARGUMENTS
-from ansible.module_utils.audit import evidence, history, model
+from ansible.module_utils.audit import evidence, model
 from ansible.module_utils.basic import AnsibleModule
 
 
@@ -92,7 +92,7 @@ def work(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     """Create the document, and write it unless in check mode."""
     folder = Path(options["folder"])
     now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-    found = evidence.document(options["hosts"], now, history.read(options["history"]))
+    found = evidence.document(options["hosts"], now, evidence.history(options["history"]))
     try:
         files = [] if check_mode else evidence.write(folder, Path(options["templates"]), found)
     except OSError as error:

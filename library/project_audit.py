@@ -141,6 +141,7 @@ report:
   returned: success
 """
 
+import importlib.util
 import os
 from dataclasses import asdict
 from datetime import datetime, timedelta, timezone
@@ -148,8 +149,9 @@ from typing import Any
 
 from ansible.module_utils import reporting
 from ansible.module_utils.arguments.project_audit import ARGUMENTS
-from ansible.module_utils.audit import health, host, model, snapshots, waivers
+from ansible.module_utils.audit import data, host, model
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.coverage.expected import Markets, Window
 from ansible.module_utils.database.server import Server
 from ansible.module_utils.health.model import wanted
 from ansible.module_utils.project import interpreter
@@ -157,14 +159,14 @@ from ansible.module_utils.project import interpreter
 
 def examine(options: dict[str, Any]) -> dict[str, Any]:
     """Run all checks and apply the waivers."""
-    waived = waivers.parse(options["waivers"])
+    waivers = model.waivers(options["waivers"])
     today = datetime.now(timezone.utc).date()
     found = host.examine(options)
     tables = [table.name for table in wanted(options["tables"])]
-    found.checks += health.checks(options["health"], tables)
-    data = database(options)
-    found.checks += snapshots.checks(data["snapshots"]) if data else ()
-    checks = waivers.applied(found.checks, waived, options["host"], today)
+    found.checks += host.health(options["health"], tables)
+    read = database(options)
+    found.checks += data.unchanged(read["snapshots"]) if read else ()
+    checks = model.waived(found.checks, waivers, options["host"], today)
     return {
         "changed": False,
         "verdict": model.verdict(checks),
@@ -172,20 +174,15 @@ def examine(options: dict[str, Any]) -> dict[str, Any]:
         "failures": [check.name for check in checks if check.verdict == model.FAIL],
         "counts": model.counts(checks),
         "last_reset": found.last_reset,
-        "data": data,
+        "data": read,
         "report": model.report(checks),
     }
 
 
 def database(options: dict[str, Any]) -> dict[str, Any] | None:
     """Return the page's data from the database; None in a Python without psycopg2."""
-    import importlib.util
-
     if not importlib.util.find_spec("psycopg2"):
         return None
-    from ansible.module_utils.audit import data
-    from ansible.module_utils.coverage.expected import Markets, Window
-
     now = datetime.now(timezone.utc)
     window = Window.of(options["months"], now.date())
     markets = Markets(window, now, timedelta(hours=options["publish_hours"]))

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
+import sqlite3
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
-from ansible.module_utils.audit import junit, model, page
+from ansible.module_utils.audit import page
+from ansible.module_utils.audit.model import FAIL, FAILED, PASS, UNREACHABLE, VERDICTS, WAIVED, WARN
+from ansible.module_utils.schedule import state
 
 SCHEMA = 1
+# Characters that XML 1.0 forbids, even escaped.
+_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def document(
@@ -22,7 +31,7 @@ def document(
     """
     hosts = [_host(name, answer) for name, answer in answers.items()]
     found = Counter(host["verdict"] for host in hosts)
-    kinds = (model.PASS, model.WARN, model.FAIL, model.UNREACHABLE, model.FAILED)
+    kinds = (PASS, WARN, FAIL, UNREACHABLE, FAILED)
     return {
         "schema": SCHEMA,
         "generated": generated,
@@ -39,19 +48,19 @@ def _host(name: str, answer: Mapping[str, Any]) -> dict[str, Any]:
     checks = list(answer.get("checks") or []) if known else []
     # The task is skipped only if the host was unreachable in the task before.
     gone = answer.get("unreachable") is True or answer.get("skipped") is True
-    no_result = model.UNREACHABLE if gone else model.FAILED
-    verdict = answer["verdict"] if checks else model.FAIL if known else no_result
+    no_result = UNREACHABLE if gone else FAILED
+    verdict = answer["verdict"] if checks else FAIL if known else no_result
     messages = {
-        model.FAIL: "" if checks else "No check ran, so nothing is proven.",
-        model.UNREACHABLE: "Ansible could not reach the host. Check that it is up, its address, and your access.",
-        model.FAILED: str(answer.get("msg") or "The host returned no result. Ansible's output says why."),
+        FAIL: "" if checks else "No check ran, so nothing is proven.",
+        UNREACHABLE: "Ansible could not reach the host. Check that it is up, its address, and your access.",
+        FAILED: str(answer.get("msg") or "The host returned no result. Ansible's output says why."),
     }
     data = answer.get("data") or {}
     return {
         "name": name,
         "verdict": verdict,
         "message": messages.get(verdict, ""),
-        "counts": {kind: sum(1 for check in checks if check["verdict"] == kind) for kind in model.VERDICTS},
+        "counts": {kind: sum(1 for check in checks if check["verdict"] == kind) for kind in VERDICTS},
         "checks": checks,
         "last_reset": answer.get("last_reset") if known else None,
         "database": data.get("identity") if known else None,
@@ -72,9 +81,38 @@ def _databases(answers: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]
     return list(found.values())
 
 
+def history(folders: Iterable[str]) -> list[dict[str, Any]]:
+    """Return the scheduled runs by day, oldest first, from the first folder with a history; empty if there is none.
+
+    Each entry has ``day``, and ``runs`` with job, outcome, hosts, failed, changed, seconds, calls and rows.
+    """
+    for folder in folders:
+        path = Path(folder) / state.FILE
+        with contextlib.suppress(OSError, sqlite3.Error):
+            if path.exists():
+                return _days(path)
+    return []
+
+
+def _days(path: Path) -> list[dict[str, Any]]:
+    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        connection.row_factory = sqlite3.Row
+        rows = connection.execute(
+            "SELECT job, outcome, hosts, failed, changed, calls, rows, began, ended - began AS seconds FROM runs"
+            " WHERE ended IS NOT NULL AND outcome <> ? ORDER BY began, id",
+            (state.MET,),
+        ).fetchall()
+    days: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        run = dict(row)
+        day = datetime.fromtimestamp(run.pop("began"), timezone.utc).date().isoformat()
+        days.setdefault(day, []).append({**run, "seconds": round(run["seconds"], 1)})
+    return [{"day": day, "runs": runs} for day, runs in days.items()]
+
+
 def problems(host: Mapping[str, Any], where: str) -> str:
     """Return the message for a host that did not pass; ``where`` is the place of the evidence."""
-    failed = [check for check in host["checks"] if check["verdict"] == model.FAIL]
+    failed = [check for check in host["checks"] if check["verdict"] == FAIL]
     lines = [f"{check['name']}: expected {check['expected']}; found {check['found']}" for check in failed]
     return " | ".join([host["message"] or f"{len(failed)} failed", *lines, f"Evidence: {where}"])
 
@@ -83,10 +121,67 @@ def write(folder: Path, templates: Path, found: Mapping[str, Any]) -> list[str]:
     """Write the files and return their paths."""
     files = {
         "audit.json": json.dumps(found, indent=1, ensure_ascii=False) + "\n",
-        "junit.xml": junit.text(found),
+        "junit.xml": junit(found),
         "index.html": page.text(found, templates),
     }
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")
     return [str(folder / name) for name in files]
+
+
+# --- JUnit XML ---------------------------------------------------------------------------------------------
+
+
+def junit(document: Mapping[str, Any]) -> str:
+    """Return a ``document`` as JUnit XML: a suite for each host, a case for each check.
+
+    A failed check is a failure, a waived check is skipped with its reason, and a warning passes with its message as
+    output. A host without a result is a suite with one error, a host without checks a suite with one failure.
+    """
+    root = ET.Element("testsuites", {"name": "audit"})
+    root.extend(_suite(host, document["generated"]) for host in document["hosts"])
+    root.attrib.update(_counted(root))
+    ET.indent(root, " ")
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _suite(host: Mapping[str, Any], generated: str) -> ET.Element:
+    name = _plain(host["name"])
+    suite = ET.Element("testsuite", {"name": name, "timestamp": generated.rstrip("Z"), "time": "0"})
+    suite.extend(_case(host["name"], check) for check in host["checks"])
+    if not host["checks"]:
+        case = _new(host["name"], "Audit", "answer")
+        kind = "error" if host["verdict"] in (UNREACHABLE, FAILED) else "failure"
+        ET.SubElement(case, kind, {"type": host["verdict"], "message": _plain(host["message"])})
+        suite.append(case)
+    suite.attrib.update(_counted(suite))
+    return suite
+
+
+def _counted(element: ET.Element) -> dict[str, str]:
+    kinds = {"tests": "testcase", "failures": "failure", "errors": "error", "skipped": "skipped"}
+    return {name: str(len(list(element.iter(kind)))) for name, kind in kinds.items()}
+
+
+def _case(host: str, check: Mapping[str, Any]) -> ET.Element:
+    case = _new(host, check["group"], check["name"])
+    message = _plain(f"expected {check['expected']}; found {check['found']}")
+    more = _plain("\n".join(filter(None, (check["advice"], check["waiver"]))))
+    if check["verdict"] == FAIL:
+        ET.SubElement(case, "failure", {"type": FAIL, "message": message}).text = more
+    elif check["verdict"] == WAIVED:
+        ET.SubElement(case, "skipped", {"message": f"{_plain(check['waiver'])}; {message}"})
+    elif check["verdict"] == WARN:
+        ET.SubElement(case, "system-out").text = f"warning: {message}\n{more}"
+    return case
+
+
+def _new(host: str, group: str, name: str) -> ET.Element:
+    return ET.Element(
+        "testcase", {"classname": f"{_plain(host)}.{_plain(group)}", "name": _plain(name), "time": "0"}
+    )
+
+
+def _plain(value: str) -> str:
+    return _FORBIDDEN.sub("\ufffd", value)

@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg2
 import pytest
-from ansible.module_utils.audit import snapshots
+from ansible.module_utils.audit import data
 from ansible.module_utils.eodhd.store import arrivals
 
 from tests import engines
@@ -160,7 +160,7 @@ def test_a_moment_before_the_ledger_is_refused(market: Any) -> None:
 def audited(market: Any) -> dict[str, str]:
     """Return the audit's checks of the snapshots by name."""
     with closing(market.server.connect()) as connection, connection.cursor() as cursor:
-        return {check.name: check.verdict for check in snapshots.checks(snapshots.read(cursor))}
+        return {check.name: check.verdict for check in data.unchanged(data.snapshots(cursor))}
 
 
 def test_a_snapshot_stays_the_same_during_later_backfills(market: Any) -> None:

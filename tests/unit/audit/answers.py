@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
-from ansible.module_utils.audit import coverage
+from ansible.module_utils.audit.data import picture
 from ansible.module_utils.coverage.expected import Window
 
 from tests.unit.coverage import surveys
@@ -32,7 +32,7 @@ def bars(symbols: int, months: int = 24) -> dict[str, Any]:
         for number in range(symbols)
     }
     found = surveys.survey(days, markets, [*days, "NONE.US"])
-    return coverage.picture(found, markets, lambda names: {n: days[n] for n in names if n in days}, 40)
+    return picture(found, markets, lambda names: {n: days[n] for n in names if n in days}, 40)
 
 
 def data(symbols: int = 8) -> dict[str, Any]:

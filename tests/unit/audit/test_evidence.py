@@ -1,4 +1,4 @@
-"""The document of a run and its JUnit form."""
+"""The document of a run, its JUnit form, and the history of a schedule."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from xml.etree import ElementTree as ET
 
 import audit_evidence
 import pytest
-from ansible.module_utils.audit import evidence, junit
+from ansible.module_utils.audit import evidence, page
 from ansible.module_utils.reporting import Problem
+from ansible.module_utils.schedule.state import Run, State
 
 from tests.unit.audit.answers import TEMPLATES, answers, check
 
 WHEN = "2026-11-23T04:20:00Z"
+DAY = 86400.0
 ROOT = Path(__file__).parents[3]
 
 
@@ -69,7 +71,7 @@ def test_files_are_written_into_a_new_folder(document: dict[str, Any], tmp_path:
 
 @pytest.fixture(scope="module")
 def suites(document: dict[str, Any]) -> ET.Element:
-    return ET.fromstring(junit.text(document))  # noqa: S314 - made here
+    return ET.fromstring(evidence.junit(document))  # noqa: S314 - made here
 
 
 def test_junit_has_a_suite_for_each_host_and_a_case_for_each_check(suites: ET.Element) -> None:
@@ -111,7 +113,7 @@ def test_junit_bears_what_xml_cannot_hold() -> None:
     odd = {
         "h": {"verdict": "fail", "checks": [check("a\x00b", "fail", found='"<\x1b]&\ud800')], "data": None}
     }
-    text = junit.text(evidence.document(odd, WHEN))
+    text = evidence.junit(evidence.document(odd, WHEN))
     (case,) = ET.fromstring(text.encode()).iter("testcase")  # noqa: S314 - made here
     assert case.get("name") == "a\ufffdb"
 
@@ -122,3 +124,48 @@ def test_evidence_that_cannot_be_written_is_an_error_with_the_variable(tmp_path:
     options = {"folder": folder, "hosts": answers(), "history": "", "templates": str(ROOT / TEMPLATES)}
     with pytest.raises(Problem, match=f"cannot be written to {folder} .* Set audit_evidence_dir"):
         audit_evidence.work(options, check_mode=False)
+
+
+# --- the history of a schedule -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A history of three days: one good, one with a failure that was fixed, one bad."""
+    (tmp_path / "spare").mkdir()
+    state = State(tmp_path, tmp_path / "spare")
+    outcomes = {0: ["ok", "nothing"], 1: ["failed", "ok"], 2: ["ok", "cut"]}
+    for day, some in outcomes.items():
+        for number, outcome in enumerate(some):
+            began = day * DAY + number * 60
+            state.keep(Run(f"{day}{number}", "health", began, began + 5, outcome, calls=100, rows=7))
+    state.keep(Run("30", "health", 3 * DAY))
+    return tmp_path
+
+
+def test_runs_are_read_by_day_and_those_at_work_are_none(folder: Path) -> None:
+    days = evidence.history([str(folder / "none"), str(folder)])
+    assert [(each["day"], len(each["runs"])) for each in days] == [
+        ("1970-01-01", 2), ("1970-01-02", 2), ("1970-01-03", 2),
+    ]  # fmt: skip
+
+
+def test_without_a_schedule_there_is_no_history(tmp_path: Path) -> None:
+    assert evidence.history([str(tmp_path)]) == []
+
+
+def test_a_month_is_a_row_and_a_look_tells_good_mornings_from_bad_ones(folder: Path) -> None:
+    (row,) = page.by_runs(evidence.history([str(folder)])).rows
+    assert row.name == "Jan 1970"
+    assert [cell.text for cell in row.cells[:4]] == ["✓", "~", "✕", ""]
+    assert row.cells[0].label == "1970-01-01: all succeeded; 2 runs, 200 calls, 14 rows"
+    assert len(row.cells) == 31
+
+
+def test_the_page_shows_it_if_there_is_one(folder: Path) -> None:
+    pages = [
+        page.text(evidence.document({}, "1970-01-04T00:00:00Z", some), ROOT / TEMPLATES)
+        for some in (evidence.history([str(folder)]), [])
+    ]
+    assert ["Scheduled runs" in text for text in pages] == [True, False]
+    assert 'aria-label="1970-01-03: health failed; 2 runs, 200 calls, 14 rows"' in pages[0]

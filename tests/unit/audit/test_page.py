@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.audit import cells, evidence, page
+from ansible.module_utils.audit import evidence, page
 
 from tests.unit.audit.answers import TEMPLATES, answers, bars, check, data
 
@@ -110,7 +110,7 @@ def test_a_map_can_be_skipped(read: Reader) -> None:
 KINDS = {"full", "few", "many", "late", "open", "off"}
 
 
-@pytest.mark.parametrize("make", [cells.by_month, cells.by_day])
+@pytest.mark.parametrize("make", [page.by_month, page.by_day])
 def test_no_cell_is_told_by_colour_alone(make: Any) -> None:
     found = [cell for row in make(bars(8)).rows for cell in row.cells if cell.kind]
     assert {cell.kind for cell in found} <= KINDS
@@ -141,7 +141,7 @@ def test_month_of_a_symbol(counts: dict[str, Any], expected: tuple[str, str, str
     line = {"symbol": "A.US", "market": "US", "active": True, "last": "2026-01-30", "missing": 0, "behind": 0}
     coverage = {"months": ["2026-01"], "markets": [], "missing": 0, "behind": 0,
                 "all": [{"held": 0, "expected": 0}], "worst": [{**line, "months": [counts]}]}  # fmt: skip
-    (cell,) = cells.by_month(coverage).rows[-1].cells
+    (cell,) = page.by_month(coverage).rows[-1].cells
     assert (cell.kind, cell.text, cell.label) == expected
 
 
@@ -150,13 +150,13 @@ def test_what_is_not_complete_never_says_100(held: int, text: str) -> None:
     expected = 10000 if held == 9999 else 1000
     coverage = {"months": ["2026-01"], "markets": [], "missing": 0, "behind": 0, "worst": [],
                 "all": [{"held": held, "expected": expected}]}  # fmt: skip
-    assert cells.by_month(coverage).rows[0].cells[0].text == text
+    assert page.by_month(coverage).rows[0].cells[0].text == text
 
 
 def test_headings_span_their_years_and_months() -> None:
-    months = cells.by_month(bars(2))
+    months = page.by_month(bars(2))
     assert months.groups == [("2024", 1), ("2025", 12), ("2026", 11)]
-    days = cells.by_day(bars(2))
+    days = page.by_day(bars(2))
     assert [sum(span for _, span in found.groups) for found in (months, days)] == [24, 42]
     assert (days.groups[-1], days.columns[-1]) == (("Nov 2026", 23), "23")
 

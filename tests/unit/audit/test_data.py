@@ -1,4 +1,4 @@
-"""Gaps, holidays and freshness, by symbol and month."""
+"""The map of bars: gaps, holidays and freshness, by symbol and month."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from ansible.module_utils.audit import coverage
+from ansible.module_utils.audit import data
 from ansible.module_utils.coverage.expected import Window
 from ansible.module_utils.coverage.survey import Span
 
@@ -24,7 +24,7 @@ SESSIONS = [day for day in US.days if day <= date(2026, 11, 20)]
 
 def picture(bars: Mapping[str, Sequence[date]], active: set[str] | None = None, limit: int = 40) -> Any:
     found = surveys.survey(bars, MARKETS, active)
-    return coverage.picture(found, MARKETS, lambda names: {s: bars[s] for s in names if s in bars}, limit)
+    return data.picture(found, MARKETS, lambda names: {s: bars[s] for s in names if s in bars}, limit)
 
 
 def line(bars: Sequence[date], symbol: str = "A.US", active: bool = True) -> Any:
@@ -117,8 +117,8 @@ def test_bar_is_expected_some_hours_after_it_is_due(hours: int, behind: int) -> 
     due = datetime(2026, 11, 20, 21, 15, tzinfo=timezone.utc)  # the session ended at 21:00
     markets = surveys.markets(WINDOW, due + timedelta(hours=hours))
     found = surveys.survey({"A.US": SESSIONS[:-1]}, markets)
-    assert coverage.picture(found, markets, lambda names: {}, 1)["worst"][0]["last"] == "2026-11-19"
-    assert coverage.picture(found, markets, lambda names: {}, 1)["behind"] == behind
+    assert data.picture(found, markets, lambda names: {}, 1)["worst"][0]["last"] == "2026-11-19"
+    assert data.picture(found, markets, lambda names: {}, 1)["behind"] == behind
 
 
 def test_bar_on_a_holiday_does_not_make_up_for_one_that_is_missing() -> None:
@@ -132,7 +132,7 @@ def test_bar_on_a_holiday_does_not_make_up_for_one_that_is_missing() -> None:
 def test_thirty_thousand_symbols_make_no_more_lines() -> None:
     found = surveys.survey({}, MARKETS, [f"S{number}.US" for number in range(30_000)])
     found.spans = dict.fromkeys(found.kinds, Span(SESSIONS[0], SESSIONS[-1], len(SESSIONS) - 1))
-    drawn = coverage.picture(found, MARKETS, lambda symbols: {}, 40)
+    drawn = data.picture(found, MARKETS, lambda symbols: {}, 40)
     assert drawn["symbols"] == drawn["with_gaps"] == drawn["missing"] == 30_000
     assert len(drawn["worst"]) == 40
     assert drawn["all"][0]["expected"] == 30_000 * 21
