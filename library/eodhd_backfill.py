@@ -221,7 +221,7 @@ from ansible.module_utils.arguments.eodhd_backfill import ARGUMENTS
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.database.server import Server
 from ansible.module_utils.eodhd import backfill
-from ansible.module_utils.eodhd.run.request import Request
+from ansible.module_utils.eodhd.model import Request
 from ansible.module_utils.project import interpreter
 
 

@@ -8,10 +8,10 @@ from typing import Any, Callable
 
 from ansible.module_utils.database.connection import driver
 from ansible.module_utils.database.errors import Unreachable, cause, explain
+from ansible.module_utils.eodhd.context import Context
 from ansible.module_utils.eodhd.days import utc_now
+from ansible.module_utils.eodhd.model import Request
 from ansible.module_utils.eodhd.modes import actions, daily, history, register, snapshot, verify
-from ansible.module_utils.eodhd.run.context import Context
-from ansible.module_utils.eodhd.run.request import Request
 from ansible.module_utils.reporting import Problem
 
 MODES: Mapping[str, Callable[[Context], dict[str, Any]]] = {

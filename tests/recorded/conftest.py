@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from ansible.module_utils.eodhd import backfill
-from ansible.module_utils.eodhd.run.request import Request
+from ansible.module_utils.eodhd.model import Request
 from ansible.module_utils.reporting import Problem
 from standin import clock
 

@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from ansible.module_utils.eodhd.adjusting import TOLERANCE, adjusted, differing
+from ansible.module_utils.eodhd.modes.verify import TOLERANCE, adjusted, differing
 from recorded.conftest import body, found, meta
 
 LEDGER = {"splits/": "splits", "div/": "dividends"}

@@ -175,7 +175,7 @@ def perform(options: dict[str, Any]) -> dict[str, Any]:
     """Run a backfill; its result."""
     from ansible.module_utils.database.server import Server
     from ansible.module_utils.eodhd import backfill
-    from ansible.module_utils.eodhd.run.request import Request
+    from ansible.module_utils.eodhd.model import Request
     from ansible.module_utils.reporting import Problem
 
     from standin import clock

@@ -7,13 +7,12 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from ansible.module_utils.eodhd import planning
+from ansible.module_utils.eodhd import planning, report
 from ansible.module_utils.eodhd.client import Answer
+from ansible.module_utils.eodhd.context import Context, in_one_transaction
 from ansible.module_utils.eodhd.days import Range
 from ansible.module_utils.eodhd.model import Task, normalise
 from ansible.module_utils.eodhd.modes.history import conclude
-from ansible.module_utils.eodhd.run import report
-from ansible.module_utils.eodhd.run.context import Context, in_one_transaction
 from ansible.module_utils.eodhd.store import actions
 from ansible.module_utils.eodhd.store.parser import Parsed, symbol_of
 from ansible.module_utils.markets import names

@@ -7,15 +7,14 @@ from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from ansible.module_utils.eodhd import ledger, planning
+from ansible.module_utils.eodhd import ledger, planning, report
 from ansible.module_utils.eodhd.client import Answer
+from ansible.module_utils.eodhd.context import Context, Executed, in_one_transaction
 from ansible.module_utils.eodhd.days import one_day
 from ansible.module_utils.eodhd.model import Outcome, SymbolEntry, Task
 from ansible.module_utils.eodhd.modes import history
 from ansible.module_utils.eodhd.modes.history import conclude
 from ansible.module_utils.eodhd.planning import BulkCall, ExchangeCalls, SessionEntry
-from ansible.module_utils.eodhd.run import report
-from ansible.module_utils.eodhd.run.context import Context, Executed, in_one_transaction
 from ansible.module_utils.eodhd.store import assets, bars, store
 from ansible.module_utils.eodhd.store.parser import Parsed
 from ansible.module_utils.eodhd.store.store import Fetched, Written

@@ -10,12 +10,11 @@ from typing import Any
 
 from ansible.module_utils.coverage import expected
 from ansible.module_utils.database.tables import FIGURES, NAMED, PRICES
-from ansible.module_utils.eodhd import planning
+from ansible.module_utils.eodhd import planning, report
 from ansible.module_utils.eodhd.client import Answer
+from ansible.module_utils.eodhd.context import Context, Executed
 from ansible.module_utils.eodhd.days import Range
 from ansible.module_utils.eodhd.model import SymbolEntry, Task, normalise
-from ansible.module_utils.eodhd.run import report
-from ansible.module_utils.eodhd.run.context import Context, Executed
 from ansible.module_utils.eodhd.store import store
 from ansible.module_utils.eodhd.store.parser import Parsed, Parser
 from ansible.module_utils.eodhd.store.stored import count_stored, other_times

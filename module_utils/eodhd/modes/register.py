@@ -8,13 +8,13 @@ from datetime import date
 from functools import partial
 from typing import Any
 
+from ansible.module_utils.eodhd import report
 from ansible.module_utils.eodhd.client import Answer
+from ansible.module_utils.eodhd.context import Context, in_one_transaction
 from ansible.module_utils.eodhd.days import Range, one_day
 from ansible.module_utils.eodhd.model import Task
 from ansible.module_utils.eodhd.modes.history import conclude
 from ansible.module_utils.eodhd.planning import Plan, of_tasks
-from ansible.module_utils.eodhd.run import report
-from ansible.module_utils.eodhd.run.context import Context, in_one_transaction
 from ansible.module_utils.eodhd.store import bars, store
 from ansible.module_utils.eodhd.store.parser import Parsed, is_day, symbol_of
 from ansible.module_utils.eodhd.store.store import Fetched, Written

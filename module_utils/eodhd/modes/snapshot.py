@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from ansible.module_utils.database.tables import there
-from ansible.module_utils.eodhd.run.context import Context
+from ansible.module_utils.eodhd.context import Context
 from ansible.module_utils.eodhd.store import arrivals
 from ansible.module_utils.reporting import Problem
 from ansible.module_utils.text import plural

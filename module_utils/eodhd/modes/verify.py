@@ -12,10 +12,9 @@ from typing import Any
 from ansible.module_utils.coverage import expected
 from ansible.module_utils.database.tables import FIGURES, there
 from ansible.module_utils.eodhd import planning
-from ansible.module_utils.eodhd.adjusting import adjusted, differing
+from ansible.module_utils.eodhd.context import Context
 from ansible.module_utils.eodhd.days import Range
 from ansible.module_utils.eodhd.modes.history import eod_query
-from ansible.module_utils.eodhd.run.context import Context
 from ansible.module_utils.eodhd.store import basis, stored
 from ansible.module_utils.eodhd.store.store import SETTLE_DAYS
 from ansible.module_utils.reporting import Problem
@@ -25,6 +24,8 @@ from ansible.module_utils.text import plural
 Bars = Mapping[date, tuple[Decimal, ...]]
 # Maximum number of mismatches in the report.
 LISTED = 50
+# Half a unit in the fourth decimal of an adjusted close.
+TOLERANCE = Decimal("0.00005")
 
 
 def run(context: Context) -> dict[str, Any]:
@@ -220,6 +221,40 @@ class Findings:
         if len(self.mismatches) > LISTED:
             lines.append(f"and {len(self.mismatches) - LISTED:,} more")
         return lines
+
+
+def adjusted(
+    closes: Mapping[date, Decimal], splits: Mapping[date, Decimal], dividends: Mapping[date, Decimal]
+) -> dict[date, Decimal]:
+    """Return the adjusted close of each day.
+
+    A split divides the closes before it by its ratio. A dividend multiplies the closes before it by
+    (close − dividend) ÷ close, with the last close before the ex-day.
+
+    Args:
+        closes: as traded, by day.
+        splits: new shares per old share, by effective day; all those after the first close.
+        dividends: amount per share held on the ex-day, by ex-day; all those after the first close.
+    """
+    remaining = sorted({*splits, *dividends})
+    factor = Decimal(1)
+    found = {}
+    for day in sorted(closes, reverse=True):
+        while remaining and remaining[-1] > day:
+            effective = remaining.pop()
+            ratio = splits.get(effective, Decimal(1))
+            price = closes[day] / ratio  # per share as it is on the ex-day
+            factor /= ratio
+            if price:
+                factor *= (price - dividends.get(effective, Decimal(0))) / price
+        found[day] = closes[day] * factor
+    return found
+
+
+def differing(computed: Mapping[date, Decimal], provider: Mapping[date, Decimal]) -> list[date]:
+    """Return the common days on which the two differ by more than the tolerance."""
+    common = sorted(computed.keys() & provider.keys())
+    return [day for day in common if abs(computed[day] - provider[day]) > TOLERANCE]
 
 
 def _sample(cursor: Any, asked: Range, size: int) -> dict[str, Range]:

@@ -20,7 +20,7 @@ from ansible.module_utils.audit import data
 from ansible.module_utils.coverage.expected import Markets, Window
 from ansible.module_utils.database.schema import Schema
 from ansible.module_utils.eodhd import backfill
-from ansible.module_utils.eodhd.run.request import Request
+from ansible.module_utils.eodhd.model import Request
 from ansible.module_utils.project import managed
 from ansible.module_utils.reporting import Problem
 from ansible.module_utils.sandbox import postgres

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.eodhd import client as eodhd_client
+from ansible.module_utils.eodhd import context as eodhd_context
 from ansible.module_utils.eodhd.api import Policy
-from ansible.module_utils.eodhd.run import context as eodhd_context
 
 # By behaviour of the stand-in: the symbol's outcome, and part of the message.
 OF_THE_SYMBOL = {
@@ -128,8 +128,8 @@ def test_the_limit_per_minute_is_respected(market: Any) -> None:
     symbols = [f"SYM{number:05d}.US" for number in range(40)]
     import threading
 
+    from ansible.module_utils.eodhd import context as contexts
     from ansible.module_utils.eodhd.modes import history
-    from ansible.module_utils.eodhd.run import context as contexts
 
     context = contexts.Context(market.request(symbols=symbols))
     threading.Timer(3, context.stop.set).start()

@@ -1,14 +1,11 @@
-"""The rate limit, which all runs together respect; and the progress lines."""
+"""The rate limit, which all runs together respect."""
 
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 
 import pytest
 from ansible.module_utils.eodhd.client import Budget, Stopped
-from ansible.module_utils.eodhd.run import progress
-from ansible.module_utils.eodhd.run.totals import Totals
 
 
 class Clock:
@@ -72,18 +69,3 @@ def test_a_stopped_run_does_not_wait() -> None:
     budget = Budget(stop, Shared(clock, 0).lease, clock, lambda seconds: stop.set())
     with pytest.raises(Stopped):
         budget.acquire()
-
-
-def test_progress_shows_symbols_rows_calls_rate_and_time_left(tmp_path: Path) -> None:
-    totals = Totals(symbols=100, done=25, fresh=5, downloaded=5000, calls=20, requests=22)
-    totals.not_loaded["A.US"] = ("unknown", "")
-    assert progress.line(totals, 10) == (
-        "25 of 100 symbols (1 not loaded), 5,000 rows, 20 calls, 2.2 requests/s, 38 s left"
-    )
-    assert progress.duration(3700) == "1 h 01 min"
-    path, clock = tmp_path / "progress", Clock()
-    shown = progress.Progress(str(path), clock)
-    for _ in range(10):
-        shown.tick(totals)
-        clock.sleep(1)
-    assert len(path.read_text().splitlines()) == 3

@@ -1,8 +1,7 @@
-"""What a run requests, what it costs, and what its report says."""
+"""What a run requests, and what it costs."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
@@ -10,9 +9,7 @@ import pytest
 from ansible.module_utils.eodhd import planning
 from ansible.module_utils.eodhd.api import Quota
 from ansible.module_utils.eodhd.days import Range
-from ansible.module_utils.eodhd.model import SymbolEntry, normalise
-from ansible.module_utils.eodhd.run import report
-from ansible.module_utils.eodhd.run.totals import Totals
+from ansible.module_utils.eodhd.model import SymbolEntry
 from ansible.module_utils.reporting import Problem
 
 NOW = datetime(2024, 3, 20, 12, tzinfo=timezone.utc)
@@ -129,47 +126,6 @@ def test_a_plan_over_the_quota_is_refused_unless_partial() -> None:
     plan.quota = Quota(None, None)
     plan.require_quota(partial=False)
     assert "unknown" in plan.lines()[-1]
-
-
-def test_symbols() -> None:
-    given = ["aapl", " MSFT.US # the second", "", "BRK-B.US", "AT&T.US", "AAPL.US", "btc-usd.cc", "X_old.US"]
-    found = ["AAPL.US", "MSFT.US", "BRK-B.US", "AT&T.US", "BTC-USD.CC", "X_old.US"]
-    assert normalise(given, "US") == found
-    for wrong in (["B.R.K"], ["A US"], ["../user.US"], ["A.US?x"], ["A/B.US"]):
-        with pytest.raises(Problem, match="not EODHD symbols"):
-            normalise(wrong, "US")
-    with pytest.raises(Problem, match="no symbols to load"):
-        normalise([], "US")
-
-
-def test_a_symbol_file_may_start_with_a_byte_order_mark() -> None:
-    assert normalise(["\ufeffAAPL.US", "MSFT\r"], "US") == ["AAPL.US", "MSFT.US"]
-
-
-def test_a_missing_symbol_file_is_reported() -> None:
-    with pytest.raises(
-        Problem, match="not EODHD symbols: lists/mine. .* no such file on the machine that runs"
-    ):
-        normalise(["lists/mine"], "US")
-
-
-COUNTS = {"market_data": 0, "assets": 0}
-
-
-def test_the_report_says_success_only_if_everything_is_loaded() -> None:
-    good = Totals(symbols=2, loaded=2)
-    whole = report.Verification(set(), COUNTS, COUNTS)
-    assert "SUCCESS" in report.for_many("t", good, whole)
-    assert "SUCCESS" not in report.for_many("t", good, replace(whole, lacking=["A.US"]))
-    assert "SUCCESS" not in report.for_many("t", good, replace(whole, old=["A.US: 3 bars"]))
-    for outcome in ("empty", "unknown", "failed", "pending", "set_aside", "truncated"):
-        bad = Totals(symbols=2, loaded=1, not_loaded={"A.US": (outcome, "why")})
-        text = report.for_many("t", bad, whole)
-        assert "SUCCESS" not in text
-        assert f"A.US: {outcome} (why)" in text
-        accepted = report.for_many("t", bad, replace(whole, accept={outcome}))
-        assert "SUCCESS" not in accepted
-        assert outcome in report.advice({outcome})
 
 
 def test_ledger_entries_lose_the_days_that_the_database_drops() -> None:

@@ -22,12 +22,10 @@ from ansible.module_utils.eodhd.client import Budget, Client, Stop
 from ansible.module_utils.eodhd.courier import Courier, Spool, Unusable
 from ansible.module_utils.eodhd.days import Range, utc_now
 from ansible.module_utils.eodhd.ledger import Ledger
-from ansible.module_utils.eodhd.model import SymbolEntry, Task
+from ansible.module_utils.eodhd.model import Request, SymbolEntry, Task
+from ansible.module_utils.eodhd.pipeline import ALONE_ROWS, BATCH_ROWS, Locks, Pipeline, Store
 from ansible.module_utils.eodhd.planning import Plan, Rules, without_dropped_days
-from ansible.module_utils.eodhd.run.pipeline import ALONE_ROWS, BATCH_ROWS, Locks, Pipeline, Store
-from ansible.module_utils.eodhd.run.progress import Progress
-from ansible.module_utils.eodhd.run.request import Request
-from ansible.module_utils.eodhd.run.totals import Totals
+from ansible.module_utils.eodhd.report import Progress, Totals
 from ansible.module_utils.eodhd.store import basis, causes, chunks, doubt, parser
 from ansible.module_utils.eodhd.store.chunks import Chunks
 from ansible.module_utils.eodhd.store.database import Database

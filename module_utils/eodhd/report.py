@@ -1,19 +1,134 @@
-"""The report of a run: what it did, whether all was loaded as requested, and what to do if not."""
+"""What a run did: in numbers, as lines of progress, and as a report that says what to do about the rest."""
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Optional
+from dataclasses import dataclass, field
+from typing import Callable, Optional
 
-from ansible.module_utils.eodhd.model import CONSEQUENCES
-from ansible.module_utils.eodhd.run.totals import Totals
+from ansible.module_utils.eodhd.model import CONSEQUENCES, SymbolEntry
+from ansible.module_utils.eodhd.store.store import Fetched, Written
 from ansible.module_utils.text import plural
 
 Counts = Mapping[str, Optional[int]]
 # Maximum number of symbols in one line.
 LISTED = 10
+# Seconds between lines of progress.
+INTERVAL = 3.0
+
+
+@dataclass
+class Totals:
+    """What a run did; ``not_loaded`` has outcome and message of each symbol that was not loaded as requested."""
+
+    symbols: int = 0
+    done: int = 0
+    loaded: int = 0
+    fresh: int = 0
+    calls: int = 0
+    requests: int = 0
+    bytes: int = 0
+    downloaded: int = 0
+    inserted: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    set_aside: int = 0
+    untraded: int = 0
+    registered: int = 0
+    refetched: int = 0
+    not_loaded: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+    def facts(self) -> dict[str, int]:
+        """Return the numbers for the ledger and the module's result."""
+        return {name: value for name, value in vars(self).items() if name != "not_loaded"}
+
+    def add(self, item: Fetched, written: Written) -> None:
+        """Count a stored answer."""
+        untraded = sum(row.untraded for row in item.aside)
+        self.calls += item.answer.calls
+        self.requests += item.answer.requests
+        self.bytes += item.answer.size
+        self.downloaded += len(item.lines) + len(item.aside)
+        self.inserted += written.inserted
+        self.updated += written.updated
+        self.unchanged += written.unchanged
+        self.set_aside += len(item.aside) - untraded
+        self.untraded += untraded
+        self.registered += written.registered
+        if written.again is None:
+            self.finish(item.task.symbol, item.outcome, item.message)
+
+    def plus(self, other: Totals) -> Totals:
+        """Return the sum of two parts of a run."""
+        counts = {name: count + other.facts()[name] for name, count in self.facts().items()}
+        return Totals(**counts, not_loaded={**self.not_loaded, **other.not_loaded})
+
+    def finish(self, symbol: str, outcome: str, message: str) -> None:
+        """Record the final outcome of a symbol."""
+        self.done += 1
+        if outcome == "loaded":
+            self.loaded += 1
+        else:
+            self.not_loaded[symbol] = (outcome, message)
+
+    def count_as_loaded(self, symbol: str, outcomes: Collection[str]) -> str:
+        """Count a symbol with one of these outcomes as loaded; return the outcome, or empty text."""
+        outcome, _ = self.not_loaded.get(symbol, ("", ""))
+        if outcome not in outcomes:
+            return ""
+        del self.not_loaded[symbol]
+        self.loaded += 1
+        return outcome
+
+    def add_fresh(self, symbol: str, known: SymbolEntry) -> None:
+        """Count a symbol that was not requested, because its ledger entry is fresh."""
+        self.fresh += 1
+        self.finish(symbol, known.outcome, known.message)
+
+
+def line(totals: Totals, seconds: float) -> str:
+    """Return a progress line: what was done in these seconds, and the time left."""
+    rate = totals.requests / seconds if seconds > 0 else 0.0
+    asked = totals.done - totals.fresh
+    left = totals.symbols - totals.done
+    ahead = duration(left * seconds / asked) if asked > 0 else "unknown"
+    trouble = len(totals.not_loaded)
+    return (
+        f"{totals.done:,} of {totals.symbols:,} symbols"
+        f"{f' ({trouble:,} not loaded)' if trouble else ''}, {totals.downloaded:,} rows,"
+        f" {totals.calls:,} calls, {rate:.1f} requests/s, {ahead} left"
+    )
+
+
+def duration(seconds: float) -> str:
+    """Return a duration as text: ``45 s``, ``2 min 05 s``, ``1 h 30 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+class Progress:
+    """Appends a line to a file, for another process, every few seconds of ``clock``; without a path, to none."""
+
+    def __init__(self, path: str | None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._path = path
+        self._clock = clock
+        self._started = clock()
+        self._next = self._started + INTERVAL
+
+    def tick(self, totals: Totals) -> None:
+        """Write a line if it is time for one."""
+        now = self._clock()
+        if self._path is None or now < self._next:
+            return
+        self._next = now + INTERVAL
+        with open(self._path, "a", encoding="utf-8") as file:
+            file.write(line(totals, now - self._started) + "\n")
 
 
 def unaccepted(totals: Totals, accept: Collection[str]) -> dict[str, tuple[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from decimal import Decimal
 
-from ansible.module_utils.eodhd.adjusting import adjusted, differing
+from ansible.module_utils.eodhd.modes.verify import adjusted, differing
 
 MONDAY, TUESDAY, WEDNESDAY, THURSDAY = (date(2026, 11, day) for day in (16, 17, 18, 19))
 CLOSES = {MONDAY: Decimal(100), TUESDAY: Decimal(104), WEDNESDAY: Decimal(25)}

@@ -13,8 +13,8 @@ import pytest
 from ansible.module_utils.eodhd.client import Answer
 from ansible.module_utils.eodhd.days import Range, utc_now
 from ansible.module_utils.eodhd.model import Task
-from ansible.module_utils.eodhd.run.pipeline import Pipeline
-from ansible.module_utils.eodhd.run.totals import Totals
+from ansible.module_utils.eodhd.pipeline import Pipeline
+from ansible.module_utils.eodhd.report import Totals
 from ansible.module_utils.eodhd.store.parser import Parsed
 from ansible.module_utils.eodhd.store.store import Fetched, Written
 

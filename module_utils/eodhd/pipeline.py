@@ -19,7 +19,7 @@ from typing import Any, Callable, Protocol
 
 from ansible.module_utils.eodhd.client import Stop, Stopped
 from ansible.module_utils.eodhd.model import ANSWERED, SymbolEntry, Task
-from ansible.module_utils.eodhd.run.totals import Totals
+from ansible.module_utils.eodhd.report import Totals
 from ansible.module_utils.eodhd.store.parser import Parsed
 from ansible.module_utils.eodhd.store.store import Fetched, Written
 

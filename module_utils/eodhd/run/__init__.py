@@ -1,1 +1,0 @@
-"""Runs a plan: threads, progress and the report."""
