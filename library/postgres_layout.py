@@ -63,7 +63,7 @@ from typing import Any
 from ansible.module_utils import reporting
 from ansible.module_utils.arguments.postgres_layout import ARGUMENTS
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.database import connection, errors, move
+from ansible.module_utils.database import connection, move
 from ansible.module_utils.database.layout import Layout
 from ansible.module_utils.database.server import Server
 from ansible.module_utils.project import interpreter
@@ -83,9 +83,9 @@ def main() -> None:
                 result: dict[str, Any] = move.run(
                     session, Layout(options["layout"], options["compress_after"]), check=module.check_mode
                 )
-        except (errors.Unreachable, connection.driver().Error) as error:
+        except (connection.Unreachable, connection.driver().Error) as error:
             raise reporting.Problem(
-                f"{errors.explain(error, server)} No row was lost. Run the same command again to continue."
+                f"{connection.explain(error, server)} No row was lost. Run the same command again to continue."
             ) from None
         return result
 

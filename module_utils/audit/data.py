@@ -12,8 +12,7 @@ from ansible.module_utils.audit.model import WARN, Judgement, judged
 from ansible.module_utils.coverage import survey
 from ansible.module_utils.coverage.expected import Markets, Window, following
 from ansible.module_utils.coverage.judge import Lack, lacks
-from ansible.module_utils.database.connection import connect, driver, within
-from ansible.module_utils.database.errors import TimedOut, Unreachable, explain
+from ansible.module_utils.database.connection import TimedOut, Unreachable, connect, driver, explain, within
 from ansible.module_utils.database.server import Server
 from ansible.module_utils.database.tables import there
 

@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ansible.module_utils.database import layout
-from ansible.module_utils.database.estimates import estimate
+from ansible.module_utils.database.catalog import estimate
 from ansible.module_utils.database.layout import NEXT, TABLE, Layout
 from ansible.module_utils.database.tables import BARS, look_up, misfits, there
 from ansible.module_utils.eodhd import migrations

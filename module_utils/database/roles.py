@@ -6,10 +6,10 @@ bar. ``postgres_admin_user`` names the administrator who creates both roles.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from ansible.module_utils.database.server import Server
+from ansible.module_utils.database.tables import TABLES
 from ansible.module_utils.eodhd import migrations
 
 # The rights that the jobs need on a table of the application, and on one of the ledger.
@@ -39,22 +39,22 @@ FROM pg_proc p WHERE p.pronamespace = current_schema()::regnamespace AND p.prona
 """
 
 
-def steps(cursor: Any, application: Server, bars: Sequence[str]) -> list[tuple[str, Any]]:
+def steps(cursor: Any, application: Server) -> list[tuple[str, Any]]:
     """Return each missing role and right: a description, and the statement that creates it.
 
     Args:
         cursor: of the administrator, in the database.
         application: user and password of the application's role, and the database.
-        bars: the application's tables; the others are the ledger's.
     """
     from psycopg2 import sql
 
     owner, role = f"{application.database}_owner", application.user
+    bars = [table.name for table in TABLES]
     names = {"owner": sql.Identifier(owner), "role": sql.Identifier(role)}
     asked = {
         "owner": owner,
         "role": role,
-        "bars": list(bars),
+        "bars": bars,
         "ledger": migrations.TABLES,
         "of_bars": BARS,
         "of_ledger": LEDGER,

@@ -6,8 +6,8 @@ import contextlib
 from dataclasses import dataclass, field, replace
 from typing import Any, Callable
 
-from ansible.module_utils.database import connection, layout, roles
-from ansible.module_utils.database.errors import Unreachable, cause, explain, server_message
+from ansible.module_utils.database import connection, layout
+from ansible.module_utils.database.connection import Unreachable, cause, explain, server_message
 from ansible.module_utils.database.layout import Layout
 from ansible.module_utils.database.server import Server
 from ansible.module_utils.database.tables import (
@@ -21,7 +21,6 @@ from ansible.module_utils.database.tables import (
     misfits,
     widening,
 )
-from ansible.module_utils.eodhd import migrations
 from ansible.module_utils.reporting import Problem
 from ansible.module_utils.text import plural
 
@@ -263,6 +262,9 @@ class Schema:
 
     def _grant(self, session: Any) -> None:
         """Create the ledger's tables, the roles, and their rights."""
+        # Imported here, because most calls have no administrator.
+        from ansible.module_utils.database import roles
+        from ansible.module_utils.eodhd import migrations
 
         def run(work: Callable[[Any], int]) -> int:
             with session, session.cursor() as cursor:
@@ -275,7 +277,7 @@ class Schema:
                 self.rights.append(f"ledger of version {migrations.NEWEST}")
         with session, session.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK_KEY,))
-            for text, statement in roles.steps(cursor, self.application, [table.name for table in TABLES]):
+            for text, statement in roles.steps(cursor, self.application):
                 self.rights.append(text)
                 if not self.check:
                     cursor.execute(statement)

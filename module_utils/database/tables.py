@@ -217,6 +217,21 @@ def there(cursor: Any, name: str) -> bool:
     return bool(cursor.fetchone()[0])
 
 
+def mingled(cursor: Any) -> bool:
+    """Return whether TimescaleDB compresses rows of different symbols in ``market_data`` together."""
+    if not there(cursor, "timescaledb_information.compression_settings"):
+        return False
+    cursor.execute(
+        "SELECT h.compression_enabled AND NOT EXISTS (SELECT 1 FROM timescaledb_information.compression_settings s"
+        " WHERE (s.hypertable_schema, s.hypertable_name) = (h.hypertable_schema, h.hypertable_name)"
+        " AND s.attname = 'symbol' AND s.segmentby_column_index IS NOT NULL)"
+        " FROM timescaledb_information.hypertables h"
+        " WHERE format('%%I.%%I', h.hypertable_schema, h.hypertable_name)::regclass = to_regclass(%s)",
+        (BARS.name,),
+    )
+    return bool((cursor.fetchone() or (False,))[0])
+
+
 def look_up(cursor: Any, table: Table) -> Found | None:
     """Return the relation with the table's name in the search path, or None."""
     cursor.execute(_COLUMNS, (table.name,))

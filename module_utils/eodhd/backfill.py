@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Callable
 
-from ansible.module_utils.database.connection import driver
-from ansible.module_utils.database.errors import Unreachable, cause, explain
+from ansible.module_utils.database.connection import Unreachable, cause, driver, explain
 from ansible.module_utils.eodhd.context import Context
 from ansible.module_utils.eodhd.days import utc_now
 from ansible.module_utils.eodhd.model import Request

@@ -15,8 +15,7 @@ from functools import partial
 from typing import Any, Callable
 
 from ansible.module_utils.database import tables
-from ansible.module_utils.database.connection import driver
-from ansible.module_utils.database.errors import Unreachable
+from ansible.module_utils.database.connection import Unreachable, driver
 from ansible.module_utils.eodhd.api import Policy, Reply, Transport, account, check_clock, quota, today
 from ansible.module_utils.eodhd.client import Budget, Client, Stop
 from ansible.module_utils.eodhd.courier import Courier, Spool, Unusable

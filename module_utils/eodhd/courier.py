@@ -30,8 +30,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Callable
 
-from ansible.module_utils.database.connection import driver
-from ansible.module_utils.database.errors import Unreachable, meaning
+from ansible.module_utils.database.connection import Unreachable, driver, meaning
 from ansible.module_utils.eodhd.api import PAID, Policy, Reply, Transport
 from ansible.module_utils.eodhd.ledger import Claims
 from ansible.module_utils.eodhd.store.database import Database

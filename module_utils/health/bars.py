@@ -13,8 +13,7 @@ from dataclasses import replace
 from datetime import date
 from typing import Any, Callable
 
-from ansible.module_utils.database.connection import driver
-from ansible.module_utils.database.errors import explain
+from ansible.module_utils.database.connection import driver, explain
 from ansible.module_utils.database.tables import BARS, PRICES, look_up, misfits
 from ansible.module_utils.eodhd.store import chunks
 from ansible.module_utils.health.model import BACKFILL, LOCK_TIMEOUT, Finding, Host, Wanted, limit

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ansible.module_utils.database.errors import Unreachable, explain
+from ansible.module_utils.database.connection import Unreachable, explain
 from ansible.module_utils.health import bars, basics, counts, coverage, services
 from ansible.module_utils.health.model import LEVELS, Check, Finding, Host
 from ansible.module_utils.reporting import Problem

@@ -6,10 +6,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from ansible.module_utils.database.compression import compressed
-from ansible.module_utils.database.connection import driver
-from ansible.module_utils.database.errors import explain, meaning
-from ansible.module_utils.database.estimates import estimate
+from ansible.module_utils.database.catalog import compressed, estimate
+from ansible.module_utils.database.connection import driver, explain, meaning
 from ansible.module_utils.health.model import BACKFILL, Count, Finding, Host, Wanted, limit
 from ansible.module_utils.reporting import Problem
 

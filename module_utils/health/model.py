@@ -14,8 +14,7 @@ from ansible.module_utils.arguments.health_check import ARGUMENTS
 from ansible.module_utils.coverage.expected import Markets
 from ansible.module_utils.coverage.judge import Lack
 from ansible.module_utils.coverage.survey import Survey
-from ansible.module_utils.database.connection import connect, driver, within
-from ansible.module_utils.database.errors import TimedOut, Unreachable
+from ansible.module_utils.database.connection import TimedOut, Unreachable, connect, driver, within
 from ansible.module_utils.database.server import Server
 from ansible.module_utils.reporting import Problem
 from ansible.module_utils.text import plural

@@ -6,8 +6,7 @@ import urllib.error
 import urllib.request
 from typing import Any
 
-from ansible.module_utils.database.connection import reach, within
-from ansible.module_utils.database.errors import TimedOut, Unreachable, explain
+from ansible.module_utils.database.connection import TimedOut, Unreachable, explain, reach, within
 from ansible.module_utils.database.server import Server
 from ansible.module_utils.health.checks import CHECKS
 from ansible.module_utils.health.model import Host

@@ -9,8 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.database.connection import within
-from ansible.module_utils.database.errors import TimedOut
+from ansible.module_utils.database.connection import TimedOut, within
 from ansible.module_utils.health.model import Finding, Host
 from ansible.module_utils.reporting import Problem, package
 

@@ -21,7 +21,7 @@ from typing import Any
 from ansible.module_utils.audit import data
 from ansible.module_utils.coverage.expected import Markets, Window
 from ansible.module_utils.database import connection, layout, tables
-from ansible.module_utils.database.estimates import estimate
+from ansible.module_utils.database.catalog import estimate
 from ansible.module_utils.health import bars, counts, coverage
 from ansible.module_utils.health.model import USUAL, Host, Wanted
 from standin import worker

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from ansible.module_utils.database import compression
+from ansible.module_utils.database.tables import mingled
 
 # An arbitrary number. Readers and stores share the lock; a snapshot takes it alone.
 LOCK = 0x736E617073686F74
@@ -58,7 +58,7 @@ def begin(cursor: Any) -> datetime:
     If TimescaleDB compresses symbols together, nobody else reads or stores until then: a change decompresses rows of
     other symbols, and statements that were planned before do not see them (TimescaleDB's issue 10487).
     """
-    _lock(cursor, alone=compression.mingled(cursor))
+    _lock(cursor, alone=mingled(cursor))
     cursor.execute("SELECT clock_timestamp()")
     moment: datetime = cursor.fetchone()[0]
     return moment

@@ -10,8 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any
 
-from ansible.module_utils.database import compression
-from ansible.module_utils.database.tables import there
+from ansible.module_utils.database.tables import mingled, there
 from ansible.module_utils.eodhd.days import Range
 from ansible.module_utils.reporting import Problem
 
@@ -103,7 +102,7 @@ def look(cursor: Any) -> Chunks:
             f" transaction that touches two of its chunks needs {-(-2 * locks * SHARE // sessions)}. Set"
             " max_locks_per_transaction to that in postgresql.conf and restart the server."
         )
-    return replace(split, most=most, mingled=compression.mingled(cursor))
+    return replace(split, most=most, mingled=mingled(cursor))
 
 
 def _hypertable(cursor: Any) -> tuple[Chunks, int] | None:

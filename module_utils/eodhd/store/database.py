@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Callable, TypeVar
 
-from ansible.module_utils.database.connection import connect, driver
-from ansible.module_utils.database.errors import Unreachable
+from ansible.module_utils.database.connection import Unreachable, connect, driver
 from ansible.module_utils.database.server import Server
 
 T = TypeVar("T")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from ansible.module_utils.database import connection
-from ansible.module_utils.database.errors import Unreachable, explain
+from ansible.module_utils.database.connection import Unreachable, explain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg2
 import pytest
-from ansible.module_utils.database import compression, errors, layout, move
+from ansible.module_utils.database import catalog, connection, layout, move
 from ansible.module_utils.database.layout import Layout
 from ansible.module_utils.database.schema import Schema
 from ansible.module_utils.reporting import Problem
@@ -211,7 +211,7 @@ class TestRights:
     def test_a_move_that_it_may_not_make_names_the_right(self, application: Database) -> None:
         with closing(application.connect()) as session, pytest.raises(psycopg2.Error) as refused:
             move.run(session, Layout("plain"), check=False)
-        said = errors.explain(refused.value, application)
+        said = connection.explain(refused.value, application)
         assert re.search("permission denied.*Let an administrator GRANT it, or set postgres_admin_user", said)
 
     def test_its_password_is_kept_as_a_scram_verifier(self, application: Database, missing: Database) -> None:
@@ -223,5 +223,5 @@ def test_it_is_known_whether_a_table_is_compressed(database: Database) -> None:
     wanted = engines.LAYOUT in [engines.LAYOUTS[name] for name in ("week-compressed", "year-compressed")]
     engines.create_tables(database)
     with closing(database.connect()) as connection, connection.cursor() as cursor:
-        assert compression.compressed(cursor, "market_data") == wanted
-        assert not compression.compressed(cursor, "assets")
+        assert catalog.compressed(cursor, "market_data") == wanted
+        assert not catalog.compressed(cursor, "assets")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.database import compression
+from ansible.module_utils.database.tables import mingled
 from ansible.module_utils.eodhd.context import own_part_first
 from ansible.module_utils.eodhd.days import Range
 from ansible.module_utils.eodhd.model import Task
@@ -122,7 +122,7 @@ def test_an_answer_from_before_the_plan_stored_after_it_is_not_paid_again(
         now += timedelta(days=1)
         market.standin.control(reset=True, now=now.isoformat())
     with closing(market.server.connect()) as connection, connection.cursor() as cursor:
-        if options["mode"] == "history" and compression.mingled(cursor):
+        if options["mode"] == "history" and mingled(cursor):
             pytest.skip("no plan is made there while another run stores")
         # Plans are complete, but nothing is stored.
         cursor.execute("LOCK TABLE backfill_coverage, backfill_session, backfill_set_aside IN SHARE MODE")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from ansible.module_utils.reporting import Problem
 from ansible.module_utils.sandbox import project
-from ansible.module_utils.sandbox.legacy import MESS, SOURCES
+from ansible.module_utils.sandbox.project import MESS, SOURCES
 
 
 def ensure(folder: Path, state: str = "present", pollute_again: bool = False, check: bool = False) -> str:

@@ -6,8 +6,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 from ansible.module_utils.reporting import Problem
-from ansible.module_utils.sandbox.legacy import MESS, SOURCES, File, Link
-from ansible.module_utils.sandbox.project import BEGUN, DONE, plan, require_inside
+from ansible.module_utils.sandbox.project import BEGUN, DONE, MESS, SOURCES, File, Link, plan, require_inside
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import engines
 import psycopg2
 import pytest
-from ansible.module_utils.database.errors import Unreachable
+from ansible.module_utils.database.connection import Unreachable
 from ansible.module_utils.eodhd.store import bars
 from ansible.module_utils.eodhd.store import database as databases
 

@@ -1,13 +1,16 @@
-"""Estimate how many rows a table holds from the server's statistics, without reading the rows.
+"""What the server's catalogs say about a table: about how many rows it holds, and whether TimescaleDB compresses them.
 
-Like the planner, it multiplies the pages by the rows per page at the last ANALYZE. For compressed chunks, it uses the
-row counts that TimescaleDB recorded when it compressed them; for Citus, the statistics of the shards on the workers.
+Like the planner, an estimate multiplies the pages by the rows per page at the last ANALYZE. For compressed chunks, it
+uses the row counts that TimescaleDB recorded when it compressed them; for Citus, the statistics of the shards on the
+workers.
 """
 
 from __future__ import annotations
 
 import json
 from typing import Any
+
+from ansible.module_utils.database.tables import there
 
 # Measured for market_data: about 100 bytes a row.
 BARS_PER_PAGE = 80
@@ -92,3 +95,15 @@ def estimate(cursor: Any, oid: int) -> int | None:
     cursor.execute(_PAGES, asked)
     rows, unknown = cursor.fetchone()
     return None if unknown else round(float(compressed or 0) + rows)
+
+
+def compressed(cursor: Any, table: str) -> bool:
+    """Return whether TimescaleDB compresses a table. Unlike ``layout.recognise``, it waits for no other lock."""
+    if not there(cursor, "timescaledb_information.hypertables"):
+        return False
+    cursor.execute(
+        "SELECT coalesce(bool_or(compression_enabled), false) FROM timescaledb_information.hypertables"
+        " WHERE to_regclass(format('%%I.%%I', hypertable_schema, hypertable_name)) = to_regclass(%s)",
+        (table,),
+    )
+    return bool(cursor.fetchone()[0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 
 import pytest
-from ansible.module_utils.database.estimates import estimate
+from ansible.module_utils.database.catalog import estimate
 
 from tests import engines
 from tests.engines import Database
