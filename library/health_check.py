@@ -208,10 +208,10 @@ def work(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
 
         return plan.plan(host, **options["server"])
     if options["metrics_path"] and not check_mode:
-        from ansible.module_utils import prometheus
-        from ansible.module_utils.health import metrics
+        from ansible.module_utils.prometheus import text, write
 
-        prometheus.write(options["metrics_path"], metrics.render(result, time.time()), "health_metrics_path")
+        content = text("project_health_", checks.metrics(result, time.time()))
+        write(options["metrics_path"], content, "health_metrics_path")
     return result
 
 

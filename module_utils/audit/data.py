@@ -11,7 +11,7 @@ from typing import Any, Callable
 from ansible.module_utils.audit.model import WARN, Judgement, judged
 from ansible.module_utils.coverage import survey
 from ansible.module_utils.coverage.expected import Markets, Window, following
-from ansible.module_utils.coverage.judge import Lack, lacks
+from ansible.module_utils.coverage.survey import Lack, lacks
 from ansible.module_utils.database.connection import TimedOut, Unreachable, connect, driver, explain, within
 from ansible.module_utils.database.server import Server
 from ansible.module_utils.database.tables import there

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import lru_cache
 
-from ansible.module_utils.markets import calendar, names, publishing
+from ansible.module_utils.markets import calendar, names
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Markets:
     def named(self, suffix: str) -> Market | None:
         """Return the market of a suffix; None if there is no calendar."""
         if suffix not in self._known:
-            found, newest = calendar.of_market(suffix), publishing.due(suffix, self.now)
+            found, newest = calendar.of_market(suffix), calendar.due(suffix, self.now)
             self._known[suffix] = None
             if found and newest:
                 # Sessions that cannot have a bar yet are not missing, even before a bar with a future date.
@@ -101,7 +101,7 @@ class Markets:
         """Return the last session for which a symbol should have a bar; its market must have a calendar."""
         key = names.suffix(symbol), kind
         if key not in self._due:
-            found = publishing.due(key[0], self.now - self.margin, kind)
+            found = calendar.due(key[0], self.now - self.margin, kind)
             assert found
             self._due[key] = found
         return self._due[key]

@@ -1,4 +1,4 @@
-"""Find out which bars the tables hold: one pass over them, in windows from the newest to the oldest.
+"""Find out which bars the tables hold and which are missing: one pass over them, in windows from the newest on.
 
 The bounds of a window are of type ``timestamptz``, so that every engine skips partitions and chunks outside of it, and
 the session's time zone does not matter. The time of a daily bar is midnight UTC of its date.
@@ -6,7 +6,7 @@ the session's time zone does not matter. The time of a daily bar is midnight UTC
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any, Callable, NamedTuple
@@ -84,7 +84,7 @@ class Survey:
     Attributes:
         since: the first day of the survey.
         spans: of the symbols with a bar since then.
-        kinds: of the active symbols in ``assets``, as ``publishing`` takes them.
+        kinds: of the active symbols in ``assets``, as ``calendar.due`` takes them.
         inactive: the inactive symbols.
         months: by their first day, if they were asked for.
         older: the last bar before ``since`` of each active symbol that has none since; None if unknown.
@@ -250,3 +250,41 @@ def days(cursor: Any, table: Sequence[str], symbols: Sequence[str], window: Wind
 
 def _utc(day: date) -> str:
     return f"{day} 00:00+00"
+
+
+# --- judgement ----------------------------------------------------------------------------------------------
+
+
+class Lack(NamedTuple):
+    """The bars that a symbol lacks.
+
+    Attributes:
+        last: its last day with a bar.
+        missing: the number of sessions without a bar between its first and its last bar.
+        behind: if active, the number of sessions that are due after its last bar, or in the window if it has none.
+        charted: whether its market has a calendar; without one, nothing counts as missing.
+    """
+
+    symbol: str
+    last: date | None
+    missing: int
+    behind: int
+    charted: bool = True
+
+
+def lacks(survey: Survey, markets: Markets) -> Iterator[Lack]:
+    """Yield what each symbol lacks, including symbols without a bar."""
+    older = survey.older or {}
+    for symbol in survey.spans.keys() | survey.kinds.keys():
+        market, span = markets.of(symbol), survey.spans.get(symbol)
+        last = span.last if span else older.get(symbol)
+        if market is None:
+            yield Lack(symbol, last, 0, 0, charted=False)
+            continue
+        missing = market.between(span.first, span.last) - span.held if span else 0
+        if symbol in survey.inactive:
+            yield Lack(symbol, last, missing, 0)
+            continue
+        due = markets.due(symbol, survey.kinds.get(symbol))
+        after = last + timedelta(days=1) if last else survey.since
+        yield Lack(symbol, last, missing, market.between(after, due))

@@ -11,7 +11,7 @@ from ansible.module_utils.coverage import expected
 from ansible.module_utils.eodhd.api import Quota
 from ansible.module_utils.eodhd.days import Range, midnight, one_day
 from ansible.module_utils.eodhd.model import ANSWERED, WITHOUT_HISTORY, SymbolEntry, Task
-from ansible.module_utils.markets import calendar, names, publishing
+from ansible.module_utils.markets import calendar, names
 from ansible.module_utils.reporting import Problem
 
 BULK_CALLS = 100
@@ -299,7 +299,7 @@ def calls_for(
         if market.is_session(day) and (day not in known or force or _unsettled(exchange, known[day], now)):
             why[day] = NEW if day not in known else AGAIN if force else SETTLE
         return ExchangeCalls(_calls(exchange, why, known), day)
-    expected = publishing.due(exchange, now)
+    expected = calendar.due(exchange, now)
     assert expected is not None  # noqa: S101 - the market has a calendar
     new, missed = _new(market, expected, sorted(known), now)
     why = dict.fromkeys(new, NEW)
@@ -322,13 +322,13 @@ def unsettled(exchange: str, day: date, asked: datetime, now: datetime) -> bool:
 
     Without a calendar, it is first due at the end of the day in UTC.
     """
-    due = publishing.due_at(exchange, day) if names.suffix_of(exchange) in names.KNOWN else None
+    due = calendar.due_at(exchange, day) if names.suffix_of(exchange) in names.KNOWN else None
     due = due or midnight(day) + timedelta(days=1)
     return any(asked < due + after <= now for after in (timedelta(0), *SETTLES))
 
 
 def _unsettled(exchange: str, known: SessionEntry, now: datetime) -> bool:
-    due = publishing.due_at(exchange, known.day)
+    due = calendar.due_at(exchange, known.day)
     assert due is not None  # noqa: S101 - the market has a calendar
     if not known.rows and now - due < CATCH_UP:
         return now - known.asked >= DAILY
@@ -368,7 +368,7 @@ def by_session(kinds: Iterable[str], exchanges: Sequence[str], asked: Range, now
     for exchange in (each for each in exchanges if each not in WITHOUT_ACTIONS):
         market = calendar.of_market(names.suffix_of(exchange))
         if market:
-            due = publishing.due(exchange, now)
+            due = calendar.due(exchange, now)
             days = [day for day in market.sessions(asked.first, asked.last) if due and day <= due]
         else:
             days = [asked.first + timedelta(days=number) for number in range(asked.days)]

@@ -1,4 +1,4 @@
-"""The list of health checks, and the result that they add up to.
+"""The list of health checks, and the result that they add up to: as data, as text, as metrics.
 
 A check looks at one thing and yields findings. ``fail`` makes the host unhealthy, ``warn`` does not. CONTRIBUTING
 says how to add a check.
@@ -6,21 +6,22 @@ says how to add a check.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.database.connection import Unreachable, explain
-from ansible.module_utils.health import bars, basics, counts, coverage, services
+from ansible.module_utils.health import bars, coverage, services, settings
 from ansible.module_utils.health.model import LEVELS, Check, Finding, Host
 from ansible.module_utils.reporting import Problem
 
+if TYPE_CHECKING:
+    from ansible.module_utils.prometheus import Metric
+
 CHECKS: tuple[Check, ...] = (
-    Check("settings", basics.check_settings, ".env has every required key, and every line can be parsed"),
+    Check("settings", settings.check_settings, ".env has every required key, and every line can be parsed"),
     Check("disk", services.check_disk, "enough space at the root for an environment and what a reset keeps"),
-    Check("connection", basics.check_connection, "PostgreSQL answers within health_timeout, and quickly"),
-    Check(
-        "tables", counts.check_tables, "every table of health_tables is readable and has enough rows", True
-    ),
+    Check("connection", settings.check_connection, "PostgreSQL answers within health_timeout, and quickly"),
+    Check("tables", bars.check_tables, "every table of health_tables is readable and has enough rows", True),
     Check("freshness", coverage.check_freshness, "every symbol has the bar of the last session due", True),
     Check("coverage", coverage.check_coverage, "every symbol that is active in assets has bars", True),
     Check("gaps", coverage.check_gaps, "no session is missing between a symbol's first and last bar", True),
@@ -31,6 +32,15 @@ CHECKS: tuple[Check, ...] = (
     Check("precision", bars.check_precision, "the columns hold every digit that EODHD sends", True),
     Check("token", services.check_token, "EODHD accepts the token, and calls are left today"),
     Check("redis", services.check_redis, "the Redis that .env names answers"),
+)
+# Keys of a result's ``measures``, and their meaning.
+_MEASURES = (
+    ("stale_symbols", "Symbols whose last bar is older than health_stale_warn allows."),
+    ("uncovered_symbols", "Active symbols without any bar."),
+    ("gap_sessions", "Sessions missing inside the ranges of the symbols."),
+    ("bars_set_aside", "Unresolved bars that the backfill set aside."),
+    ("quota_left", "Calls that the EODHD account has left today."),
+    ("disk_free_mib", "MiB free at the project root."),
 )
 
 
@@ -99,3 +109,26 @@ def report(findings: Sequence[Finding], host: Host, healthy: bool) -> str:
     lines += [f"⚠️  {finding.message}" for finding in findings if finding.level == "warn"]
     lines += [f"❌ {finding.message}" for finding in findings if finding.level == "fail"]
     return "\n".join([*lines, "✅ System Healthy" if healthy else "❌ System Unhealthy"])
+
+
+def metrics(result: Mapping[str, Any], now: float) -> Iterator[Metric]:
+    """Yield the metrics of a result; ``now`` is in seconds since 1970."""
+    yield "healthy", "1 if no check failed.", [({}, int(result["healthy"]))]
+    levels: dict[str, int] = {}
+    for found in result["checks"]:
+        levels[found["check"]] = max(levels.get(found["check"], 0), LEVELS.index(found["level"]))
+    each = [({"check": check}, level) for check, level in levels.items()]
+    yield "level", "The worst finding of each check: 0 ok, 1 warn, 2 fail.", each
+    counted = [
+        ({"table": table, "estimated": str(int(table in result["estimated"]))}, rows)
+        for table, rows in result["tables"].items()
+        if rows is not None
+    ]
+    yield "table_rows", "Rows of a table; estimated is 1 if the number is an estimate.", counted
+    if result["latency_ms"] is not None:
+        seconds = f"{result['latency_ms'] / 1000:g}"
+        yield "latency_seconds", "Time that PostgreSQL took to answer a query.", [({}, seconds)]
+    for name, meaning in _MEASURES:
+        if name in result["measures"]:
+            yield name, meaning, [({}, f"{result['measures'][name]:.15g}")]
+    yield "timestamp_seconds", "Time of the check.", [({}, f"{now:.0f}")]

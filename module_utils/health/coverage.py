@@ -9,8 +9,7 @@ from datetime import date, timedelta
 
 from ansible.module_utils.coverage import survey
 from ansible.module_utils.coverage.expected import Markets, Window
-from ansible.module_utils.coverage.judge import Lack, lacks
-from ansible.module_utils.coverage.survey import Survey, Tables
+from ansible.module_utils.coverage.survey import Lack, Survey, Tables, lacks
 from ansible.module_utils.health.bars import NAMED, filled, load_command, query, shortened, too_slow
 from ansible.module_utils.health.model import Coverage, Finding, Host, Wanted
 from ansible.module_utils.markets import names

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -12,8 +11,7 @@ from typing import Any, Callable
 
 from ansible.module_utils.arguments.health_check import ARGUMENTS
 from ansible.module_utils.coverage.expected import Markets
-from ansible.module_utils.coverage.judge import Lack
-from ansible.module_utils.coverage.survey import Survey
+from ansible.module_utils.coverage.survey import Lack, Survey
 from ansible.module_utils.database.connection import TimedOut, Unreachable, connect, driver, within
 from ansible.module_utils.database.server import Server
 from ansible.module_utils.reporting import Problem
@@ -26,8 +24,6 @@ LEVELS = ("ok", "warn", "fail")
 USUAL = {name: option["default"] for name, option in ARGUMENTS["limits"]["options"].items()}
 # Seconds to wait for another session's lock; readers wait only for sessions that alter or truncate a table.
 LOCK_TIMEOUT = 1.0
-# About how many seconds PostgreSQL takes to cancel a statement that ran out of time.
-_CANCEL_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
@@ -162,12 +158,3 @@ def wanted(entries: Sequence[object]) -> list[Wanted]:
             )
         tables.append(Wanted(name, int(rows)))
     return tables
-
-
-def limit(cursor: Any, deadline: float) -> None:
-    """Limit the next statement to the time left until ``deadline``, a monotonic time."""
-    seconds = deadline - time.monotonic()
-    left = max(1, round((seconds - min(_CANCEL_SECONDS, seconds / 10)) * 1000))
-    lock = max(1, min(round(LOCK_TIMEOUT * 1000), left // 2))
-    cursor.execute("SELECT set_config('statement_timeout', %s, false), set_config('lock_timeout', %s, false)",
-                   (str(left), str(lock)))  # fmt: skip

@@ -1,4 +1,4 @@
-"""The trading days and closing times of the markets, by the suffix of a symbol.
+"""When the markets trade and when EODHD publishes, by the suffix of a symbol.
 
 The sessions of the exchanges are data (``sessions.py``). Currencies and crypto have their own rules.
 """
@@ -131,3 +131,70 @@ def _duration(text: str) -> timedelta:
     """Return the duration of ``16:00`` or ``+05:30``; the sign is ignored."""
     hours, minutes = text.lstrip("+-").split(":")
     return timedelta(hours=int(hours), minutes=int(minutes))
+
+
+# --- when EODHD publishes -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Data is due ``after`` the end of its session; with a ``zone``, at that local time on the next day."""
+
+    after: timedelta
+    zone: str = ""
+
+    def moment(self, market: Calendar, session: date) -> datetime:
+        """Return when the data of a session is due, in UTC."""
+        if self.zone:
+            return clock(self.zone).utc(session + timedelta(days=1), self.after)
+        return market.closing(session) + self.after
+
+
+_MORNING = Rule(timedelta(hours=6), "America/New_York")
+# By market and kind. A kind is EODHD's type of an asset or a list of the United States, in lower case, or VOLUME. None
+# is the rule for all other kinds of a market. _OTHERS is the rule for all other markets.
+VOLUME = "volume"
+_RULES: Mapping[tuple[str, str | None], Rule] = {
+    ("US", None): Rule(timedelta(minutes=15)),
+    ("US", "etf"): Rule(timedelta(hours=3)),
+    ("US", "fund"): _MORNING,
+    ("US", "mutual fund"): _MORNING,
+    ("US", "nmfqs"): _MORNING,
+    **{("US", name.lower()): _MORNING for name in names.OTC},
+    # Consolidated volumes come hours after the prices.
+    ("US", VOLUME): _MORNING,
+    # Their sessions end at midnight UTC.
+    ("CC", None): Rule(timedelta(hours=1)),
+    ("FOREX", None): Rule(timedelta(hours=1)),
+}
+_OTHERS = Rule(timedelta(hours=3))
+
+
+def due_at(symbol: str, session: date, kind: str | None = None) -> datetime | None:
+    """Return when the data of a session is due, in UTC; None if the market has no calendar.
+
+    ``symbol`` is a symbol such as ``AAPL.US``, a market, or a list such as ``PINK``; see ``names.listed``. ``kind`` is
+    EODHD's type or list of the asset, or ``VOLUME``; None for regular shares.
+    """
+    market = of(symbol)
+    return _rule(symbol, kind).moment(market, session) if market else None
+
+
+def due(symbol: str, now: datetime, kind: str | None = None) -> date | None:
+    """Return the newest session whose data is due by ``now``, for what ``due_at`` takes; None without a calendar."""
+    market = of(symbol)
+    if market is None:
+        return None
+    rule = _rule(symbol, kind)
+    day = now.astimezone(timezone.utc).date() + timedelta(days=1)
+    while not (market.is_session(day) and rule.moment(market, day) <= now):
+        day -= timedelta(days=1)
+    return day
+
+
+def _rule(symbol: str, kind: str | None) -> Rule:
+    market = names.market(symbol)
+    for each in (kind, names.listed(symbol)):
+        if each and (market, each.lower()) in _RULES:
+            return _RULES[market, each.lower()]
+    return _RULES.get((market, None), _OTHERS)

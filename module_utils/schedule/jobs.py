@@ -18,7 +18,7 @@ from ansible.module_utils.common.validation import (
     check_type_int,
     check_type_list,
 )
-from ansible.module_utils.markets import calendar, names, publishing
+from ansible.module_utils.markets import calendar, names
 from ansible.module_utils.reporting import Problem
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
@@ -185,7 +185,7 @@ def newest(job: Job, done: date | None, now: datetime) -> date | None:
     What lies before it comes with it.
     """
     # A market without a calendar has a session every day.
-    known = publishing.due(job.exchange, now) if job.exchange in names.KNOWN else None
+    known = calendar.due(job.exchange, now) if job.exchange in names.KNOWN else None
     session = known or now.astimezone(timezone.utc).date()
     return session if done is None or session > done else None
 
@@ -205,7 +205,7 @@ def moment(job: Job) -> str:
     today = datetime.now(timezone.utc).date()
     moments: Counter[tuple[int, int, int]] = Counter()
     for day in market.sessions(today - timedelta(days=LOOK_AT), today):
-        due = publishing.due_at(job.exchange, day)
+        due = calendar.due_at(job.exchange, day)
         assert due is not None
         local = (due + MARGIN).astimezone(ZoneInfo(market.zone))
         moments[(local.date() - day).days, local.hour, local.minute] += 1

@@ -22,7 +22,7 @@ from ansible.module_utils.audit import data
 from ansible.module_utils.coverage.expected import Markets, Window
 from ansible.module_utils.database import connection, layout, tables
 from ansible.module_utils.database.catalog import estimate
-from ansible.module_utils.health import bars, counts, coverage
+from ansible.module_utils.health import bars, coverage
 from ansible.module_utils.health.model import USUAL, Host, Wanted
 from standin import worker
 from standin.process import StandIn
@@ -179,7 +179,7 @@ def health(server: Database) -> None:
         session.autocommit = True
         context.session = session
         for check in (
-            counts.check_tables, coverage.check_freshness, coverage.check_coverage, coverage.check_gaps,
+            bars.check_tables, coverage.check_freshness, coverage.check_coverage, coverage.check_gaps,
             bars.check_precision,
         ):  # fmt: skip
             list(check(context))

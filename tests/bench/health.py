@@ -29,7 +29,7 @@ if str(REPOSITORY / "module_utils") not in ansible.module_utils.__path__:
 
 from ansible.module_utils.database import connection
 from ansible.module_utils.database.server import Server
-from ansible.module_utils.health import counts
+from ansible.module_utils.health import bars
 from ansible.module_utils.health.model import Count, Host, Wanted
 from ansible.module_utils.sandbox import postgres
 
@@ -183,7 +183,7 @@ def measure(server: Server, table: str, name: str, rows: int) -> list[Measured]:
     def count(mode: str, timeout: float, session: Any) -> None:
         context = Host(Path(), [Wanted(table)], 3, timeout, mode, connection.connect)
         context.server, context.session = server, session
-        list(counts.check_tables(context))
+        list(bars.check_tables(context))
         said[mode] = context.counts[table]
 
     def connected(mode: str, timeout: float) -> None:

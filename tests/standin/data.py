@@ -20,7 +20,7 @@ if _OURS not in ansible.module_utils.__path__:
     ansible.module_utils.__path__.append(_OURS)
 
 from ansible.module_utils.eodhd.days import midnight
-from ansible.module_utils.markets import calendar, publishing
+from ansible.module_utils.markets import calendar
 
 # From then on a session does not change any more, counted from when it was due.
 SETTLED = timedelta(hours=20)
@@ -106,12 +106,12 @@ class Market:
         """Whether the provider has a session by now."""
         if self.now is None:
             return day <= self.today
-        due = publishing.due_at(exchange, day) or midnight(day) + timedelta(days=1)
+        due = calendar.due_at(exchange, day) or midnight(day) + timedelta(days=1)
         return due + timedelta(hours=self.late.get(f"{exchange} {day}", 0)) <= self.now
 
     def settled(self, exchange: str, day: date) -> bool:
         """Whether a session has its last version."""
-        due = publishing.due_at(exchange, day)
+        due = calendar.due_at(exchange, day)
         return self.now is None or due is None or due + SETTLED <= self.now
 
     def codes(self, exchange: str) -> list[str]:

@@ -18,7 +18,7 @@ from ansible.module_utils.eodhd.planning import BulkCall, ExchangeCalls, Session
 from ansible.module_utils.eodhd.store import assets, bars, store
 from ansible.module_utils.eodhd.store.parser import Parsed
 from ansible.module_utils.eodhd.store.store import Fetched, Written
-from ansible.module_utils.markets import names, publishing
+from ansible.module_utils.markets import calendar, names
 from ansible.module_utils.text import plural
 
 # Rows compared and written per statement.
@@ -200,7 +200,7 @@ def verdict(
     """
     if outcome not in (None, "unknown") or call.day is None or call.day in days:
         return None
-    due = publishing.due_at(names.suffix_of(call.exchange), call.day)
+    due = calendar.due_at(names.suffix_of(call.exchange), call.day)
     if due is None:  # without a calendar, it is unknown whether the day was a session
         return None
     if call.before is not None:  # its stored rows stay

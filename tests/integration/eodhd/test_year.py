@@ -16,7 +16,7 @@ from ansible.module_utils.database.connection import connect
 from ansible.module_utils.eodhd.planning import SETTLES
 from ansible.module_utils.health import checks
 from ansible.module_utils.health.model import Host, wanted
-from ansible.module_utils.markets import calendar, publishing
+from ansible.module_utils.markets import calendar
 from standin.data import Market, Rename, Split, chance
 
 EXCHANGES = ["US", "AU", "LSE"]
@@ -140,7 +140,7 @@ def asks(exchange: str, end: datetime) -> int:
     evenings = [evening(number) for number in range(DAYS)]
     total = 0
     for session in sessions.sessions(publishing_start(exchange), end.date()):
-        due = publishing.due_at(exchange, session)
+        due = calendar.due_at(exchange, session)
         assert due
         late = LATE.get(exchange, {}).get((session - FIRST).days, 0.0)
         runs = [run for run in evenings if run >= due + timedelta(hours=late)]
@@ -151,6 +151,6 @@ def asks(exchange: str, end: datetime) -> int:
 
 def publishing_start(exchange: str) -> date:
     """Return the session that the first run loads."""
-    found = publishing.due(exchange, evening(0))
+    found = calendar.due(exchange, evening(0))
     assert found
     return found

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import health_check
 import pytest
 from ansible.module_utils.database.server import Server
-from ansible.module_utils.markets import calendar, publishing
+from ansible.module_utils.markets import calendar
 from ansible.module_utils.project import managed
 from ansible.module_utils.testing import patch_module_args
 from standin.process import StandIn
@@ -45,7 +45,7 @@ class Host:
     def sessions(self, suffix: str = "US", count: int = 21) -> list[date]:
         """Return the last finished sessions of a market whose bars are expected."""
         market = calendar.of(suffix)
-        last = publishing.due(suffix, datetime.now(timezone.utc) - timedelta(hours=6))
+        last = calendar.due(suffix, datetime.now(timezone.utc) - timedelta(hours=6))
         assert market
         assert last
         return market.sessions(last - timedelta(days=3 * count), last)[-count:]

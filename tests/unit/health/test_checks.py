@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from ansible.module_utils.database.server import Server
-from ansible.module_utils.health import checks, counts, model
+from ansible.module_utils.health import bars, checks, model
 from ansible.module_utils.health.model import Check, Count, Finding, Host, Wanted
 from ansible.module_utils.reporting import Problem
 
@@ -74,11 +74,11 @@ def test_counts_read_well(count: Count, text: str) -> None:
     ],
 )
 def test_the_level_of_a_count(table: Wanted, count: Count, mode: str, level: str) -> None:
-    assert counts.judge(table, count, mode, 10).level == level
+    assert bars.judge(table, count, mode, 10).level == level
 
 
 def test_an_empty_table_names_the_backfill() -> None:
-    assert "playbooks/backfill.yml" in counts.judge(Wanted("t"), Count(0), "auto", 10).message
+    assert "playbooks/backfill.yml" in bars.judge(Wanted("t"), Count(0), "auto", 10).message
 
 
 def test_tables_are_names_or_names_with_a_floor() -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.health import bars, checks, coverage, metrics, services
+from ansible.module_utils.health import bars, checks, coverage, services
 from ansible.module_utils.health.model import Count, Finding, Host, Wanted
+from ansible.module_utils.prometheus import text
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
 
@@ -108,7 +109,9 @@ def test_metrics_are_of_the_worst_level_and_escape_names(context: Host) -> None:
     context.counts = {'odd"name\\': Count(7, estimated=True), "b": Count(None)}
     context.measures = {"quota_left": 12.0}
     findings = [Finding("a", "fail", "x"), Finding("a", "warn", "y"), Finding("b", "ok", "z")]
-    lines = metrics.render(checks.result(findings, context), 1_700_000_000).splitlines()
+    lines = text(
+        "project_health_", checks.metrics(checks.result(findings, context), 1_700_000_000)
+    ).splitlines()
     assert 'project_health_level{check="a"} 2' in lines
     assert 'project_health_level{check="b"} 0' in lines
     assert 'project_health_table_rows{table="odd\\"name\\\\",estimated="1"} 7' in lines

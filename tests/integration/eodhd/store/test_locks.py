@@ -11,7 +11,7 @@ import pytest
 from ansible.module_utils.audit import data
 from ansible.module_utils.coverage.expected import Markets, Window
 from ansible.module_utils.database import connection, layout, move
-from ansible.module_utils.health import counts, coverage
+from ansible.module_utils.health import bars, coverage
 from ansible.module_utils.health.model import USUAL, Host, Wanted
 
 from tests import engines
@@ -68,7 +68,7 @@ def health(market: Any) -> Host:
     with closing(connection.connect(market.server, 10, read_only=True)) as session:
         session.autocommit = True
         context.session = session
-        for check in (counts.check_tables, coverage.check_freshness, coverage.check_gaps):
+        for check in (bars.check_tables, coverage.check_freshness, coverage.check_gaps):
             assert [
                 found for found in check(context) if found.level == "fail" and "lock" in found.message
             ] == []

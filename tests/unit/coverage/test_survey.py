@@ -7,7 +7,7 @@ from datetime import date
 
 import pytest
 from ansible.module_utils.coverage.expected import Window
-from ansible.module_utils.coverage.judge import Lack, lacks
+from ansible.module_utils.coverage.survey import Lack, lacks
 
 from tests.unit.coverage import surveys
 
