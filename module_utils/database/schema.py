@@ -198,12 +198,12 @@ class Schema:
     def _load_again(self, cursor: Any) -> None:
         """Load the bars that the backfill set aside because a column was too narrow, in the same transaction."""
         # Imported here, because the backfill imports this package.
-        from ansible.module_utils.eodhd.store import aside, parser
+        from ansible.module_utils.eodhd.store import bars, parser
 
         found = look_up(cursor, BARS)
         assert found is not None
         widths = {name: parser.width(found.types[name]) for name in FIGURES}
-        loaded = aside.load_again(cursor, widths)
+        loaded = bars.load_again(cursor, widths)
         if loaded:
             self.notes.append(f"{plural(loaded, 'bar')} that had been set aside went into {BARS.name}.")
 

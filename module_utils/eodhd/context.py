@@ -25,11 +25,10 @@ from ansible.module_utils.eodhd.model import Request, SymbolEntry, Task
 from ansible.module_utils.eodhd.pipeline import ALONE_ROWS, BATCH_ROWS, Locks, Pipeline, Store
 from ansible.module_utils.eodhd.planning import Plan, Rules, without_dropped_days
 from ansible.module_utils.eodhd.report import Progress, Totals
-from ansible.module_utils.eodhd.store import basis, causes, chunks, doubt, parser
+from ansible.module_utils.eodhd.store import chunks, parser, stored
 from ansible.module_utils.eodhd.store.chunks import Chunks
-from ansible.module_utils.eodhd.store.database import Database
+from ansible.module_utils.eodhd.store.database import Database, wait_for_doubtful
 from ansible.module_utils.eodhd.store.store import Fetched, Written
-from ansible.module_utils.eodhd.store.stored import ALL
 from ansible.module_utils.reporting import Problem
 
 # Stores a batch through a connection: database, run, items.
@@ -134,7 +133,7 @@ class Context:
                 )
             types.update(found.types)
         self.chunks = self.database.run(chunks.look)
-        doubt.wait(self.database)
+        wait_for_doubtful(self.database)
         widths = {name: parser.width(types[name]) for name in tables.FIGURES}
         self.parser = parser.Parser(widths)
         return widths
@@ -194,7 +193,7 @@ class Context:
     def counts(self, tables: Sequence[str] = ("market_data", "assets")) -> dict[str, int | None]:
         """Count the rows of tables; None if that takes too long or needs too many locks for one transaction."""
         counts: dict[str, int | None] = dict.fromkeys(tables)
-        in_slices = len(self.chunks.slices(self.chunks.stored or ALL)) > 1
+        in_slices = len(self.chunks.slices(self.chunks.stored or stored.ALL)) > 1
         for table in tables:
             if table != "market_data" or not in_slices:
                 with contextlib.suppress(driver().errors.QueryCanceled):
@@ -203,8 +202,8 @@ class Context:
 
     def remarks(self, run: int, symbols: Sequence[str]) -> tuple[list[str], list[str]]:
         """Return why symbols were restated, and which bars have an old adjustment basis, in words."""
-        restated = self.database.run(partial(causes.explain, run=run))
-        marks = self.database.run(partial(basis.marked, symbols=symbols))
+        restated = self.database.run(partial(stored.causes, run=run))
+        marks = self.database.run(partial(stored.marked, symbols=symbols))
         return restated, [mark.text for mark in marks]
 
     def execute(

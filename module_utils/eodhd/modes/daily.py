@@ -15,7 +15,7 @@ from ansible.module_utils.eodhd.model import Outcome, SymbolEntry, Task
 from ansible.module_utils.eodhd.modes import history
 from ansible.module_utils.eodhd.modes.history import conclude
 from ansible.module_utils.eodhd.planning import BulkCall, ExchangeCalls, SessionEntry
-from ansible.module_utils.eodhd.store import assets, bars, store
+from ansible.module_utils.eodhd.store import bars, store
 from ansible.module_utils.eodhd.store.parser import Parsed
 from ansible.module_utils.eodhd.store.store import Fetched, Written
 from ansible.module_utils.markets import calendar, names
@@ -226,7 +226,7 @@ def _write(cursor: Any, run: int, call: BulkCall, item: Fetched) -> Written:
     for start in range(0, len(lines), SLICE):
         some = lines[start : start + SLICE]
         symbols = sorted({line.split("\t", 2)[1] for line in some})
-        new = assets.enter(cursor, symbols, item.fetched)
+        new = bars.register(cursor, symbols, item.fetched)
         result.registered += len(new)
         changes = bars.merge(cursor, run, some, dict.fromkeys(symbols, settled))
         inserted = sum(change.inserted for change in changes.values())
@@ -234,7 +234,7 @@ def _write(cursor: Any, run: int, call: BulkCall, item: Fetched) -> Written:
         result.inserted += inserted
         result.updated += updated
         result.unchanged += len(some) - inserted - updated
-        assets.mark_synced(cursor, symbols, item.fetched, new)
+        bars.mark_synced(cursor, symbols, item.fetched, new)
         restated += [symbol for symbol, change in changes.items() if change.restated]
     answered = [(line.split("\t", 2)[1], line[:10]) for line in lines]
     answered += [(row.symbol, row.day) for row in item.aside if row.day]

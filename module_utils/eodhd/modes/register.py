@@ -27,7 +27,6 @@ CREATE TEMPORARY TABLE IF NOT EXISTS backfill_listing_stage (symbol text, name t
   country text, currency text, type text, isin text, delisted boolean) ON COMMIT DELETE ROWS
 """
 LISTED = "name, exchange, country, currency, type, isin, delisted"
-COPY_LISTING = f"COPY backfill_listing_stage (symbol, {LISTED}) FROM STDIN"
 KEEP_LISTING = f"""
 INSERT INTO backfill_listing AS l (symbol, {LISTED}, run)
 SELECT DISTINCT ON (symbol) symbol, {LISTED}, %(run)s FROM backfill_listing_stage ORDER BY symbol, delisted
@@ -151,7 +150,7 @@ def _fetch_listings(context: Context, exchange: str) -> tuple[Answer, Parsed | N
 
 def _write_listing(cursor: Any, run: int, item: Fetched) -> Written:
     cursor.execute(LISTING)
-    bars.copy_into(cursor, COPY_LISTING, item.lines)
+    bars.copy_into(cursor, f"backfill_listing_stage (symbol, {LISTED})", item.lines)
     cursor.execute(KEEP_LISTING, {"run": run})
     exchange = names.suffix_of(item.task.symbol.partition(" ")[2])
     cursor.execute(REGISTER, {"exchange": exchange, "now": item.fetched})

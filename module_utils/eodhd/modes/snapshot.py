@@ -8,7 +8,7 @@ from typing import Any
 
 from ansible.module_utils.database.tables import there
 from ansible.module_utils.eodhd.context import Context
-from ansible.module_utils.eodhd.store import arrivals
+from ansible.module_utils.eodhd.store import bars
 from ansible.module_utils.reporting import Problem
 from ansible.module_utils.text import plural
 
@@ -65,7 +65,7 @@ def _read(cursor: Any, name: str) -> tuple[datetime, int, str] | None:
 
 def _digested(cursor: Any, moment: datetime) -> tuple[int, str]:
     """Return count and digest of the rows as they were at a moment, in UTC."""
-    arrivals.hold(cursor)
+    bars.hold(cursor)
     cursor.execute("SELECT rows, digest FROM market_data_digest(%s::timestamp AT TIME ZONE 'UTC')", (moment,))
     rows, digest = cursor.fetchone()
     return rows, digest
@@ -73,6 +73,6 @@ def _digested(cursor: Any, moment: datetime) -> tuple[int, str]:
 
 def _moment(cursor: Any) -> datetime:
     """Return a moment, in UTC, at which no batch is partly stored."""
-    cursor.execute("SELECT pg_advisory_xact_lock(%s), clock_timestamp() AT TIME ZONE 'UTC'", (arrivals.LOCK,))
+    cursor.execute("SELECT pg_advisory_xact_lock(%s), clock_timestamp() AT TIME ZONE 'UTC'", (bars.LOCK,))
     moment: datetime = cursor.fetchone()[1]
     return moment

@@ -15,7 +15,7 @@ from ansible.module_utils.eodhd import planning
 from ansible.module_utils.eodhd.context import Context
 from ansible.module_utils.eodhd.days import Range
 from ansible.module_utils.eodhd.modes.history import eod_query
-from ansible.module_utils.eodhd.store import basis, stored
+from ansible.module_utils.eodhd.store import stored
 from ansible.module_utils.eodhd.store.store import SETTLE_DAYS
 from ansible.module_utils.reporting import Problem
 from ansible.module_utils.text import plural
@@ -84,7 +84,7 @@ def run(context: Context) -> dict[str, Any]:
 
 def _compare(context: Context, sample: Mapping[str, Range]) -> Findings:
     """Request each symbol of the sample, and compare the answer with the stored rows."""
-    marks = context.database.run(partial(basis.marked, symbols=list(sample)))
+    marks = context.database.run(partial(stored.marked, symbols=list(sample)))
     old_days = {mark.symbol: mark.days for mark in marks}
     found = Findings([mark.text for mark in marks])
     for symbol, days in sample.items():

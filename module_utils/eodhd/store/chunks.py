@@ -29,7 +29,7 @@ class Chunks:
         stored: the days that its chunks cover; None if it has no chunks.
         days: per chunk, at least 1.
         most: chunks that one transaction may touch.
-        mingled: whether symbols are compressed together, so that stores run alone; see ``arrivals.begin``.
+        mingled: whether symbols are compressed together, so that stores run alone; see ``bars.merge``.
         retention: how long the retention policy keeps bars; None if there is none.
         retained_from: the first day that the policy does not drop.
     """

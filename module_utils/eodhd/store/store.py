@@ -10,15 +10,13 @@ from datetime import date, datetime, timedelta, timezone
 from functools import partial
 from typing import Any
 
-from ansible.module_utils.database.connection import driver
 from ansible.module_utils.eodhd.client import Answer
 from ansible.module_utils.eodhd.days import Range
 from ansible.module_utils.eodhd.model import Task
-from ansible.module_utils.eodhd.store import arrivals, assets, bars, basis
+from ansible.module_utils.eodhd.store import bars, stored
 from ansible.module_utils.eodhd.store.chunks import Chunks
 from ansible.module_utils.eodhd.store.database import Database
 from ansible.module_utils.eodhd.store.parser import Parsed, SetAside
-from ansible.module_utils.eodhd.store.stored import ALL, stored_days
 from ansible.module_utils.text import plural
 
 # A volume that changes within this many days after its session is a correction, not a restatement.
@@ -106,10 +104,10 @@ def write(database: Database, run: int, items: Sequence[Fetched], chunks: Chunks
     """
     full = [item for item in items if item.lines]
     changes = {item.task.symbol: bars.Change() for item in items}
-    *before, last = chunks.slices(_days(full)) if full else [ALL]
+    *before, last = chunks.slices(_days(full)) if full else [stored.ALL]
     symbols = [item.task.symbol for item in full]
     at = max(item.fetched for item in items)
-    fresh = database.run(partial(assets.enter, symbols=symbols, at=at)) if before else set()
+    fresh = database.run(partial(bars.register, symbols=symbols, at=at)) if before else set()
     # In the same order, one connection would wait in each slice for the decompression by the other.
     random.shuffle(before)
     for piece in before:
@@ -124,12 +122,12 @@ def write(database: Database, run: int, items: Sequence[Fetched], chunks: Chunks
     def work(cursor: Any) -> list[Written]:
         now = {symbol: replace(change) for symbol, change in changes.items()}
         restated.update(_restated(cursor, symbols))
-        on_old_basis.update(mark.symbol for mark in basis.marked(cursor, symbols))
-        new = fresh if before else assets.enter(cursor, symbols, at)
+        on_old_basis.update(mark.symbol for mark in stored.marked(cursor, symbols))
+        new = fresh if before else bars.register(cursor, symbols, at)
         for symbol, change in _write_rows(cursor, run, full, days).items():
             now[symbol].add(change)
         restated.update(symbol for symbol, change in now.items() if change.restated)
-        assets.mark_synced(cursor, symbols, at, new)
+        bars.mark_synced(cursor, symbols, at, new)
         written = []
         for item in items:
             change = now[item.task.symbol]
@@ -171,7 +169,7 @@ def _write_rows(
     """Store the rows of a batch, or of some days of it; return the changes by symbol."""
     straight = {item.task.symbol: _lines([item], days) for item in items if item.task.vacant}
     compared = [item for item in items if not item.task.vacant]
-    if straight and not _copy_straight(cursor, run, straight):
+    if straight and not bars.copy_new(cursor, run, straight):
         straight, compared = {}, list(items)
     changes = {symbol: bars.Change(len(lines)) for symbol, lines in straight.items()}
     settled = {item.task.symbol: _settled(item) for item in compared}
@@ -194,14 +192,14 @@ def _check_history(
     # The range of the ledger is loaded first; only an answer for all of it is worth this check.
     complete = {item.task.symbol for item, _ in done if item.task.range.covers(item.task.covered())}
     checked = complete & {*restated, *on_old_basis}
-    stored = stored_days(database, list(checked), chunks) if checked else {}
+    days_of = stored.stored_days(database, list(checked), chunks) if checked else {}
     for item, result in done:
         symbol, days = item.task.symbol, item.task.range
         if symbol in restated and symbol not in complete:
             result.again = item.task.covered()
         if symbol not in checked:
             continue
-        bars_of = stored.get(symbol)
+        bars_of = days_of.get(symbol)
         past = Range(min(bars_of), max(bars_of)) if bars_of else days
         if symbol in restated and not days.covers(past):
             result.again = past.hull(item.task.covered())
@@ -210,29 +208,7 @@ def _check_history(
             sent = item.parsed.days
             last = max(sent)
             old_days = [day for day in bars_of or () if day <= last and day not in sent]
-            database.run(partial(basis.mark, run=run, symbol=symbol, old_days=old_days))
-
-
-def _copy_straight(cursor: Any, run: int, rows: Mapping[str, list[str]]) -> bool:
-    """COPY rows that are new to the table; return False if another session inserted one meanwhile."""
-    lines = sorted(line for some in rows.values() for line in some)
-    if not lines:
-        return True
-    moment = arrivals.begin(cursor)
-    bars.make_room(cursor, lines)
-    cursor.execute("SAVEPOINT straight")
-    errors = driver().errors
-    try:
-        bars.copy(cursor, "market_data", lines)
-    except (errors.UniqueViolation, errors.InternalError_) as error:
-        # Citus reports any error of a worker during COPY as an internal error.
-        if error.pgcode != "23505" and "duplicate key value" not in str(error):
-            raise
-        cursor.execute("ROLLBACK TO SAVEPOINT straight")
-        return False
-    bars.require_stored(cursor, len(lines) - cursor.rowcount)
-    arrivals.record_new(cursor, run, moment, rows)
-    return True
+            database.run(partial(stored.mark, run=run, symbol=symbol, old_days=old_days))
 
 
 def _settled(item: Fetched) -> date:
@@ -305,7 +281,7 @@ def enter(
                 "message": item.message,
             }
         )
-    # Only ``basis.mark`` clears the mark as restated, after an answer for all stored rows.
+    # Only ``stored.mark`` clears the mark as restated, after an answer for all stored rows.
     sets = [f"{name} = EXCLUDED.{name}" for name in coverage[0] if name not in ("symbol", "restated")]
     _insert(
         cursor,

@@ -1,18 +1,23 @@
-"""Reads the stored rows of ``market_data``: their days, values and counts."""
+"""Reads the stored rows of ``market_data``: their days, values and counts, and what restated them.
+
+It also marks bars with an old adjustment basis: the provider restated the symbol and no longer sends them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from functools import partial
 from typing import Any, Callable, TypeVar
 
-from ansible.module_utils.database import tables
-from ansible.module_utils.eodhd.days import Range, midnight
-from ansible.module_utils.eodhd.store import arrivals
+from ansible.module_utils.database.tables import NAMED, there
+from ansible.module_utils.eodhd.days import Range, midnight, utc_now
+from ansible.module_utils.eodhd.store import bars
 from ansible.module_utils.eodhd.store.chunks import Chunks
 from ansible.module_utils.eodhd.store.database import Database
+from ansible.module_utils.text import plural
 
 T = TypeVar("T")
 ByDay = dict[date, Decimal]
@@ -27,7 +32,7 @@ def _in_slices(database: Database, slices: list[Range], work: Callable[[Any, Ran
     """Yield what ``work`` returns for each slice, read in its own transaction."""
 
     def reading(cursor: Any, days: Range) -> T:
-        arrivals.hold(cursor)
+        bars.hold(cursor)
         return work(cursor, days)
 
     for piece in slices:
@@ -156,7 +161,7 @@ def _by_range(wanted: Sequence[tuple[str, Range, Range]], ranges: Sequence[Range
     values.update({f"last{n}": midnight(days.last) for n, days in enumerate(ranges)})
     values["symbols"] = [symbol for symbol, _, _ in wanted]
     statement = f"SELECT symbol, {columns} FROM market_data WHERE time BETWEEN %(first)s AND %(last)s"  # noqa: S608
-    if len(wanted) <= tables.NAMED:
+    if len(wanted) <= NAMED:
         statement += " AND symbol = ANY (%(symbols)s)"
     places = {days: n for n, days in enumerate(ranges)}
     return (
@@ -183,3 +188,83 @@ def _by_symbol(wanted: Sequence[tuple[str, Range, Range]], _: Sequence[Range]) -
         " WHERE m.time BETWEEN %(first)s AND %(last)s GROUP BY m.symbol"
     )
     return statement, values, [(symbol, 0, 1) for symbol, _, _ in wanted]
+
+
+# --- restatements -------------------------------------------------------------------------------------------
+
+# The last restated day is the one before the action took effect.
+_CAUSES = """
+SELECT r.symbol, r.last_day, a.text
+FROM (SELECT symbol, max(day) AS last_day FROM backfill_revision
+      WHERE run >= %(run)s AND found >= (SELECT started FROM backfill_run WHERE run = %(run)s)
+        AND abs(old_adjusted_close * new_close - new_adjusted_close * old_close) > 0.0001 * abs(new_close + old_close)
+      GROUP BY symbol) r
+LEFT JOIN LATERAL (
+  SELECT day, 'the split of ' || day || ' (' || new_shares::float8 || ':' || old_shares::float8 || ')' AS text
+  FROM market_split s WHERE s.symbol = r.symbol AND s.day > r.last_day AND s.day <= r.last_day + 10
+  UNION ALL
+  SELECT day, 'the dividend of ' || day || ' (' || value::float8 || coalesce(' ' || currency, '') || ')'
+  FROM market_dividend d WHERE d.symbol = r.symbol AND d.day > r.last_day AND d.day <= r.last_day + 10
+  ORDER BY 1 LIMIT 1
+) a ON true
+ORDER BY r.symbol
+"""
+
+
+def causes(cursor: Any, run: int) -> list[str]:
+    """Return a line with the cause for each symbol that was restated in a run or in the one that followed."""
+    cursor.execute(_CAUSES, {"run": run})
+    return [
+        f"{symbol}: bars until {day} were restated by {text}"
+        if text
+        else f"{symbol}: bars until {day} were restated; unexplained: no split or dividend is known after that day"
+        " (load them with backfill_mode=actions)"
+        for symbol, day, text in cursor.fetchall()
+    ]
+
+
+@dataclass(frozen=True)
+class OldBasis:
+    """Bars of a symbol whose adjustment basis (splits and dividends) is no longer the provider's."""
+
+    symbol: str
+    days: Range
+    rows: int
+
+    @property
+    def text(self) -> str:
+        """Return the mark in words."""
+        return (
+            f"{self.symbol}: {plural(self.rows, 'bar')} from {self.days.first} to {self.days.last} keep the basis from"
+            " before a restatement, because EODHD no longer sends them"
+        )
+
+
+def marked(cursor: Any, symbols: Sequence[str]) -> list[OldBasis]:
+    """Return the open marks of symbols; none without a ledger that has them."""
+    if not there(cursor, "backfill_old_basis"):
+        return []
+    cursor.execute(
+        "SELECT symbol, first_day, last_day, rows FROM backfill_old_basis"
+        " WHERE symbol = ANY (%s) AND resolved IS NULL ORDER BY symbol",
+        (list(symbols),),
+    )
+    return [OldBasis(symbol, Range(first, last), rows) for symbol, first, last, rows in cursor.fetchall()]
+
+
+def mark(cursor: Any, run: int, symbol: str, old_days: Sequence[date]) -> None:
+    """Clear a symbol's mark as restated, and mark stored bars that still have an old basis, if there are any."""
+    now = utc_now()
+    cursor.execute("UPDATE backfill_coverage SET restated = false WHERE symbol = %s", (symbol,))
+    if not old_days:
+        cursor.execute(
+            "UPDATE backfill_old_basis SET resolved = %s WHERE symbol = %s AND resolved IS NULL",
+            (now, symbol),
+        )
+        return
+    cursor.execute(
+        "INSERT INTO backfill_old_basis (symbol, first_day, last_day, rows, since, run)"
+        " VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (symbol) DO UPDATE SET first_day = EXCLUDED.first_day,"
+        " last_day = EXCLUDED.last_day, rows = EXCLUDED.rows, run = EXCLUDED.run, resolved = NULL",
+        (symbol, min(old_days), max(old_days), len(old_days), now, run),
+    )

@@ -16,7 +16,7 @@ import psycopg2
 import pytest
 from ansible.module_utils.eodhd import backfill
 from ansible.module_utils.eodhd.model import Request
-from ansible.module_utils.eodhd.store import arrivals
+from ansible.module_utils.eodhd.store import bars
 from ansible.module_utils.reporting import Problem
 from standin import clock
 from standin.process import StandIn
@@ -147,7 +147,7 @@ class Copies:
             while not self._done.wait(random.random() * self._pause):
                 with connection, connection.cursor() as cursor:
                     # Like a snapshot: never in the middle of a batch.
-                    cursor.execute("SELECT pg_advisory_xact_lock(%s), clock_timestamp()", (arrivals.LOCK,))
+                    cursor.execute("SELECT pg_advisory_xact_lock(%s), clock_timestamp()", (bars.LOCK,))
                     moment = (cursor.fetchone() or (None, None))[1]
                     self._taken.append((moment, self._digest(cursor, "market_data")))
 

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg2
 import pytest
 from ansible.module_utils.audit import data
-from ansible.module_utils.eodhd.store import arrivals
+from ansible.module_utils.eodhd.store import bars
 
 from tests import engines
 
@@ -107,7 +107,7 @@ def test_symbols_and_days_can_be_given(market: Any) -> None:
 
 def test_a_symbol_of_a_whole_exchange_is_found_in_its_piece(market: Any) -> None:
     evening = datetime(2026, 11, 18, 23, tzinfo=timezone.utc)
-    market.standin.control(universe=2 * arrivals.PIECE + 50, now=evening.isoformat())
+    market.standin.control(universe=2 * bars.PIECE + 50, now=evening.isoformat())
     market.load(mode="daily", exchanges=["US"], now=evening)
     before = copy(market)
     evening += timedelta(days=1)
@@ -118,7 +118,7 @@ def test_a_symbol_of_a_whole_exchange_is_found_in_its_piece(market: Any) -> None
         of_it = {row for row in before[1] if row[1] == symbol}
         assert rows(market, "market_data_asof(%s, %s)", before[0], [symbol]) == of_it
     sizes = market.query("SELECT max(cardinality(symbols)), count(*) FROM backfill_arrival")
-    assert sizes[0][0] <= arrivals.PIECE < sizes[0][1] * arrivals.PIECE
+    assert sizes[0][0] <= bars.PIECE < sizes[0][1] * bars.PIECE
 
 
 def test_a_list_from_older_code_can_contain_any_symbol(market: Any) -> None:

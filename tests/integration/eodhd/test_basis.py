@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from ansible.module_utils.eodhd.store import basis
+from ansible.module_utils.eodhd.store import stored
 
 LAST = date(2026, 11, 20)
 PAID = {"AAPL.US": {"2025-11-10": "0.25", "2026-05-11": "0.26", "2026-11-10": "0.27"}}
@@ -104,7 +104,7 @@ def test_the_next_run_marks_old_bars_if_a_run_is_killed_before(
         raise RuntimeError("killed")
 
     with monkeypatch.context() as patched:
-        patched.setattr(basis, "mark", killed)
+        patched.setattr(stored, "mark", killed)
         with pytest.raises(RuntimeError, match="killed"):
             run()
     calls = market.standin.counts()["calls"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible.module_utils.eodhd.store import doubt
+from ansible.module_utils.eodhd.store import database
 from ansible.module_utils.reporting import Problem
 
 
@@ -21,7 +21,7 @@ class Checks:
 
 def waited(*found: set[str]) -> int:
     pauses: list[float] = []
-    doubt.wait(Checks(*found), pauses.append)  # type: ignore[arg-type]
+    database.wait_for_doubtful(Checks(*found), pauses.append)  # type: ignore[arg-type]
     return len(pauses)
 
 
