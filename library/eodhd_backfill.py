@@ -216,13 +216,12 @@ import importlib.util
 from datetime import date
 from typing import Any
 
-from ansible.module_utils import reporting
+from ansible.module_utils import interpreter, reporting
 from ansible.module_utils.arguments.eodhd_backfill import ARGUMENTS
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.database.server import Server
 from ansible.module_utils.eodhd import backfill
 from ansible.module_utils.eodhd.model import Request
-from ansible.module_utils.project import interpreter
 
 
 def day(text: str | None, variable: str) -> date | None:

@@ -180,10 +180,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils import reporting
+from ansible.module_utils import interpreter, reporting
 from ansible.module_utils.arguments.health_check import ARGUMENTS
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.project import interpreter
 
 
 def work(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:

@@ -60,13 +60,12 @@ rows:
 import contextlib
 from typing import Any
 
-from ansible.module_utils import reporting
+from ansible.module_utils import interpreter, reporting
 from ansible.module_utils.arguments.postgres_layout import ARGUMENTS
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.database import connection, move
 from ansible.module_utils.database.layout import Layout
 from ansible.module_utils.database.server import Server
-from ansible.module_utils.project import interpreter
 
 
 def main() -> None:

@@ -111,13 +111,12 @@ skipped_because:
 import importlib.util
 from typing import Any
 
-from ansible.module_utils import reporting
+from ansible.module_utils import interpreter, reporting
 from ansible.module_utils.arguments.postgres_schema import ARGUMENTS
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.database.layout import Layout
 from ansible.module_utils.database.schema import Schema
 from ansible.module_utils.database.server import Server
-from ansible.module_utils.project import interpreter
 
 
 def main() -> None:

@@ -147,14 +147,13 @@ from dataclasses import asdict
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from ansible.module_utils import reporting
+from ansible.module_utils import interpreter, reporting
 from ansible.module_utils.arguments.project_audit import ARGUMENTS
 from ansible.module_utils.audit import data, host, model
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.coverage.expected import Markets, Window
 from ansible.module_utils.database.server import Server
 from ansible.module_utils.health.model import wanted
-from ansible.module_utils.project import interpreter
 
 
 def examine(options: dict[str, Any]) -> dict[str, Any]:

@@ -12,14 +12,11 @@ from typing import Any, Callable
 
 from ansible.module_utils.audit.model import FAIL, PASS, WARN, Judgement, judged
 from ansible.module_utils.database.server import Server
-from ansible.module_utils.project import dotenv, guards, lock, machine, managed, proofs, venv
+from ansible.module_utils.project import dotenv, guards, managed, opening, stages, venv
 from ansible.module_utils.project.guards import DOTENV, STATE, VENV
-from ansible.module_utils.project.managed import Sections
-from ansible.module_utils.project.owner import Owner
+from ansible.module_utils.project.managed import Sections, wanted
 from ansible.module_utils.project.quarantine import Quarantine
-from ansible.module_utils.project.root import Directory, described
-from ansible.module_utils.project.settings import wanted
-from ansible.module_utils.project.venv import Execute
+from ansible.module_utils.project.root import Directory, Execute, Owner, described
 from ansible.module_utils.reporting import Problem
 from ansible.module_utils.text import plural
 
@@ -57,7 +54,7 @@ def examine(params: dict[str, Any], run: Callable[[Directory], Execute] | None =
     audit = Audit()
 
     def opened() -> Iterator[Judgement]:
-        with guards.open_root(params["root"], machine.facts(params["root"])) as root:
+        with guards.open_root(params["root"], guards.facts(params["root"])) as root:
             yield _root("project root", "a folder of its own", "opened", True, "")
             runner = run(root) if run else Owner(root).run
             packages, minimum = params["packages"], params["python_minimum"]
@@ -93,7 +90,7 @@ def examine(params: dict[str, Any], run: Callable[[Directory], Execute] | None =
 
 def artifacts(root: Directory, names: list[str]) -> Iterator[Judgement]:
     """None of ``names`` is in the root, except the environment."""
-    for proof in proofs.gone(root, names):
+    for proof in stages.gone(root, names):
         yield _root(proof.name, proof.expected, proof.found, proof.ok, f"Run `{_RESET} --tags clean`.")
 
 
@@ -131,7 +128,7 @@ def environment(root: Directory, packages: Sequence[str], minimum: str, run: Exe
     found = f"Python {version}" if version else "does not run"
     yield _environment(f"{VENV}/bin/python", f"Python {minimum} or newer", found, new_enough, build)
 
-    proof = proofs.packages(root, packages)
+    proof = venv.packages(root, packages)
     yield _environment(proof.name, proof.expected, proof.found or "nothing", proof.ok, build)
     for package in packages:
         name = venv.distribution(package)
@@ -144,7 +141,7 @@ def settings(root: Directory, sections: Sections, masked_url: str) -> Iterator[J
     """``.env`` has the keys that a reset owns, with their configured values; values are never shown."""
     write = f"Write it with `{_RESET} --tags dotenv`."
     owned = {key: value for values in sections.values() for key, value in values.items()}
-    for proof in proofs.keys(root, list(owned)):
+    for proof in managed.proofs(root, list(owned)):
         yield _settings(proof.name, proof.expected, proof.found, proof.ok, write)
 
     text = _text(root.read(DOTENV)).lstrip("\ufeff")
@@ -202,7 +199,7 @@ def runs(quarantine: Quarantine | None) -> Iterator[Judgement]:
     unfinished = ", ".join(run.name for run in quarantine.runs() if run.state == "open") if quarantine else ""
     advice = f"Run `{_RESET}` again. It continues the interrupted run."
     yield _runs("unfinished runs", "none", unfinished or "none", not unfinished, advice)
-    holder = lock.holder(quarantine.state) if quarantine else None
+    holder = opening.holder(quarantine.state) if quarantine else None
     advice = "Wait for that run to end, and audit again."
     yield _runs("lock", "free", holder or "free", holder is None, advice)
 

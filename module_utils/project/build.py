@@ -7,16 +7,18 @@ import json
 import os
 import shutil
 import stat
+import sys
 import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Callable
 
 from ansible.module_utils.project import indexes
-from ansible.module_utils.project.root import NEW, Directory
-from ansible.module_utils.project.venv import RECORD, STEP_SECONDS, Execute, Requirements, probe
+from ansible.module_utils.project.root import NEW, Directory, Execute, Owner
+from ansible.module_utils.project.venv import RECORD, Requirements, probe
 from ansible.module_utils.reporting import Problem
 
+STEP_SECONDS = 900.0  # the timeout of each command of a build
 UV = "uv"  # the program, among the wheels that the control node sends
 
 
@@ -166,3 +168,26 @@ def unpack(path: str, into: Directory) -> None:
                 shutil.copyfileobj(content, file, 1 << 20)
             with contextlib.suppress(OSError):
                 os.truncate(path, member.offset)
+
+
+def find_uv(owner: Owner, tools: Directory, python: str, index: Mapping[str, str | None]) -> str | None:
+    """Return the path of the host's uv, or of one that pip installs into ``tools``; None if neither works.
+
+    ``python`` creates the environment in ``tools``. ``index`` holds pip's variables, see ``indexes.environment``.
+    """
+    places = [
+        os.environ.get("PATH", os.defpath),
+        os.path.dirname(sys.executable),
+        f"{owner.home}/.local/bin",
+        f"{owner.home}/.cargo/bin",
+    ]
+    known = shutil.which("uv", path=os.pathsep.join([*places, f"{tools.path}/bin"]))
+    if known and owner.run([known, "--version"])[0] == 0:
+        return known
+    for command in (
+        [python, "-m", "venv", "--clear", tools.path],
+        [f"{tools.path}/bin/python", "-m", "pip", "install", "--quiet", "uv"],
+    ):
+        if owner.run(command, env=index, seconds=STEP_SECONDS)[0]:
+            return None
+    return f"{tools.path}/bin/uv"

@@ -1,4 +1,4 @@
-"""Set the keys of ``.env`` that a reset manages; everything else in the file stays byte for byte.
+"""Write ``.env`` in a root: set the keys that a reset manages; everything else in the file stays byte for byte.
 
 Rules:
 
@@ -13,20 +13,27 @@ Rules:
 
 from __future__ import annotations
 
+import errno
+import os
 import re
-from collections.abc import Mapping, Sequence
+import stat
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ansible.module_utils.database.server import KEYS, Server
 from ansible.module_utils.project.dotenv import Statement, decode, encode, parse
 from ansible.module_utils.project.guards import DOTENV
+from ansible.module_utils.project.opening import OpenRoot
+from ansible.module_utils.project.quarantine import BUILD, Manifest, Quarantine
+from ansible.module_utils.project.root import Directory
+from ansible.module_utils.project.stages import Proof, Stage
 from ansible.module_utils.reporting import Problem
 
 # The settings whose names differ from those of their keys.
 SETTINGS = {"ENVIRONMENT": "environment_name", "DEBUG": "debug"}
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-
+_MODE = 0o600
 
 # The managed keys with their values, by comment heading, in order.
 Sections = Mapping[str, Mapping[str, str]]
@@ -98,7 +105,7 @@ def sections(
     }
 
 
-def plan(old: bytes | None, sections: Sections) -> Edit:
+def edited(old: bytes | None, sections: Sections) -> Edit:
     """Return the new content of a file, by the rules at the top of this module; ``old`` is None if it is missing.
 
     Raises Problem if an unclosed quote would make the managed keys part of a value; the message names its line.
@@ -236,3 +243,81 @@ def _verify(before: Sequence[Statement], after: Sequence[Statement], wanted: Map
         f"{DOTENV} cannot be completed, because what follows an unclosed quote would become part of its value."
         f" Fix or remove the invalid lines{f' (line {lines})' if lines else ''}, then run again."
     )
+
+
+def plan(root: OpenRoot, params: dict[str, Any]) -> Stage:
+    """Plan what would change; raises Problem. The module's documentation explains ``params``."""
+    folder, sections = root.folder, wanted(params)
+    old = _read(folder)
+    new = edited(old, sections)
+    settled = old is None or _settled(folder)
+    result = {
+        "changed": old != new.content or not settled,
+        "managed": {name: list(getattr(new, name)) for name in ("added", "changed", "unchanged")},
+        "notes": list(new.notes),
+        "diff": _diff(f"{params['root']}/{DOTENV} (managed keys)", new, settled),
+    }
+
+    def apply(quarantine: Quarantine, run: Manifest) -> Manifest:
+        # Read again: somebody may have changed the file while an earlier stage ran.
+        content = edited(_read(folder), sections).content
+        with quarantine.state.enter(BUILD) as build:
+            try:
+                build.write_new(DOTENV, content, _MODE)
+                if build.read(DOTENV) != content:
+                    raise OSError(errno.EIO, "the file does not read back as written", DOTENV)
+                return quarantine.displace(run, [DOTENV], put=build)
+            finally:
+                build.remove(DOTENV)  # still there only after an error
+
+    keys = [key for values in sections.values() for key in values]
+    return Stage(result, apply, lambda: proofs(folder, keys))
+
+
+def wanted(params: dict[str, Any]) -> Sections:
+    """Return what ``.env`` has to hold, from a module's parameters."""
+    return sections(params["connection"], params["api_keys"] or {}, params["flags"], params["extra"] or {})
+
+
+def _read(root: Directory) -> bytes | None:
+    found = root.stat(DOTENV)
+    if found is not None and not stat.S_ISREG(found.st_mode):
+        kind = "a link" if stat.S_ISLNK(found.st_mode) else "not a file"
+        raise Problem(
+            f"{root.path}/{DOTENV} is {kind}. A reset follows no link and writes only regular files. Replace it by a"
+            " regular file, or move it away."
+        )
+    return root.read(DOTENV)
+
+
+def _settled(root: Directory) -> bool:
+    found = root.stat(DOTENV)
+    if found is None or stat.S_IMODE(found.st_mode) != _MODE:
+        return False
+    owner = os.fstat(root.fd)
+    return os.geteuid() != 0 or (found.st_uid, found.st_gid) == (owner.st_uid, owner.st_gid)
+
+
+def _diff(header: str, edit: Edit, settled: bool) -> dict[str, str]:
+    same = [f"{key}=***\n" for key in edit.unchanged]
+    before = [] if settled else ["(mode or owner other than wanted)\n"]
+    before += same + [f"{key}=*** (old)\n" for key in edit.changed]
+    after = same + [f"{key}=*** (new)\n" for key in edit.changed + edit.added]
+    return {
+        "before_header": header,
+        "after_header": header,
+        "before": "".join(before),
+        "after": "".join(after),
+    }
+
+
+def proofs(folder: Directory, names: Sequence[str]) -> Iterator[Proof]:
+    """Check that ``.env`` is private and holds each key once."""
+    found = folder.stat(DOTENV)
+    mode = f"{stat.S_IMODE(found.st_mode):04o}" if found else "missing"
+    yield Proof(f"{DOTENV} mode", f"{_MODE:04o}", mode, mode == f"{_MODE:04o}")
+    text = (folder.read(DOTENV) or b"").decode("utf-8", "surrogateescape")
+    seen = [statement.key for statement in parse(text)]
+    wrong = [name for name in names if seen.count(name) != 1]
+    counts = f"not once: {', '.join(wrong)}" if wrong else "each once"
+    yield Proof(f"{DOTENV} keys", "each once", counts, not wrong)

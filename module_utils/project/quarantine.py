@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Callable
 
 from ansible.module_utils.project.guards import STATE
-from ansible.module_utils.project.lock import me
 from ansible.module_utils.project.root import Directory, Item
 from ansible.module_utils.reporting import Problem
 from ansible.module_utils.text import plural, size
@@ -60,6 +60,15 @@ def _entry(name: str, before: dict[str, Any] | None, after: list[int] | None, so
     # JSON has no tuples.
     item = Item(**{**before, "identity": tuple(before["identity"])}) if before else None
     return Entry(name, item, (after[0], after[1]) if after else None, source)
+
+
+def me() -> dict[str, Any]:
+    """Return ``user`` (the login behind sudo, if there is one) and ``pid`` of this process."""
+    try:
+        user = os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        user = f"uid {os.getuid()}"
+    return {"user": user, "pid": os.getpid()}
 
 
 def totals(runs: Sequence[Manifest]) -> dict[str, Any]:

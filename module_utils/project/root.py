@@ -1,4 +1,4 @@
-"""File operations in open directories.
+"""File operations in open directories, and programs that run as their owner.
 
 Every name is relative to a directory that stays open, and links are never followed. If somebody replaces a folder by
 a link after a check, the operation still happens in the directory that was checked.
@@ -10,16 +10,20 @@ import contextlib
 import ctypes
 import errno
 import os
+import pwd
 import stat
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Callable
 
 from ansible.module_utils.text import plural, size
 
 NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NOREPLACE, _EXCHANGE = 1, 2  # flags of renameat2(2)
+# Runs a program; see ``Owner.run``.
+Execute = Callable[..., tuple[int, str, str]]
 _KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "link"}
 
 
@@ -197,3 +201,59 @@ def described(item: Item) -> str:
     if item.kind == "directory":
         return f"directory, {plural(item.files, 'file')}, {size(item.bytes)}"
     return f"{item.kind}, {size(item.bytes)}"
+
+
+class Owner:
+    """The user who owns a root. Programs run as this user, so that root runs no foreign code."""
+
+    def __init__(self, root: Directory) -> None:
+        found = os.fstat(root.fd)
+        self.uid, self.gid = found.st_uid, found.st_gid
+        try:
+            self.home = pwd.getpwuid(self.uid).pw_dir
+        except KeyError:
+            self.home = "/"
+        if self.uid == os.geteuid():
+            self.home = os.environ.get("HOME", self.home)
+        self._cwd = root.path
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str | None] | None = None,
+        text: str = "",
+        seconds: float = 60.0,
+    ) -> tuple[int, str, str]:
+        """Run a program; return its exit code, standard output and standard error.
+
+        ``env`` changes the environment; None unsets a variable. ``text`` is the program's input. The exit code is
+        127 if it cannot be started, and 124 if it is killed after ``seconds``.
+        """
+        become: dict[str, Any] = {}
+        if os.geteuid() == 0 and self.uid != 0:
+            become = {"user": self.uid, "group": self.gid, "extra_groups": []}
+        inherited = {
+            key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "VIRTUAL_ENV"))
+        }
+        changed = {**inherited, **(env or {}), "HOME": self.home}
+        if not self._has_home():
+            changed.update(UV_NO_CACHE="1", PIP_NO_CACHE_DIR="1")
+        environ = {key: value for key, value in changed.items() if value is not None}
+        try:
+            done = subprocess.run(
+                argv, env=environ, input=text, capture_output=True, text=True, errors="replace", timeout=seconds,
+                check=False, cwd=self._cwd, **become,
+            )  # fmt: skip
+        except OSError as error:
+            return 127, "", f"{argv[0]}: {error.strerror}"
+        except subprocess.TimeoutExpired:
+            return 124, "", f"{os.path.basename(argv[0])} took longer than {seconds:.0f} s"
+        return done.returncode, done.stdout, done.stderr
+
+    def _has_home(self) -> bool:
+        # For caches. Service accounts often have none.
+        try:
+            return os.stat(self.home).st_uid == self.uid
+        except OSError:
+            return False

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, Callable
 
+from ansible.module_utils.project import guards
+from ansible.module_utils.project.guards import VENV
 from ansible.module_utils.project.opening import OpenRoot, opened, reported
-from ansible.module_utils.project.proofs import Proof, proven
 from ansible.module_utils.project.quarantine import Entry, Manifest, Quarantine, totals
-from ansible.module_utils.project.root import described, listed
+from ansible.module_utils.project.root import Directory, Execute, Owner, described, listed
 from ansible.module_utils.reporting import Problem
 
 # The option that a stage requires.
 NEEDED = {"preflight": "packages", "venv": "packages", "dotenv": "connection"}
+
+
+@dataclass(frozen=True)
+class Proof:
+    """The check of one promise."""
+
+    name: str
+    expected: str
+    found: str
+    ok: bool
 
 
 @dataclass
@@ -69,18 +81,78 @@ def _planned(name: str, root: OpenRoot, params: dict[str, Any], warn: Callable[[
             moved, built = (_planned(each, root, params, warn).result for each in ("clean", "venv"))
             return Stage({"changed": False, "notes": moved["notes"], "platform": built["platform"]})
         if name == "clean":
-            from ansible.module_utils.project import clean
-
-            return clean.plan(root, params, warn)
+            return clean(root, params, warn)
         if name == "venv":
-            from ansible.module_utils.project import environment
+            from ansible.module_utils.project import venv
 
-            return environment.plan(root, params, warn)
-        from ansible.module_utils.project import settings
+            return venv.plan(root, params, warn)
+        from ansible.module_utils.project import managed
 
-        return settings.plan(root, params)
+        return managed.plan(root, params)
     except Problem as problem:
         raise Problem(str(problem), **{**problem.details, "stage": name}) from problem
+
+
+def clean(root: OpenRoot, params: dict[str, Any], warn: Callable[[str], None]) -> Stage:
+    """Plan to move the artifacts into quarantine, and check the guards; raises Problem."""
+    folder = root.folder
+    # The venv stays in use until the stage venv exchanges it for a working one.
+    wanted = [name for name in dict.fromkeys(params["artifacts"]) if name != VENV]
+    found = {name: item for name in wanted if (item := folder.item(name)) is not None}
+    names = list(found)
+    guards.check_file_systems(folder, names, root.facts.mounts)
+    for use in guards.check_in_use(folder, names, root.facts, params["allow_in_use"]):
+        warn(use)
+    tracked = _git_tracks(Owner(folder).run, names)
+    lines = [
+        f"{name}  {described(item)}{f', {tracked[name]} tracked by git' if name in tracked else ''}\n"
+        for name, item in found.items()
+    ]
+    result = {
+        "changed": bool(found),
+        "moved": [
+            {"name": name, **listed(item), "tracked": tracked.get(name, 0)} for name, item in found.items()
+        ],
+        "notes": [_git_note(tracked)] if tracked else [],
+        "diff": {
+            "before": "".join(lines),
+            "after": "",
+            "before_header": params["root"],
+            "after_header": "moved to quarantine",
+        },
+    }
+    return Stage(
+        result,
+        apply=lambda quarantine, run: quarantine.displace(run, names),
+        proofs=lambda: gone(folder, names),
+    )
+
+
+def _git_tracks(run: Execute, names: Sequence[str]) -> dict[str, int]:
+    """Return how many files git tracks below each name in the root; empty without git or a repository."""
+    if not names:
+        return {}
+    elsewhere = dict.fromkeys(("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"))
+    command = ["git", "--literal-pathspecs", "ls-files", "-z", "--", *names]
+    code, out, _ = run(command, env=elsewhere, seconds=10.0)
+    return dict(Counter(path.partition("/")[0] for path in out.split("\0") if path)) if code == 0 else {}
+
+
+def _git_note(tracked: dict[str, int]) -> str:
+    each = ", ".join(f"{count} in {name}" for name, count in tracked.items())
+    return (
+        f"git tracks {sum(tracked.values())} of the files that leave the root ({each}), so `git status` will be dirty."
+        " Remove what you want to keep from project_artifacts, commit the deletion, or bring the files back with"
+        " playbooks/restore.yml."
+    )
+
+
+def gone(folder: Directory, artifacts: Sequence[str]) -> Iterator[Proof]:
+    """Check that no artifact but ``venv`` is in the root."""
+    for name in artifacts:
+        if name != VENV:
+            item = folder.item(name)
+            yield Proof(f"artifact {name}", "gone", described(item) if item else "gone", item is None)
 
 
 def _applied(root: OpenRoot, planned: dict[str, Stage], params: dict[str, Any]) -> dict[str, Any]:
@@ -104,6 +176,20 @@ def _applied(root: OpenRoot, planned: dict[str, Stage], params: dict[str, Any]) 
         results.append(_unfinished(path, quarantine))
         raise Problem(str(problem), **{**_joined(results), **problem.details, "stage": at}) from problem
     return _joined(results)
+
+
+def proven(path: str, proofs: Iterable[Proof]) -> list[dict[str, Any]]:
+    """Return the proofs of a stage as the module's result holds them; raises Problem if one fails."""
+    checked = list(proofs)
+    failed = [f"{each.name}: expected {each.expected}, found {each.found}" for each in checked if not each.ok]
+    results = [asdict(each) for each in checked]
+    if failed:
+        raise Problem(
+            f"The state of {path} after the reset is not as promised: {'; '.join(failed)}."
+            " Run the reset again, or bring the old state back with `ansible-playbook playbooks/restore.yml`.",
+            proofs=results,
+        )
+    return results
 
 
 def _closed(path: str, quarantine: Quarantine, params: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Decide whether the current virtual environment is as asked."""
+"""Rebuild the environment ``venv`` of a root if it is not as asked: build next to it, check, exchange."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ import os
 import pkgutil
 import re
 import stat
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Callable
 
+from ansible.module_utils.project import guards
 from ansible.module_utils.project import probe as program
-from ansible.module_utils.project.root import Directory
+from ansible.module_utils.project.guards import VENV
+from ansible.module_utils.project.opening import OpenRoot
+from ansible.module_utils.project.quarantine import BUILD, Manifest, Quarantine
+from ansible.module_utils.project.root import Directory, Execute, Owner
+from ansible.module_utils.project.stages import Proof, Stage
 from ansible.module_utils.reporting import Problem
 
 RECORD = ".reset.json"  # in the venv: which packages were asked for and installed when it was built
-STEP_SECONDS = 900.0  # the timeout of each command of a build
-
-# Runs a program as the owner of the root; see ``owner.Owner.run``.
-Execute = Callable[..., tuple[int, str, str]]
 
 
 @dataclass(frozen=True)
@@ -140,3 +142,98 @@ def broken(root: Directory, name: str, wanted: Requirements, run: Execute) -> li
     if changed and not reasons:
         reasons.append(f"its packages were changed by hand: {', '.join(changed)}")
     return reasons
+
+
+def programs(folder: Directory) -> Iterator[Proof]:
+    """Check that the environment's programs exist."""
+    for script in ("activate", "pip", "python"):
+        exists = os.path.exists(os.path.join(folder.path, VENV, "bin", script))  # not a dangling link
+        yield Proof(f"{VENV}/bin/{script}", "there", "there" if exists else "missing", exists)
+
+
+def packages(folder: Directory, asked: Sequence[str]) -> Proof:
+    """Check that the environment was built for the packages that are asked for."""
+    found = (record(folder, VENV) or {}).get("asked") or []
+    return Proof(f"{VENV} built and proven for", ", ".join(asked), ", ".join(found), found == list(asked))
+
+
+def plan(root: OpenRoot, params: dict[str, Any], warn: Callable[[str], None]) -> Stage:
+    """Decide whether the environment must be built, and check the guards if so; raises Problem."""
+    required = Requirements(
+        params["python"],
+        params["python_minimum"],
+        params["packages"],
+        params["index_urls"] or [""],
+        params["rebuild"],
+    )
+    folder, run = root.folder, Owner(root.folder).run
+    python = interpreter(run, required)
+    reasons = outdated(folder, VENV, required, python) or broken(folder, VENV, required, run)
+    if reasons:
+        if folder.stat(VENV):
+            guards.check_file_systems(folder, [VENV], root.facts.mounts)
+            for use in guards.check_in_use(folder, [VENV], root.facts, params["allow_in_use"]):
+                warn(use)
+        guards.check_space(folder, params["space_mb"] << 20, root.facts)
+    after = f"Python {python['version']}: {', '.join(required.packages)}\n"
+    result = {
+        "changed": bool(reasons),
+        "interpreter": f"{folder.path}/{VENV}/bin/python",
+        "platform": python.get("platform") if reasons else None,
+        "diff": {
+            "before": "".join(f"{reason}\n" for reason in reasons) or after,
+            "after": after,
+            "before_header": f"{folder.path}/{VENV}",
+            "after_header": f"{folder.path}/{VENV}, rebuilt",
+        },
+    }
+
+    def apply(quarantine: Quarantine, manifest: Manifest) -> Manifest:
+        name = manifest.name
+        with (
+            quarantine.state.make("tools") as tools,
+            quarantine.state.enter(BUILD) as builds,
+            builds.make(name) as empty,
+        ):
+            try:
+                result["report"] = _built(folder, empty, tools, required, python, params.get("kit"), warn)
+                return quarantine.displace(manifest, [VENV], put=empty)
+            finally:
+                builds.remove(name)
+
+    def promised() -> Iterator[Proof]:
+        yield from programs(folder)
+        yield packages(folder, required.packages)
+
+    return Stage(result, apply, promised)
+
+
+def _built(
+    root: Directory,
+    empty: Directory,
+    tools: Directory,
+    required: Requirements,
+    python: dict[str, Any],
+    sent: str | None,
+    warn: Callable[[str], None],
+) -> str:
+    """Build and check an environment in ``empty``, with the control node's wheels if they were ``sent``."""
+    # Imported here: a host whose environment is as asked does not need it.
+    from ansible.module_utils.project import indexes
+    from ansible.module_utils.project.build import UV, BuildTools, build, find_uv, unpack
+
+    owner = Owner(root)
+    settings = indexes.pip_settings(indexes.pip_files(owner.home, os.environ), os.environ)
+    means = BuildTools(owner.run, partial(find_uv, owner, tools, python["base"]), settings)
+    if sent:
+        with empty.make("wheels") as into:
+            unpack(sent, into)
+        required = replace(required, index_urls=[into.path])
+        means = replace(means, uv=lambda _: f"{into.path}/{UV}")
+    built = build(empty, f"{root.path}/{VENV}", required, python, means)
+    for warning in built.warnings:
+        warn(warning)
+    names = [distribution(package) for package in required.packages]
+    held = ", ".join(f"{name} {built.installed.get(normalised(name), '?')}" for name in names)
+    index = "the control node's wheels" if sent else built.index
+    return f"🐍 Python {built.version}, built by {built.tool} from {index}: {held}"

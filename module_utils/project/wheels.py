@@ -20,8 +20,7 @@ from dataclasses import asdict, dataclass
 
 from ansible.module_utils.project import build, indexes
 from ansible.module_utils.project.build import UV
-from ansible.module_utils.project.owner import Owner
-from ansible.module_utils.project.root import Directory
+from ansible.module_utils.project.root import Directory, Owner
 from ansible.module_utils.reporting import Problem
 
 # The platforms that uv resolves for, by minor version of glibc 2.
@@ -101,7 +100,8 @@ def _fetch(target: Target, packages: Sequence[str], index_urls: Sequence[str], f
         os.mkdir(folder, 0o700)
         with Directory.open(folder) as here:
             owner = Owner(here)
-            environ = indexes.environment(url, owner.pip_settings(), os.environ)
+            settings = indexes.pip_settings(indexes.pip_files(owner.home, os.environ), os.environ)
+            environ = indexes.environment(url, settings, os.environ)
             why = indexes.refusal(url, indexes.fetch, environ.get("PIP_CERT"))
             if why is None:
                 wanted = "\n".join(["pip", UV, *packages]) + "\n"

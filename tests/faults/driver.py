@@ -24,11 +24,10 @@ ansible.module_utils.__path__.append(str(Path(__file__).resolve().parent.parent.
 # Stages import these late, when this process may have become a user who cannot read them.
 from ansible.module_utils.project import (  # noqa: F401
     build,
-    clean,
-    environment,
+    managed,
     restore,
-    settings,
     stages,
+    venv,
 )
 from ansible.module_utils.project import root as root_module
 from ansible.module_utils.reporting import Problem

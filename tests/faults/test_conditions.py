@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.project import lock
+from ansible.module_utils.project import quarantine
 
 from tests.faults.conftest import FIGURES
 from tests.faults.estate import DRIVER, RESET, Estate, Outcome
@@ -158,7 +158,7 @@ def test_second_run_stops_at_once_while_a_run_is_under_way(estate: Estate, stage
     with run_under_way(estate) as run:
         before = estate.picture()
         outcome = estate.run([stage])
-        assert f"is running: {lock.me()['user']}, pid {run.pid}, since" in str(outcome.problem)
+        assert f"is running: {quarantine.me()['user']}, pid {run.pid}, since" in str(outcome.problem)
         assert estate.picture() == before
 
 

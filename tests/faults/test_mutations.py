@@ -48,7 +48,7 @@ MUTATIONS = [
         (KILLS, "-k", "killed_restore"),
     ),
     Mutation(
-        "the lock", PROJECT + "lock.py", "how | fcntl.LOCK_NB", "fcntl.LOCK_UN",
+        "the lock", PROJECT + "opening.py", "how | fcntl.LOCK_NB", "fcntl.LOCK_UN",
         (CONDITIONS, "-k", "second_run_stops"),
     ),
     Mutation(

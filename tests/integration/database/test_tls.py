@@ -98,7 +98,7 @@ def test_every_job_verifies_the_server(
         request = Request("history", server, standin.url, "token", ["AAPL.US"], spool=str(tmp_path / "spool"))
         assert "SUCCESS" in backfill.run(request)["report"]
     (tmp_path / ".env").write_bytes(
-        managed.plan(None, managed.sections(vars(server), {"EODHD_API_TOKEN": "demo"}, {}, {})).content
+        managed.edited(None, managed.sections(vars(server), {"EODHD_API_TOKEN": "demo"}, {}, {})).content
     )
     arguments = {"root": str(tmp_path), "interpreter": sys.executable, "token": False, "redis": False}
     with patch_module_args(arguments), pytest.raises(SystemExit):

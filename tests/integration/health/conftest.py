@@ -40,7 +40,7 @@ class Host:
     def write_env(self, server: Server | None = None, **more: str) -> None:
         """Write ``.env`` as a reset does, with further keys."""
         sections = managed.sections(vars(server or self.database), {"EODHD_API_TOKEN": self.token}, {}, more)
-        (self.root / ".env").write_bytes(managed.plan(None, sections).content)
+        (self.root / ".env").write_bytes(managed.edited(None, sections).content)
 
     def sessions(self, suffix: str = "US", count: int = 21) -> list[date]:
         """Return the last finished sessions of a market whose bars are expected."""

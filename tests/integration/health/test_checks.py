@@ -29,7 +29,7 @@ def check(host: Host) -> Check:
 
 def write_env(root: Path, database: Database) -> None:
     sections = managed.sections(vars(database), {"EODHD_API_TOKEN": "demo"}, {}, {})
-    (root / ".env").write_bytes(managed.plan(None, sections).content)
+    (root / ".env").write_bytes(managed.edited(None, sections).content)
 
 
 def only_problem(result: dict[str, Any]) -> str:

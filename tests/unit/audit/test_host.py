@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.audit import host
 from ansible.module_utils.audit.model import Judgement
-from ansible.module_utils.project import lock, managed
+from ansible.module_utils.project import managed, opening
 from ansible.module_utils.project.quarantine import BUILD, Manifest, Quarantine
 from ansible.module_utils.project.root import Directory
 
@@ -26,7 +26,7 @@ def params(tmp_path: Path) -> dict[str, Any]:
         "connection": {"host": "h", "port": 1, "user": "u", "password": "p", "database": "d"},
     }  # fmt: skip
     sections = managed.sections(found["connection"], found["api_keys"], {}, {})
-    (root / ".env").write_bytes(managed.plan(None, sections).content)
+    (root / ".env").write_bytes(managed.edited(None, sections).content)
     (root / ".env").chmod(0o600)
     return found
 
@@ -106,7 +106,7 @@ def root(tmp_path: Path) -> Path:
     for script in ("activate", "pip", "python"):
         (folder / "venv/bin" / script).touch()
     (folder / "venv/.reset.json").write_text(json.dumps({"asked": ["redis>=5"]}))
-    (folder / ".env").write_bytes(managed.plan(FOREIGN, SECTIONS).content)
+    (folder / ".env").write_bytes(managed.edited(FOREIGN, SECTIONS).content)
     (folder / ".env").chmod(0o600)
     return folder
 
@@ -324,8 +324,8 @@ def test_run_that_was_cut_off(estate: Estate) -> None:
 
 
 def test_lock_that_another_run_holds(estate: Estate) -> None:
-    with lock.held(estate.quarantine.state):
-        lock.sign(estate.quarantine.state)
+    with opening.held(estate.quarantine.state):
+        opening.sign(estate.quarantine.state)
         check = found(estate.quarantine)["lock"]
     assert check.verdict == "fail"
     assert f"pid {os.getpid()}" in check.found
