@@ -13,12 +13,12 @@ from typing import Any
 
 from ansible.module_utils.database.tables import there
 from ansible.module_utils.eodhd import client, migrations
-from ansible.module_utils.eodhd.days import Range
+from ansible.module_utils.eodhd.days import Range, one_day
 from ansible.module_utils.eodhd.model import SymbolEntry
-from ansible.module_utils.eodhd.planning import SessionEntry
 from ansible.module_utils.eodhd.store.database import Database
 from ansible.module_utils.eodhd.store.parser import UNTRADED
 from ansible.module_utils.markets import names
+from ansible.module_utils.text import plural
 
 
 def key(name: str) -> int:
@@ -238,9 +238,9 @@ class Ledger:
         return self._database.run(work)
 
 
-def sessions(cursor: Any, exchanges: Sequence[str], since: date) -> dict[str, dict[date, SessionEntry]]:
+def sessions(cursor: Any, exchanges: Sequence[str], since: date) -> dict[str, dict[date, SymbolEntry]]:
     """Return the known sessions of exchanges since a day, and the newest of each exchange however old it is."""
-    found: dict[str, dict[date, SessionEntry]] = {exchange: {} for exchange in exchanges}
+    found: dict[str, dict[date, SymbolEntry]] = {exchange: {} for exchange in exchanges}
     if there(cursor, "backfill_session"):
         cursor.execute(
             "SELECT reverse(split_part(reverse(symbol), '.', 1)), day, count(*) FROM backfill_set_aside"
@@ -249,13 +249,16 @@ def sessions(cursor: Any, exchanges: Sequence[str], since: date) -> dict[str, di
         )
         aside = {(of, day): count for of, day, count in cursor.fetchall()}
         cursor.execute(
-            "SELECT exchange, day, rows, arrived, asked FROM backfill_session s WHERE exchange = ANY (%s)"
+            "SELECT exchange, day, rows, asked FROM backfill_session s WHERE exchange = ANY (%s)"
             " AND (day >= %s OR day = (SELECT max(day) FROM backfill_session n WHERE n.exchange = s.exchange))",
             (list(exchanges), since),
         )
-        for exchange, day, rows, arrived, asked in cursor.fetchall():
-            kept = aside.get((names.suffix_of(exchange), day), 0)
-            found[exchange][day] = SessionEntry(day, rows, arrived, asked, kept)
+        for exchange, day, rows, asked in cursor.fetchall():
+            outcome, message = "loaded" if rows else "empty", ""
+            kept = aside.get((names.suffix_of(exchange), day))
+            if kept:
+                outcome, message = "set_aside", f"{plural(kept, 'row')} in backfill_set_aside"
+            found[exchange][day] = SymbolEntry(one_day(day), outcome, rows, asked, message=message)
     return found
 
 

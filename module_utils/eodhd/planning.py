@@ -215,56 +215,18 @@ NEW, SETTLE, AGAIN = "new", "settle", "again"
 
 
 @dataclass(frozen=True)
-class SessionEntry:
-    """The ledger's entry for one session of an exchange.
-
-    Attributes:
-        rows: the most that one answer had.
-        arrived, asked: times of the first and the last answer.
-        set_aside: rows of that day that cannot be loaded, of all symbols with the exchange's suffix.
-    """
-
-    day: date
-    rows: int
-    arrived: datetime
-    asked: datetime
-    set_aside: int = 0
-
-
-@dataclass(frozen=True)
-class BulkCall:
-    """One bulk call to make.
-
-    Attributes:
-        exchange: as the user names it.
-        day: the session; None for the provider's last one, if the exchange has no calendar.
-        why: ``NEW``, ``SETTLE``, or ``AGAIN`` if the user forces it.
-        before: time of the session's previous answer.
-    """
-
-    exchange: str
-    day: date | None
-    why: str
-    before: datetime | None = None
-
-    @property
-    def name(self) -> str:
-        """Return the call's name for claims and reports, such as ``daily US 2026-11-25``."""
-        return f"daily {self.exchange} {self.day or 'last'}"
-
-
-@dataclass(frozen=True)
 class ExchangeCalls:
-    """The calls that one exchange needs.
+    """The bulk calls that one exchange needs.
 
     Attributes:
-        calls: in the order of the sessions.
+        why: ``NEW``, ``SETTLE``, or ``AGAIN`` if the user forces it, by session in their order. The session None is the
+            provider's last one, if the exchange has no calendar.
         expected: the requested session, or the newest whose file is due; None without a calendar.
         missed: first and last missed session that are too old to catch up.
         postponed: unsettled sessions that exceed the limit on calls.
     """
 
-    calls: Sequence[BulkCall]
+    why: Mapping[date | None, str]
     expected: date | None
     missed: tuple[date, date] | None = None
     postponed: Sequence[date] = ()
@@ -272,49 +234,41 @@ class ExchangeCalls:
 
 def calls_for(
     exchange: str,
-    now: datetime,
-    known: Mapping[date, SessionEntry],
-    *,
+    known: Mapping[date, SymbolEntry],
+    rules: Rules,
     day: date | None = None,
-    fresh: timedelta = timedelta(hours=12),
-    force: bool = False,
     settles: int = 1 << 30,
 ) -> ExchangeCalls:
     """Return the calls that an exchange needs.
 
     Args:
         exchange: an exchange, or a US list such as ``NYSE``.
+        known: the ledger's entries by session.
         day: the only session to request; None for all that are due.
-        fresh: how long an answer counts as fresh, if the exchange has no calendar.
-        force: request stored sessions too.
         settles: the maximum number of unsettled sessions to request again.
     """
     market = calendar.of_market(names.suffix_of(exchange))
     if market is None:
-        newest = max((each.asked for each in known.values() if day in (None, each.day)), default=None)
-        wanted = force or newest is None or now - newest >= fresh
-        return ExchangeCalls([BulkCall(exchange, day, NEW)] if wanted else [], day)
+        fresh = any(rules.fresh(entry) for at, entry in known.items() if day in (None, at))
+        return ExchangeCalls({} if fresh else {day: NEW}, day)
     if day is not None:
-        why = {}
-        if market.is_session(day) and (day not in known or force or _unsettled(exchange, known[day], now)):
-            why[day] = NEW if day not in known else AGAIN if force else SETTLE
-        return ExchangeCalls(_calls(exchange, why, known), day)
-    expected = calendar.due(exchange, now)
+        entry = known.get(day)
+        settled = entry and not rules.force and not _unsettled(exchange, entry, rules.now)
+        if settled or not market.is_session(day):
+            return ExchangeCalls({}, day)
+        return ExchangeCalls({day: NEW if entry is None else AGAIN if rules.force else SETTLE}, day)
+    expected = calendar.due(exchange, rules.now)
     assert expected is not None  # noqa: S101 - the market has a calendar
-    new, missed = _new(market, expected, sorted(known), now)
+    new, missed = _new(market, expected, sorted(known), rules.now)
     why = dict.fromkeys(new, NEW)
-    if force and expected in known:
+    if rules.force and expected in known:
         why[expected] = AGAIN
     # Oldest first, because it is the closest to final.
-    again = [each for each in sorted(known) if each not in why and _unsettled(exchange, known[each], now)]
-    why.update(dict.fromkeys(again[:settles], SETTLE))
-    return ExchangeCalls(_calls(exchange, why, known), expected, missed, again[settles:])
-
-
-def _calls(exchange: str, why: Mapping[date, str], known: Mapping[date, SessionEntry]) -> list[BulkCall]:
-    return [
-        BulkCall(exchange, day, why[day], known[day].asked if day in known else None) for day in sorted(why)
+    again = [
+        each for each in sorted(known) if each not in why and _unsettled(exchange, known[each], rules.now)
     ]
+    why.update(dict.fromkeys(again[:settles], SETTLE))
+    return ExchangeCalls(dict(sorted(why.items())), expected, missed, again[settles:])
 
 
 def unsettled(exchange: str, day: date, asked: datetime, now: datetime) -> bool:
@@ -327,12 +281,12 @@ def unsettled(exchange: str, day: date, asked: datetime, now: datetime) -> bool:
     return any(asked < due + after <= now for after in (timedelta(0), *SETTLES))
 
 
-def _unsettled(exchange: str, known: SessionEntry, now: datetime) -> bool:
-    due = calendar.due_at(exchange, known.day)
+def _unsettled(exchange: str, known: SymbolEntry, now: datetime) -> bool:
+    due = calendar.due_at(exchange, known.range.last)
     assert due is not None  # noqa: S101 - the market has a calendar
     if not known.rows and now - due < CATCH_UP:
-        return now - known.asked >= DAILY
-    return unsettled(exchange, known.day, known.asked, now)
+        return now - known.fetched >= DAILY
+    return unsettled(exchange, known.range.last, known.fetched, now)
 
 
 def _new(

@@ -14,59 +14,51 @@ from ansible.module_utils.eodhd.days import one_day
 from ansible.module_utils.eodhd.model import Outcome, SymbolEntry, Task
 from ansible.module_utils.eodhd.modes import history
 from ansible.module_utils.eodhd.modes.history import conclude
-from ansible.module_utils.eodhd.planning import BulkCall, ExchangeCalls, SessionEntry
 from ansible.module_utils.eodhd.store import bars, store
 from ansible.module_utils.eodhd.store.parser import Parsed
 from ansible.module_utils.eodhd.store.store import Fetched, Written
 from ansible.module_utils.markets import calendar, names
-from ansible.module_utils.text import plural
 
 # Rows compared and written per statement.
 SLICE = 50_000
 # Older sessions have settled, or no run has requested them since.
 MEMORY = timedelta(days=30)
 # Ledger entries by exchange and session.
-Sessions = Mapping[str, Mapping[date, SessionEntry]]
+Sessions = Mapping[str, Mapping[date, SymbolEntry]]
 
 
 def run(context: Context) -> dict[str, Any]:
     """Load the due sessions of each exchange, and those that have not settled."""
     context.look()
     exchanges = list(dict.fromkeys(context.request.exchanges))
-    known, spent = _known(context, exchanges)
-    wanted = _calls(context, known, spent)
-    by_name = {call.name: call for each in wanted.values() for call in each.calls}
-    plan = _plan(context, wanted, known, spent)
-    context.notes += _notes(wanted)
+    plan = _plan(context, exchanges)
     if priced := context.priced(plan):
         return priced
     received: dict[str, set[date]] = {exchange: set() for exchange in exchanges}
     newest = context.today + timedelta(days=1)  # in the east the next day has begun
 
     def fetch(task: Task) -> tuple[Answer, Parsed | None]:
-        call = by_name[task.symbol]
+        exchange, day = _split(task.symbol)
         answer, parsed = context.client.get(
-            f"eod-bulk-last-day/{call.exchange}",
-            lambda body: context.parser.bulk(body, call.exchange, newest),
-            {"date": call.day},
+            f"eod-bulk-last-day/{exchange}",
+            lambda body: context.parser.bulk(body, exchange, newest),
+            {"date": day},
             task.calls,
         )
         days = sorted(parsed.days) if parsed else []
-        received[call.exchange].update(days)
-        outcome = verdict(call, answer.outcome, days, context.now)
+        received[exchange].update(days)
+        outcome = None
+        if day and day not in days and answer.outcome in (None, "unknown"):
+            outcome = _without_session(task, exchange, day, days, context.now)
         return (replace(answer, outcome=outcome[0], message=outcome[1]) if outcome else answer), parsed
-
-    def write(cursor: Any, run: int, items: list[Fetched]) -> list[Written]:
-        return [_write(cursor, run, by_name[item.task.symbol], item) for item in items]
 
     def entries(names: Sequence[str]) -> dict[str, SymbolEntry]:
         context.database.run(context.ledger.check_leftovers)
-        stored, _ = _known(context, exchanges)
-        return _entries(context, [by_name[name] for name in names], stored)
+        return _entries(context, names, _known(context, exchanges)[0])
 
     before = context.counts()
     restated: list[str] = []
-    done = context.execute(plan, fetch, in_one_transaction(write), entries)
+    done = context.execute(plan, fetch, in_one_transaction(_write), entries)
     if done.stopped is None:
         # Including those that a killed run found.
         restated = _restated(context, exchanges)
@@ -75,6 +67,17 @@ def run(context: Context) -> dict[str, Any]:
     remarks = context.remarks(done.run, restated)
     found = report.Verification(context.request.accept, before, context.counts(), (), *remarks)
     return conclude(context, done, plan, report.for_many(f"daily: {'; '.join(titles)}", done.totals, found))
+
+
+def _name(exchange: str, day: date | None) -> str:
+    """Return a call's name for claims and reports, such as ``daily US 2026-11-25``."""
+    return f"daily {exchange} {day or 'last'}"
+
+
+def _split(name: str) -> tuple[str, date | None]:
+    """Return a call's exchange and session; None is the provider's last one."""
+    exchange, day = name.partition(" ")[2].rsplit(" ", 1)  # the list NYSE ARCA has a space
+    return exchange, None if day == "last" else date.fromisoformat(day)
 
 
 def _refetch(context: Context, done: Executed, symbols: Sequence[str]) -> Executed:
@@ -108,120 +111,98 @@ def _known(context: Context, exchanges: Sequence[str]) -> tuple[Sessions, int]:
     return context.database.run(work)
 
 
-def _calls(context: Context, known: Sessions, spent: int) -> dict[str, ExchangeCalls]:
+def _plan(context: Context, exchanges: Sequence[str]) -> planning.Plan:
+    """Return the plan of all exchanges, and note the sessions that it does not have."""
     request = context.request
+    known, spent = _known(context, exchanges)
     left = max(0, request.settle_calls - spent) // planning.BULK_CALLS
-    found = {}
-    for exchange, entries in known.items():
-        found[exchange] = planning.calls_for(
-            exchange,
-            context.now,
-            entries,
-            day=request.last,
-            fresh=timedelta(hours=request.fresh_hours),
-            force=request.force,
-            settles=left,
-        )
-        left -= sum(call.why == planning.SETTLE for call in found[exchange].calls)
-    return found
-
-
-def _plan(context: Context, found: Mapping[str, ExchangeCalls], known: Sessions, spent: int) -> planning.Plan:
-    calls = [call for each in found.values() for call in each.calls]
-    tasks = [Task(call.name, one_day(call.day or context.today), calls=planning.BULK_CALLS) for call in calls]
-    plan = planning.Plan(f"daily: {', '.join(found)}", tasks, _entries(context, calls, known))
-    for exchange, each in found.items():
-        newest = known[exchange].get(max(known[exchange], default=date.min))
-        if each.calls:
-            plan.rows += len(each.calls) * (newest.rows if newest else 0)
-            text = ", ".join(f"{call.day or 'the last session'} ({call.why})" for call in each.calls)
+    settling, postponed = 0, False
+    plan = planning.Plan(f"daily: {', '.join(exchanges)}", [], {})
+    for exchange in exchanges:
+        entries = known[exchange]
+        newest = entries.get(max(entries, default=date.min))
+        found = planning.calls_for(exchange, entries, context.rules, request.last, left - settling)
+        for day, why in found.why.items():
+            kept = entries[day] if day and why != planning.NEW else None
+            plan.tasks.append(
+                Task(
+                    _name(exchange, day), one_day(day or context.today), kept=kept, calls=planning.BULK_CALLS
+                )
+            )
+            plan.rows += newest.rows if newest else 0
+            settling += why == planning.SETTLE
+        if found.why:
+            text = ", ".join(f"{day or 'the last session'} ({why})" for day, why in found.why.items())
             plan.remarks.append(f"   {exchange}: {text}")
         else:
-            day = each.expected or context.today
-            entry = known[exchange].get(day) or newest
-            plan.fresh[f"daily {exchange}"] = (
-                _as_symbol_entry(entry) if entry else SymbolEntry(one_day(day), "loaded", 0, context.now)
+            day = found.expected or context.today
+            nothing = SymbolEntry(one_day(day), "loaded", 0, context.now)
+            plan.fresh[f"daily {exchange}"] = entries.get(day) or newest or nothing
+        if found.missed:
+            first, last = found.missed
+            context.notes.append(
+                f"{exchange}: the sessions from {first} to {last} were missed and are too old for this mode."
+                f" Load them with backfill_mode=history, backfill_from={first} and backfill_to={last}."
             )
-    settling = sum(call.why == planning.SETTLE for call in calls) * planning.BULK_CALLS
-    if settling or any(each.postponed for each in found.values()):
+        if found.postponed:
+            postponed = True
+            days = ", ".join(map(str, found.postponed))
+            context.notes.append(
+                f"{exchange}: {days} will be requested again later, because backfill_settle_calls is used up today."
+            )
+    plan.known = _entries(context, [task.symbol for task in plan.tasks], known)
+    if settling or postponed:
         plan.remarks.append(
-            f"   settling: {settling:,} calls; {spent:,} spent on it today, of at most"
-            f" {context.request.settle_calls:,} (backfill_settle_calls)"
+            f"   settling: {settling * planning.BULK_CALLS:,} calls; {spent:,} spent on it today, of at most"
+            f" {request.settle_calls:,} (backfill_settle_calls)"
         )
-    plan.extra_calls = len(_restated(context, list(found)))
+    plan.extra_calls = len(_restated(context, exchanges))
     if plan.extra_calls:
         plan.remarks.append(f"   restated histories to load again: {plan.extra_calls:,}")
     return plan
 
 
-def _entries(context: Context, calls: Sequence[BulkCall], known: Sessions) -> dict[str, SymbolEntry]:
-    """Return the ledger entries of calls in the form of symbol entries."""
+def _entries(context: Context, calls: Sequence[str], known: Sessions) -> dict[str, SymbolEntry]:
+    """Return the ledger entries of calls by their names."""
     found = {}
-    for call in calls:
-        of_exchange = known[call.exchange]
-        newest = max(of_exchange.values(), key=lambda each: each.asked, default=None)
-        entry = of_exchange.get(call.day) if call.day else newest
+    for name in calls:
+        exchange, day = _split(name)
+        newest = max(known[exchange].values(), key=lambda each: each.fetched, default=None)
+        entry = known[exchange].get(day) if day else newest
         if entry:
-            found[call.name] = replace(_as_symbol_entry(entry), range=one_day(call.day or context.today))
+            found[name] = replace(entry, range=one_day(day or context.today))
     return found
 
 
-def _as_symbol_entry(entry: SessionEntry) -> SymbolEntry:
-    """Return a session's entry in the form of a symbol's entry."""
-    outcome, text = "loaded" if entry.rows else "empty", ""
-    if entry.set_aside:
-        outcome, text = "set_aside", f"{plural(entry.set_aside, 'row')} in backfill_set_aside"
-    return SymbolEntry(one_day(entry.day), outcome, entry.rows, entry.asked, message=text)
-
-
-def _notes(found: Mapping[str, ExchangeCalls]) -> list[str]:
-    notes = []
-    for exchange, each in found.items():
-        if each.missed:
-            first, last = each.missed
-            notes.append(
-                f"{exchange}: the sessions from {first} to {last} were missed and are too old for this mode."
-                f" Load them with backfill_mode=history, backfill_from={first} and backfill_to={last}."
-            )
-        if each.postponed:
-            days = ", ".join(map(str, each.postponed))
-            notes.append(
-                f"{exchange}: {days} will be requested again later, because backfill_settle_calls is used up today."
-            )
-    return notes
-
-
-def verdict(
-    call: BulkCall, outcome: Outcome | None, days: Sequence[date], now: datetime
+def _without_session(
+    task: Task, exchange: str, day: date, days: Sequence[date], now: datetime
 ) -> tuple[Outcome, str] | None:
-    """Return outcome and message of an answer without the requested session; None if it has the session or failed.
-
-    ``outcome`` is that of the answer, None if it has data; ``days`` are the sessions of its rows.
-    """
-    if outcome not in (None, "unknown") or call.day is None or call.day in days:
-        return None
-    due = calendar.due_at(names.suffix_of(call.exchange), call.day)
+    """Return outcome and message of an answer without the session ``day``; ``days`` are those that it has."""
+    due = calendar.due_at(names.suffix_of(exchange), day)
     if due is None:  # without a calendar, it is unknown whether the day was a session
         return None
-    if call.before is not None:  # its stored rows stay
+    if task.kept:  # its stored rows stay
         return "loaded", ""
-    sent = f"EODHD has no rows of {call.day}"
-    if outcome is None and days:
-        sent = f"the newest session that EODHD sent is {days[-1]}"
-    text = f"the data of {call.day} {{}} due at {due:%Y-%m-%d %H:%M} UTC"
+    sent = f"the newest session that EODHD sent is {days[-1]}" if days else f"EODHD has no rows of {day}"
+    text = f"the data of {day} {{}} due at {due:%Y-%m-%d %H:%M} UTC"
     if now < due:
         return "late", f"{sent}; {text.format('is')}"
     if now < due + planning.SETTLES[-1]:
         return "late", f"{sent}; {text.format('was')}. Run the same command again later"
-    return "empty", f"{sent}; this is correct if {call.day} was a holiday there"
+    return "empty", f"{sent}; this is correct if {day} was a holiday there"
 
 
-def _write(cursor: Any, run: int, call: BulkCall, item: Fetched) -> Written:
+def _write(cursor: Any, run: int, items: list[Fetched]) -> list[Written]:
+    return [_write_one(cursor, run, item) for item in items]
+
+
+def _write_one(cursor: Any, run: int, item: Fetched) -> Written:
     """Store one answer: its rows, each under its own day, and its sessions."""
+    exchange, day = _split(item.task.symbol)
     result = Written()
     lines = sorted(item.lines)
     # A change of a volume that was not final when it was stored is a correction, not a restatement.
-    settled = (call.before or item.fetched).date() - timedelta(days=store.SETTLE_DAYS)
+    settled = (item.task.kept or item).fetched.date() - timedelta(days=store.SETTLE_DAYS)
     restated: list[str] = []
     for start in range(0, len(lines), SLICE):
         some = lines[start : start + SLICE]
@@ -238,12 +219,12 @@ def _write(cursor: Any, run: int, call: BulkCall, item: Fetched) -> Written:
         restated += [symbol for symbol, change in changes.items() if change.restated]
     answered = [(line.split("\t", 2)[1], line[:10]) for line in lines]
     answered += [(row.symbol, row.day) for row in item.aside if row.day]
-    store.keep_aside(cursor, run, item.aside, [(symbol, day, day) for symbol, day in answered])
+    store.keep_aside(cursor, run, item.aside, [(symbol, each, each) for symbol, each in answered])
     rows: Mapping[date, int] = item.parsed.days if item.parsed else {}
-    if not rows and call.day and (call.before or item.outcome == "empty"):
-        rows = {call.day: 0}
+    if not rows and day and (item.task.kept or item.outcome == "empty"):
+        rows = {day: 0}
     if rows:
-        ledger.enter_sessions(cursor, run, call.exchange, rows, result.updated, item.fetched)
-    ledger.mark_restated(cursor, run, call.exchange, restated, item.fetched)
+        ledger.enter_sessions(cursor, run, exchange, rows, result.updated, item.fetched)
+    ledger.mark_restated(cursor, run, exchange, restated, item.fetched)
     store.enter_outcomes(cursor, run, [(item, result)])
     return result

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 from ansible.module_utils.eodhd import planning
 from ansible.module_utils.eodhd.days import Range
 from ansible.module_utils.eodhd.model import SymbolEntry
-from ansible.module_utils.eodhd.planning import Rules, SessionEntry, calls_for
+from ansible.module_utils.eodhd.planning import Rules, calls_for
 from ansible.module_utils.schedule.jobs import Config, Job
 from ansible.module_utils.schedule.runner import Played, Runner, World
 from ansible.module_utils.schedule.state import State
@@ -162,10 +162,11 @@ class Sky:
     def _bars(self, market: str) -> list[File]:
         """What the mode daily asks for, by its own decision."""
         known = {
-            file[2]: SessionEntry(file[2], 1, at, at) for file, at in self._known(market, "bars").items()
+            file[2]: SymbolEntry(Range(file[2], file[2]), "loaded", 1, at)
+            for file, at in self._known(market, "bars").items()
         }
-        found = calls_for(market, time_of(self.now), known).calls
-        return [("bars", market, call.day) for call in found if call.day]
+        found = calls_for(market, known, Rules(time_of(self.now), 12, 10)).why
+        return [("bars", market, day) for day in found if day]
 
     def _actions(self, market: str) -> list[File]:
         """What the mode actions asks for, by its own decision, of the days that it looks at by default."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.eodhd import planning
 from ansible.module_utils.eodhd.api import Quota
-from ansible.module_utils.eodhd.days import Range
+from ansible.module_utils.eodhd.days import Range, one_day
 from ansible.module_utils.eodhd.model import SymbolEntry
 from ansible.module_utils.reporting import Problem
 
@@ -146,13 +146,10 @@ def test_ledger_entries_lose_the_days_that_the_database_drops() -> None:
 def test_without_a_calendar_a_fresh_session_says_nothing_about_another_day() -> None:
     friday, monday = date(2024, 9, 27), date(2024, 9, 30)
     now = datetime(2024, 9, 30, 22, tzinfo=timezone.utc)
-    asked = now - timedelta(hours=1)
-    known = {friday: planning.SessionEntry(friday, 7, asked, asked)}
-    assert planning.calls_for("INDX", now, known, day=monday).calls == [
-        planning.BulkCall("INDX", monday, planning.NEW)
-    ]
-    assert planning.calls_for("INDX", now, known, day=friday).calls == []
-    assert planning.calls_for("INDX", now, known).calls == []
+    known = {friday: SymbolEntry(one_day(friday), "loaded", 7, now - timedelta(hours=1))}
+    assert planning.calls_for("INDX", known, rules(now=now), monday).why == {monday: planning.NEW}
+    assert planning.calls_for("INDX", known, rules(now=now), friday).why == {}
+    assert planning.calls_for("INDX", known, rules(now=now)).why == {}
 
 
 DAY = date(2026, 11, 17)  # a Tuesday
