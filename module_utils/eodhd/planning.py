@@ -297,7 +297,7 @@ def _new(
     newest = max((day for day in known if day <= expected), default=None)
     if newest is None:
         return [expected], None
-    if newest < first:  # there was no recent daily run
+    if newest < min(first, expected):  # there was no recent daily run
         missed = market.sessions(newest + timedelta(days=1), expected - timedelta(days=1))
         return [expected], (missed[0], missed[-1]) if missed else None
     return [day for day in market.sessions(max(first, known[0]), expected) if day not in known], None

@@ -152,6 +152,13 @@ def test_without_a_calendar_a_fresh_session_says_nothing_about_another_day() -> 
     assert planning.calls_for("INDX", known, rules(now=now)).why == {}
 
 
+def test_a_settled_session_is_not_requested_again_during_a_holiday_of_more_than_a_week() -> None:
+    """From 16 to 23 February 2026, Shanghai did not trade."""
+    friday, now = date(2026, 2, 13), datetime(2026, 2, 22, 22, tzinfo=timezone.utc)
+    known = {friday: SymbolEntry(one_day(friday), "loaded", 7, now - timedelta(days=5))}
+    assert planning.calls_for("SHG", known, rules(now=now)).why == {}
+
+
 DAY = date(2026, 11, 17)  # a Tuesday
 KINDS = ("splits", "dividends")
 
