@@ -15,7 +15,7 @@ BACKFILL = eodhd_backfill.ARGUMENTS
 
 
 def setting(name: str) -> Any:
-    return next(group["options"][name] for group in SETTINGS.values() if name in group["options"])
+    return next(group[name] for group in SETTINGS.values() if name in group)
 
 
 def test_each_mode_has_its_function() -> None:

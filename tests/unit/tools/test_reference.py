@@ -28,13 +28,12 @@ def tree(tmp_path: Path) -> Path:
     write(
         tmp_path / "roles/settings/settings.yml",
         """
-        project:
-          short_description: The project
-          options:
-            project_root: {description: The root., type: path, default: /opt/x}
-            project_port: {description: The port., type: int, default: 1}
+        The project:
+          project_root: {type: path, description: The root.}
+          project_port: The port.
         """,
     )
+    write(tmp_path / "roles/settings/defaults/main.yml", "{project_root: /opt/x, project_port: 1}")
     write(tmp_path / "roles/settings/vars/main.yml", '__place: "{{ project_root }}:{{ project_port }}"')
     write(tmp_path / "roles/reset/tasks/main.yml", "- ansible.builtin.import_tasks: first.yml")
     write(tmp_path / "roles/reset/tasks/first.yml", '- project_reset: {root: "{{ project_root }}"}')
@@ -51,13 +50,25 @@ def write(path: Path, text: str) -> None:
     path.write_text(textwrap.dedent(text))
 
 
-def test_a_setting_is_in_the_reference_and_in_the_defaults(tree: Path) -> None:
-    assert "| `project_root` | path | `/opt/x` | The root. |" in reference.variables(tree)
-    assert 'project_root: "/opt/x"\n' in reference.defaults(tree)
+def test_a_setting_is_in_the_reference_with_its_default_and_the_type_of_that(tree: Path) -> None:
+    page = reference.document(reference.groups(tree), {})
+    assert "| `project_root` | path | `/opt/x` | The root. |" in page
+    assert "| `project_port` | int | `1` | The port. |" in page
+
+
+@pytest.mark.parametrize("left", ["defaults/main.yml", "settings.yml"])
+def test_a_setting_without_a_meaning_or_a_default_is_undocumented(tree: Path, left: str) -> None:
+    write(tree / "roles/settings" / left, "{}")
+    with pytest.raises(reference.Undocumented, match="project_port, project_root: write the meaning to"):
+        reference.groups(tree)
 
 
 def test_an_entry_point_takes_the_settings_that_its_tasks_name(tree: Path) -> None:
-    entries = yaml.safe_load(reference.specifications(tree / "roles/reset", tree))["argument_specs"]
+    (settings,) = reference.groups(tree).values()
+    derived = reference.load(tree / reference.DERIVED)
+    entries = yaml.safe_load(reference.specifications(tree / "roles/reset", settings, derived))[
+        "argument_specs"
+    ]
     assert entries["main"]["options"] == {"project_root": {"description": "The root.", "type": "path"}}
     assert list(entries["restore"]["options"]) == ["project_root", "project_port"]
 
