@@ -13,13 +13,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Run the module."""
         super().run(tmp, task_vars)
-        arguments = dict(self._task.args)
-        keep_vault = arguments.pop("keep_vault", True)
+        arguments = self._task.args
         secrets = {name: value for name, value in (arguments.get("secrets") or {}).items() if value}
-        if keep_vault:
-            # Only the loader has them, including what was typed for -J.
-            for name, secret in getattr(getattr(self._loader, "_vault", None), "secrets", None) or ():
-                secrets.setdefault(f"vault.{name}", secret.bytes.decode())
+        # Only the loader has them, including what was typed for -J.
+        for name, secret in getattr(getattr(self._loader, "_vault", None), "secrets", None) or ():
+            secrets.setdefault(f"vault.{name}", secret.bytes.decode())
         result: dict[str, Any] = self._execute_module(
             module_args={**arguments, "secrets": secrets}, task_vars=task_vars or {}
         )

@@ -9,18 +9,16 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
+from dataclasses import replace
 from pathlib import Path
 
 import ansible.module_utils
 
 ansible.module_utils.__path__.append(str(Path(__file__).resolve().parent.parent / "module_utils"))
 
-from ansible.module_utils import prometheus
 from ansible.module_utils.reporting import Problem
 from ansible.module_utils.schedule import runner, tell
 from ansible.module_utils.schedule.jobs import AGAIN, Config, load
-from ansible.module_utils.schedule.state import State
 
 AFTER = "after"
 
@@ -29,32 +27,21 @@ def built(config: Config) -> runner.Runner:
     """Return the runner for a configuration in the environment that systemd provides."""
     given = os.environ.get("CREDENTIALS_DIRECTORY")
     credentials = Path(given) if given else None
-    spare = Path(config.spare)
-    if not spare.is_dir():  # no unit has run since the machine booted
-        spare = Path(config.state) / "spare"
+    if not os.path.isdir(config.spare):  # no unit has run since the machine booted
+        config = replace(config, spare=f"{config.state}/spare")
         try:
-            spare.mkdir(parents=True, exist_ok=True, mode=0o700)
+            os.makedirs(config.spare, mode=0o700, exist_ok=True)
         except OSError as error:
             raise Problem(
-                f"{spare} cannot be created ({type(error).__name__}). Start the job's unit with `systemctl start`, or"
-                f" run it as the owner of {config.state}."
+                f"{config.spare} cannot be created ({type(error).__name__}). Start the job's unit with"
+                f" `systemctl start`, or run it as the owner of {config.state}."
             ) from None
-    state = State(Path(config.state), spare)
-    url = tell.secret(credentials, tell.HEARTBEAT)
-
-    def export() -> None:
-        if config.metrics:
-            text = tell.metrics(config.jobs, state.runs(), state.problems(), time.time())
-            prometheus.write(config.metrics, text, "schedule_metrics_path")
-
     world = runner.World(
         play=lambda job, log: runner.play(config, job, credentials, log),
         ways=tell.ways(config, credentials),
-        heartbeat=(lambda: tell.heartbeat(url)) if url else (lambda: None),
-        metrics=export,
-        say=lambda line: print(line, flush=True),
+        heartbeat=lambda: tell.heartbeat(tell.secret(credentials, "heartbeat")),
     )
-    return runner.Runner(config, state, spare, world)
+    return runner.Runner(config, world)
 
 
 def main(path: str, name: str, of: str = "") -> int:

@@ -18,7 +18,7 @@ from ansible.module_utils.common.validation import (
     check_type_int,
     check_type_list,
 )
-from ansible.module_utils.markets import calendar, names
+from ansible.module_utils.markets import calendar
 from ansible.module_utils.reporting import Problem
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
@@ -185,7 +185,7 @@ def newest(job: Job, done: date | None, now: datetime) -> date | None:
     What lies before it comes with it.
     """
     # A market without a calendar has a session every day.
-    known = calendar.due(job.exchange, now) if job.exchange in names.KNOWN else None
+    known = calendar.due(job.exchange, now) if calendar.of_market(job.exchange) else None
     session = known or now.astimezone(timezone.utc).date()
     return session if done is None or session > done else None
 

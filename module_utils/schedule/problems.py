@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
 
 from ansible.module_utils.schedule.jobs import Job
-from ansible.module_utils.schedule.state import Lasting
+from ansible.module_utils.schedule.state import Lasting, Run
 
 # Causes by health check. Any other check is its own cause.
 CHECKS = {"connection": "database"}
@@ -68,16 +68,13 @@ def troubles(job: Job, records: Iterable[Mapping[str, Any]]) -> tuple[list[Troub
     """Return the troubles that the task results of a run show, and the causes that they rule out."""
     found: dict[tuple[str, str], Trouble] = {}
     well: set[str] = set()
+    general: list[tuple[str, str]] = []
 
     def add(cause: str, host: str, message: str) -> None:
         found.setdefault((cause, host), Trouble(cause, host, message))
 
-    general: list[tuple[str, str]] = []
     for record in records:
-        host, message = (
-            str(record.get("host", "")),
-            str(record.get("msg") or "The task failed without a message."),
-        )
+        host, message = record["host"], record.get("msg") or "The task failed without a message."
         for check in record.get("checks", ()):
             if "check" not in check:
                 continue  # a check of the audit, which returns verdicts
@@ -89,15 +86,14 @@ def troubles(job: Job, records: Iterable[Mapping[str, Any]]) -> tuple[list[Troub
         if record.get("verdicts"):
             for name, verdict in record["verdicts"].items():
                 if verdict == "fail":
-                    add("audit", name, str(record.get("problems", {}).get(name, "")))
+                    add("audit", name, record.get("problems", {}).get(name, ""))
             well.add("audit")
         if record.get("ignored"):
             continue
         if record["state"] == "unreachable":
             add("unreachable", host, message)
         elif record["state"] == "failed":
-            cause = _cause(record)
-            if cause:
+            if cause := _cause(record):
                 add(cause, host, message)
             else:
                 general.append((host, message))
@@ -107,16 +103,11 @@ def troubles(job: Job, records: Iterable[Mapping[str, Any]]) -> tuple[list[Troub
     for host, message in general:
         if host not in explained:
             add(f"failed:{job.name}", host, message)
-    shown = relevant(list(found.values()))
+    causes = {cause for cause, _ in found}
+    shown = [trouble for trouble in found.values() if not EXPLAINED_BY.get(trouble.cause, set()) & causes]
     for trouble in shown:
         well |= PROVEN.get(trouble.cause, set())
-    return shown, well - {trouble.cause for trouble in found.values()}
-
-
-def relevant(troubles: list[Trouble], others: Set[str] = frozenset()) -> list[Trouble]:
-    """Return the troubles that neither another one nor a lasting cause in ``others`` explains."""
-    causes = {trouble.cause for trouble in troubles} | others
-    return [trouble for trouble in troubles if not EXPLAINED_BY.get(trouble.cause, set()) & causes]
+    return shown, well - causes
 
 
 def _cause(record: Mapping[str, Any]) -> str:
@@ -132,29 +123,25 @@ def _cause(record: Mapping[str, Any]) -> str:
     return ""
 
 
-def figures(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the totals of a run: hosts, failed, changed, calls, rows."""
-    hosts, failed, changed = set(), set(), set()
-    calls = rows = 0
-    for record in records:
-        host = record.get("host", "")
-        hosts.add(host)
-        if record["state"] in ("failed", "unreachable") and not record.get("ignored"):
-            failed.add(host)
-        if record.get("changed"):
-            changed.add(host)
-        totals = record.get("totals") or {}
-        calls += totals.get("calls", 0)
-        rows += totals.get("inserted", 0) + totals.get("updated", 0)
-    numbers = {"hosts": len(hosts), "failed": len(failed), "changed": len(changed)}
-    return {**numbers, "calls": calls, "rows": rows}
+def counted(run: Run, records: Sequence[Mapping[str, Any]]) -> Run:
+    """Return a run with the totals of one more attempt."""
+    totals = [record.get("totals") or {} for record in records]
+    failed = [record for record in records if record["state"] != "ok" and not record.get("ignored")]
+    return replace(
+        run,
+        hosts=len({record["host"] for record in records}),
+        failed=len({record["host"] for record in failed}),
+        changed=len({record["host"] for record in records if record.get("changed")}),
+        calls=run.calls + sum(each.get("calls", 0) for each in totals),
+        rows=run.rows + sum(each.get("inserted", 0) + each.get("updated", 0) for each in totals),
+    )
 
 
 # --- lasting problems ------------------------------------------------------------------------------------
 
 
 def judge(
-    lasting: Iterable[Lasting],
+    lasting: Sequence[Lasting],
     job: str,
     found: Sequence[Trouble],
     well: set[str] | None,
@@ -170,27 +157,25 @@ def judge(
         evidence: path of its output.
     """
     result = []
+    known = {problem.cause for problem in lasting if not problem.over}
     causes: dict[str, list[Trouble]] = {}
     for trouble in found:
-        causes.setdefault(trouble.cause, []).append(trouble)
+        if trouble.cause in known or not EXPLAINED_BY.get(trouble.cause, set()) & known:
+            causes.setdefault(trouble.cause, []).append(trouble)
     for problem in lasting:
         again = causes.pop(problem.cause, None)
-        if again and not problem.over:
+        if again:
             hosts = dict.fromkeys([*problem.hosts, *(trouble.host for trouble in again)])
-            problem = replace(problem, hosts=tuple(hosts), jobs=tuple(dict.fromkeys([*problem.jobs, job])))
-        elif again:
-            # It returned before the message about its end was sent.
-            problem = replace(problem, over=0.0, jobs=(job,))
-        elif not problem.over:
-            jobs = problem.jobs
-            if well is None or problem.cause in well:
-                # Each job that found it must rule it out, because jobs may see it from different hosts.
-                jobs = tuple(each for each in jobs if each != job)
-            problem = replace(problem, jobs=jobs, over=0.0 if jobs else now)
+            jobs = dict.fromkeys([*problem.jobs, job])
+            problem = replace(problem, hosts=tuple(hosts), jobs=tuple(jobs), over=0.0)
+        elif not problem.over and (well is None or problem.cause in well):
+            # Each job that found it must rule it out, because jobs may see it from different hosts.
+            left = tuple(each for each in problem.jobs if each != job)
+            problem = replace(problem, jobs=left, over=0.0 if left else now)
         if problem.told or not problem.over:
             result.append(problem)
     for cause, some in causes.items():
-        hosts = dict.fromkeys(trouble.host for trouble in some if trouble.host)
+        hosts = dict.fromkeys(trouble.host for trouble in some)
         result.append(Lasting(cause, now, tuple(hosts), (job,), some[0].message, evidence))
     return result
 
@@ -203,8 +188,8 @@ def text(problem: Lasting, sender: str, node: str) -> str:
     if problem.over:
         lines = [f"✅ {sender}: over: {what}", f"{since}, until {_moment(problem.over)}", hosts]
     else:
-        lines = [f"❌ {sender}: {what}", since, hosts, problem.message]
-        lines.append(f"Evidence: {problem.evidence} on {node}" if problem.evidence else "")
+        evidence = f"Evidence: {problem.evidence} on {node}"
+        lines = [f"❌ {sender}: {what}", since, hosts, problem.message, evidence]
     return "\n".join(line for line in lines if line)
 
 

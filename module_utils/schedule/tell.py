@@ -9,7 +9,9 @@ import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from email.message import EmailMessage
+from functools import partial
 from http.client import HTTPException
+from operator import attrgetter
 from pathlib import Path
 
 from ansible.module_utils import prometheus
@@ -17,8 +19,6 @@ from ansible.module_utils.schedule.jobs import Config, Job
 from ansible.module_utils.schedule.state import NOTHING, OK, RUNNING, TELLING, Lasting, Run
 
 SECONDS = 20.0
-# Names of systemd credentials.
-WEBHOOK, HEARTBEAT = "webhook", "heartbeat"
 
 
 class Untold(Exception):
@@ -33,8 +33,9 @@ def by_webhook(url: str, message: str) -> None:
 
 
 def heartbeat(url: str) -> None:
-    """Report a successful run to the watchdog; raise ``Untold`` if that fails."""
-    _open("The URL of schedule_heartbeat_url", urllib.request.Request(url))  # noqa: S310
+    """Report a successful run to the watchdog, if there is one; raise ``Untold`` if that fails."""
+    if url:
+        _open("The URL of schedule_heartbeat_url", urllib.request.Request(url))  # noqa: S310
 
 
 def _open(name: str, request: urllib.request.Request) -> None:
@@ -76,13 +77,12 @@ def _run(name: str, command: Sequence[str], given: bytes) -> None:
 def ways(config: Config, credentials: Path | None) -> list[Callable[[str], None]]:
     """Return the configured ways to send a message; each raises ``Untold`` if it fails."""
     found: list[Callable[[str], None]] = []
-    url = secret(credentials, WEBHOOK)
-    if url:
-        found.append(lambda message: by_webhook(url, message))
+    if url := secret(credentials, "webhook"):
+        found.append(partial(by_webhook, url))
     if config.mail:
-        found.append(lambda message: by_mail(config.sendmail, config.mail, message))
+        found.append(partial(by_mail, config.sendmail, config.mail))
     if config.command:
-        found.append(lambda message: by_command(config.command, message))
+        found.append(partial(by_command, config.command))
     return found
 
 
@@ -94,20 +94,14 @@ def secret(credentials: Path | None, name: str) -> str:
 
 # --- metrics ---------------------------------------------------------------------------------------------
 
-# Figures of each job's last run that did something, with their meaning.
-_LAST: Sequence[tuple[str, str, Callable[[Run], object]]] = (
-    ("ok", "Whether the last run that did something succeeded.", lambda run: int(run.outcome == OK)),
-    ("hosts", "Hosts in the last run that did something.", lambda run: run.hosts),
-    ("failed", "Failed hosts in the last run that did something.", lambda run: run.failed),
-    ("changed", "Changed hosts in the last run that did something.", lambda run: run.changed),
-    ("calls", "EODHD calls paid by the last run that did something.", lambda run: run.calls),
-    ("rows", "Rows written by the last run that did something.", lambda run: run.rows),
-    (
-        "duration_seconds",
-        "Duration of the last run that did something.",
-        lambda run: f"{(run.ended or 0) - run.began:.3f}",
-    ),
-)
+# Totals of each job's last run that did something: the attribute, and the beginning of its meaning.
+_TOTALS = {
+    "hosts": "Hosts in",
+    "failed": "Failed hosts in",
+    "changed": "Changed hosts in",
+    "calls": "EODHD calls paid by",
+    "rows": "Rows written by",
+}
 
 
 def metrics(jobs: Mapping[str, Job], runs: Sequence[Run], problems: Iterable[Lasting], now: float) -> str:
@@ -131,8 +125,13 @@ def _metrics(
     yield "last_run_timestamp_seconds", "When a job last ended, whatever its outcome.", last(end)
     succeeded = last(end, OK, NOTHING)
     yield "last_success_timestamp_seconds", "When a job last succeeded or had nothing to do.", succeeded
-    for name, meaning, value in _LAST:
-        yield f"last_{name}", meaning, last(value, *TELLING)
+    good = last(lambda run: int(run.outcome == OK), *TELLING)
+    yield "last_ok", "Whether the last run that did something succeeded.", good
+    for name, meaning in _TOTALS.items():
+        total = last(attrgetter(name), *TELLING)
+        yield f"last_{name}", f"{meaning} the last run that did something.", total
+    duration = last(lambda run: f"{(run.ended or 0) - run.began:.3f}", *TELLING)
+    yield "last_duration_seconds", "Duration of the last run that did something.", duration
     outcomes = sorted(Counter((run.job, run.outcome) for run in ended).items())
     counted = [({"job_name": job, "outcome": outcome}, count) for (job, outcome), count in outcomes]
     yield "runs", "Runs in the history, by outcome.", counted

@@ -11,7 +11,7 @@ import pytest
 from ansible.module_utils.schedule import jobs
 from ansible.module_utils.schedule.jobs import Config, Job
 from ansible.module_utils.schedule.runner import Played, Runner, World
-from ansible.module_utils.schedule.state import State, alone
+from ansible.module_utils.schedule.state import alone
 from ansible.module_utils.schedule.tell import Untold
 
 GIVEN = {
@@ -48,8 +48,8 @@ class Scene:
             sleep=self.waits.append,
             say=self.said.append,
         )
-        self.state = State(self.folder, self.spare)
-        self.runner = Runner(config, self.state, self.spare, world)
+        self.runner = Runner(config, world)
+        self.state = self.runner.state
 
     def _play(self, _job: Job, log: Path) -> Played:
         return self.plays.pop(0)
@@ -226,7 +226,7 @@ def test_a_job_that_is_no_more_has_no_problems(scene: Scene) -> None:
     kept: dict[str, Any] = {**scene.runner.config.jobs}
     del kept["audit"]
     changed = Config(**{**vars(scene.runner.config), "jobs": kept})
-    scene.runner = Runner(changed, scene.state, scene.spare, scene.runner.world)
+    scene.runner = Runner(changed, scene.runner.world)
     scene.run("health")
     assert scene.messages[-1] == "✅ market data: over: EODHD refuses the token"
 

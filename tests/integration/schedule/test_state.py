@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from datetime import date
 from pathlib import Path
 
 import pytest
@@ -64,12 +63,12 @@ def test_old_runs_are_forgotten(state: State) -> None:
     assert [run.id for run in state.runs()] == ["2"]
 
 
-def test_problems_and_sessions_come_back(state: State, tmp_path: Path) -> None:
+def test_problems_and_marks_come_back(state: State, tmp_path: Path) -> None:
     state.keep_problems([PROBLEM])
-    state.keep_session("daily", date(2026, 11, 25))
+    state.keep_mark("session daily", "2026-11-25")
     later = State(tmp_path, tmp_path / "spare")
     assert later.problems() == [PROBLEM]
-    assert later.session("daily") == date(2026, 11, 25)
+    assert later.mark("session daily") == "2026-11-25"
 
 
 def test_a_lock_is_held_by_one(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from ansible.module_utils.schedule import jobs
 from ansible.module_utils.schedule.jobs import Config, Job
 from ansible.module_utils.schedule.runner import Played, Runner, World
-from ansible.module_utils.schedule.state import OK, Run, State
+from ansible.module_utils.schedule.state import OK, Run
 from standin import worker
 
 from tests.integration.eodhd.conftest import TOKEN, Market, market, standin, standin_process, today  # noqa: F401
@@ -34,8 +34,7 @@ class Scheduler:
         (folder / "spare").mkdir(parents=True)
         self.market, self.folder = estate, folder
         config = Config("/p", [], jobs.parse(GIVEN, ["US"]), str(folder), str(folder / "spare"), retries=[])
-        self.state = State(folder, folder / "spare")
-        self.runner = Runner(config, self.state, folder / "spare", World(self._play, say=lambda line: None))
+        self.runner = Runner(config, World(self._play, say=lambda line: None))
 
     def _play(self, job: Job, _log: Path) -> Played:
         server = replace(self.market.server)
@@ -52,7 +51,7 @@ class Scheduler:
 
     @property
     def last(self) -> Run:
-        return self.state.runs()[-1]
+        return self.runner.state.runs()[-1]
 
 
 def run_both(estate: Market, folder: Path, job: str) -> list[Scheduler]:

@@ -20,7 +20,6 @@ from ansible.module_utils.eodhd.model import SymbolEntry
 from ansible.module_utils.eodhd.planning import Rules, calls_for
 from ansible.module_utils.schedule.jobs import Config, Job
 from ansible.module_utils.schedule.runner import Played, Runner, World
-from ansible.module_utils.schedule.state import State
 
 HOUR = 3600.0
 MARKETS = {"US": "XNYS", "LSE": "XLON", "AU": "XASX"}
@@ -273,8 +272,7 @@ def replay(
         if file[2] < first:
             sky.table[file], sky.loaded[file] = len(versions), versions[-1] + 9 * 24 * HOUR
 
-    spare = folder / "spare"
-    spare.mkdir()
+    (folder / "spare").mkdir()
 
     def sleep(wait: float) -> None:
         sky.now += wait
@@ -287,7 +285,7 @@ def replay(
         sleep=sleep,
         say=lambda line: None,
     )
-    runner = Runner(config, State(folder, spare), spare, world)
+    runner = Runner(config, world)
     asleep = [window for window in windows if window.kind == "asleep"]
     for at, name in fires(config, first, last, asleep, DELAY):
         sky.now = max(sky.now, at)

@@ -7,7 +7,7 @@ import pytest
 from ansible.module_utils.schedule import problems
 from ansible.module_utils.schedule.jobs import Job
 from ansible.module_utils.schedule.problems import Trouble
-from ansible.module_utils.schedule.state import Lasting
+from ansible.module_utils.schedule.state import Lasting, Run
 
 DAILY = Job("daily-US", "backfill", "published", exchange="US")
 HEALTH = Job("health", "reset", "*-*-* 05:30:00")
@@ -101,7 +101,9 @@ def test_figures_are_those_of_all_hosts() -> None:
         record("failed", "b"),
         record("ok", "b"),
     ]
-    assert problems.figures(records) == {"hosts": 2, "failed": 1, "changed": 1, "calls": 100, "rows": 5}
+    begun = Run("1", "daily-US", 0.0, calls=100, rows=1)
+    run = problems.counted(begun, records)
+    assert run == replace(begun, hosts=2, failed=1, changed=1, calls=200, rows=6)
 
 
 TOKEN = Trouble("token", "hub", "EODHD refuses the token. Set eodhd_api_token.")
@@ -155,6 +157,12 @@ def test_one_that_nobody_was_told_of_goes_without_a_word() -> None:
 def test_one_that_comes_back_before_its_end_was_told_goes_on() -> None:
     over = replace(LASTS, jobs=(), over=150.0)
     assert judge([over], [TOKEN], set()) == [LASTS]
+
+
+def test_one_that_comes_back_on_another_host_names_both() -> None:
+    over = replace(LASTS, jobs=(), over=150.0)
+    (problem,) = judge([over], [replace(TOKEN, host="node")], set())
+    assert problem.hosts == ("hub", "node")
 
 
 def test_the_message_says_what_since_when_where_and_what_to_do() -> None:
