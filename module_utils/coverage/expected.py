@@ -6,6 +6,7 @@ from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import lru_cache
+from typing import NamedTuple
 
 from ansible.module_utils.markets import calendar, names
 
@@ -31,17 +32,6 @@ class Window:
             found.append(following(found[-1]))
         return found
 
-    def from_its_end(self, sizes: list[int]) -> list[Window]:
-        """Split the window into parts of the given numbers of days and a rest; the newest part is first."""
-        parts, last = [], self.last
-        for size in sizes:
-            first = last - timedelta(days=size - 1)
-            if first <= self.first:
-                break
-            parts.append(Window(first, last))
-            last = first - timedelta(days=1)
-        return [*parts, Window(self.first, last)]
-
 
 def following(month: date) -> date:
     """Return the first day of the next month."""
@@ -60,8 +50,7 @@ def _sessions(market: str, first: date, last: date) -> int:
     return len(found.sessions(first, last))
 
 
-@dataclass(frozen=True)
-class Market:
+class Market(NamedTuple):
     """A market in a window: the suffix of its symbols, and its sessions that can have a bar, in order."""
 
     name: str

@@ -102,8 +102,7 @@ class Survey:
         return sorted(self.kinds.keys() - self.spans.keys())
 
 
-@dataclass(frozen=True)
-class Tables:
+class Tables(NamedTuple):
     """The tables, each as schema and name or only as name; ``assets`` may be missing."""
 
     bars: Sequence[str]
@@ -128,37 +127,28 @@ def look(
     if found is None:
         return None
     suffixes = {names.suffix(symbol) for symbol in found.kinds} or {names.DEFAULT}
+
+    def read(first: date, end: date | None) -> list[tuple[Any, ...]] | None:
+        while True:
+            rows: list[tuple[Any, ...]] | None = ask(
+                lambda cursor: _bars(cursor, tables.bars, markets, suffixes, first, end, by_month)
+            )
+            # assets may not list every symbol; query again with the sessions of its market.
+            others = {names.suffix(row[0]) for row in rows or () if row[0]} - suffixes
+            suffixes.update(others)
+            if not any(markets.named(suffix) for suffix in others):
+                return rows
+
     end = None
     for part in parts:
         if end and not go_on():
             break
-        rows = _part(ask, tables, markets, suffixes, part.first, end, by_month)
+        rows = read(part.first, end)
         if rows is None:
             return found if end else None
         _add(found, rows)
         found.since = end = part.first
     return found
-
-
-def _part(
-    ask: Ask,
-    tables: Tables,
-    markets: Markets,
-    suffixes: set[str],
-    first: date,
-    end: date | None,
-    by_month: bool,
-) -> list[tuple[Any, ...]] | None:
-    """Return the rows of a window; adds the suffixes of all bars to ``suffixes``."""
-    while True:
-        rows: list[tuple[Any, ...]] | None = ask(
-            lambda cursor: _bars(cursor, tables.bars, markets, suffixes, first, end, by_month)
-        )
-        # assets may not list every symbol; query again with the sessions of its market.
-        others = {names.suffix(row[0]) for row in rows or () if row[0]} - suffixes
-        suffixes.update(others)
-        if not any(markets.named(suffix) for suffix in others):
-            return rows
 
 
 def _assets(cursor: Any, table: Sequence[str] | None, day: date) -> Survey:

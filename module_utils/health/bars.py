@@ -177,8 +177,7 @@ def _holders(cursor: Any, table: Wanted) -> str:
 
 def readable(host: Host, name: str) -> Wanted | None:
     """Return the table of this name if ``health_tables`` lists it and it could be read."""
-    found = (table for table in host.tables if table.parts[-1] == name and table.name in host.counts)
-    return next(found, None)
+    return next((t for t in host.tables if t.parts[-1] == name and t.name in host.counts), None)
 
 
 def filled(host: Host, name: str) -> Wanted | None:
@@ -246,6 +245,7 @@ def shortened(texts: Sequence[str], count: int) -> str:
     return ", ".join(texts[:NAMED]) + (", …" if count > min(len(texts), NAMED) else "")
 
 
+_OLD_BASIS = "SELECT symbol FROM backfill_old_basis WHERE resolved IS NULL ORDER BY symbol"
 _SET_ASIDE = """
 SELECT count(*), count(DISTINCT symbol), (array_agg(DISTINCT symbol))[1:%s], mode() WITHIN GROUP (ORDER BY reason),
   min(day), max(day)
@@ -256,23 +256,24 @@ FROM (SELECT symbol, day, reason FROM backfill_set_aside
 _UNTRADED = ["untraded%", "all prices are zero"]
 
 
-def _may_read(cursor: Any, table: Wanted) -> bool:
-    """Return whether a table of the ledger exists and may be read."""
-    cursor.execute("SELECT coalesce(has_table_privilege(to_regclass(%s), 'SELECT'), false)", (table.name,))
-    return bool(cursor.fetchone()[0])
+def _ledger(host: Host, name: str, what: str, statement: str, *values: object) -> list[tuple[Any, ...]]:
+    """Return the rows that a statement reads from a table of the ledger; none if it is missing or not readable."""
+
+    def read(cursor: Any) -> Any:
+        cursor.execute("SELECT coalesce(has_table_privilege(to_regclass(%s), 'SELECT'), false)", (name,))
+        if not cursor.fetchone()[0]:
+            return []
+        cursor.execute(statement, values)
+        return cursor.fetchall()
+
+    found: list[tuple[Any, ...]] = query_or_raise(host, Wanted(name), what, read)
+    return found
 
 
 def check_basis(host: Host) -> Iterator[Finding]:
     """No bar has the basis from before a restatement because EODHD no longer sends it."""
-    table = Wanted("backfill_old_basis")
-
-    def read(cursor: Any) -> list[str]:
-        if not _may_read(cursor, table):
-            return []
-        cursor.execute("SELECT symbol FROM backfill_old_basis WHERE resolved IS NULL ORDER BY symbol")
-        return [symbol for (symbol,) in cursor.fetchall()]
-
-    symbols = query_or_raise(host, table, "bars on an old basis", read)
+    rows = _ledger(host, "backfill_old_basis", "bars on an old basis", _OLD_BASIS)
+    symbols = [symbol for (symbol,) in rows]
     if not symbols:
         yield Finding("basis", "ok", "all bars of each symbol are on one basis")
         return
@@ -287,16 +288,9 @@ def check_basis(host: Host) -> Iterator[Finding]:
 
 def check_set_aside(host: Host) -> Iterator[Finding]:
     """No bar that the backfill set aside is unresolved."""
-    table = Wanted("backfill_set_aside")
-
-    def read(cursor: Any) -> Any:
-        if not _may_read(cursor, table):
-            return 0, 0, [], None, None, None
-        cursor.execute(_SET_ASIDE, (LISTED + 1, _UNTRADED, MANY))
-        return cursor.fetchone()
-
-    found = query_or_raise(host, table, "bars set aside", read)
-    rows, symbols, examples, reason, first, last = found
+    values = LISTED + 1, _UNTRADED, MANY
+    found = _ledger(host, "backfill_set_aside", "bars set aside", _SET_ASIDE, *values)
+    rows, symbols, examples, reason, first, last = found[0] if found else (0, 0, [], None, None, None)
     host.measures["bars_set_aside"] = rows
     level = host.level("set_aside", rows)
     text = f"{plural(rows, 'bar')} set aside" if rows else "the backfill has set no bar aside"
@@ -343,7 +337,11 @@ def check_precision(host: Host) -> Iterator[Finding]:
 
 def judge_precision(table: Wanted, types: Mapping[str, str]) -> Finding:
     """Return the finding for these types of the columns."""
-    narrow = {name: types[name] for name in PRICES if _narrow(types.get(name, ""))}
+    narrow = {}
+    for name in PRICES:
+        found = re.fullmatch(r"numeric\((\d+),(-?\d+)\)", types.get(name, ""))
+        if found and (int(found[2]) < DECIMALS or int(found[1]) - int(found[2]) < WHOLE):
+            narrow[name] = types[name]
     # EODHD sends volumes with fractions even for stocks.
     if types.get("volume") in ("integer", "bigint"):
         narrow["volume"] = types["volume"]
@@ -358,8 +356,3 @@ def judge_precision(table: Wanted, types: Mapping[str, str]) -> Finding:
         " such as those with 8 decimals or a fraction in the volume, are set aside. Set"
         " database_widen: true and run `ansible-playbook playbooks/reset.yml --tags database`.",
     )
-
-
-def _narrow(type_name: str) -> bool:
-    found = re.fullmatch(r"numeric\((\d+),(-?\d+)\)", type_name)
-    return found is not None and (int(found[2]) < DECIMALS or int(found[1]) - int(found[2]) < WHOLE)

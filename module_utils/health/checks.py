@@ -7,25 +7,40 @@ says how to add a check.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Callable
 
 from ansible.module_utils.database.connection import Unreachable, explain
-from ansible.module_utils.health import bars, coverage, services, settings
+from ansible.module_utils.health import bars, services, settings
 from ansible.module_utils.health.model import LEVELS, Check, Finding, Host
 from ansible.module_utils.reporting import Problem
 
 if TYPE_CHECKING:
     from ansible.module_utils.prometheus import Metric
 
+
+def _on_bars(check: str) -> Callable[[Host], Iterator[Finding]]:
+    """Return a check of ``coverage``, which an empty table needs neither to import nor to run."""
+
+    def run(host: Host) -> Iterator[Finding]:
+        if bars.filled(host, "market_data"):
+            from ansible.module_utils.health import coverage
+
+            yield from getattr(coverage, check)(host)
+
+    return run
+
+
 CHECKS: tuple[Check, ...] = (
     Check("settings", settings.check_settings, ".env has every required key, and every line can be parsed"),
     Check("disk", services.check_disk, "enough space at the root for an environment and what a reset keeps"),
     Check("connection", settings.check_connection, "PostgreSQL answers within health_timeout, and quickly"),
     Check("tables", bars.check_tables, "every table of health_tables is readable and has enough rows", True),
-    Check("freshness", coverage.check_freshness, "every symbol has the bar of the last session due", True),
-    Check("coverage", coverage.check_coverage, "every symbol that is active in assets has bars", True),
-    Check("gaps", coverage.check_gaps, "no session is missing between a symbol's first and last bar", True),
-    Check("keys", coverage.check_keys, "each bar is at midnight UTC, under one name of its symbol", True),
+    Check("freshness", _on_bars("check_freshness"), "every symbol has the bar of the last session due", True),
+    Check("coverage", _on_bars("check_coverage"), "every symbol that is active in assets has bars", True),
+    Check(
+        "gaps", _on_bars("check_gaps"), "no session is missing between a symbol's first and last bar", True
+    ),
+    Check("keys", _on_bars("check_keys"), "each bar is at midnight UTC, under one name of its symbol", True),
     Check("set_aside", bars.check_set_aside, "no bar that the backfill set aside is unresolved", True),
     Check("basis", bars.check_basis, "no bar has the basis from before a restatement", True),
     Check("locks", bars.check_locks, "PostgreSQL has enough locks for the chunks of market_data", True),
@@ -87,10 +102,7 @@ def result(findings: Sequence[Finding], host: Host) -> dict[str, Any]:
         "url": host.server.masked_url() if host.server else None,
         "token": host.token,
         "measures": host.measures,
-        "checks": [
-            {"check": f.check, "level": f.level, "message": f.message, "expects": expects.get(f.check, "")}
-            for f in findings
-        ],
+        "checks": [{**finding._asdict(), "expects": expects.get(finding.check, "")} for finding in findings],
         "problems": [finding.message for finding in findings if finding.level == "fail"],
         "report": report(findings, host, healthy),
     }

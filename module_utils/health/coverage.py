@@ -1,17 +1,18 @@
-"""The checks for stale symbols, symbols without bars, and missing sessions."""
+"""The checks for stale symbols, symbols without bars, and missing sessions, for a table that holds bars."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import timedelta
+from typing import NamedTuple
 
 from ansible.module_utils.coverage import survey
 from ansible.module_utils.coverage.expected import Markets, Window
-from ansible.module_utils.coverage.survey import Lack, Survey, Tables, lacks
+from ansible.module_utils.coverage.survey import Lack, Survey, Tables
 from ansible.module_utils.health.bars import NAMED, filled, load_command, query, shortened, too_slow
-from ansible.module_utils.health.model import Coverage, Finding, Host, Wanted
+from ansible.module_utils.health.model import Finding, Host, Wanted
 from ansible.module_utils.markets import names
 from ansible.module_utils.text import plural
 
@@ -21,21 +22,20 @@ RECENT = 60
 STEP = 4
 
 
-def check_freshness(host: Host) -> Iterator[Finding]:
-    """Every active symbol has the bar of the last session that is due."""
-    bars = filled(host, "market_data")
-    if bars is None:
-        return
-    host.coverage = look(host, bars)
-    if host.coverage is None:
-        raise too_slow(host, "stale symbols")
-    yield judge_freshness(host.coverage, host)
+class Coverage(NamedTuple):
+    """The bars of ``table``, and what each symbol lacks by the calendar of its market."""
+
+    table: Wanted
+    survey: Survey
+    lacks: list[Lack]
+    markets: Markets
 
 
 def look(host: Host, bars: Wanted) -> Coverage | None:
     """Return the bars back to ``gap_days``, or as far as the time allows; None if it allows nothing."""
     assets = filled(host, "assets")
-    now, days = host.now(), max(int(host.limits["gap_days"]), RECENT)
+    now = host.now()
+    days = max(int(host.limits["gap_days"]), RECENT)
     window = Window(now.date() - timedelta(days=days), now.date())
     markets = Markets(window, now, timedelta(hours=host.limits["publish_hours"]))
     started = time.monotonic()
@@ -49,7 +49,7 @@ def look(host: Host, bars: Wanted) -> Coverage | None:
         lambda work: query(host, bars, work),
         Tables(bars.parts, assets.parts if assets else None),
         markets,
-        window.from_its_end(window_sizes(days) if rows is None or rows > LARGE else []),
+        windows(window) if rows is None or rows > LARGE else [window],
         go_on=time_is_left,
     )
     if found is None:
@@ -59,19 +59,27 @@ def look(host: Host, bars: Wanted) -> Coverage | None:
         found.older = query(host, bars, lambda c: survey.last_bars(c, bars.parts, bare, found.since))
     if found.older:
         markets = replace(markets, window=Window(min(found.older.values()), window.last))
-    return Coverage(found, list(lacks(found, markets)), markets)
+    return Coverage(bars, found, list(survey.lacks(found, markets)), markets)
 
 
-def window_sizes(days: int) -> list[int]:
-    """Return the lengths in days of all windows of a large table except the last."""
-    found = [RECENT]
-    while sum(found) * (1 + STEP) < days:
-        found.append(sum(found) * STEP)
-    return found
+def windows(whole: Window) -> list[Window]:
+    """Split the window of a large table, at least ``RECENT`` days, as described above."""
+    ages = [RECENT]
+    while ages[-1] * (1 + STEP) < (whole.last - whole.first).days:
+        ages.append(ages[-1] * (1 + STEP))
+    firsts = [*(whole.last - timedelta(days=age - 1) for age in ages), whole.first]
+    lasts = [whole.last, *(first - timedelta(days=1) for first in firsts)]
+    return [Window(*ends) for ends in zip(firsts, lasts)]
 
 
-def judge_freshness(coverage: Coverage, host: Host) -> Finding:
-    """Return the finding for the last bars, each judged by the calendar of its market."""
+def check_freshness(host: Host) -> Iterator[Finding]:
+    """Every active symbol has the bar of the last session that is due."""
+    bars = filled(host, "market_data")
+    if bars is None:
+        return
+    coverage = host.coverage = look(host, bars)
+    if coverage is None:
+        raise too_slow(host, "stale symbols")
     found = coverage.survey
     # The check ``coverage`` reports a symbol that never had a bar; without older bars nobody knows which these are.
     active = [
@@ -82,17 +90,18 @@ def judge_freshness(coverage: Coverage, host: Host) -> Finding:
     unknown = ", ".join(sorted({names.suffix(lack.symbol) for lack in active if not lack.charted}))
     unchecked = f" Not checked, because there is no calendar: {unknown}." if unknown else ""
     active = [lack for lack in active if lack.charted]
-    failing = sum(1 for lack in active if host.level("stale", lack.behind) == "fail")
     late = sorted(
         (lack for lack in active if host.level("stale", lack.behind) != "ok"),
         key=lambda lack: (-lack.behind, lack.symbol),
     )
     host.measures["stale_symbols"] = len(late)
     if not late:
-        return Finding("freshness", "ok", f"{plural(len(active), 'symbol')} up to date.{unchecked}")
+        yield Finding("freshness", "ok", f"{plural(len(active), 'symbol')} up to date.{unchecked}")
+        return
+    failing = sum(host.level("stale", lack.behind) == "fail" for lack in late)
     texts = [_stale(lack, coverage) for lack in late[:NAMED]]
     first = min((lack.last for lack in late if lack.last), default=None)
-    return Finding(
+    yield Finding(
         "freshness",
         "fail" if failing > host.limits["stale_share"] * len(active) else "warn",
         f"{len(late):,} of {plural(len(active), 'symbol')} stale: {shortened(texts, len(late))}. Load with"
@@ -130,23 +139,49 @@ def check_coverage(host: Host) -> Iterator[Finding]:
 
 def check_gaps(host: Host) -> Iterator[Finding]:
     """No session is missing between a symbol's first and last bar."""
-    if not host.limits["gap_days"] or host.coverage is None:
+    gap_days = host.limits["gap_days"]
+    if not gap_days or host.coverage is None or not any(lack.charted for lack in host.coverage.lacks):
         return
-    coverage, bars = host.coverage, filled(host, "market_data")
-    if bars is None or not any(lack.charted for lack in coverage.lacks):
+    table, found, lacks, markets = host.coverage
+    worst = sorted(
+        (lack for lack in lacks if lack.missing and lack.symbol not in found.inactive),
+        key=lambda lack: (-lack.missing, lack.symbol),
+    )
+    count = sum(lack.missing for lack in worst)
+    host.measures["gap_sessions"] = count
+    level = host.level("gap", count)
+    today = host.now().date()
+    short = ""
+    if found.since > today - timedelta(days=gap_days):
+        short = (
+            f" The search for gaps reached back only to {found.since} within {host.query_timeout:g} s. Raise"
+            " health_query_timeout, or lower health_gap_days."
+        )
+    if level == "ok":
+        text = f"{plural(count, 'session')} missing since {found.since}."
+        yield Finding("gaps", "warn" if short else "ok", short.strip() or text)
         return
-    worst = [lack for lack in coverage.lacks if lack.missing and lack.symbol not in coverage.survey.inactive]
-    worst.sort(key=lambda lack: (-lack.missing, lack.symbol))
-    missing: dict[str, list[date]] = {}
-    if host.level("gap", sum(lack.missing for lack in worst)) != "ok":
-        some = [lack.symbol for lack in worst[:NAMED]]
-        window = Window(coverage.survey.since, host.now().date())
-        days = query(host, bars, lambda cursor: survey.days(cursor, bars.parts, some, window))
-        for symbol, held in (days or {}).items():
-            market = coverage.markets.of(symbol)
-            sessions = market.days if market else []
-            missing[symbol] = [day for day in sessions if min(held) < day < max(held) and day not in held]
-    yield judge_gaps(worst, missing, host, coverage.survey)
+    some, window = [lack.symbol for lack in worst[:NAMED]], Window(found.since, today)
+    held = query(host, table, lambda cursor: survey.days(cursor, table.parts, some, window)) or {}
+    texts, firsts = [], []
+    for lack in worst[:NAMED]:
+        market, days = markets.of(lack.symbol), set(held.get(lack.symbol, ()))
+        missing = [
+            day
+            for day in (market.days if market else ())
+            if day not in days and min(days, default=day) < day < max(days, default=day)
+        ]
+        firsts += missing[:1]
+        shown = [day.isoformat() for day in missing]
+        what = shortened(shown, lack.missing) if shown else plural(lack.missing, "session")
+        texts.append(f"{lack.symbol} ({what})")
+    command = load_command([lack.symbol for lack in worst], min(firsts, default=found.since))
+    yield Finding(
+        "gaps",
+        level,
+        f"{plural(count, 'session')} missing in {plural(len(worst), 'symbol')}: {shortened(texts, len(worst))}."
+        f" Load with `{command} -e backfill_force=true`.{short}",
+    )
 
 
 def check_keys(host: Host) -> Iterator[Finding]:
@@ -168,46 +203,15 @@ def check_keys(host: Host) -> Iterator[Finding]:
             " midnight UTC.",
         )
     twins = sorted(
-        (symbol, name) for symbol in spans if (name := names.full(symbol)) != symbol and name in spans
+        f"{symbol} and {name}" for symbol in spans if (name := names.full(symbol)) != symbol and name in spans
     )
     if twins:
-        texts = [" and ".join(pair) for pair in twins]
         yield Finding(
             "keys",
             "warn",
             f"{plural(len(twins), 'symbol')} {'is' if len(twins) == 1 else 'are'} stored under two names:"
-            f" {shortened(texts, len(texts))}. The backfill updates only the second name. Delete the bars of the first"
+            f" {shortened(twins, len(twins))}. The backfill updates only the second name. Delete the bars of the first"
             " in market_data, and its row in assets.",
         )
     if not askew and not twins:
         yield Finding("keys", "ok", "each bar has one time and one symbol")
-
-
-def judge_gaps(worst: list[Lack], missing: dict[str, list[date]], host: Host, found: Survey) -> Finding:
-    """Return the finding for symbols that lack sessions; ``missing`` has the days of the first of them, if known."""
-    count = sum(lack.missing for lack in worst)
-    level = host.level("gap", count)
-    host.measures["gap_sessions"] = count
-    short = ""
-    if found.since > host.now().date() - timedelta(days=host.limits["gap_days"]):
-        short = (
-            f" The search for gaps reached back only to {found.since} within {host.query_timeout:g} s. Raise"
-            " health_query_timeout, or lower health_gap_days."
-        )
-    if level == "ok":
-        text = f"{plural(count, 'session')} missing since {found.since}."
-        return Finding("gaps", "warn" if short else "ok", short.strip() or text)
-    texts = []
-    for lack in worst[:NAMED]:
-        days = [day.isoformat() for day in missing.get(lack.symbol, [])]
-        texts.append(
-            f"{lack.symbol} ({shortened(days, lack.missing) if days else plural(lack.missing, 'session')})"
-        )
-    first = min((days[0] for days in missing.values() if days), default=found.since)
-    command = load_command([lack.symbol for lack in worst], first)
-    return Finding(
-        "gaps",
-        level,
-        f"{plural(count, 'session')} missing in {plural(len(worst), 'symbol')}: {shortened(texts, len(worst))}."
-        f" Load with `{command} -e backfill_force=true`.{short}",
-    )

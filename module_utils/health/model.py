@@ -7,15 +7,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 from ansible.module_utils.arguments.health_check import ARGUMENTS
-from ansible.module_utils.coverage.expected import Markets
-from ansible.module_utils.coverage.survey import Lack, Survey
 from ansible.module_utils.database.connection import TimedOut, Unreachable, connect, driver, within
 from ansible.module_utils.database.server import Server
 from ansible.module_utils.reporting import Problem
 from ansible.module_utils.text import plural
+
+if TYPE_CHECKING:
+    from ansible.module_utils.health.coverage import Coverage
 
 BACKFILL = "ansible-playbook playbooks/backfill.yml"
 # From the best to the worst; the worst finding decides.
@@ -26,8 +27,7 @@ USUAL = {name: option["default"] for name, option in ARGUMENTS["limits"]["option
 LOCK_TIMEOUT = 1.0
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """What a check found; ``level`` is ok, warn or fail, and the message of a warn or fail says what to do."""
 
     check: str
@@ -35,8 +35,7 @@ class Finding:
     message: str
 
 
-@dataclass(frozen=True)
-class Wanted:
+class Wanted(NamedTuple):
     """A required table, and the least number of rows that it must have."""
 
     name: str
@@ -48,8 +47,7 @@ class Wanted:
         return self.name.split(".")
 
 
-@dataclass(frozen=True)
-class Count:
+class Count(NamedTuple):
     """Rows of a table; None if they could not be counted."""
 
     rows: int | None
@@ -61,15 +59,6 @@ class Count:
             return "not counted"
         rows = plural(self.rows, "row")
         return f"about {rows} (estimate)" if self.estimated else rows
-
-
-@dataclass(frozen=True)
-class Coverage:
-    """The bars in the tables, and what each symbol lacks by the calendar of its market."""
-
-    survey: Survey
-    lacks: Sequence[Lack]
-    markets: Markets
 
 
 @dataclass
@@ -131,8 +120,7 @@ class Host:
             raise Unreachable.of(error) from None
 
 
-@dataclass(frozen=True)
-class Check:
+class Check(NamedTuple):
     """A check, and in one line what it expects; without a session, a check that ``needs_session`` is skipped."""
 
     name: str
@@ -146,9 +134,9 @@ def wanted(entries: Sequence[object]) -> list[Wanted]:
     tables = []
     for entry in entries:
         values = entry if isinstance(entry, Mapping) else {"name": entry}
-        name, rows = str(values.get("name")), str(values.get("min_rows", 0))
+        name, rows = values.get("name"), str(values.get("min_rows", 0))
         if not (
-            isinstance(values.get("name"), str)
+            isinstance(name, str)
             and re.fullmatch(r"[^.]+(\.[^.]+)?", name)
             and rows.isdigit()
             and values.keys() <= {"name", "min_rows"}

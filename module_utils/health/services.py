@@ -7,11 +7,14 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.database.connection import TimedOut, within
 from ansible.module_utils.health.model import Finding, Host
 from ansible.module_utils.reporting import Problem, package
+
+if TYPE_CHECKING:
+    from ansible.module_utils.eodhd.api import Reply
 
 # The token that EODHD publishes for trials; it has no account.
 PUBLIC_TOKEN = "demo"  # noqa: S105 - public
@@ -24,36 +27,42 @@ def check_token(host: Host) -> Iterator[Finding]:
     if host.service is None or not token:
         host.token = None
         return
-    from ansible.module_utils.eodhd.api import STOPS, account
+    from ansible.module_utils.eodhd.api import STOPS, Policy, Reply, Transport, account
 
     known = host.token
     if known and known["account"] == account(token):
         yield Finding("token", known["level"], known["message"])
         return
-    status, body, fault = ask_account(host.service, token, host.timeout)
-    finding = judge_token(status, body, fault, token, host)
+    limits = Policy(connect=host.timeout, read=host.timeout, total=host.timeout)
+    transport = Transport(host.service, token, policy=limits)
+    try:
+        # Name resolution has no timeout of its own.
+        reply = within(host.timeout + 0.5, lambda: transport.send("user", {}))
+    except TimedOut:
+        reply = Reply(0, fault=f"no answer within {host.timeout:g} s")
+    finding = judge_token(reply, token, host)
     host.token = None
-    if status in (200, 403, *STOPS):  # which says something about the account, whichever host asks
+    if reply.status in (200, 403, *STOPS):  # which says something about the account, whichever host asks
         host.token = {"level": finding.level, "message": finding.message, "account": account(token)}
     yield finding
 
 
-def judge_token(status: int, body: bytes, fault: str, token: str, host: Host) -> Finding:
-    """Return the finding for EODHD's answer about a token: HTTP status (0 if none came), body, and error text."""
+def judge_token(reply: Reply, token: str, host: Host) -> Finding:
+    """Return the finding for EODHD's answer about a token."""
     from ansible.module_utils.eodhd.api import STOPS, quota, today
 
-    if status == 403 and token == PUBLIC_TOKEN:
+    if reply.status == 403 and token == PUBLIC_TOKEN:
         return Finding("token", "ok", "the public token demo, which has no account")
-    kind, message = STOPS.get(401 if status == 403 else status, ("", ""))
+    kind, message = STOPS.get(401 if reply.status == 403 else reply.status, ("", ""))
     if kind == "refused":
         message += " Then write .env again with `ansible-playbook playbooks/reset.yml --tags dotenv`."
     if kind and kind != "quota":
         return Finding("token", "fail", message)
-    user: Any = None
-    if status == 200:
+    user, fault = None, reply.fault
+    if reply.status == 200:
         fault = "the answer describes no account"
         with contextlib.suppress(ValueError):
-            user = json.loads(body)
+            user = json.loads(reply.body)
     if kind != "quota" and not isinstance(user, dict):
         return Finding(
             "token",
@@ -73,19 +82,6 @@ def judge_token(status: int, body: bytes, fault: str, token: str, host: Host) ->
             " 00:00 GMT. The threshold is health_quota_warn.",
         )
     return Finding("token", "ok", f"EODHD accepts the token, and {left:,} calls are left today")
-
-
-def ask_account(base_url: str, token: str, timeout: float) -> tuple[int, bytes, str]:
-    """Ask EODHD about a token in one request of at most ``timeout`` seconds; see ``judge_token``."""
-    from ansible.module_utils.eodhd.api import Policy, Transport
-
-    transport = Transport(base_url, token, policy=Policy(connect=timeout, read=timeout, total=timeout))
-    try:
-        # Name resolution has no timeout of its own.
-        reply = within(timeout + 0.5, lambda: transport.send("user", {}))
-    except TimedOut:
-        return 0, b"", f"no answer within {timeout:g} s"
-    return reply.status, reply.body, reply.fault
 
 
 def check_redis(host: Host) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ import logging
 import re
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ansible.module_utils.database.connection import driver
 from ansible.module_utils.database.server import KEYS, PREFER, Server
@@ -22,8 +22,7 @@ ALIASES = {"DB_URL": "DATABASE_URL", "EODHD_API_TOKEN": "EODHD_API_KEY"}
 _REWRITE = "Write it again with `ansible-playbook playbooks/reset.yml --tags dotenv`"
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """The values of ``.env`` by the names above, and the numbers of the lines that python-dotenv drops."""
 
     values: Mapping[str, str]

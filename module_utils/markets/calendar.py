@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta, timezone
 from functools import cache
+from typing import NamedTuple
 
 from ansible.module_utils.markets import names, sessions
 
@@ -17,8 +17,7 @@ _DAY = timedelta(days=1)
 FIRST, LAST = date.fromisoformat(sessions.FIRST), date.fromisoformat(sessions.LAST)
 
 
-@dataclass(frozen=True)
-class Clock:
+class Clock(NamedTuple):
     """The clock of a time zone: the days on which its offset from UTC changes, and the offset from each day on."""
 
     since: tuple[date, ...]
@@ -33,8 +32,7 @@ class Clock:
 UTC = Clock((date.min,), (timedelta(),))
 
 
-@dataclass(frozen=True)
-class Calendar:
+class Calendar(NamedTuple):
     """The sessions of one market; a session has the date of its bar.
 
     Attributes:
@@ -43,6 +41,7 @@ class Calendar:
         closed, extra: days on which the market is closed or open although ``week`` says otherwise.
         close: the usual closing times after midnight, each with the first day on which it applies.
         special: other closing times, by day.
+        holidays: months and days on which the market is closed every year.
     """
 
     week: str
@@ -53,11 +52,13 @@ class Calendar:
     zone: str = "UTC"
     clock: Clock = UTC
     close: tuple[tuple[date, timedelta], ...] = ((date.min, _DAY),)
-    special: Mapping[date, timedelta] = field(default_factory=dict)
+    special: Mapping[date, timedelta] = {}
+    holidays: tuple[tuple[int, int], ...] = ()
 
     def is_session(self, day: date) -> bool:
         """Return whether the market has a session on this day."""
-        return day in self.extra or (self.week[day.weekday()] == "1" and day not in self.closed)
+        usual = self.week[day.weekday()] == "1" and (day.month, day.day) not in self.holidays
+        return day in self.extra or (usual and day not in self.closed)
 
     def sessions(self, first: date, last: date) -> list[date]:
         """Return the sessions from ``first`` to ``last``, both included."""
@@ -70,15 +71,11 @@ class Calendar:
         return self.clock.utc(day, self.special.get(day, usual))
 
 
-@dataclass(frozen=True)
-class _Currencies(Calendar):
-    """Currencies trade from Sunday evening to Friday, except on two holidays."""
-
-    def is_session(self, day: date) -> bool:
-        return super().is_session(day) and (day.month, day.day) not in ((1, 1), (12, 25))
-
-
-OWN: Mapping[str, Calendar] = {"FOREX": _Currencies("1111101"), "CC": Calendar("1111111")}
+# Currencies trade from Sunday evening to Friday.
+OWN: Mapping[str, Calendar] = {
+    "FOREX": Calendar("1111101", holidays=((1, 1), (12, 25))),
+    "CC": Calendar("1111111"),
+}
 _EXCHANGES = {suffix: name for name in sessions.MARKETS for suffix in names.CALENDARS[name]}
 
 
@@ -136,8 +133,7 @@ def _duration(text: str) -> timedelta:
 # --- when EODHD publishes -----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Rule:
+class Rule(NamedTuple):
     """Data is due ``after`` the end of its session; with a ``zone``, at that local time on the next day."""
 
     after: timedelta

@@ -19,15 +19,6 @@ def test_bars_of_a_year(symbol: str, bars: int) -> None:
     assert expected.bars(symbol, date(2023, 1, 1), date(2023, 12, 31)) == bars
 
 
-def test_parts_of_a_window_are_the_newest_first_and_cover_it_once() -> None:
-    window = Window(date(2020, 1, 1), date(2020, 12, 31))
-    parts = window.from_its_end([30, 120])
-    assert parts[0] == Window(date(2020, 12, 2), date(2020, 12, 31))
-    assert parts[-1].first == window.first
-    assert [newer.first - timedelta(days=1) for newer in parts[:-1]] == [older.last for older in parts[1:]]
-    assert window.from_its_end([400]) == [window]
-
-
 def test_a_fund_is_due_later_than_a_share() -> None:
     markets = surveys.markets(Window.of(1, surveys.TODAY), surveys.NOW - timedelta(hours=5))
     assert markets.due("AAPL.US") == date(2026, 11, 20)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timezone
+from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.module_utils.coverage.expected import Window
+from ansible.module_utils.eodhd.api import Reply
 from ansible.module_utils.health import bars, checks, coverage, services
 from ansible.module_utils.health.model import Count, Finding, Host, Wanted
 from ansible.module_utils.prometheus import text
@@ -71,7 +73,7 @@ def test_what_an_answer_about_the_token_means(
     context: Host, status: int, body: Any, token: str, level: str
 ) -> None:
     answer = json.dumps(body).encode()
-    assert services.judge_token(status, answer, "words", token, context).level == level
+    assert services.judge_token(Reply(status, answer, fault="words"), token, context).level == level
 
 
 @pytest.mark.parametrize(
@@ -92,8 +94,20 @@ def test_which_columns_are_too_narrow(column: str, type_name: str, level: str) -
 
 
 def test_a_large_table_is_looked_at_in_windows_each_four_times_as_long_as_all_before() -> None:
-    assert coverage.window_sizes(3650) == [60, 240, 1200]
-    assert coverage.window_sizes(60) == [60]
+    def lengths(days: int) -> list[int]:
+        parts = coverage.windows(Window(NOW.date() - timedelta(days=days), NOW.date()))
+        return [(part.last - part.first).days + 1 for part in parts]
+
+    assert lengths(3650) == [60, 240, 1200, 2151]
+    assert lengths(60) == [60, 1]
+
+
+def test_the_windows_are_the_newest_first_and_cover_the_days_once() -> None:
+    whole = Window(date(2020, 1, 1), date(2024, 12, 31))
+    parts = coverage.windows(whole)
+    assert parts[0] == Window(date(2024, 11, 2), whole.last)
+    assert parts[-1].first == whole.first
+    assert [newer.first - timedelta(days=1) for newer in parts[:-1]] == [older.last for older in parts[1:]]
 
 
 def test_many_symbols_are_loaded_from_a_file() -> None:
