@@ -136,28 +136,23 @@ def main() -> None:
 
 def work(options: dict[str, Any], check: bool) -> dict[str, Any]:
     """Bring the schedule to its state, or plan to; the result."""
-    system = os.geteuid() == 0
-    me = pwd.getpwuid(os.getuid())
+    system, me = os.geteuid() == 0, pwd.getpwuid(os.getuid())
     where = units.places(options["name"], None if system else Path(me.pw_dir), me.pw_uid)
     systemd = units.Systemd(system)
-    systemd.require()
-    present = options["state"] == "present"
-    timers: dict[str, str] = {}
+    present, timers = options["state"] == "present", {}
     if present:
         config = wanted(options, where, systemd)
-        files = units.render(config, where)
-        changes = units.compare(systemd, where, config.name, files, options["secrets"])
+        changes = units.compare(systemd, where, config.name, units.render(config, where), options["secrets"])
         timers = {f"{config.name}-{job.name}.timer": job.at for job in config.jobs.values()}
         lines = [f"🗓️  Runs by itself, as {config.user or me.pw_name}:"]
         lines += [f"   {name}: {at}" for name, at in timers.items()]
     else:
         lines = ["🗓️  Nothing runs by itself now"]
         changes = units.removal(where, options["name"], options["metrics_path"])
-    lingers = units.linger(systemd, where, wanted=present, check=check)
+    changed = units.linger(systemd, where, wanted=present, check=check) or bool(changes)
     shown = units.diff(changes)
     if not check:
         units.apply(systemd, where, changes)
-    changed = bool(changes) or lingers
     return {"changed": changed, "diff": shown, "report": "\n".join(lines), "timers": timers}
 
 
@@ -167,8 +162,8 @@ def wanted(options: dict[str, Any], where: units.Places, systemd: units.Systemd)
     for name, job in jobs.parse(options["jobs"], options["exchanges"]).items():
         at = jobs.moment(job) if job.at == "published" else job.at
         timed[name] = replace(job, at=at, interval=systemd.interval(at))
-    given = {field.name: options[field.name] for field in fields(jobs.Config) if field.name in options}
-    ours = {
+    values = {field.name: options[field.name] for field in fields(jobs.Config) if field.name in options}
+    values |= {
         "jobs": timed,
         "state": str(where.state),
         "spare": str(where.spare),
@@ -177,7 +172,7 @@ def wanted(options: dict[str, Any], where: units.Places, systemd: units.Systemd)
         "secrets": list(options["secrets"]),
         "encrypted": systemd.has_creds(),
     }
-    config = jobs.Config(**{**given, **ours})
+    config = jobs.Config(**values)
     for path in (f"{config.project}/tools/run_job.py", config.python):
         if not os.path.exists(path):
             raise Problem(

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SETTINGS = "roles/settings/settings.yml"
 DEFAULTS = "roles/settings/defaults/main.yml"
 DERIVED = "roles/settings/vars/main.yml"
-HEAD = f"""# Reference
+HEAD = """# Reference
 
 Written by `make reference` out of `roles/settings` and the documentation of the modules; edit those. `make test` fails if
 this page is not what they say.

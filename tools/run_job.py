@@ -17,13 +17,12 @@ import ansible.module_utils
 ansible.module_utils.__path__.append(str(Path(__file__).resolve().parent.parent / "module_utils"))
 
 from ansible.module_utils.reporting import Problem
-from ansible.module_utils.schedule import runner, tell
+from ansible.module_utils.schedule import tell
 from ansible.module_utils.schedule.jobs import AGAIN, Config, load
+from ansible.module_utils.schedule.runner import Runner, World, play
 
-AFTER = "after"
 
-
-def built(config: Config) -> runner.Runner:
+def runner(config: Config) -> Runner:
     """Return the runner for a configuration in the environment that systemd provides."""
     given = os.environ.get("CREDENTIALS_DIRECTORY")
     credentials = Path(given) if given else None
@@ -36,12 +35,12 @@ def built(config: Config) -> runner.Runner:
                 f"{config.spare} cannot be created ({type(error).__name__}). Start the job's unit with"
                 f" `systemctl start`, or run it as the owner of {config.state}."
             ) from None
-    world = runner.World(
-        play=lambda job, log: runner.play(config, job, credentials, log),
+    world = World(
+        play=lambda job, log: play(config, job, credentials, log),
         ways=tell.ways(config, credentials),
         heartbeat=lambda: tell.heartbeat(tell.secret(credentials, "heartbeat")),
     )
-    return runner.Runner(config, world)
+    return Runner(config, world)
 
 
 def main(path: str, name: str, of: str = "") -> int:
@@ -50,8 +49,8 @@ def main(path: str, name: str, of: str = "") -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         config = load(Path(path))
-        runs = built(config)
-        if name == AFTER:
+        runs = runner(config)
+        if name == "after":
             runs.after(of)
             return 0
         if name not in (*config.jobs, AGAIN):

@@ -12,28 +12,22 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from ansible.module_utils.common.validation import (
-    check_type_bool,
-    check_type_dict,
-    check_type_int,
-    check_type_list,
-)
+from ansible.module_utils.common import validation
 from ansible.module_utils.markets import calendar
 from ansible.module_utils.reporting import Problem
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 # The job that runs the others again.
 AGAIN = "again"
 # Prefix of credentials that are vault passwords, for the jobs. The others are for the units that send messages.
 VAULT = "vault."
 # People and templates write texts, too: Ansible would read the tags `health` as six letters.
 _TYPES: Mapping[str, Callable[[Any], Any]] = {
-    "tags": check_type_list,
-    "variables": check_type_dict,
-    "check": check_type_bool,
-    "heartbeat": check_type_bool,
-    "seconds": check_type_int,
-    "again": check_type_int,
+    "tags": validation.check_type_list,
+    "variables": validation.check_type_dict,
+    "check": validation.check_type_bool,
+    "heartbeat": validation.check_type_bool,
+    "seconds": validation.check_type_int,
+    "again": validation.check_type_int,
 }
 
 
@@ -109,11 +103,7 @@ class Config:
 
 
 def load(path: Path) -> Config:
-    """Read a configuration that ``Config.text`` wrote.
-
-    Raises:
-        Problem: it is missing, or from another version.
-    """
+    """Read a configuration that ``Config.text`` wrote; raise ``Problem`` if it is missing or from another version."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         values["jobs"] = {job["name"]: Job(**job) for job in values["jobs"]}
@@ -126,16 +116,12 @@ def load(path: Path) -> Config:
 
 
 def parse(given: Mapping[str, Any], exchanges: Sequence[str]) -> dict[str, Job]:
-    """Return the enabled jobs of ``schedule_jobs`` by name.
-
-    Raises:
-        Problem: a job has an unknown key, or lacks one.
-    """
+    """Return the enabled jobs of ``schedule_jobs`` by name; raise ``Problem`` if a key is unknown, missing or wrong."""
     jobs: dict[str, Job] = {}
     for name, values in given.items():
         if not values:
             continue
-        if not NAME.fullmatch(name) or name in (AGAIN, "after"):
+        if not re.fullmatch("[A-Za-z0-9][A-Za-z0-9_-]*", name) or name in (AGAIN, "after"):
             raise Problem(
                 f"schedule_jobs: {name!r} is not a valid job name. Use letters, digits and hyphens."
             )
@@ -180,10 +166,7 @@ DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
 def newest(job: Job, done: date | None, now: datetime) -> date | None:
-    """Return the session that a job has to load after the one that is ``done``, None on a day off.
-
-    What lies before it comes with it.
-    """
+    """Return the session that a job has to load after the one that is ``done``; None on a day off."""
     # A market without a calendar has a session every day.
     known = calendar.due(job.exchange, now) if calendar.of_market(job.exchange) else None
     session = known or now.astimezone(timezone.utc).date()
@@ -191,11 +174,7 @@ def newest(job: Job, done: date | None, now: datetime) -> date | None:
 
 
 def moment(job: Job) -> str:
-    """Return the OnCalendar of a job at ``published``: in the market's own zone, on its days.
-
-    Raises:
-        Problem: nobody knows when this market publishes.
-    """
+    """Return the OnCalendar of a job at ``published``, in its zone; raise ``Problem`` for an unknown market."""
     market = calendar.of_market(job.exchange)
     if market is None:
         raise Problem(

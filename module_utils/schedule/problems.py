@@ -42,6 +42,8 @@ TITLES = {
     "drift": "hosts have changed since their reset",
     "audit": "the audit failed",
     "control": "the scheduler cannot write its records",
+    "failed": "the job {job} fails",
+    "cut": "the job {job} does not finish",
 }
 
 
@@ -55,13 +57,9 @@ class Trouble:
 
 
 def title(cause: str) -> str:
-    """Return the title of a cause."""
+    """Return the title of a cause: one of ``TITLES``, ``failed:JOB``, ``cut:JOB``, or a health check."""
     kind, _, job = cause.partition(":")
-    if kind == "failed":
-        return f"the job {job} fails"
-    if kind == "cut":
-        return f"the job {job} does not finish"
-    return TITLES.get(cause, f"the check {cause} fails")
+    return TITLES.get(kind, f"the check {cause} fails").format(job=job)
 
 
 def troubles(job: Job, records: Iterable[Mapping[str, Any]]) -> tuple[list[Trouble], set[str]]:
@@ -83,10 +81,9 @@ def troubles(job: Job, records: Iterable[Mapping[str, Any]]) -> tuple[list[Troub
                 add(cause, host, check["message"])
             else:
                 well.add(cause)
-        if record.get("verdicts"):
-            for name, verdict in record["verdicts"].items():
-                if verdict == "fail":
-                    add("audit", name, record.get("problems", {}).get(name, ""))
+        for name, verdict in record.get("verdicts", {}).items():
+            if verdict == "fail":
+                add("audit", name, record.get("problems", {}).get(name, ""))
             well.add("audit")
         if record.get("ignored"):
             continue
@@ -141,12 +138,7 @@ def counted(run: Run, records: Sequence[Mapping[str, Any]]) -> Run:
 
 
 def judge(
-    lasting: Sequence[Lasting],
-    job: str,
-    found: Sequence[Trouble],
-    well: set[str] | None,
-    now: float,
-    evidence: str,
+    lasting: list[Lasting], job: str, found: list[Trouble], well: set[str] | None, now: float, evidence: str
 ) -> list[Lasting]:
     """Return the problems after a run.
 

@@ -35,7 +35,6 @@ from ansible.module_utils.schedule.state import (
     NOTHING,
     OK,
     RUNNING,
-    Lasting,
     Run,
     State,
     alone,
@@ -47,7 +46,7 @@ from ansible.module_utils.schedule.state import (
 class World:
     """The side effects of a run: ``play`` runs a playbook and logs to a file, ``say`` prints a line to the journal.
 
-    ``ways`` send messages, ``heartbeat`` pings the watchdog; each raises ``Untold`` if it fails.
+    ``ways`` send messages, ``heartbeat`` pings the watchdog; each raises ``Problem`` if it fails.
     """
 
     play: Callable[[Job, Path], Played]
@@ -195,7 +194,7 @@ class Runner:
         """Send messages that were not sent yet; if one cannot be sent now, a later run sends it."""
         with in_turn(self.spare / "problems.lock"):
             lasting = self.state.problems()
-            left: list[Lasting] = []
+            left = []
             for problem in lasting:
                 if problem.over or not problem.told:
                     message = problems.text(problem, self.config.title, self.node)
@@ -220,13 +219,15 @@ class Runner:
 
     def _export(self) -> None:
         if self.config.metrics:
-            text = tell.metrics(self.config.jobs, self.state.runs(), self.state.problems(), self.world.now())
+            state = self.state
+            metrics = tell.metrics(self.config.jobs, state.runs(), state.problems(), self.world.now())
+            text = prometheus.text("project_schedule_", metrics)
             prometheus.write(self.config.metrics, text, "schedule_metrics_path")
 
     def _try(self, work: Callable[[], None]) -> bool:
         try:
             work()
-        except (tell.Untold, Problem, OSError) as error:
+        except (Problem, OSError) as error:
             self.world.say(f"⚠️  {error}")
             return False
         return True

@@ -70,15 +70,7 @@ class Lasting:
 
 
 class State:
-    """The scheduler's state; each method is one transaction.
-
-    Args:
-        folder: where the file is.
-        spare: a folder in memory, used while the file cannot be written.
-
-    Raises:
-        OSError, sqlite3.Error: neither can be used.
-    """
+    """The scheduler's state in ``folder``, or in ``spare``, which is in memory; each method is one transaction."""
 
     def __init__(self, folder: Path, spare: Path) -> None:
         self._turn = spare / "state.lock"

@@ -15,14 +15,11 @@ from operator import attrgetter
 from pathlib import Path
 
 from ansible.module_utils import prometheus
+from ansible.module_utils.reporting import Problem
 from ansible.module_utils.schedule.jobs import Config, Job
 from ansible.module_utils.schedule.state import NOTHING, OK, RUNNING, TELLING, Lasting, Run
 
 SECONDS = 20.0
-
-
-class Untold(Exception):
-    """A message could not be sent; the text says how and why, without the secret."""
 
 
 def by_webhook(url: str, message: str) -> None:
@@ -33,7 +30,7 @@ def by_webhook(url: str, message: str) -> None:
 
 
 def heartbeat(url: str) -> None:
-    """Report a successful run to the watchdog, if there is one; raise ``Untold`` if that fails."""
+    """Report a successful run to the watchdog, if there is one; raise ``Problem`` if that fails."""
     if url:
         _open("The URL of schedule_heartbeat_url", urllib.request.Request(url))  # noqa: S310
 
@@ -41,14 +38,14 @@ def heartbeat(url: str) -> None:
 def _open(name: str, request: urllib.request.Request) -> None:
     try:
         if request.type not in ("http", "https"):
-            raise Untold(f"{name} is not an http or https URL.")
+            raise Problem(f"{name} is not an http or https URL.")
         with urllib.request.urlopen(request, timeout=SECONDS):  # noqa: S310 - checked above
             return
     except urllib.error.HTTPError as error:
-        raise Untold(f"{name} answered {error.code}.") from None
+        raise Problem(f"{name} answered {error.code}.") from None
     except (OSError, ValueError, HTTPException) as error:
-        # Their messages quote the address, which is secret.
-        raise Untold(f"{name} is not reachable ({type(error).__name__}).") from None
+        # Its message quotes the address, which is secret.
+        raise Problem(f"{name} is not reachable ({type(error).__name__}).") from None
 
 
 def by_mail(program: str, addresses: Sequence[str], message: str) -> None:
@@ -69,13 +66,13 @@ def _run(name: str, command: Sequence[str], given: bytes) -> None:
     try:
         done = subprocess.run(command, input=given, capture_output=True, timeout=SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise Untold(f"{name}: {command[0]} cannot be run ({type(error).__name__}).") from None
+        raise Problem(f"{name}: {command[0]} cannot be run ({type(error).__name__}).") from None
     if done.returncode:
-        raise Untold(f"{name}: {command[0]} exited with {done.returncode}.")
+        raise Problem(f"{name}: {command[0]} exited with {done.returncode}.")
 
 
 def ways(config: Config, credentials: Path | None) -> list[Callable[[str], None]]:
-    """Return the configured ways to send a message; each raises ``Untold`` if it fails."""
+    """Return the configured ways to send a message; each raises ``Problem`` if it fails."""
     found: list[Callable[[str], None]] = []
     if url := secret(credentials, "webhook"):
         found.append(partial(by_webhook, url))
@@ -104,14 +101,10 @@ _TOTALS = {
 }
 
 
-def metrics(jobs: Mapping[str, Job], runs: Sequence[Run], problems: Iterable[Lasting], now: float) -> str:
-    """Return the metrics of all jobs; ``now`` is in seconds since 1970."""
-    return prometheus.text("project_schedule_", _metrics(jobs, runs, problems, now))
-
-
-def _metrics(
+def metrics(
     jobs: Mapping[str, Job], runs: Sequence[Run], problems: Iterable[Lasting], now: float
 ) -> Iterator[prometheus.Metric]:
+    """Return the metrics of all jobs; ``now`` is in seconds since 1970."""
     ended = [run for run in runs if run.outcome != RUNNING and run.job in jobs]
 
     def last(value: Callable[[Run], object], *outcomes: str) -> list[tuple[dict[str, str], object]]:

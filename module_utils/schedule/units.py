@@ -8,7 +8,7 @@ import pwd
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -19,7 +19,6 @@ from ansible.module_utils.reporting import Problem
 from ansible.module_utils.schedule.jobs import AGAIN, VAULT, Config, Job
 
 MARK = "# Written by the role schedule; playbooks/schedule.yml rewrites it."
-EVERY = "*:0/30"
 # Restrictions of a job, as measured by `systemd-analyze security`. Each also prevents programs from gaining
 # privileges, which sudo and most mail programs need.
 STRICT = """\
@@ -82,55 +81,49 @@ class Places:
 def places(name: str, home: Path | None, uid: int) -> Places:
     """Return the folders of a schedule for the system, or for the user with ``home`` and ``uid``."""
     if home is None:
-        return Places(
-            True,
-            Path("/etc/systemd/system"),
-            Path("/etc") / name,
-            Path("/var/lib") / name,
-            Path("/run") / name,
-            Path("/var/lib/systemd/timers"),
-        )
-    return Places(
-        False,
-        home / ".config/systemd/user",
-        home / ".config" / name,
-        home / ".local/state" / name,
-        Path(f"/run/user/{uid}") / name,
-        home / ".local/share/systemd/timers",
-    )
+        paths = "/etc/systemd/system /etc /var/lib /run /var/lib/systemd/timers"
+    else:
+        paths = f".config/systemd/user .config .local/state /run/user/{uid} .local/share/systemd/timers"
+    units, settings, state, spare, stamps = (Path(home or "/", path) for path in paths.split())
+    return Places(home is None, units, settings / name, state / name, spare / name, stamps)
 
 
 def render(config: Config, where: Places) -> dict[Path, str]:
     """Return the files of the schedule by path, except credentials."""
     files = {where.configuration: config.text()}
-    again = Job(
-        AGAIN,
-        "",
-        EVERY,
-        seconds=max((job.seconds for job in config.jobs.values()), default=3600) * max(1, len(config.jobs)),
-        memory=max((job.memory for job in config.jobs.values()), key=_bytes, default="2G"),
-    )
-    for job in [*config.jobs.values(), again]:
-        unit = where.units / f"{config.name}-{job.name}"
-        files[unit.with_name(unit.name + ".service")] = _job(config, where, job)
-        files[unit.with_name(unit.name + ".timer")] = _timer(config, job)
-    files[where.units / f"{config.name}-after@.service"] = _after(config, where)
-    return files
+    jobs = config.jobs.values()
+    seconds = max((job.seconds for job in jobs), default=3600) * max(1, len(jobs))
+    memory = max((job.memory for job in jobs), key=_bytes, default="2G")
+    again = Job(AGAIN, "", "*:0/30", seconds=seconds, memory=memory)
+    for job in [*jobs, again]:
+        name = f"{config.name}-{job.name}"
+        longest = job.seconds * (1 + len(config.retries)) + sum(config.retries) + 120
+        after = f"{config.name}-after@{job.name}.service"
+        unit = f"OnSuccess={after}\nOnFailure={after}"
+        bounds = f"RuntimeMaxSec={longest}\nTimeoutStopSec=90\nMemoryMax={job.memory}"
+        strict = not config.sudo
+        files[where.units / f"{name}.service"] = _service(
+            config, where, job.name, job.name, unit, bounds, strict
+        )
+        persistent, delay = ("no", 0) if job is again else ("yes", config.delay)
+        files[where.units / f"{name}.timer"] = f"""\
+{MARK}
+[Unit]
+Description=When {name} runs
 
+[Timer]
+OnCalendar={job.at}
+Persistent={persistent}
+RandomizedDelaySec={delay}
 
-def _job(config: Config, where: Places, job: Job) -> str:
-    longest = job.seconds * (1 + len(config.retries)) + sum(config.retries) + 120
-    after = f"{config.name}-after@{job.name}.service"
-    unit = f"OnSuccess={after}\nOnFailure={after}"
-    bounds = f"RuntimeMaxSec={longest}\nTimeoutStopSec=90\nMemoryMax={job.memory}"
-    return _service(config, where, job.name, job.name, unit, bounds, vault=True, strict=not config.sudo)
-
-
-def _after(config: Config, where: Places) -> str:
+[Install]
+WantedBy=timers.target
+"""
+    unit, bounds = "StartLimitIntervalSec=0", "RuntimeMaxSec=300\nMemoryMax=512M"
     strict = not (config.mail or config.command)
-    bounds = "RuntimeMaxSec=300\nMemoryMax=512M"
-    unit = "StartLimitIntervalSec=0"
-    return _service(config, where, "what follows %i", "after %i", unit, bounds, vault=False, strict=strict)
+    after = _service(config, where, "what follows %i", "after %i", unit, bounds, strict, follows=True)
+    files[where.units / f"{config.name}-after@.service"] = after
+    return files
 
 
 def _service(
@@ -140,10 +133,10 @@ def _service(
     arguments: str,
     unit: str,
     bounds: str,
-    vault: bool,
     strict: bool,
+    follows: bool = False,
 ) -> str:
-    """Return a service unit with the vault passwords or the other secrets, and with strict or loose restrictions."""
+    """Return a service unit; the one that follows a job gets other secrets than the vault passwords."""
     program = (config.python, f"{config.project}/tools/run_job.py", str(where.configuration))
     lines = [MARK, "[Unit]", f"Description={_literal(config.title)}: {what}", unit]
     if where.system:
@@ -157,7 +150,7 @@ def _service(
     if where.system:
         lines += [f"StateDirectory={config.name}", "StateDirectoryMode=0700"]
     kind = "LoadCredentialEncrypted" if config.encrypted else "LoadCredential"
-    secrets = sorted(name for name in config.secrets if name.startswith(VAULT) == vault)
+    secrets = sorted(name for name in config.secrets if name.startswith(VAULT) != follows)
     lines += [f"{kind}={name}:{_literal(str(where.credentials / name))}" for name in secrets]
     if strict:
         lines += STRICT.splitlines()
@@ -167,23 +160,6 @@ def _service(
         # The hyphen makes systemd ignore a missing path.
         lines += [f"ReadWritePaths={_word(f'-{path}')}" for path in (config.project, *config.writable)]
     return "\n".join(lines) + "\n"
-
-
-def _timer(config: Config, job: Job) -> str:
-    again = job.name == AGAIN
-    return f"""\
-{MARK}
-[Unit]
-Description=When {config.name}-{job.name} runs
-
-[Timer]
-OnCalendar={job.at}
-Persistent={"no" if again else "yes"}
-RandomizedDelaySec={0 if again else config.delay}
-
-[Install]
-WantedBy=timers.target
-"""
 
 
 def _literal(text: str) -> str:
@@ -204,32 +180,35 @@ def _bytes(text: str) -> float:
 
 # --- installing ------------------------------------------------------------------------------------------
 
-# Where systemd records that a user's units run without a login, and our note that we enabled it.
+# Where systemd records that a user's units run without a login.
 LINGER = Path("/var/lib/systemd/linger")
-OURS = "linger"
 
 
 @dataclass
 class Changes:
-    """Changes to make: file contents by path (None deletes), timers to start and to stop, folders to delete."""
+    """Changes to make: contents by path (None deletes), timers to start, folders to delete."""
 
-    files: dict[Path, str | None] = field(default_factory=dict)
-    secrets: dict[Path, str | None] = field(default_factory=dict)
-    timers: list[str] = field(default_factory=list)
-    gone: list[str] = field(default_factory=list)
-    folders: list[Path] = field(default_factory=list)
+    files: Mapping[Path, str | None]
+    secrets: Mapping[Path, str | None] = field(default_factory=dict)
+    timers: Sequence[str] = ()
+    folders: Sequence[Path] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.files or self.secrets or self.timers or self.gone or self.folders)
+        return bool(self.files or self.secrets or self.timers or self.folders)
 
 
 class Systemd:
-    """Runs systemd's programs for the system's units or a user's."""
+    """Runs systemd's programs for the system's units or a user's; raises ``Problem`` if systemd does not answer."""
 
     def __init__(self, system: bool) -> None:
         self.system = system
         runtime = {} if system else {"XDG_RUNTIME_DIR": f"/run/user/{os.getuid()}"}
         self._environment = {**runtime, **os.environ, "LC_ALL": "C.UTF-8"}
+        if not self.control("show", "--property=Version", "--value", check=False).strip():
+            raise Problem(
+                "systemd does not answer here. A schedule needs a machine that systemd has booted."
+                + ("" if self.system else " User units need a session: log in as this user, not with su.")
+            )
 
     def __call__(self, program: str, *arguments: str, given: bytes = b"", check: bool = True) -> bytes:
         """Run a program and return its output; raise ``Problem`` if it fails and ``check`` is set."""
@@ -251,31 +230,20 @@ class Systemd:
         """Run ``systemctl`` for the system or the user."""
         return self("systemctl", *([] if self.system else ["--user"]), "--no-pager", *arguments, check=check)
 
-    def require(self) -> None:
-        """Raise ``Problem`` if systemd does not answer."""
-        if not self.control("show", "--property=Version", "--value", check=False).strip():
-            raise Problem(
-                "systemd does not answer here. A schedule needs a machine that systemd has booted."
-                + ("" if self.system else " User units need a session: log in as this user, not with su.")
-            )
-
     def has_creds(self) -> bool:
         """Whether credentials can be encrypted: system units, and systemd 250 or newer."""
         return self.system and shutil.which("systemd-creds") is not None
 
     def interval(self, text: str) -> int:
-        """Return the longest time between two occurrences of a calendar event, in seconds.
-
-        Raises:
-            Problem: systemd does not understand it.
-        """
+        """Return the longest time between two occurrences of a calendar event, in seconds; 0 if there is only one."""
         said = self("systemd-analyze", "calendar", "--iterations=12", text, check=False).decode()
         found = re.findall(r"(?:elapse|#\d+|in UTC\)): \w+ ([\d-]+ [\d:]+) UTC", said)
         if not found:
             raise Problem(f"schedule_jobs: systemd does not understand the time {text!r} (man systemd.time).")
         moments = [datetime.strptime(each, "%Y-%m-%d %H:%M:%S") for each in found]
-        gaps = [int((later - one).total_seconds()) for one, later in zip(moments, moments[1:])]
-        return max(gaps, default=0)
+        return max(
+            (int((later - one).total_seconds()) for one, later in zip(moments, moments[1:])), default=0
+        )
 
     def running(self, timer: str) -> bool:
         """Whether a timer is enabled and active."""
@@ -284,33 +252,24 @@ class Systemd:
 
 
 def compare(
-    systemd: Systemd,
-    where: Places,
-    name: str,
-    files: Mapping[Path, str],
-    secrets: Mapping[str, str],
+    systemd: Systemd, where: Places, name: str, files: Mapping[Path, str], secrets: Mapping[str, str]
 ) -> Changes:
     """Return the changes that leave exactly these files, secrets and timers."""
-    changes = Changes({path: text for path, text in files.items() if _read(path) != text})
-    changes.files.update(dict.fromkeys(path for path in _ours(where, name) if path not in files))
+    left = dict.fromkeys(path for path in _ours(where, name) if path not in files)
     wanted = {where.credentials / key: value for key, value in secrets.items()}
-    for path, value in wanted.items():
-        if _secret(systemd, path) != value:
-            changes.secrets[path] = value
-    for path in where.credentials.iterdir() if where.credentials.is_dir() else ():
-        if path not in wanted:
-            changes.secrets[path] = None
-    changes.timers = [timer for timer in _timers(files) if not systemd.running(timer)]
-    changes.gone = _timers(path for path, text in changes.files.items() if text is None)
-    return changes
+    revoked = dict.fromkeys(path for path in where.credentials.glob("*") if path not in wanted)
+    return Changes(
+        {**{path: text for path, text in files.items() if _read(path) != text}, **left},
+        {**{path: value for path, value in wanted.items() if _secret(systemd, path) != value}, **revoked},
+        [timer for timer in _timers(files) if not systemd.running(timer)],
+    )
 
 
 def removal(where: Places, name: str, metrics: str) -> Changes:
     """Return the changes that remove a schedule completely."""
-    units = _ours(where, name)
     exported = [Path(metrics)] if metrics and Path(metrics).exists() else []
     folders = [path for path in (where.settings, where.state, where.spare) if path.exists()]
-    return Changes(dict.fromkeys([*units, *exported]), gone=_timers(units), folders=folders)
+    return Changes(dict.fromkeys([*_ours(where, name), *exported]), folders=folders)
 
 
 def _timers(units: Iterable[Path]) -> list[str]:
@@ -319,7 +278,8 @@ def _timers(units: Iterable[Path]) -> list[str]:
 
 def apply(systemd: Systemd, where: Places, changes: Changes) -> None:
     """Make the changes."""
-    for timer in changes.gone:
+    gone = _timers(path for path, text in changes.files.items() if text is None)
+    for timer in gone:
         systemd.control("disable", "--now", timer, check=False)
         systemd.control("stop", timer.replace(".timer", ".service"), check=False)
         (where.stamps / f"stamp-{timer}").unlink(missing_ok=True)
@@ -332,14 +292,12 @@ def apply(systemd: Systemd, where: Places, changes: Changes) -> None:
             content = systemd("systemd-creds", "encrypt", f"--name={path.name}", "-", "-", given=content)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700 if secret else 0o777)
         replace(path, content, 0o600 if secret else 0o644)
-    if changes.files or changes.gone:
+    if changes.files:
         systemd.control("daemon-reload")
     if changes.timers:
         systemd.control("enable", "--now", *changes.timers)
     # A running timer reads its new time only after a restart.
-    written = _timers(path for path, text in changes.files.items() if text is not None)
-    moved = [timer for timer in written if timer not in changes.timers]
-    if moved:
+    if moved := [timer for timer in _timers(changes.files) if timer not in {*gone, *changes.timers}]:
         systemd.control("restart", *moved)
     for folder in changes.folders:
         shutil.rmtree(folder, ignore_errors=True)
@@ -352,7 +310,7 @@ def linger(systemd: Systemd, where: Places, wanted: bool, check: bool) -> bool:
     if where.system:
         return False
     user = pwd.getpwuid(os.getuid()).pw_name
-    note = where.settings / OURS
+    note = where.settings / "linger"  # that we enabled it
     if (LINGER / user).exists() == wanted or not (wanted or note.exists()):
         return False
     if not check:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.module_utils.reporting import Problem
 from ansible.module_utils.schedule import jobs
 from ansible.module_utils.schedule.jobs import Config, Job
 from ansible.module_utils.schedule.runner import Played, Runner, World
 from ansible.module_utils.schedule.state import alone
-from ansible.module_utils.schedule.tell import Untold
 
 GIVEN = {
     "health": {"playbook": "reset", "at": "*-*-* 05:30:00", "heartbeat": True},
@@ -56,7 +56,7 @@ class Scene:
 
     def _tell(self, message: str) -> None:
         if self.deaf:
-            raise Untold("nobody is there")
+            raise Problem("nobody is there")
         self.messages.append(message.splitlines()[0])
 
     def _beat(self) -> None:

@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from ansible.module_utils.reporting import Problem
 from ansible.module_utils.schedule import tell
 from ansible.module_utils.schedule.jobs import Config
 
@@ -59,7 +60,7 @@ def test_a_webhook_gets_what_slack_mattermost_and_teams_read(server: Server) -> 
 
 def test_a_webhook_that_refuses_is_told_without_its_address(server: Server) -> None:
     server.status = 403
-    with pytest.raises(tell.Untold) as error:
+    with pytest.raises(Problem) as error:
         tell.by_webhook(f"http://127.0.0.1:{server.server_port}/secret", MESSAGE)
     assert str(error.value) == "The webhook of schedule_webhook_url answered 403."
 
@@ -68,7 +69,7 @@ def test_a_webhook_that_refuses_is_told_without_its_address(server: Server) -> N
     "url", ["http://127.0.0.1:9/secret", "http://127.0.0.1:9/a secret", "file:///secret", "no url: secret"]
 )
 def test_an_address_that_is_of_no_use_is_not_shown(url: str) -> None:
-    with pytest.raises(tell.Untold) as error:
+    with pytest.raises(Problem) as error:
         tell.by_webhook(url, MESSAGE)
     assert "secret" not in str(error.value)
 
@@ -77,7 +78,7 @@ def test_what_does_not_answer_in_http_is_a_way_that_failed() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = threading.Thread(target=_answer, args=(listening, b"220 mail.example ESMTP\r\n"))
         thread.start()
-        with pytest.raises(tell.Untold, match="is not reachable"):
+        with pytest.raises(Problem, match="is not reachable"):
             tell.by_webhook(f"http://127.0.0.1:{listening.getsockname()[1]}/x", MESSAGE)
         thread.join()
 
@@ -106,7 +107,7 @@ def test_a_command_gets_the_message_on_its_input(tmp_path: Path) -> None:
 
 
 def test_a_command_that_fails_is_a_way_that_failed(tmp_path: Path) -> None:
-    with pytest.raises(tell.Untold, match="exited with 3"):
+    with pytest.raises(Problem, match="exited with 3"):
         tell.by_command([program(tmp_path, "exit 3")], MESSAGE)
 
 
