@@ -12,8 +12,6 @@ import sys
 
 from ansible.module_utils.common.respawn import has_respawned, respawn_module
 
-_PROBE = "import sys; sys.exit(sys.version_info < (3, 9))"
-
 
 def enter(interpreter: str) -> str | None:
     """Continue this module in ``interpreter``; return None if it runs there already, or why it cannot."""
@@ -31,7 +29,7 @@ def _unusable(interpreter: str) -> str | None:
         return f"{interpreter} is missing; {build}."
     try:
         done = subprocess.run(
-            [interpreter, "-I", "-S", "-c", _PROBE],
+            [interpreter, "-I", "-S", "-c", "import sys; sys.exit(sys.version_info < (3, 9))"],
             stdin=subprocess.DEVNULL, capture_output=True, timeout=10, check=False,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):

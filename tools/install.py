@@ -50,8 +50,7 @@ def requirement(lock: str, name: str) -> str:
 
 def environment() -> dict[str, str]:
     """Return the environment for pip and uv: pip's indexes and the system's certificates."""
-    files = indexes.pip_files(str(Path.home()), os.environ)
-    settings = indexes.pip_settings(files, os.environ)
+    settings = indexes.pip_settings(str(Path.home()), os.environ)
     return {
         **os.environ,
         **indexes.uv_environment(settings),

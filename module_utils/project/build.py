@@ -11,106 +11,116 @@ import sys
 import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Callable
 
 from ansible.module_utils.project import indexes
+from ansible.module_utils.project.guards import VENV
 from ansible.module_utils.project.root import NEW, Directory, Execute, Owner
-from ansible.module_utils.project.venv import RECORD, Requirements, probe
+from ansible.module_utils.project.venv import RECORD, distribution, normalised, probe
 from ansible.module_utils.reporting import Problem
 
 STEP_SECONDS = 900.0  # the timeout of each command of a build
 UV = "uv"  # the program, among the wheels that the control node sends
+# Returns the path of uv, which it installs from an index if the host has none. None means: use pip.
+FindUv = Callable[[Mapping[str, "str | None"]], "str | None"]
 
 
-@dataclass(frozen=True)
-class BuildTools:
-    """What a build depends on."""
+def rebuild(
+    root: Directory,
+    empty: Directory,
+    tools: Directory,
+    python: Mapping[str, Any],
+    params: dict[str, Any],
+    warn: Callable[[str], None],
+) -> str:
+    """Build an environment for ``root`` in ``empty``, from the control node's wheels if they were sent.
 
-    run: Execute
-    # Returns the path of uv, which it installs from an index if the host has none. None means: use pip.
-    uv: Callable[[Mapping[str, str | None]], str | None]
+    Returns a report. ``python`` is the result of ``venv.interpreter``. ``tools`` is a folder for uv. Raises Problem.
+    """
+    owner, packages, urls = Owner(root), params["packages"], params["index_urls"] or [""]
+    uv: FindUv = partial(find_uv, owner, tools, python["base"])
+    if params.get("kit"):
+        with empty.make("wheels") as into:
+            unpack(params["kit"], into)
+        urls, uv = [into.path], lambda _: f"{into.path}/{UV}"
+    build = Build(empty, packages, python, urls, indexes.pip_settings(owner.home, os.environ), owner.run, uv)
+    answer = build.make(f"{root.path}/{VENV}")
+    for why in build.skipped:
+        warn(f"Package index skipped, {why}")
+    names = [distribution(package) for package in packages]
+    held = ", ".join(f"{name} {answer['installed'].get(normalised(name), '?')}" for name in names)
+    index = "the control node's wheels" if params.get("kit") else build.index
+    return f"🐍 Python {answer['version']}, built by {build.tool} from {index}: {held}"
+
+
+@dataclass
+class Build:
+    """A build of ``venv`` in a folder that is empty and used by nothing else."""
+
+    folder: Directory
+    packages: Sequence[str]
+    python: Mapping[str, Any]
+    urls: Sequence[str]
     pip_settings: Mapping[str, str]  # see ``indexes.pip_settings``
+    run: Execute
+    uv: FindUv
     fetch: Callable[..., bytes] = indexes.fetch
 
+    tool: str = ""  # what was used last: ``uv`` or ``pip``
+    index: str = ""  # the index that was used, without credentials
+    skipped: Sequence[str] = ()  # the indexes before it, and why
 
-@dataclass(frozen=True)
-class Built:
-    """The result of a build."""
+    def make(self, final: str) -> dict[str, Any]:
+        """Build and check an environment that will work once it is moved to ``final``; raises Problem.
 
-    tool: str  # ``uv`` or ``pip``
-    index: str  # the index that was used, without credentials
-    warnings: list[str]  # each index that was skipped, and why
-    version: str  # of the new interpreter
-    installed: dict[str, str]  # version of each installed package, by name
+        Returns the answer of its interpreter, see ``venv.probe``.
+        """
+        url, self.skipped = indexes.first(self.urls, self.pip_settings, self.fetch, self._install)
+        if url is None:
+            advice = "Fix project_index_urls or project_packages"
+            if any("No space left on device" in why for why in self.skipped):
+                advice = "Free space or inodes on that file system"
+            raise Problem(
+                "The new venv could not be built. The current one, if any, is unchanged. Indexes tried, in the order of"
+                f" project_index_urls: {'; '.join(self.skipped)}. {advice}.",
+                platform=self.python.get("platform"),
+            )
+        self.index = indexes.masked(url)
+        answer = probe(self.run, f"{self.folder.path}/{VENV}/bin/python", self.packages)
+        if answer is None or answer["failed"]:
+            failures = answer["failed"] if answer else {"its python": "does not run"}
+            failed = "; ".join(f"{name} {why}" for name, why in failures.items())
+            raise Problem(
+                f"The new venv was built but does not work: {failed}. The current one, if any, is unchanged."
+                " Fix project_packages (pin a version that works) or project_python."
+            )
+        record = {"asked": self.packages, "python": answer["version"], "installed": answer["installed"]}
+        with self.folder.enter(VENV) as venv:
+            _relocate(venv, final)
+            venv.write_new(RECORD, json.dumps(record, indent=1, sort_keys=True).encode() + b"\n", 0o644)
+        return answer
 
-
-def build(
-    folder: Directory, final: str, required: Requirements, python: Mapping[str, Any], means: BuildTools
-) -> Built:
-    """Build and check an environment in ``folder``/venv that will work once it is moved to ``final``; raises Problem.
-
-    ``folder`` is empty and used by nothing else. ``python`` is the result of ``venv.interpreter``.
-    """
-    tool, index, warnings = _filled(folder, required, python, means)
-    answer = _proven(os.path.join(folder.path, "venv", "bin", "python"), required, means.run)
-    version, installed = answer["version"], answer["installed"]
-    with folder.enter("venv") as venv:
-        _relocate(venv, final)
-        record = {"asked": list(required.packages), "python": version, "installed": installed}
-        venv.write_new(RECORD, json.dumps(record, indent=1, sort_keys=True).encode() + b"\n", 0o644)
-    return Built(tool, index, warnings, version, installed)
-
-
-def _filled(
-    folder: Directory, required: Requirements, python: Mapping[str, Any], means: BuildTools
-) -> tuple[str, str, list[str]]:
-    """Create the environment and install the packages from the first index that has all of them."""
-    skipped: list[str] = []
-    for url in required.index_urls:
-        environ = indexes.environment(url, means.pip_settings, os.environ)
-        why = indexes.refusal(url, means.fetch, environ.get("PIP_CERT"))
-        if why is None:
-            tool, why = _installed(folder, required, python["base"], means, environ)
-        if why is None:
-            return tool, indexes.masked(url), [f"Package index skipped, {one}" for one in skipped]
-        skipped.append(indexes.describe_failure(url, why, required.index_urls))
-    full = any("No space left on device" in one for one in skipped)
-    advice = (
-        "Free space or inodes on that file system" if full else "Fix project_index_urls or project_packages"
-    )
-    raise Problem(
-        "The new venv could not be built. The current one, if any, is unchanged. Indexes tried, in the order of"
-        f" project_index_urls: {'; '.join(skipped)}. {advice}.",
-        platform=python.get("platform"),
-    )
-
-
-def _installed(
-    folder: Directory,
-    required: Requirements,
-    python: str,
-    means: BuildTools,
-    environ: Mapping[str, str | None],
-) -> tuple[str, str | None]:
-    """Install from one index; return the tool that was used and the error, or None."""
-    path = os.path.join(folder.path, "venv")
-    target = os.path.join(path, "bin", "python")
-    uv = means.uv(environ)
-    if uv:
-        commands = [
-            [uv, "venv", "--no-project", "--python", python, path],
-            [uv, "pip", "install", "--python", target, "--", "pip", *required.packages],
-        ]
-        folder.remove("venv")
-        why = failure(means.run, commands, environ)
-        # pip may know a proxy, certificate or password that uv does not know. It cannot help if the index stalls.
-        if why is None or "Failed to fetch" not in why or "timed out" in why:
-            return "uv", why
-    commands = [[python, "-m", "venv", path]]
-    if required.packages:  # pip fails if it gets no requirement
-        commands.append([target, "-m", "pip", "install", "--quiet", "--", *required.packages])
-    folder.remove("venv")
-    return "pip", failure(means.run, commands, environ)
+    def _install(self, environ: Mapping[str, str | None]) -> str | None:
+        """Create the environment and install the packages from one index; return the error, or None."""
+        base, path = self.python["base"], f"{self.folder.path}/{VENV}"
+        target = f"{path}/bin/python"
+        wanted = ["--", "pip", *self.packages]  # uv adds no pip, and pip fails if it gets no name
+        uv = self.uv(environ)
+        if uv:
+            self.tool = "uv"
+            self.folder.remove(VENV)
+            create = [uv, "venv", "--no-project", "--python", base, path]
+            install = [uv, "pip", "install", "--python", target, *wanted]
+            why = failure(self.run, [create, install], environ)
+            # pip may know a proxy, certificate or password that uv does not know. It cannot help if the index stalls.
+            if why is None or "Failed to fetch" not in why or "timed out" in why:
+                return why
+        self.tool = "pip"
+        self.folder.remove(VENV)
+        create = [base, "-m", "venv", path]
+        install = [target, "-m", "pip", "install", "--quiet", *wanted]
+        return failure(self.run, [create, install], environ)
 
 
 def failure(
@@ -123,18 +133,6 @@ def failure(
             lines = [line.strip() for line in (err or out).splitlines() if line.strip()]
             return " / ".join(lines[-4:]) or f"{os.path.basename(command[0])} ended with exit code {code}"
     return None
-
-
-def _proven(interpreter: str, required: Requirements, run: Execute) -> dict[str, Any]:
-    answer = probe(run, interpreter, required.packages)
-    if answer is None or answer["failed"]:
-        failures = answer["failed"] if answer else {"its python": "does not run"}
-        failed = "; ".join(f"{name} {why}" for name, why in failures.items())
-        raise Problem(
-            f"The new venv was built but does not work: {failed}. The current one, if any, is unchanged."
-            " Fix project_packages (pin a version that works) or project_python."
-        )
-    return answer
 
 
 def _relocate(venv: Directory, final: str) -> None:

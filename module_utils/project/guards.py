@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import re
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Callable
 
 from ansible.module_utils.project.root import Directory
 from ansible.module_utils.reporting import Problem
@@ -33,7 +35,9 @@ class Facts:
 
     homes: dict[str, str] = field(default_factory=dict)  # accounts by their home directory
     mounts: Sequence[str] = ()
-    processes: Iterable[tuple[str, int, Sequence[str]]] = ()  # name, pid and used paths of each
+    processes: Callable[[], Iterable[tuple[str, int, Sequence[str]]]] = (
+        tuple  # name, pid and used paths of each
+    )
     uid: int = 0  # the user of this run
     free_bytes: int = 1 << 62  # on the root's file system, for this user
     noexec: bool = False  # whether that file system refuses to run programs
@@ -41,7 +45,7 @@ class Facts:
 
 def facts(path: str) -> Facts:
     """Return the facts that the guards need for a root at ``path``."""
-    found = Facts(homes(), mounts(), Processes(), os.geteuid())
+    found = Facts(homes(), mounts(), processes, os.geteuid())
     if not os.path.isdir(path):
         return found
     space = os.statvfs(path)
@@ -70,17 +74,12 @@ def _octal(found: re.Match[str]) -> str:
     return chr(int(found[1], 8))  # how the kernel writes a space, tab, line break or backslash
 
 
-class Processes:
-    """Name, pid and used paths of every process that this user may inspect, but not of this one."""
-
-    def __iter__(self) -> Iterator[tuple[str, int, list[str]]]:
-        """Read the processes anew."""
-        for pid in filter(str.isdigit, os.listdir("/proc") if os.path.isdir("/proc") else []):
-            if int(pid) != os.getpid():
-                try:
-                    yield _process(pid)
-                except OSError:
-                    continue  # it has ended, or belongs to another user
+def processes() -> Iterator[tuple[str, int, list[str]]]:
+    """Yield name, pid and used paths of every process that this user may inspect, but not of this one."""
+    for pid in filter(str.isdigit, os.listdir("/proc") if os.path.isdir("/proc") else []):
+        if int(pid) != os.getpid():
+            with contextlib.suppress(OSError):  # it has ended, or belongs to another user
+                yield _process(pid)
 
 
 def _process(pid: str) -> tuple[str, int, list[str]]:
@@ -206,7 +205,7 @@ def check_in_use(root: Directory, names: Sequence[str], facts: Facts, allow: boo
     """Raise Problem if a process uses one of the names; if ``allow`` is set, return warnings instead."""
     bases = [os.path.join(base, name) for base in {root.path, os.path.realpath(root.path)} for name in names]
     used = []
-    for process, pid, paths in facts.processes if bases else ():
+    for process, pid, paths in facts.processes() if bases else ():
         path = next((path for path in paths if any(below(path, base) for base in bases)), None)
         if path:
             used.append(f"{process} (pid {pid}) uses {path}")

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 PROBE_SECONDS = 4.0
 _STALL_SECONDS = "10"  # an index that sends nothing for so long has failed
+SYSTEM_FILES = ("/etc/xdg/pip/pip.conf", "/etc/pip.conf")
 # Trusted certificate authorities of Debian, Red Hat, SUSE, Alpine and macOS.
 SYSTEM_BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem",
@@ -45,7 +46,7 @@ def _split(url: str) -> tuple[str, str, str]:
     return scheme + mark, user_info, rest
 
 
-def scrubbed(text: str, urls: list[str]) -> str:
+def scrubbed(text: str, urls: Sequence[str]) -> str:
     """Return the output of a tool without the credentials of ``urls``, encoded or decoded."""
     for url in urls:
         user_info = _split(url)[1]
@@ -55,10 +56,25 @@ def scrubbed(text: str, urls: list[str]) -> str:
     return re.sub(r"(\w+://)[^/\s@]+@", r"\1***@", text)
 
 
-def describe_failure(url: str, why: str, urls: Sequence[str]) -> str:
-    """Return why an index could not be used, for people."""
-    # Scrub first: half a password would not be recognised. The cause is at the end of the text.
-    return f"{masked(url)}: {scrubbed(why, list(urls))[-600:]}"
+def first(
+    urls: Sequence[str],
+    settings: Mapping[str, str],
+    get: Callable[..., bytes],
+    use: Callable[[Mapping[str, str | None]], str | None],
+) -> tuple[str | None, list[str]]:
+    """Return the first index that works, None if there is none, and why each one before it was skipped.
+
+    ``use`` gets the environment variables for an index, and returns why it failed, or None. ``get`` is ``fetch``.
+    """
+    skipped: list[str] = []
+    for url in urls:
+        environ = environment(url, settings, os.environ)
+        why = refusal(url, get, environ.get("PIP_CERT")) or use(environ)
+        if why is None:
+            return url, skipped
+        # Scrub first: half a password would not be recognised. The cause is at the end of the text.
+        skipped.append(f"{masked(url)}: {scrubbed(why, urls)[-600:]}")
+    return None, skipped
 
 
 def refusal(url: str, get: Callable[..., bytes], authorities: str | None = None) -> str | None:
@@ -138,21 +154,21 @@ def system_trust(settings: Mapping[str, str], environ: Mapping[str, str]) -> dic
     return {"SSL_CERT_FILE": bundle, "PIP_CERT": bundle} if bundle else {"UV_SYSTEM_CERTS": "true"}
 
 
-def pip_settings(files: list[str], environ: Mapping[str, str]) -> dict[str, str]:
-    """Return pip's settings on this host, by pip's option names.
+def pip_settings(home: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return pip's settings on this host (Linux or macOS), by pip's option names.
 
-    ``files`` are the texts of its configuration files; later ones override earlier ones, and ``PIP_…`` in
-    ``environ`` overrides them all.
+    Later configuration files override earlier ones, and ``PIP_…`` in ``environ`` overrides them all.
+    ``PIP_CONFIG_FILE`` adds a file. As in pip, no file is read if it is the null device.
     """
     settings: dict[str, str] = {}
-    for text in files:
+    config = environ.get("XDG_CONFIG_HOME") or os.path.join(home, ".config")
+    paths = [*SYSTEM_FILES, f"{home}/.pip/pip.conf", f"{config}/pip/pip.conf"]
+    added = environ.get("PIP_CONFIG_FILE", "")
+    for path in [] if added == os.devnull else [*paths, added]:
         parser = configparser.RawConfigParser(strict=False)
-        try:
-            parser.read_string(text)
-        except configparser.Error:
-            continue  # pip itself reports it
-        for section in ("global", "install"):
-            if parser.has_section(section):
+        with contextlib.suppress(configparser.Error, UnicodeDecodeError):  # pip itself reports it
+            parser.read(path, encoding="utf-8")
+            for section in filter(parser.has_section, ("global", "install")):
                 settings.update({key.replace("_", "-"): value for key, value in parser.items(section)})
     for key in _KNOWN:
         value = environ.get("PIP_" + key.upper().replace("-", "_"))
@@ -173,19 +189,3 @@ def uv_environment(settings: Mapping[str, str]) -> dict[str, str]:
     if environ.get("UV_NO_INDEX", "").lower() in ("0", "false", "no", "off"):
         del environ["UV_NO_INDEX"]
     return environ
-
-
-def pip_files(home: str, environ: Mapping[str, str]) -> list[str]:
-    """Return the texts of pip's configuration files on Linux and macOS; later ones override earlier ones.
-
-    ``PIP_CONFIG_FILE`` adds a file. As in pip, no file is read if it is the null device.
-    """
-    if environ.get("PIP_CONFIG_FILE") == os.devnull:
-        return []
-    config = environ.get("XDG_CONFIG_HOME") or os.path.join(home, ".config")
-    paths = ["/etc/xdg/pip/pip.conf", "/etc/pip.conf", f"{home}/.pip/pip.conf", f"{config}/pip/pip.conf"]
-    texts = []
-    for path in [*paths, environ.get("PIP_CONFIG_FILE", "")]:
-        with contextlib.suppress(OSError, UnicodeDecodeError), open(path, encoding="utf-8") as file:
-            texts.append(file.read())
-    return texts

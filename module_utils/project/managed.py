@@ -27,7 +27,7 @@ from ansible.module_utils.project.guards import DOTENV
 from ansible.module_utils.project.opening import OpenRoot
 from ansible.module_utils.project.quarantine import BUILD, Manifest, Quarantine
 from ansible.module_utils.project.root import Directory
-from ansible.module_utils.project.stages import Proof, Stage
+from ansible.module_utils.project.stages import Proof, Stage, difference
 from ansible.module_utils.reporting import Problem
 
 # The settings whose names differ from those of their keys.
@@ -44,10 +44,10 @@ class Edit:
     """The new content of the file, and what changed."""
 
     content: bytes  # the whole file, with secrets
-    added: tuple[str, ...]  # names of managed keys, like the next two
-    changed: tuple[str, ...]
-    unchanged: tuple[str, ...]
-    notes: tuple[str, ...]  # what the user should know about the other lines
+    added: list[str]  # names of managed keys, like the next two
+    changed: list[str]
+    unchanged: list[str]
+    notes: list[str]  # what the user should know about the other lines
 
 
 def text_of(key: str, value: object, variable: str) -> str:
@@ -126,9 +126,9 @@ def edited(old: bytes | None, sections: Sections) -> Edit:
     exact = {key for key in placed if texts[key] == [lines[key]]}
     return Edit(
         content=(mark + text).encode("utf-8", "surrogateescape"),
-        added=tuple(key for key in wanted if key not in texts),
-        changed=tuple(key for key in wanted if key in texts and key not in exact),
-        unchanged=tuple(key for key in wanted if key in exact),
+        added=[key for key in wanted if key not in texts],
+        changed=[key for key in wanted if key in texts and key not in exact],
+        unchanged=[key for key in wanted if key in exact],
         notes=_notes(statements),
     )
 
@@ -144,7 +144,7 @@ def astray(text: str, sections: Sections) -> list[str]:
     return [key for key in home if key not in settled]
 
 
-def _notes(statements: Sequence[Statement]) -> tuple[str, ...]:
+def _notes(statements: Sequence[Statement]) -> list[str]:
     undecodable = [s.line for s in statements if re.search("[\udc80-\udcff]", s.text)]
     invalid = [s.line for s in statements if not s.valid]
     notes = []
@@ -157,7 +157,7 @@ def _notes(statements: Sequence[Statement]) -> tuple[str, ...]:
         notes.append(
             f"{DOTENV}: python-dotenv ignores line {_list(invalid)}, which is not KEY=value. Fix it."
         )
-    return tuple(notes)
+    return notes
 
 
 def _list(numbers: Sequence[int]) -> str:
@@ -251,11 +251,17 @@ def plan(root: OpenRoot, params: dict[str, Any]) -> Stage:
     old = _read(folder)
     new = edited(old, sections)
     settled = old is None or _settled(folder)
+    header = f"{params['root']}/{DOTENV} (managed keys)"
+    same = [f"{key}=***\n" for key in new.unchanged]
+    before = [*same, *(f"{key}=*** (old)\n" for key in new.changed)]
+    after = [*same, *(f"{key}=*** (new)\n" for key in new.changed + new.added)]
+    if not settled:
+        before.insert(0, "(mode or owner other than wanted)\n")
     result = {
         "changed": old != new.content or not settled,
-        "managed": {name: list(getattr(new, name)) for name in ("added", "changed", "unchanged")},
-        "notes": list(new.notes),
-        "diff": _diff(f"{params['root']}/{DOTENV} (managed keys)", new, settled),
+        "managed": {"added": new.added, "changed": new.changed, "unchanged": new.unchanged},
+        "notes": new.notes,
+        "diff": difference(before, after, header, header),
     }
 
     def apply(quarantine: Quarantine, run: Manifest) -> Manifest:
@@ -298,26 +304,13 @@ def _settled(root: Directory) -> bool:
     return os.geteuid() != 0 or (found.st_uid, found.st_gid) == (owner.st_uid, owner.st_gid)
 
 
-def _diff(header: str, edit: Edit, settled: bool) -> dict[str, str]:
-    same = [f"{key}=***\n" for key in edit.unchanged]
-    before = [] if settled else ["(mode or owner other than wanted)\n"]
-    before += same + [f"{key}=*** (old)\n" for key in edit.changed]
-    after = same + [f"{key}=*** (new)\n" for key in edit.changed + edit.added]
-    return {
-        "before_header": header,
-        "after_header": header,
-        "before": "".join(before),
-        "after": "".join(after),
-    }
-
-
 def proofs(folder: Directory, names: Sequence[str]) -> Iterator[Proof]:
     """Check that ``.env`` is private and holds each key once."""
     found = folder.stat(DOTENV)
     mode = f"{stat.S_IMODE(found.st_mode):04o}" if found else "missing"
-    yield Proof(f"{DOTENV} mode", f"{_MODE:04o}", mode, mode == f"{_MODE:04o}")
+    yield Proof(f"{DOTENV} mode", f"{_MODE:04o}", mode)
     text = (folder.read(DOTENV) or b"").decode("utf-8", "surrogateescape")
     seen = [statement.key for statement in parse(text)]
     wrong = [name for name in names if seen.count(name) != 1]
     counts = f"not once: {', '.join(wrong)}" if wrong else "each once"
-    yield Proof(f"{DOTENV} keys", "each once", counts, not wrong)
+    yield Proof(f"{DOTENV} keys", "each once", counts)

@@ -229,7 +229,7 @@ class Quarantine:
             kept.move(name, self.root)
         elif entry.after is None:
             self.root.move(name, kept)
-        elif not kept.exchange(name, self.root):
+        elif not kept.exchange(name, self.root, name):
             # This file system has no atomic exchange, so the new thing gets another name first.
             kept.move(name, kept, name + _WAITING)
             self.root.move(name, kept)

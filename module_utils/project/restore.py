@@ -8,6 +8,7 @@ from ansible.module_utils.project import guards
 from ansible.module_utils.project.opening import opened
 from ansible.module_utils.project.quarantine import Entry, Manifest, Quarantine, choose
 from ansible.module_utils.project.root import described, listed
+from ansible.module_utils.project.stages import difference
 
 
 def work(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
@@ -30,14 +31,12 @@ def work(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
         "back": [{"name": entry.name, **listed(entry.before)} for entry in entries if entry.before],
         "undo": undo,
         "report": _report(params["root"], run, entries, undo),
-        "diff": {
-            "before": "".join(f"{name}\n" for name in leaving),
-            "after": "".join(
-                f"{entry.name}  {described(entry.before)}\n" for entry in entries if entry.before
-            ),
-            "before_header": f"{params['root']} now",
-            "after_header": f"as before {run.name}" if run else "nothing to restore",
-        },
+        "diff": difference(
+            [f"{name}\n" for name in leaving],
+            [f"{entry.name}  {described(entry.before)}\n" for entry in entries if entry.before],
+            f"{params['root']} now",
+            f"as before {run.name}" if run else "nothing to restore",
+        ),
     }
 
 

@@ -150,9 +150,9 @@ class Directory:
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), new_name)
             os.rename(name, new_name, src_dir_fd=self.fd, dst_dir_fd=to.fd)
 
-    def exchange(self, name: str, other: Directory, other_name: str | None = None) -> bool:
+    def exchange(self, name: str, other: Directory, other_name: str) -> bool:
         """Exchange two names atomically; False if the file system cannot (NFS, some FUSE)."""
-        return _renameat2(self, name, other, other_name or name, _EXCHANGE)
+        return _renameat2(self, name, other, other_name, _EXCHANGE)
 
     def remove(self, name: str) -> None:
         """Remove a name with everything below it; OSError (EXDEV) if another file system is mounted there."""
@@ -216,6 +216,8 @@ class Owner:
         if self.uid == os.geteuid():
             self.home = os.environ.get("HOME", self.home)
         self._cwd = root.path
+        # For caches. Service accounts often have none.
+        self._has_home = os.path.isdir(self.home) and os.stat(self.home).st_uid == self.uid
 
     def run(
         self,
@@ -237,7 +239,7 @@ class Owner:
             key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "VIRTUAL_ENV"))
         }
         changed = {**inherited, **(env or {}), "HOME": self.home}
-        if not self._has_home():
+        if not self._has_home:
             changed.update(UV_NO_CACHE="1", PIP_NO_CACHE_DIR="1")
         environ = {key: value for key, value in changed.items() if value is not None}
         try:
@@ -250,10 +252,3 @@ class Owner:
         except subprocess.TimeoutExpired:
             return 124, "", f"{os.path.basename(argv[0])} took longer than {seconds:.0f} s"
         return done.returncode, done.stdout, done.stderr
-
-    def _has_home(self) -> bool:
-        # For caches. Service accounts often have none.
-        try:
-            return os.stat(self.home).st_uid == self.uid
-        except OSError:
-            return False

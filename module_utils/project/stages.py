@@ -25,7 +25,11 @@ class Proof:
     name: str
     expected: str
     found: str
-    ok: bool
+
+    @property
+    def ok(self) -> bool:
+        """Return whether the promise is kept."""
+        return self.found == self.expected
 
 
 @dataclass
@@ -38,6 +42,12 @@ class Stage:
     apply: Callable[[Quarantine, Manifest], Manifest] = lambda _, run: run
     # Checked after all stages have been applied.
     proofs: Callable[[], Iterator[Proof]] = lambda: iter(())
+
+
+def difference(before: Sequence[str], after: Sequence[str], old: str, new: str) -> dict[str, str]:
+    """Return lines before and after a change as Ansible's diff, with the headers ``old`` and ``new``."""
+    texts = {"before": "".join(before), "after": "".join(after)}
+    return {**texts, "before_header": old, "after_header": new}
 
 
 def take(params: dict[str, Any], check_mode: bool, warn: Callable[[str], None]) -> dict[str, Any]:
@@ -104,28 +114,25 @@ def clean(root: OpenRoot, params: dict[str, Any], warn: Callable[[str], None]) -
     for use in guards.check_in_use(folder, names, root.facts, params["allow_in_use"]):
         warn(use)
     tracked = _git_tracks(Owner(folder).run, names)
-    lines = [
-        f"{name}  {described(item)}{f', {tracked[name]} tracked by git' if name in tracked else ''}\n"
-        for name, item in found.items()
-    ]
-    result = {
+    moved, lines = [], []
+    for name, item in found.items():
+        moved.append({"name": name, **listed(item), "tracked": tracked.get(name, 0)})
+        note = f", {tracked[name]} tracked by git" if name in tracked else ""
+        lines.append(f"{name}  {described(item)}{note}\n")
+    result: dict[str, Any] = {
         "changed": bool(found),
-        "moved": [
-            {"name": name, **listed(item), "tracked": tracked.get(name, 0)} for name, item in found.items()
-        ],
-        "notes": [_git_note(tracked)] if tracked else [],
-        "diff": {
-            "before": "".join(lines),
-            "after": "",
-            "before_header": params["root"],
-            "after_header": "moved to quarantine",
-        },
+        "moved": moved,
+        "notes": [],
+        "diff": difference(lines, [], params["root"], "moved to quarantine"),
     }
-    return Stage(
-        result,
-        apply=lambda quarantine, run: quarantine.displace(run, names),
-        proofs=lambda: gone(folder, names),
-    )
+    if tracked:
+        each = ", ".join(f"{count} in {name}" for name, count in tracked.items())
+        result["notes"] = [
+            f"git tracks {sum(tracked.values())} of the files that leave the root ({each}), so `git status` will be"
+            " dirty. Remove what you want to keep from project_artifacts, commit the deletion, or bring the files back"
+            " with playbooks/restore.yml."
+        ]
+    return Stage(result, lambda quarantine, run: quarantine.displace(run, names), lambda: gone(folder, names))
 
 
 def _git_tracks(run: Execute, names: Sequence[str]) -> dict[str, int]:
@@ -138,21 +145,12 @@ def _git_tracks(run: Execute, names: Sequence[str]) -> dict[str, int]:
     return dict(Counter(path.partition("/")[0] for path in out.split("\0") if path)) if code == 0 else {}
 
 
-def _git_note(tracked: dict[str, int]) -> str:
-    each = ", ".join(f"{count} in {name}" for name, count in tracked.items())
-    return (
-        f"git tracks {sum(tracked.values())} of the files that leave the root ({each}), so `git status` will be dirty."
-        " Remove what you want to keep from project_artifacts, commit the deletion, or bring the files back with"
-        " playbooks/restore.yml."
-    )
-
-
 def gone(folder: Directory, artifacts: Sequence[str]) -> Iterator[Proof]:
     """Check that no artifact but ``venv`` is in the root."""
     for name in artifacts:
         if name != VENV:
             item = folder.item(name)
-            yield Proof(f"artifact {name}", "gone", described(item) if item else "gone", item is None)
+            yield Proof(f"artifact {name}", "gone", described(item) if item else "gone")
 
 
 def _applied(root: OpenRoot, planned: dict[str, Stage], params: dict[str, Any]) -> dict[str, Any]:
@@ -182,7 +180,7 @@ def proven(path: str, proofs: Iterable[Proof]) -> list[dict[str, Any]]:
     """Return the proofs of a stage as the module's result holds them; raises Problem if one fails."""
     checked = list(proofs)
     failed = [f"{each.name}: expected {each.expected}, found {each.found}" for each in checked if not each.ok]
-    results = [asdict(each) for each in checked]
+    results = [{**asdict(each), "ok": each.ok} for each in checked]
     if failed:
         raise Problem(
             f"The state of {path} after the reset is not as promised: {'; '.join(failed)}."

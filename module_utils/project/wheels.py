@@ -15,7 +15,7 @@ import shutil
 import sys
 import tarfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from ansible.module_utils.project import build, indexes
@@ -70,21 +70,19 @@ def kit(target: Target, packages: Sequence[str], index_urls: Sequence[str], fold
     asked = json.dumps([asdict(target), list(packages), list(index_urls)])
     path = os.path.join(folder, hashlib.sha256(asked.encode()).hexdigest()[:16])
     os.makedirs(folder, mode=0o700, exist_ok=True)
-    with open(f"{path}.json", "a+", encoding="utf-8") as answer:
+    with open(f"{path}.txt", "a+", encoding="utf-8") as answer:
         fcntl.flock(answer, fcntl.LOCK_EX)
         answer.seek(0)
-        text = answer.read()
-        if not text:
+        found = answer.read()
+        if not found:
             try:
-                made = {"path": _fetch(target, packages, index_urls, path)}
+                found = _fetch(target, packages, index_urls, path)
             except Problem as problem:
-                made = {"problem": str(problem)}  # for the callers that wait, too
-            text = json.dumps(made)
-            answer.write(text)
-    found: dict[str, str] = json.loads(text)
-    if "problem" in found:
-        raise Problem(found["problem"])
-    return found["path"]
+                found = str(problem)  # for the callers that wait, too
+            answer.write(found)
+    if found != f"{path}.tar":
+        raise Problem(found)
+    return found
 
 
 def _fetch(target: Target, packages: Sequence[str], index_urls: Sequence[str], folder: str) -> str:
@@ -94,21 +92,19 @@ def _fetch(target: Target, packages: Sequence[str], index_urls: Sequence[str], f
         raise Problem(
             "The control node has no uv to fetch wheels with. Run `make setup`, and use its .venv/bin."
         )
-    skipped = []
-    for url in index_urls or ("",):
+
+    def fetch(environ: Mapping[str, str | None]) -> str | None:
         shutil.rmtree(folder, ignore_errors=True)
         os.mkdir(folder, 0o700)
-        with Directory.open(folder) as here:
-            owner = Owner(here)
-            settings = indexes.pip_settings(indexes.pip_files(owner.home, os.environ), os.environ)
-            environ = indexes.environment(url, settings, os.environ)
-            why = indexes.refusal(url, indexes.fetch, environ.get("PIP_CERT"))
-            if why is None:
-                wanted = "\n".join(["pip", UV, *packages]) + "\n"
-                why = build.failure(owner.run, _commands(target, folder, uv), environ, wanted)
-        if why is None:
-            return _packed(folder)
-        skipped.append(indexes.describe_failure(url, why, index_urls))
+        wanted = "\n".join(["pip", UV, *packages]) + "\n"
+        return build.failure(owner.run, _commands(target, folder, uv), environ, wanted)
+
+    with Directory.open(os.path.dirname(folder)) as here:
+        owner = Owner(here)
+    settings = indexes.pip_settings(owner.home, os.environ)
+    url, skipped = indexes.first(index_urls or [""], settings, indexes.fetch, fetch)
+    if url is not None:
+        return _packed(folder)
     raise Problem(
         f"The control node could not fetch wheels for Python {target.python} on {target.machine} either. Indexes tried,"
         f" in the order of project_index_urls: {'; '.join(skipped)}. Fix project_index_urls or project_packages."

@@ -34,7 +34,7 @@ PROJECT = "module_utils/project/"
 MUTATIONS = [
     Mutation(
         "the atomic exchange", PROJECT + "root.py",
-        "return _renameat2(self, name, other, other_name or name, _EXCHANGE)", "return False",
+        "return _renameat2(self, name, other, other_name, _EXCHANGE)", "return False",
         (KILLS, "-k", "reset_loses_nothing_with_an_old"),
     ),
     Mutation(

@@ -9,10 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.project import build as builder
-from ansible.module_utils.project.build import BuildTools, Built
+from ansible.module_utils.project.build import Build
 from ansible.module_utils.project.root import Directory
-from ansible.module_utils.project.venv import RECORD, Requirements
+from ansible.module_utils.project.venv import RECORD
 from ansible.module_utils.reporting import Problem
 
 HERE = "{}.{}.{}".format(*sys.version_info[:3])
@@ -76,12 +75,12 @@ def build(
     page: bytes = b"pip-26",
     uv: str | None = "/tools/uv",
     packages: Sequence[str] = ("psutil",),
-) -> Built:
-    required = Requirements(sys.executable, "3.9", packages, list(urls) or [""])
+) -> Build:
     python = {"version": HERE, "base": sys.executable, "platform": PLATFORM}
-    means = BuildTools(tools, lambda _: uv, {}, lambda *_: page)
     with Directory.open(str(folder)) as opened:
-        return builder.build(opened, "/final/venv", required, python, means)
+        built = Build(opened, packages, python, urls or [""], {}, tools, lambda _: uv, lambda *_: page)
+        built.make("/final/venv")
+    return built
 
 
 def test_scripts_name_the_place_where_they_will_stand(tmp_path: Path) -> None:
@@ -101,9 +100,9 @@ def test_index_that_lacks_a_package_is_passed_over_and_named(tmp_path: Path) -> 
     bad = "https://u:secret@bad.example/simple"
     built = build(tmp_path, FakeTools([bad]), bad, "https://good.example/simple")
     assert built.index == "https://good.example/simple"
-    assert len(built.warnings) == 1
-    assert "https://bad.example/simple" in built.warnings[0]
-    assert "secret" not in built.warnings[0]
+    assert len(built.skipped) == 1
+    assert "https://bad.example/simple" in built.skipped[0]
+    assert "secret" not in built.skipped[0]
 
 
 def test_credentials_of_an_index_are_on_no_command_line(tmp_path: Path) -> None:
@@ -140,7 +139,7 @@ def test_package_that_does_not_import_fails_the_build(tmp_path: Path) -> None:
 
 def test_what_uv_cannot_reach_is_built_by_pip(tmp_path: Path) -> None:
     built = build(tmp_path, FakeTools(unreached=UNTRUSTED), "https://good.example/simple")
-    assert (built.tool, built.index, built.warnings) == ("pip", "https://good.example/simple", [])
+    assert (built.tool, built.index, built.skipped) == ("pip", "https://good.example/simple", [])
 
 
 def test_without_packages_pip_is_not_asked_for_any(tmp_path: Path) -> None:

@@ -121,19 +121,23 @@ def test_mount_beside_the_artifacts_is_no_matter(polluted: Path) -> None:
 
 
 def test_process_in_an_artifact_is_named(polluted: Path) -> None:
-    facts = Facts(processes=[("trader", 4711, ["/usr/bin/python3", str(polluted / "venv/bin/python")])])
+    facts = Facts(
+        processes=lambda: [("trader", 4711, ["/usr/bin/python3", str(polluted / "venv/bin/python")])]
+    )
     with Directory.open(str(polluted)) as root, pytest.raises(Problem, match=r"trader \(pid 4711\) uses"):
         guards.check_in_use(root, ["venv"], facts, allow=False)
 
 
 def test_allowed_use_is_a_warning(polluted: Path) -> None:
-    facts = Facts(processes=[("trader", 4711, [str(polluted / "bin")])])
+    facts = Facts(processes=lambda: [("trader", 4711, [str(polluted / "bin")])])
     with Directory.open(str(polluted)) as root:
         assert len(guards.check_in_use(root, ["bin"], facts, allow=True)) == 1
 
 
 def test_process_beside_the_artifacts_is_no_matter(polluted: Path) -> None:
-    facts = Facts(processes=[("editor", 1, [str(polluted), str(polluted / "binary"), str(polluted / "src")])])
+    facts = Facts(
+        processes=lambda: [("editor", 1, [str(polluted), str(polluted / "binary"), str(polluted / "src")])]
+    )
     with Directory.open(str(polluted)) as root:
         assert guards.check_in_use(root, ["bin"], facts, allow=False) == []
 
@@ -171,7 +175,7 @@ def test_process_is_found_by_the_name_that_it_was_started_with(tmp_path: Path) -
     link.symlink_to(sys.executable)
     with subprocess.Popen(["./python", "-c", "input()"], cwd=tmp_path, stdin=subprocess.PIPE) as process:
         time.sleep(0.2)
-        found = {pid: paths for _, pid, paths in guards.Processes()}
+        found = {pid: paths for _, pid, paths in guards.processes()}
         process.kill()
     assert str(link) in found[process.pid]
 
@@ -185,7 +189,7 @@ def test_file_system_is_read_with_its_options(monkeypatch: pytest.MonkeyPatch, n
 
 
 def test_own_process_is_left_out() -> None:
-    assert os.getpid() not in {pid for _, pid, _ in guards.Processes()}
+    assert os.getpid() not in {pid for _, pid, _ in guards.processes()}
 
 
 def test_own_home_is_a_home() -> None:
@@ -194,5 +198,5 @@ def test_own_home_is_a_home() -> None:
 
 def test_processes_are_there_for_each_guard_that_asks() -> None:
     processes = guards.facts("/").processes
-    assert list(processes)
-    assert list(processes)
+    assert list(processes())
+    assert list(processes())

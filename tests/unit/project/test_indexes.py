@@ -76,17 +76,27 @@ def test_only_an_index_on_the_net_is_asked(url: str) -> None:
     assert refusal(AssertionError("asked"), url) is None
 
 
-def test_stronger_configuration_wins() -> None:
-    files = [
-        "[global]\nindex-url = https://weak/\ncert = /a.pem\n",
-        "[install]\nindex_url = https://strong/\n",
-    ]
-    settings = indexes.pip_settings(files, {"PIP_CERT": "/b.pem"})
+@pytest.fixture(autouse=True)
+def unconfigured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(indexes, "SYSTEM_FILES", ())
+
+
+def configured(folder: Path, text: str) -> None:
+    folder.mkdir(parents=True)
+    (folder / "pip.conf").write_text(text)
+
+
+def test_stronger_configuration_wins(tmp_path: Path) -> None:
+    configured(tmp_path / ".pip", "[global]\nindex-url = https://weak/\ncert = /a.pem\n")
+    configured(tmp_path / ".config/pip", "[install]\nindex_url = https://strong/\n")
+    settings = indexes.pip_settings(str(tmp_path), {"PIP_CERT": "/b.pem"})
     assert settings == {"index-url": "https://strong/", "cert": "/b.pem"}
 
 
-def test_damaged_configuration_is_left_to_pip() -> None:
-    assert indexes.pip_settings(["index-url = nowhere\n"], {}) == {}
+@pytest.mark.parametrize("text", ["index-url = nowhere\n", "[global]\nindex-url = nowhere\nrubbish\n"])
+def test_damaged_configuration_is_left_to_pip(tmp_path: Path, text: str) -> None:
+    configured(tmp_path / ".pip", text)
+    assert indexes.pip_settings(str(tmp_path), {}) == {}
 
 
 def test_uv_is_told_what_pip_is_configured_with() -> None:
@@ -100,9 +110,8 @@ def test_uv_is_told_what_pip_is_configured_with() -> None:
 
 
 def test_no_file_counts_if_pip_is_told_so(tmp_path: Path) -> None:
-    (tmp_path / ".pip").mkdir()
-    (tmp_path / ".pip/pip.conf").write_text("[global]\nindex-url = https://mirror.invalid/simple\n")
-    assert indexes.pip_files(str(tmp_path), {"PIP_CONFIG_FILE": os.devnull}) == []
+    configured(tmp_path / ".pip", "[global]\nindex-url = https://mirror.invalid/simple\n")
+    assert indexes.pip_settings(str(tmp_path), {"PIP_CONFIG_FILE": os.devnull}) == {}
 
 
 def test_mirror_is_used_alone() -> None:

@@ -77,7 +77,7 @@ def test_a_second_plan_changes_nothing_and_each_key_is_under_its_heading(old: by
     assert managed.astray(text, SECTIONS) == []
     second = managed.edited(first.content, SECTIONS)
     assert second.content == first.content
-    assert second.unchanged == tuple(VALUES)
+    assert second.unchanged == list(VALUES)
 
 
 def plan_text(old: str) -> str:

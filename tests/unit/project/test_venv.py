@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from ansible.module_utils.project import venv
 from ansible.module_utils.project.root import Directory
-from ansible.module_utils.project.venv import Requirements
 from ansible.module_utils.reporting import Problem
 
+from tests.unit.project.conftest import take
+
 HERE = "{}.{}.{}".format(*sys.version_info[:3])
-REQUIRED = Requirements(sys.executable, "3.9", ["psutil"])
 
 
 def run(
@@ -50,29 +50,33 @@ def test_option_or_path_among_the_packages_is_refused(requirement: str) -> None:
         venv.distribution(requirement)
 
 
-def test_credentials_among_the_packages_are_refused_and_not_shown() -> None:
+def test_credentials_among_the_packages_are_refused_and_not_shown(params: dict[str, Any]) -> None:
+    url = "https://buyer:s3cret@example.com/thing.whl"
     with pytest.raises(Problem, match="credentials for thing") as caught:
-        Requirements(sys.executable, "3.9", ["psutil", "thing @ https://buyer:s3cret@example.com/thing.whl"])
+        take(params, "venv", packages=["psutil", f"thing @ {url}"], python="gone")
     assert "s3cret" not in str(caught.value)
 
 
 def test_interpreter_answers_for_itself() -> None:
-    assert venv.interpreter(run, REQUIRED)["version"] == HERE
+    assert venv.interpreter(run, sys.executable, "3.9")["version"] == HERE
 
 
 def test_interpreter_that_does_not_run_is_named() -> None:
     with pytest.raises(Problem, match="'python-gone' does not run"):
-        venv.interpreter(run, Requirements("python-gone", "3.9", []))
+        venv.interpreter(run, "python-gone", "3.9")
 
 
 def test_interpreter_below_the_floor_is_refused() -> None:
     with pytest.raises(Problem, match=f"is Python {HERE}, below project_python_minimum 9.1"):
-        venv.interpreter(run, Requirements(sys.executable, "9.1", []))
+        venv.interpreter(run, sys.executable, "9.1")
 
 
 def test_versions_are_compared_as_numbers() -> None:
     answer = json.dumps({"version": "3.10.1"})
-    assert venv.interpreter(lambda *_, **__: (0, "\n" + answer + "\n", ""), REQUIRED)["version"] == "3.10.1"
+    assert (
+        venv.interpreter(lambda *_, **__: (0, "\n" + answer + "\n", ""), "python3", "3.9")["version"]
+        == "3.10.1"
+    )
 
 
 def test_probe_tells_what_is_not_installed_and_what_does_not_import() -> None:
@@ -87,9 +91,9 @@ def made(root: Path, **record: Any) -> None:
     (root / "venv" / venv.RECORD).write_text(json.dumps(content))
 
 
-def outdated(root: Path, required: Requirements = REQUIRED) -> list[str]:
+def outdated(root: Path, rebuild: bool = False) -> list[str]:
     with Directory.open(str(root)) as opened:
-        return venv.outdated(opened, "venv", required, {"version": HERE})
+        return venv.outdated(opened, ["psutil"], sys.executable, HERE, rebuild)
 
 
 def test_missing_environment_is_built(tmp_path: Path) -> None:
@@ -122,6 +126,4 @@ def test_other_python_is_a_reason(tmp_path: Path) -> None:
 
 def test_rebuild_is_a_reason(tmp_path: Path) -> None:
     made(tmp_path)
-    assert outdated(tmp_path, Requirements(sys.executable, "3.9", ["psutil"], rebuild=True)) == [
-        "project_rebuild is set"
-    ]
+    assert outdated(tmp_path, rebuild=True) == ["project_rebuild is set"]

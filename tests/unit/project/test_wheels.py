@@ -151,5 +151,5 @@ def test_credentials_of_an_index_are_in_no_message(tmp_path: Path) -> None:
     with pytest.raises(Problem) as caught:
         wheels.kit(DEBIAN, ["sound"], [url], str(tmp_path / "kits"))
     assert "http://127.0.0.1:1/simple" in str(caught.value)
-    told = str(caught.value) + "".join(path.read_text() for path in tmp_path.rglob("*.json"))
+    told = str(caught.value) + "".join(path.read_text() for path in tmp_path.rglob("*.txt"))
     assert not any(word in told for word in ("reader", "s3cr"))
