@@ -22,11 +22,10 @@ from ansible.module_utils.text import whole
 if TYPE_CHECKING:
     from ansible.module_utils.eodhd.model import Outcome
 
-CHUNK = 1 << 18
 # Larger bodies are not read to the end.
-LARGEST = 256 << 20
+_LARGEST = 256 << 20
 # The headers that are used.
-HEADERS = ("Date", "X-RateLimit-Limit", "X-RateLimit-Remaining", "Retry-After")
+_HEADERS = ("Date", "X-RateLimit-Limit", "X-RateLimit-Remaining", "Retry-After")
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class Reply:
     Attributes:
         status: of HTTP; 0 without a complete answer.
         body: as received.
-        headers: those of ``HEADERS`` that are present.
+        headers: those that are used and present.
         fault: what is wrong if it cannot be used.
     """
 
@@ -70,30 +69,17 @@ class Reply:
 
 
 class Transport:
-    """Sends requests from this process.
+    """Sends requests from this process, and keeps this many connections open."""
 
-    Args:
-        base_url: of the service, without a query.
-        token: added to every query.
-        connections: how many to keep open, at least 1.
-        policy: limits of each request.
-    """
-
-    def __init__(
-        self,
-        base_url: str,
-        token: str,
-        connections: int = 1,
-        policy: Policy = Policy(),  # noqa: B008 - frozen
-    ) -> None:
+    def __init__(self, base_url: str, token: str, policy: Policy, connections: int = 1) -> None:
         self._base = base_url.rstrip("/")
         self._token = token
         self.policy = policy
-        self.connections = max(1, connections)
+        self.connections = connections
         self._requests: Any = package("requests", "requests")
         self._http_error: Any = importlib.import_module("urllib3.exceptions").HTTPError
         self._adapter = self._requests.adapters.HTTPAdapter(
-            pool_connections=1, pool_maxsize=self.connections, max_retries=0
+            pool_connections=1, pool_maxsize=connections, max_retries=0
         )
         # Preparing a request takes longer than sending it, so it is done once; only the URLs differ.
         # Proxies and certificates of the environment apply; a .netrc does not.
@@ -111,11 +97,10 @@ class Transport:
 
     def send(self, path: str, query: Mapping[str, Any], name: str = "") -> Reply:
         """Make one request; None values of ``query`` are left out, and ``name`` is ignored."""
-        parameters = {"api_token": self._token, "fmt": "json", **query}
+        given = {key: value for key, value in query.items() if value is not None}
         request = self._template.copy()
         request.url = (
-            f"{self._base}/{quote(path)}"
-            f"?{urlencode({key: value for key, value in parameters.items() if value is not None})}"
+            f"{self._base}/{quote(path)}?{urlencode({'api_token': self._token, 'fmt': 'json', **given})}"
         )
         policy, started = self.policy, time.monotonic()
         try:
@@ -123,16 +108,15 @@ class Transport:
             with self._adapter.send(
                 request, timeout=(policy.connect, policy.read), **self._settings
             ) as answer:
-                chunks, size = [], 0
-                for chunk in _pieces(answer):
-                    chunks.append(chunk)
-                    size += len(chunk)
-                    if time.monotonic() - started > policy.total or size > LARGEST:
-                        return Reply(0, fault=f"an answer of over {policy.total:g} s or {LARGEST >> 20} MB")
+                body = bytearray()
+                for piece in _pieces(answer):
+                    body += piece
+                    if time.monotonic() - started > policy.total or len(body) > _LARGEST:
+                        return Reply(0, fault=f"an answer of over {policy.total:g} s or {_LARGEST >> 20} MB")
                 if answer.raw.length_remaining:  # urllib3 before 2 does not check it
                     return Reply(0, fault="an incomplete answer")
-                headers = {key: answer.headers[key] for key in HEADERS if key in answer.headers}
-                return Reply(answer.status_code, b"".join(chunks), headers, f"status {answer.status_code}")
+                headers = {key: answer.headers[key] for key in _HEADERS if key in answer.headers}
+                return Reply(answer.status_code, bytes(body), headers, f"status {answer.status_code}")
         except (self._requests.Timeout, TimeoutError):
             return Reply(0, fault=f"no data for {policy.read:g} s")
         except (self._requests.RequestException, self._http_error, OSError) as error:
@@ -140,16 +124,12 @@ class Transport:
 
 
 def _pieces(answer: Any) -> Iterator[bytes]:
-    """Yield a body as it arrives; waiting for full chunks would let a slow trickle outlast every timeout."""
+    """Return a body as it arrives; waiting for full chunks would let a slow trickle outlast every timeout."""
     read = getattr(answer.raw, "read1", None)
     if read is None:  # urllib3 before 2
-        yield from answer.iter_content(1 << 12)
-        return
-    while True:
-        piece = read(CHUNK, decode_content=True)
-        if not piece:
-            return
-        yield piece
+        pieces: Iterator[bytes] = answer.iter_content(1 << 12)
+        return pieces
+    return iter(lambda: read(1 << 18, decode_content=True), b"")
 
 
 def _words(error: Exception) -> str:

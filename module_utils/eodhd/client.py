@@ -10,7 +10,7 @@ import hashlib
 import random
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
@@ -21,6 +21,7 @@ from ansible.module_utils.text import whole
 
 if TYPE_CHECKING:
     from ansible.module_utils.eodhd.courier import Courier, Spool
+    from ansible.module_utils.eodhd.ledger import Ledger
 
 WINDOW = 60.0
 # Seconds until a lease expires; the ledger counts it this much longer than the window.
@@ -129,7 +130,7 @@ class Stop(Problem):
         self.kind = kind
 
 
-@dataclass(frozen=True)
+@dataclass
 class Answer:
     """The result of one call.
 
@@ -144,9 +145,9 @@ class Answer:
         sent: the header Date.
     """
 
-    outcome: Outcome | None
-    calls: int
-    requests: int
+    outcome: Outcome | None = None
+    calls: int = 0
+    requests: int = 0
     message: str = ""
     kept: tuple[str, ...] = ()
     size: int = 0
@@ -162,20 +163,20 @@ class Client:
         sender: sends one request.
         budget: permits requests.
         stop: set when the run ends early.
+        ledger: has the answers that killed runs on other hosts left.
         spool: keeps answers until they are stored; None keeps none.
-        leftover: returns the answer that a killed run on another host left, by its name in the spool.
         policy: limits of each call.
-        force: make calls even if the spool has the answer.
+        force: make calls even if a killed run left the answer.
         jitter: a random number in [0, 1).
     """
 
     sender: Transport | Courier
     budget: Budget
     stop: threading.Event
-    spool: Spool | None = None
-    leftover: Callable[[str], Reply | None] = lambda name: None
-    policy: Policy = Policy()
-    force: bool = False
+    ledger: Ledger
+    spool: Spool | None
+    policy: Policy
+    force: bool
     jitter: Callable[[], float] = random.random
 
     def __post_init__(self) -> None:
@@ -187,11 +188,13 @@ class Client:
         if self.spool:
             self.spool.close()
 
-    def stored(self, answer: Answer) -> None:
-        """Remove an answer from the spool, because the ledger has it."""
+    def stored(self, answers: Iterable[Answer]) -> None:
+        """Drop what is kept of answers, because the ledger has them."""
         if self.spool:
-            for name in answer.kept:
+            names = [name for answer in answers for name in answer.kept]
+            for name in names:
                 self.spool.drop(name)
+            self.ledger.drop_leftovers(names)
 
     def get(
         self,
@@ -218,47 +221,53 @@ class Client:
             Stopped: the run was stopped first.
         """
         query = query or {}
-        name = self.spool.name(path, query) if self.spool and keep else ""
-        kept = (name,) if name else ()
-        reply = None
-        if self.spool and name and not self.force:
-            reply = self.spool.take(name, self.stop) or self.leftover(name)
-        calls = requests = faults = limited = 0
+        name, reply = "", None
+        if self.spool and keep:
+            name = self.spool.name(path, query)
+            if not self.force:
+                reply = self.spool.take(name, self.stop) or self.ledger.leftover(name, self.spool.hours)
+        answer = Answer(kept=(name,) if name else ())
+        faults = limited = 0
         while True:
             if reply is None:
                 self.budget.acquire()
-                requests += 1
+                answer.requests += 1
                 reply = self.sender.send(path, query, name)
                 self.budget.observe(reply.headers)
-            status, fault = reply.status, reply.fault
-            if status in STOPS:
-                raise Stop(*STOPS[status])
-            if status in OUTCOMES:
-                outcome, charged, message = OUTCOMES[status]
-                return Answer(outcome, calls + charged, requests, message, kept), None
-            if status == 200:
-                calls += cost
+            if reply.status in STOPS:
+                raise Stop(*STOPS[reply.status])
+            if reply.status in OUTCOMES:
+                answer.outcome, charged, answer.message = OUTCOMES[reply.status]
+                answer.calls += charged
+                return answer, None
+            fault = reply.fault
+            if reply.status == 200:
+                answer.calls += cost
                 try:
-                    # One at a time: parallel parsing would only slow down the threads that store.
-                    with self._reading:
-                        parsed = parse(reply.body)
-                    size, digest = len(reply.body), hashlib.sha256(reply.body).hexdigest()
-                    sent = reply.headers.get("Date", "")
-                    return Answer(None, calls, requests, "", kept, size, digest, sent), parsed
+                    return answer, self._read(answer, reply, parse)
                 except ValueError:
                     fault = "an answer that is not the JSON requested"
                     if self.spool:
                         self.spool.drop(name)
-            if status == 429:
+            if reply.status == 429:
                 limited += 1
                 fault = "the minute limit (429)"
             else:
                 faults += 1
             if faults >= self.policy.tries or limited >= self.policy.tries_limited:
-                message = f"{requests} requests failed, the last with {fault}"
-                return Answer("failed", calls, requests, message), None
+                answer.outcome = "failed"
+                answer.message = f"{answer.requests} requests failed, the last with {fault}"
+                return answer, None
             self._wait(reply, faults, limited)
             reply = None
+
+    def _read(self, answer: Answer, reply: Reply, parse: Callable[[bytes], Any]) -> Any:
+        # One at a time: parallel parsing would only slow down the threads that store.
+        with self._reading:
+            parsed = parse(reply.body)
+        answer.size, answer.digest = len(reply.body), hashlib.sha256(reply.body).hexdigest()
+        answer.sent = reply.headers.get("Date", "")
+        return parsed
 
     def _wait(self, reply: Reply, faults: int, limited: int) -> None:
         """Wait before the next request, longer each time; after 429, the budget makes all threads wait.

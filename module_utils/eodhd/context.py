@@ -16,7 +16,7 @@ from typing import Any, Callable
 
 from ansible.module_utils.database import tables
 from ansible.module_utils.database.connection import Unreachable, driver
-from ansible.module_utils.eodhd.api import Policy, Reply, Transport, account, check_clock, quota, today
+from ansible.module_utils.eodhd.api import Policy, Transport, account, check_clock, quota, today
 from ansible.module_utils.eodhd.client import Budget, Client, Stop
 from ansible.module_utils.eodhd.courier import Courier, Spool, Unusable
 from ansible.module_utils.eodhd.days import Range, utc_now
@@ -70,13 +70,12 @@ class Context:
 
     def _client(self, request: Request) -> Client:
         """Return the client, with a spool and a courier if possible; call it before any thread is created."""
-        transport = Transport(request.base_url, request.token, request.concurrency, POLICY)
+        transport = Transport(request.base_url, request.token, POLICY, request.concurrency)
         sender: Transport | Courier = transport
         spool = None
         if request.spool and not request.check:
             try:
                 spool = Spool(request.spool, request.base_url, request.fresh_hours)
-                spool.sweep()
                 courier = Courier(transport, spool, Database(request.server, "backfill claims"))
                 sender = self.claims = courier
             except Unusable as error:
@@ -85,18 +84,7 @@ class Context:
                     " Make the user of this run own the folder, with mode 0700."
                 )
 
-        def leftover(name: str) -> Reply | None:
-            found = self.ledger.leftover(name, request.fresh_hours)
-            if found is None or spool is None:
-                return None
-            status, body, received = found
-            # Take it over as if this host had received it.
-            reply = Reply(status, body)
-            spool.put(name, reply, received.timestamp())
-            self.ledger.delete_leftover(name)
-            return reply
-
-        return Client(sender, self.budget, self.stop, spool, leftover, POLICY, request.force)
+        return Client(sender, self.budget, self.stop, self.ledger, spool, POLICY, request.force)
 
     def close(self) -> None:
         """Close every connection."""
@@ -266,8 +254,7 @@ class Context:
 
         def store(items: list[Fetched], database: Database) -> list[Written]:
             written = write(database, run, items)
-            for item in items:
-                self.client.stored(item.answer)
+            self.client.stored(item.answer for item in items)
             return written
 
         for database in databases:

@@ -51,7 +51,7 @@ class Spool:
     Args:
         folder: created if it is missing, private to its user.
         base_url: of the service that the answers come from.
-        hours: older answers are ignored.
+        hours: older answers are removed.
 
     Raises:
         Unusable: the folder cannot be created, or is not private to this user.
@@ -60,7 +60,7 @@ class Spool:
     def __init__(self, folder: str, base_url: str, hours: float) -> None:
         self._base_url = base_url.rstrip("/")
         self._kept: set[str] = set()
-        self._seconds = hours * 3600
+        self.hours = hours
         try:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(folder, 0o700)
@@ -73,6 +73,11 @@ class Spool:
         if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077:
             self.close()
             raise Unusable(f"{folder} is not private to the user of this run")
+        for name in os.listdir(self.fd):
+            with contextlib.suppress(OSError):
+                received = os.stat(name, dir_fd=self.fd, follow_symlinks=False).st_mtime
+                if not name.startswith(".") and time.time() - received > hours * 3600:
+                    self.drop(name)
 
     def close(self) -> None:
         """Close the folder."""
@@ -92,13 +97,6 @@ class Spool:
                 if reply:
                     yield name, reply, received
 
-    def put(self, name: str, reply: Reply, received: float) -> None:
-        """Keep an answer that was received earlier."""
-        with self.in_flight(name) as keep:
-            keep(reply)
-        with contextlib.suppress(OSError):
-            os.utime(name, (received, received), dir_fd=self.fd, follow_symlinks=False)
-
     def take(self, name: str, stop: threading.Event | None = None) -> Reply | None:
         """Return the answer of that name, after waiting for one in flight; None if there is none."""
         try:
@@ -108,38 +106,32 @@ class Spool:
         with open(fd, "rb") as file:
             if not _wait(fd, stop or threading.Event()):
                 return None
-            fresh = time.time() - os.fstat(fd).st_mtime <= self._seconds
+            fresh = time.time() - os.fstat(fd).st_mtime <= self.hours * 3600
             reply = _parsed(file.read()) if fresh else None
         if reply is None:
             self.drop(name)
         return reply
 
-    @contextlib.contextmanager
-    def in_flight(self, name: str) -> Iterator[Callable[[Reply], None]]:
-        """Lock the file of a request that is about to be sent; yield a function that keeps its answer.
+    def keeping(self, name: str, send: Callable[[], Reply]) -> Reply:
+        """Return what ``send`` returns, after keeping it; meanwhile the file of that name is locked.
 
         Without a name, or if the file system refuses, the answer is not kept, but the run still gets it.
         """
         fd = self._locked(name)
         if fd is None:
-            yield lambda reply: None
-            return
-        kept = False
-
-        def keep(reply: Reply) -> None:
-            nonlocal kept
+            return send()
+        self._kept.discard(name)
+        try:
+            reply = send()
             if reply.status in PAID:
                 head = {"status": reply.status, "sha256": hashlib.sha256(reply.body).hexdigest()}
                 with contextlib.suppress(OSError), open(fd, "wb", closefd=False) as file:
                     file.write(json.dumps(head).encode() + b"\n" + reply.body)
                     file.flush()
-                    kept = True
                     self._kept.add(name)
-
-        try:
-            yield keep
+            return reply
         finally:
-            if not kept:
+            if name not in self._kept:
                 self.drop(name)
             os.close(fd)
 
@@ -164,14 +156,6 @@ class Spool:
         """Remove an answer, if it exists."""
         with contextlib.suppress(OSError):
             os.unlink(name, dir_fd=self.fd)
-
-    def sweep(self) -> None:
-        """Remove answers that are too old to be used."""
-        for name in os.listdir(self.fd):
-            with contextlib.suppress(OSError):
-                found = os.stat(name, dir_fd=self.fd, follow_symlinks=False)
-                if not name.startswith(".") and time.time() - found.st_mtime > self._seconds:
-                    os.unlink(name, dir_fd=self.fd)
 
 
 def _wait(fd: int, stop: threading.Event) -> bool:
@@ -299,10 +283,7 @@ def _serve(transport: Transport, spool: Spool, database: Database, channels: lis
         os.dup2(nowhere, standard)
 
     def send(path: str, query: Mapping[str, Any], name: str) -> Reply:
-        with spool.in_flight(name) as keep:
-            reply = transport.send(path, query)
-            keep(reply)
-        return reply
+        return spool.keeping(name, lambda: transport.send(path, query))
 
     claims = Claims(database)
     database.prepare()

@@ -13,6 +13,7 @@ from typing import Any
 
 from ansible.module_utils.database.tables import there
 from ansible.module_utils.eodhd import client, migrations
+from ansible.module_utils.eodhd.api import Reply
 from ansible.module_utils.eodhd.days import Range, one_day
 from ansible.module_utils.eodhd.model import SymbolEntry
 from ansible.module_utils.eodhd.store.database import Database
@@ -34,10 +35,6 @@ class Claims:
         self._database = database
         self._held: set[int] = set()
         database.opened = self._reclaim
-
-    def hold(self, name: str) -> None:
-        """Note a lock that this connection already has."""
-        self._held.add(key(name))
 
     def claim(self, names: Iterable[str]) -> set[str]:
         """Claim names for this run and return those that no other run holds."""
@@ -75,7 +72,7 @@ class Ledger:
 
     Attributes:
         claims: of this connection.
-        has_leftovers: whether killed runs left answers in the database, when last checked.
+        has_leftovers: whether killed runs left answers in the database, when last looked for.
     """
 
     def __init__(self, database: Database, account: str) -> None:
@@ -89,40 +86,37 @@ class Ledger:
         """Create the tables, or migrate them to this code's version."""
         migrations.migrate(self._database.run)
 
-    def _exists(self, cursor: Any) -> bool:
-        """Whether there is a ledger, of this or an older version; one that was found is not looked for again.
+    def _read(self, statement: str, values: Sequence[Any]) -> list[Any]:
+        """Return the rows of a statement; none if there is no ledger yet, of this or an older version.
 
         Raises:
             Problem: the ledger is newer than this code.
         """
-        if not self._found:
-            migrations.version(cursor)
-            self._found = there(cursor, "backfill_coverage")
-        return self._found
-
-    def entries(self, symbols: Sequence[str]) -> dict[str, SymbolEntry]:
-        """Return the entries of ``symbols``; none if there is no ledger yet."""
 
         def work(cursor: Any) -> list[Any]:
-            if not self._exists(cursor):
-                return []
-            self.check_leftovers(cursor)
-            cursor.execute(
-                "SELECT symbol, first_day, last_day, outcome, rows, fetched, restated, message"
-                " FROM backfill_coverage WHERE symbol = ANY (%s)",
-                (list(symbols),),
-            )
+            if not self._found:  # one that was found is not looked for again
+                migrations.version(cursor)
+                self._found = there(cursor, "backfill_coverage")
+                if not self._found:
+                    return []
+            cursor.execute("SELECT EXISTS (SELECT 1 FROM backfill_answer)")
+            self.has_leftovers = cursor.fetchone()[0]
+            cursor.execute(statement, values)
             return list(cursor.fetchall())
 
-        return {
-            row[0]: SymbolEntry(Range(row[1], row[2]), row[3], row[4], row[5], row[6], row[7])
-            for row in self._database.run(work)
-        }
+        return self._database.run(work)
 
-    def check_leftovers(self, cursor: Any) -> None:
-        """Check whether killed runs left answers. Call it after a claim, when the previous holder has ended."""
-        cursor.execute("SELECT EXISTS (SELECT 1 FROM backfill_answer)")
-        self.has_leftovers = cursor.fetchone()[0]
+    def entries(self, symbols: Sequence[str]) -> dict[str, SymbolEntry]:
+        """Return the entries of ``symbols``; none if there is no ledger yet.
+
+        Call it after a claim, when the previous holder has ended: it also looks for leftovers.
+        """
+        rows = self._read(
+            "SELECT symbol, first_day, last_day, outcome, rows, fetched, restated, message"
+            " FROM backfill_coverage WHERE symbol = ANY (%s)",
+            (list(symbols),),
+        )
+        return {symbol: SymbolEntry(Range(first, last), *rest) for symbol, first, last, *rest in rows}
 
     def begin(self, mode: str, request: Mapping[str, Any], worker: str) -> int:
         """Open a run and return its number; close runs whose process is gone as ``interrupted``."""
@@ -148,7 +142,7 @@ class Ledger:
             return run
 
         run = self._database.run(work)
-        self.claims.hold(f"run {run}")
+        self.claims.claim([f"run {run}"])  # once more, so that a new connection claims it again
         return run
 
     def end(self, run: int, state: str, totals: Mapping[str, Any], message: str) -> None:
@@ -158,36 +152,24 @@ class Ledger:
             (state, json.dumps(totals), message, run),
         )
 
-    def leftover(self, name: str, hours: float) -> tuple[int, bytes, datetime] | None:
-        """Return status, body and time of an answer that a killed run left in the last ``hours``, if there is one."""
+    def leftover(self, name: str, hours: float) -> Reply | None:
+        """Return the answer of that name that a killed run left in the last ``hours``, if there is one."""
         if not self.has_leftovers:
             return None
         rows = self._database.execute(
-            "SELECT status, body, received FROM backfill_answer"
-            " WHERE name = %s AND received > now() - %s * interval '1 hour'",
+            "SELECT status, body FROM backfill_answer WHERE name = %s AND received > now() - %s * interval '1 hour'",
             (name, hours),
         )
-        return next(((status, bytes(body), received) for status, body, received in rows), None)
+        return Reply(rows[0][0], bytes(rows[0][1])) if rows else None
 
-    def delete_leftover(self, name: str) -> None:
-        """Delete an answer that a killed run left."""
-        self._database.execute("DELETE FROM backfill_answer WHERE name = %s", (name,))
-
-    def _read(self, table: str, statement: str, values: Sequence[Any]) -> list[Any]:
-        """Return the rows of a statement; none if the ledger has no such table yet."""
-
-        def work(cursor: Any) -> list[Any]:
-            if not (self._exists(cursor) and there(cursor, table)):
-                return []
-            cursor.execute(statement, values)
-            return list(cursor.fetchall())
-
-        return self._database.run(work)
+    def drop_leftovers(self, names: Sequence[str]) -> None:
+        """Drop what killed runs left of these answers."""
+        if self.has_leftovers:
+            self._database.execute("DELETE FROM backfill_answer WHERE name = ANY (%s)", (list(names),))
 
     def ranking(self, exchange: str, days: int) -> list[str] | None:
         """Return the exchange's symbols by turnover, if they were ranked in the last ``days`` days."""
         rows = self._read(
-            "backfill_ranking",
             "SELECT symbols FROM backfill_ranking WHERE exchange = %s AND fetched > now() - %s * interval '1 day'",
             (exchange, days),
         )
@@ -196,7 +178,6 @@ class Ledger:
     def delisted(self, suffix: str) -> list[str]:
         """Return the delisted symbols with a suffix, as mode ``register`` loaded them."""
         rows = self._read(
-            "backfill_listing",
             "SELECT symbol FROM backfill_listing WHERE delisted AND symbol LIKE %s ORDER BY symbol",
             (f"%.{suffix}",),
         )
@@ -238,41 +219,40 @@ class Ledger:
         return self._database.run(work)
 
 
-def sessions(cursor: Any, exchanges: Sequence[str], since: date) -> dict[str, dict[date, SymbolEntry]]:
-    """Return the known sessions of exchanges since a day, and the newest of each exchange however old it is."""
+def sessions(
+    cursor: Any, exchanges: Sequence[str], since: date, today: date
+) -> tuple[dict[str, dict[date, SymbolEntry]], int]:
+    """Return the known sessions of exchanges since a day, and the calls spent on settling on the provider's ``today``.
+
+    The newest session of each exchange is included, however old it is.
+    """
     found: dict[str, dict[date, SymbolEntry]] = {exchange: {} for exchange in exchanges}
-    if there(cursor, "backfill_session"):
-        cursor.execute(
-            "SELECT reverse(split_part(reverse(symbol), '.', 1)), day, count(*) FROM backfill_set_aside"
-            " WHERE resolved IS NULL AND day >= %s AND reason NOT LIKE %s AND symbol NOT LIKE '%% %%' GROUP BY 1, 2",
-            (since, f"{UNTRADED}%"),
-        )
-        aside = {(of, day): count for of, day, count in cursor.fetchall()}
-        cursor.execute(
-            "SELECT exchange, day, rows, asked FROM backfill_session s WHERE exchange = ANY (%s)"
-            " AND (day >= %s OR day = (SELECT max(day) FROM backfill_session n WHERE n.exchange = s.exchange))",
-            (list(exchanges), since),
-        )
-        for exchange, day, rows, asked in cursor.fetchall():
-            outcome, message = "loaded" if rows else "empty", ""
-            kept = aside.get((names.suffix_of(exchange), day))
-            if kept:
-                outcome, message = "set_aside", f"{plural(kept, 'row')} in backfill_set_aside"
-            found[exchange][day] = SymbolEntry(one_day(day), outcome, rows, asked, message=message)
-    return found
-
-
-def settling_calls(cursor: Any, today: date) -> int:
-    """Return the calls made on the provider's day ``today`` for sessions that had arrived before."""
     if not there(cursor, "backfill_session"):
-        return 0
+        return found, 0
+    cursor.execute(
+        "SELECT reverse(split_part(reverse(symbol), '.', 1)), day, count(*) FROM backfill_set_aside"
+        " WHERE resolved IS NULL AND day >= %s AND reason NOT LIKE %s AND symbol NOT LIKE '%% %%' GROUP BY 1, 2",
+        (since, f"{UNTRADED}%"),
+    )
+    aside = {(of, day): count for of, day, count in cursor.fetchall()}
+    cursor.execute(
+        "SELECT exchange, day, rows, asked FROM backfill_session s WHERE exchange = ANY (%s)"
+        " AND (day >= %s OR day = (SELECT max(day) FROM backfill_session n WHERE n.exchange = s.exchange))",
+        (list(exchanges), since),
+    )
+    for exchange, day, rows, asked in cursor.fetchall():
+        outcome, message = "loaded" if rows else "empty", ""
+        kept = aside.get((names.suffix_of(exchange), day))
+        if kept:
+            outcome, message = "set_aside", f"{plural(kept, 'row')} in backfill_set_aside"
+        found[exchange][day] = SymbolEntry(one_day(day), outcome, rows, asked, message=message)
     cursor.execute(
         "SELECT coalesce(sum(o.calls), 0) FROM backfill_outcome o JOIN backfill_session s"
         " ON o.symbol = 'daily ' || s.exchange || ' ' || s.day AND s.arrived < o.fetched"
         " WHERE o.fetched >= %s AND o.symbol LIKE 'daily %%'",
         (f"{today} 00:00+00",),
     )
-    return int(cursor.fetchone()[0])
+    return found, int(cursor.fetchone()[0])
 
 
 def enter_sessions(
@@ -304,13 +284,13 @@ def mark_restated(cursor: Any, run: int, exchange: str, symbols: Sequence[str], 
     )
 
 
-def restated(cursor: Any, suffixes: Sequence[str]) -> list[str]:
-    """Return the symbols with these suffixes that are marked as restated; none without a ledger."""
+def restated(cursor: Any, exchanges: Iterable[str]) -> list[str]:
+    """Return the symbols with the exchanges' suffixes that are marked as restated; none without a ledger."""
     if not there(cursor, "backfill_coverage"):
         return []
     cursor.execute(
         "SELECT symbol FROM backfill_coverage WHERE restated"
         " AND reverse(split_part(reverse(symbol), '.', 1)) = ANY (%s) ORDER BY symbol",
-        (list(suffixes),),
+        ([names.suffix_of(exchange) for exchange in exchanges],),
     )
-    return [row[0] for row in cursor.fetchall()]
+    return [symbol for (symbol,) in cursor.fetchall()]

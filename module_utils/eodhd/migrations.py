@@ -11,7 +11,6 @@ checked when they are called, because ``market_data`` may be created after the l
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from typing import Any, Callable
 
 from ansible.module_utils.database.tables import FIGURES, there
@@ -270,7 +269,8 @@ def _apply_next(cursor: Any) -> int:
         found += 1
         cursor.execute("INSERT INTO backfill_schema (version) VALUES (%s)", (found,))
     if found == NEWEST:
-        define(cursor)
+        cursor.execute(FUNCTIONS)
+        fit(cursor)
     return found
 
 
@@ -284,18 +284,12 @@ _LATER = "tstzrange(least((b.first_day - 1)::timestamp AT TIME ZONE 'UTC', b.arr
 _CHECK_MOMENT = "backfill_tells(moment)"
 
 
-def _each(form: str, names: Iterable[str] = FIGURES) -> str:
-    """Return the form with each name, separated by commas."""
-    return ", ".join(form.format(name) for name in names)
+def _each(form: str) -> str:
+    """Return the form with each column, separated by commas."""
+    return ", ".join(map(form.format, FIGURES))
 
 
-# The columns that every digest includes. Of a column added later, only values count, so that an older snapshot keeps
-# its digest.
-_DIGESTED = ("open", "high", "low", "close", "adjusted_close", "volume")
-_ROW = [
-    f"row(m.symbol, extract(epoch FROM m.time)::bigint, {_each('trim_scale(m.{})', _DIGESTED)})::text",
-    *(f"'{name}=' || trim_scale(m.{name})" for name in FIGURES if name not in _DIGESTED),
-]
+# A digest has no column that was added later, so that an older snapshot keeps its digest.
 FUNCTIONS = f"""
 SET LOCAL check_function_bodies = off;
 CREATE OR REPLACE FUNCTION backfill_tells(moment timestamptz) RETURNS boolean
@@ -346,8 +340,9 @@ WHERE {_CHECK_MOMENT} AND t.time <= (moment AT TIME ZONE 'UTC' + interval '1 day
 $$;
 CREATE OR REPLACE FUNCTION market_data_digest(moment timestamptz, OUT rows bigint, OUT digest text)
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
-SELECT count(*), coalesce(sum(('x' || left(md5(concat_ws(',', {", ".join(_ROW)})), 16))::bit(64)::bigint::numeric),
-  0)::text
+SELECT count(*), coalesce(sum(('x' || left(md5(row(m.symbol, extract(epoch FROM m.time)::bigint, trim_scale(m.open),
+  trim_scale(m.high), trim_scale(m.low), trim_scale(m.close), trim_scale(m.adjusted_close),
+  trim_scale(m.volume))::text), 16))::bit(64)::bigint::numeric), 0)::text
 FROM market_data_asof(moment) m
 $$;
 """  # noqa: S608 - our own text
@@ -358,12 +353,6 @@ FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
 WHERE p.oid = to_regproc('market_data_asof') AND l.lanname = 'sql'
   AND EXISTS (SELECT 1 FROM pg_dist_partition WHERE logicalrelid = to_regclass('market_data'))
 """
-
-
-def define(cursor: Any) -> None:
-    """Create the functions in a form that the engine can plan."""
-    cursor.execute(FUNCTIONS)
-    fit(cursor)
 
 
 def fit(cursor: Any) -> None:

@@ -34,7 +34,7 @@ def check_token(host: Host) -> Iterator[Finding]:
         yield Finding("token", known["level"], known["message"])
         return
     limits = Policy(connect=host.timeout, read=host.timeout, total=host.timeout)
-    transport = Transport(host.service, token, policy=limits)
+    transport = Transport(host.service, token, limits)
     try:
         # Name resolution has no timeout of its own.
         reply = within(host.timeout + 0.5, lambda: transport.send("user", {}))

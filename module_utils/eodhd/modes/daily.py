@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from ansible.module_utils.eodhd import ledger, planning, report
@@ -53,7 +54,7 @@ def run(context: Context) -> dict[str, Any]:
         return (replace(answer, outcome=outcome[0], message=outcome[1]) if outcome else answer), parsed
 
     def entries(names: Sequence[str]) -> dict[str, SymbolEntry]:
-        context.database.run(context.ledger.check_leftovers)
+        context.ledger.entries([])  # looks for leftovers
         return _entries(context, names, _known(context, exchanges)[0])
 
     before = context.counts()
@@ -95,20 +96,17 @@ def _refetch(context: Context, done: Executed, symbols: Sequence[str]) -> Execut
 
 
 def _restated(context: Context, exchanges: Sequence[str]) -> list[str]:
-    suffixes = sorted({names.suffix_of(exchange) for exchange in exchanges})
-    return [] if context.absent else context.database.run(lambda cursor: ledger.restated(cursor, suffixes))
+    return [] if context.absent else context.database.run(partial(ledger.restated, exchanges=exchanges))
 
 
 def _known(context: Context, exchanges: Sequence[str]) -> tuple[Sessions, int]:
     """Return the ledger's sessions, and the calls spent on settling today."""
     if context.absent:
         return {exchange: {} for exchange in exchanges}, 0
-
-    def work(cursor: Any) -> tuple[Sessions, int]:
-        since = min(context.today, context.request.last or context.today) - MEMORY
-        return ledger.sessions(cursor, exchanges, since), ledger.settling_calls(cursor, context.today)
-
-    return context.database.run(work)
+    since = min(context.today, context.request.last or context.today) - MEMORY
+    return context.database.run(
+        partial(ledger.sessions, exchanges=exchanges, since=since, today=context.today)
+    )
 
 
 def _plan(context: Context, exchanges: Sequence[str]) -> planning.Plan:

@@ -148,7 +148,7 @@ def _rank(context: Context) -> tuple[list[str], int]:
                 " Check backfill_exchange, or list the symbols in backfill_symbols."
             )
         context.ledger.keep_ranking(exchange, ranked, context.now)
-        context.client.stored(answer)
+        context.client.stored([answer])
         return list(ranked[:top]), planning.BULK_CALLS
     finally:
         context.claims.release([claim])

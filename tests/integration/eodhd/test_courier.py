@@ -39,7 +39,7 @@ def courier(market: Any, standin: StandIn, spool: Spool) -> Iterator[Courier]:
 
 def start(market: Any, standin: StandIn, spool: Spool) -> Courier:
     session = Database(market.server, "backfill claims")
-    return Courier(Transport(standin.url, TOKEN, 2, QUICK), spool, session)
+    return Courier(Transport(standin.url, TOKEN, QUICK, 2), spool, session)
 
 
 def child() -> psutil.Process:
@@ -150,8 +150,9 @@ def test_answers_in_flight_at_a_kill_are_in_the_database_before_the_claim_is_rel
     while not ledger.claims.claim(["AAPL.US"]) and time.monotonic() < deadline:
         time.sleep(0.01)
     ledger.entries([])
-    left: Any = ledger.leftover(name, 12)
-    assert left[0] == 200
+    left = ledger.leftover(name, 12)
+    assert left
+    assert left.status == 200
     assert ended(asking)
     assert standin.counts()["paid"] == {"AAPL.US": 1}
     assert spool.take(name) is None

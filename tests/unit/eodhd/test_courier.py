@@ -27,8 +27,7 @@ def spool(folder: Path) -> Spool:
 
 def keep(spool: Spool, reply: Reply, path: str = "eod/A.US") -> str:
     name = spool.name(path, {"from": "2024-01-01"})
-    with spool.in_flight(name) as kept:
-        kept(reply)
+    spool.keeping(name, lambda: reply)
     return name
 
 
@@ -78,7 +77,7 @@ def test_a_changed_answer_is_not_used(spool: Spool, folder: Path) -> None:
 def test_an_old_answer_is_not_used_and_is_removed(spool: Spool, folder: Path) -> None:
     name, fresh = keep(spool, Reply(200, b"[]")), keep(spool, Reply(200, b"[]"), "eod/B.US")
     os.utime(folder / name, (0, time.time() - 13 * 3600))
-    spool.sweep()
+    Spool(str(folder), URL, hours=12)
     assert sorted(path.name for path in folder.iterdir()) == sorted([".gitignore", fresh])
     os.utime(folder / fresh, (0, time.time() - 13 * 3600))
     assert spool.take(fresh) is None
@@ -88,13 +87,12 @@ def test_an_answer_in_flight_is_waited_for(spool: Spool, folder: Path) -> None:
     name = spool.name("eod/A.US", {})
     begun, go = threading.Event(), threading.Event()
 
-    def ask() -> None:
-        with Spool(str(folder), URL, 12).in_flight(name) as kept:
-            begun.set()
-            go.wait(10)
-            kept(Reply(200, b"[7]"))
+    def send() -> Reply:
+        begun.set()
+        go.wait(10)
+        return Reply(200, b"[7]")
 
-    asking = threading.Thread(target=ask)
+    asking = threading.Thread(target=Spool(str(folder), URL, 12).keeping, args=(name, send))
     asking.start()
     begun.wait(10)
     threading.Timer(0.2, go.set).start()
@@ -105,16 +103,24 @@ def test_an_answer_in_flight_is_waited_for(spool: Spool, folder: Path) -> None:
 def test_a_stopped_run_does_not_wait_for_an_answer_in_flight(spool: Spool) -> None:
     name, stop = spool.name("eod/A.US", {}), threading.Event()
     stop.set()
-    with spool.in_flight(name):
-        assert spool.take(name, stop) is None
+    taken: list[Reply | None] = [Reply(0)]
+
+    def send() -> Reply:
+        taken[0] = spool.take(name, stop)
+        return Reply(500)
+
+    spool.keeping(name, send)
+    assert taken == [None]
 
 
 def test_two_equal_requests_do_not_disturb_each_other(spool: Spool) -> None:
     name = spool.name("eod/A.US", {})
-    with spool.in_flight(name) as first:
-        with spool.in_flight(name) as second:
-            second(Reply(200, b"[2]"))
-        first(Reply(200, b"[1]"))
+
+    def send() -> Reply:
+        assert spool.keeping(name, lambda: Reply(200, b"[2]")) == Reply(200, b"[2]")
+        return Reply(200, b"[1]")
+
+    assert spool.keeping(name, send) == Reply(200, b"[1]")
     assert spool.take(name) == Reply(200, b"[1]")
 
 
