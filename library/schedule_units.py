@@ -178,13 +178,13 @@ def wanted(options: dict[str, Any], where: units.Places, systemd: units.Systemd)
             raise Problem(
                 f"{path} is missing. Clone the project to schedule_project on this machine, and run `make setup` there."
             )
-    if not where.system:
-        return config
-    user = options["user"] or Path(config.project).owner()
-    writable = [*config.writable, f"{pwd.getpwnam(user).pw_dir}/.ansible"]
-    if config.metrics:
-        writable.append(os.path.dirname(config.metrics))
-    return replace(config, user=user, writable=writable)
+    if where.system:
+        user = options["user"] or Path(config.project).owner()
+        writable = [*config.writable, f"{pwd.getpwnam(user).pw_dir}/.ansible"]
+        if config.metrics:
+            writable.append(os.path.dirname(config.metrics))
+        config = replace(config, user=user, writable=writable)
+    return config
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ ansible.module_utils.__path__.append(str(Path(__file__).resolve().parent.parent 
 from ansible.module_utils.reporting import Problem
 from ansible.module_utils.schedule import tell
 from ansible.module_utils.schedule.jobs import AGAIN, Config, load
-from ansible.module_utils.schedule.runner import Runner, World, play
+from ansible.module_utils.schedule.runner import Runner, play
 
 
 def runner(config: Config) -> Runner:
@@ -35,12 +35,12 @@ def runner(config: Config) -> Runner:
                 f"{config.spare} cannot be created ({type(error).__name__}). Start the job's unit with"
                 f" `systemctl start`, or run it as the owner of {config.state}."
             ) from None
-    world = World(
+    return Runner(
+        config,
         play=lambda job, log: play(config, job, credentials, log),
         ways=tell.ways(config, credentials),
         heartbeat=lambda: tell.heartbeat(tell.secret(credentials, "heartbeat")),
     )
-    return Runner(config, world)
 
 
 def main(path: str, name: str, of: str = "") -> int:

@@ -140,13 +140,9 @@ def counted(run: Run, records: Sequence[Mapping[str, Any]]) -> Run:
 def judge(
     lasting: list[Lasting], job: str, found: list[Trouble], well: set[str] | None, now: float, evidence: str
 ) -> list[Lasting]:
-    """Return the problems after a run.
+    """Return the problems after a run of ``job``, out of those before it and the troubles that it found.
 
-    Args:
-        lasting: those before it.
-        found: its troubles.
-        well: causes that it rules out; None for all, if it succeeded.
-        evidence: path of its output.
+    ``well`` are the causes that it rules out, None if it succeeded, which rules out all. ``evidence`` is its log.
     """
     result = []
     known = {problem.cause for problem in lasting if not problem.over}

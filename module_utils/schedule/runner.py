@@ -25,30 +25,21 @@ from typing import Any
 
 from ansible.module_utils import prometheus
 from ansible.module_utils.reporting import Problem
-from ansible.module_utils.schedule import jobs, problems, tell
+from ansible.module_utils.schedule import jobs, problems, state, tell
 from ansible.module_utils.schedule.jobs import AGAIN, VAULT, Config, Job
 from ansible.module_utils.schedule.problems import Trouble
-from ansible.module_utils.schedule.state import (
-    CUT,
-    FAILED,
-    MET,
-    NOTHING,
-    OK,
-    RUNNING,
-    Run,
-    State,
-    alone,
-    in_turn,
-)
+from ansible.module_utils.schedule.state import Run, State
 
 
 @dataclass
-class World:
-    """The side effects of a run: ``play`` runs a playbook and logs to a file, ``say`` prints a line to the journal.
+class Runner:
+    """Runs the jobs of a configuration.
 
-    ``ways`` send messages, ``heartbeat`` pings the watchdog; each raises ``Problem`` if it fails.
+    ``play`` runs a playbook and logs to a file, and ``say`` prints a line to the journal. ``ways`` send messages, and
+    ``heartbeat`` pings the watchdog; each raises ``Problem`` if it fails.
     """
 
+    config: Config
     play: Callable[[Job, Path], Played]
     ways: Sequence[Callable[[str], None]] = ()
     heartbeat: Callable[[], None] = lambda: None
@@ -56,24 +47,20 @@ class World:
     sleep: Callable[[float], None] = time.sleep
     say: Callable[[str], None] = partial(print, flush=True)
 
-
-class Runner:
-    """Runs the jobs of a configuration."""
-
-    def __init__(self, config: Config, world: World) -> None:
-        self.config, self.world, self.spare = config, world, Path(config.spare)
-        self.state = State(Path(config.state), self.spare)
-        self.logs = Path(config.state) / "logs"
+    def __post_init__(self) -> None:
+        self.spare = Path(self.config.spare)
+        self.state = State(Path(self.config.state), self.spare)
+        self.logs = Path(self.config.state) / "logs"
         self.node = socket.gethostname()
 
     def run(self, name: str) -> bool:
         """Run a job once, and return whether it succeeded or had nothing to do."""
-        job, began = self.config.jobs[name], self.world.now()
+        job, began = self.config.jobs[name], self.now()
         now = datetime.fromtimestamp(began, timezone.utc)
         run = Run(f"{now:%Y%m%dT%H%M%SZ}-{name}-{os.getpid()}", name, began)
-        with alone(self.spare / f"{name}.lock") as mine:
+        with state.alone(self.spare / f"{name}.lock") as mine:
             if not mine:
-                self._end(replace(run, outcome=MET, note="another run of this job is active"))
+                self._end(replace(run, outcome=state.MET, note="another run of this job is active"))
                 return True
             session = None
             if job.exchange:
@@ -81,27 +68,27 @@ class Runner:
                 session = jobs.newest(job, date.fromisoformat(done) if done else None, now)
                 if session is None:
                     note = f"no new session of {job.exchange} since {done}: nothing to load"
-                    self._end(replace(run, outcome=NOTHING, note=note))
+                    self._end(replace(run, outcome=state.NOTHING, note=note))
                     return True
             note = f"session {session}" if session else ""
             run = replace(run, note=note, log=str(self.logs / f"{run.id}.log"))
             self.state.keep(run)
             run, found, well = self._play(job, run)
-            if session and run.outcome == OK:
+            if session and run.outcome == state.OK:
                 self.state.keep_mark(f"session {name}", session.isoformat())
             self._end(run)  # before another process gets the lock and takes this run for a killed one
         self._judge(name, found, well, run.log)
-        return run.outcome == OK
+        return run.outcome == state.OK
 
     def again(self) -> bool:
         """Run jobs again that failed or were cut off, and return whether all of them succeeded."""
         good = True
         for name, job in self.config.jobs.items():
             last = self.state.last().get(name)  # read again: its timer may have run it meanwhile
-            if last is None or last.outcome == OK:
+            if last is None or last.outcome == state.OK:
                 continue
-            waited = self.world.now() - (last.ended or last.began) >= job.again
-            if self._note_cut(name) if last.outcome == RUNNING else waited:
+            waited = self.now() - (last.ended or last.began) >= job.again
+            if self._note_cut(name) if last.outcome == state.RUNNING else waited:
                 good &= self.run(name)
         return good
 
@@ -117,13 +104,13 @@ class Runner:
     def _note_cut(self, name: str) -> bool:
         """Record the last run of a job as cut off if its process has ended without a result; return whether it has."""
         last = self.state.last().get(name)
-        if last is None or last.outcome != RUNNING:
+        if last is None or last.outcome != state.RUNNING:
             return False
-        with alone(self.spare / f"{name}.lock") as mine:
+        with state.alone(self.spare / f"{name}.lock") as mine:
             if not mine:
                 return False
         job = self.config.jobs[name]
-        self._end(replace(last, outcome=CUT, note="it ended without recording a result"))
+        self._end(replace(last, outcome=state.CUT, note="it ended without recording a result"))
         message = (
             f"The run ended without recording a result: it reached a limit (seconds: {job.seconds}, memory:"
             f" {job.memory} in schedule_jobs), was killed, or met an error. `journalctl` of its unit says which."
@@ -132,29 +119,28 @@ class Runner:
         return True
 
     def _end(self, run: Run) -> None:
-        self.state.keep(replace(run, ended=self.world.now()))
-        self.world.say(f"{run.job}: {run.outcome}{f': {run.note}' if run.note else ''}")
+        self.state.keep(replace(run, ended=self.now()))
+        self.say(f"{run.job}: {run.outcome}{f': {run.note}' if run.note else ''}")
 
     def _play(self, job: Job, run: Run) -> tuple[Run, list[Trouble], set[str] | None]:
         """Run the playbook of a job; if a trouble may pass by itself, wait and retry."""
         with contextlib.suppress(OSError):  # the disk may be full
             self.logs.mkdir(parents=True, exist_ok=True, mode=0o700)
-        waits = list(self.config.retries)
-        while True:
-            played = self.world.play(job, Path(run.log))
+        for wait in (*self.config.retries, None):
+            played = self.play(job, Path(run.log))
             found, well = problems.troubles(job, played.records)
             run = problems.counted(run, played.records)
             if played.code is None:
                 note = f"it did not finish within {job.seconds} s"
                 message = f"The run was stopped, because {note} (seconds in schedule_jobs). See the evidence."
                 found = [Trouble(f"cut:{job.name}", self.node, message)]
-                return replace(run, outcome=CUT, note=note), found, well
+                return replace(run, outcome=state.CUT, note=note), found, well
             # Ansible skips a play without hosts, and tags that match no task, and exits with 0.
             if run.hosts and not (played.code or found):
                 if job.exchange and not run.calls:
                     note = f"{run.note} was already loaded by another scheduler or a manual run"
                     run = replace(run, note=note)
-                return replace(run, outcome=OK), [], None
+                return replace(run, outcome=state.OK), [], None
             if not found:
                 message = (
                     f"ansible-playbook exited with {played.code} before it reached any host. See the evidence."
@@ -164,16 +150,16 @@ class Runner:
                 )
                 found = [Trouble(f"failed:{job.name}", self.node, message)]
             passing = {trouble.cause for trouble in found} & problems.PASSING
-            if not passing or not waits:
-                note = "; ".join(dict.fromkeys(problems.title(each.cause) for each in found))
-                return replace(run, outcome=FAILED, note=note), found, well
-            wait = waits.pop(0)
-            self.world.say(f"{job.name}: {problems.title(passing.pop())}; retry in {wait} s")
-            self.world.sleep(wait)
+            if wait is None or not passing:
+                break
+            self.say(f"{job.name}: {problems.title(passing.pop())}; retry in {wait} s")
+            self.sleep(wait)
+        note = "; ".join(dict.fromkeys(problems.title(each.cause) for each in found))
+        return replace(run, outcome=state.FAILED, note=note), found, well
 
     def _judge(self, job: str, found: list[Trouble], well: set[str] | None, evidence: str) -> None:
         """Update the lasting problems after a run."""
-        now = self.world.now()
+        now = self.now()
         if self.state.fault:
             message = (
                 f"The folder {self.config.state} cannot be written ({self.state.fault}): the disk is full or read-only,"
@@ -183,7 +169,7 @@ class Runner:
             found = [*found, Trouble("control", self.node, message)]
         elif well is not None:
             well = well | {"control"}
-        with in_turn(self.spare / "problems.lock"):
+        with state.in_turn(self.spare / "problems.lock"):
             lasting = self.state.problems()
             # Drop the problems of jobs that were removed from the schedule.
             for name in {each for problem in lasting for each in problem.jobs} - set(self.config.jobs):
@@ -192,14 +178,14 @@ class Runner:
 
     def _tell(self) -> None:
         """Send messages that were not sent yet; if one cannot be sent now, a later run sends it."""
-        with in_turn(self.spare / "problems.lock"):
+        with state.in_turn(self.spare / "problems.lock"):
             lasting = self.state.problems()
             left = []
             for problem in lasting:
                 if problem.over or not problem.told:
                     message = problems.text(problem, self.config.title, self.node)
-                    self.world.say(message)
-                    sent = [self._try(partial(way, message)) for way in self.world.ways]
+                    self.say(message)
+                    sent = [self._try(partial(way, message)) for way in self.ways]
                     told = any(sent) or not sent
                     if told and problem.over:
                         continue
@@ -212,15 +198,19 @@ class Runner:
         """Send a heartbeat for each new successful run."""
         for name, run in self.state.last().items():
             job = self.config.jobs.get(name)
-            if not (job and job.heartbeat) or run.outcome != OK or self.state.mark(f"beat {name}") == run.id:
+            if (
+                not (job and job.heartbeat)
+                or run.outcome != state.OK
+                or self.state.mark(f"beat {name}") == run.id
+            ):
                 continue
-            if self._try(self.world.heartbeat):
+            if self._try(self.heartbeat):
                 self.state.keep_mark(f"beat {name}", run.id)
 
     def _export(self) -> None:
         if self.config.metrics:
-            state = self.state
-            metrics = tell.metrics(self.config.jobs, state.runs(), state.problems(), self.world.now())
+            runs, lasting = self.state.runs(), self.state.problems()
+            metrics = tell.metrics(self.config.jobs, runs, lasting, self.now())
             text = prometheus.text("project_schedule_", metrics)
             prometheus.write(self.config.metrics, text, "schedule_metrics_path")
 
@@ -228,13 +218,13 @@ class Runner:
         try:
             work()
         except (Problem, OSError) as error:
-            self.world.say(f"⚠️  {error}")
+            self.say(f"⚠️  {error}")
             return False
         return True
 
     def _clean(self) -> None:
         """Delete history, logs and evidence older than the configured days."""
-        oldest = self.world.now() - self.config.days * 86400.0
+        oldest = self.now() - self.config.days * 86400.0
         self.state.forget(oldest)
         for path in (*self.logs.glob("*"), *Path(self.config.project, "reports/audit").glob("*")):
             with contextlib.suppress(OSError):  # another run may have deleted it

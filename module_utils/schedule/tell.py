@@ -44,7 +44,7 @@ def _open(name: str, request: urllib.request.Request) -> None:
     except urllib.error.HTTPError as error:
         raise Problem(f"{name} answered {error.code}.") from None
     except (OSError, ValueError, HTTPException) as error:
-        # Its message quotes the address, which is secret.
+        # Their messages quote the address, which is secret.
         raise Problem(f"{name} is not reachable ({type(error).__name__}).") from None
 
 

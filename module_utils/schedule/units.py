@@ -145,8 +145,7 @@ def _service(
     lines += [f"WorkingDirectory={_literal(config.project)}", "UMask=0077", "Nice=5"]
     if config.user:
         lines.append(f"User={config.user}")
-    folder = f"RuntimeDirectory={config.name}"
-    lines += [folder, "RuntimeDirectoryMode=0700", "RuntimeDirectoryPreserve=yes"]
+    lines += [f"RuntimeDirectory={config.name}", "RuntimeDirectoryMode=0700", "RuntimeDirectoryPreserve=yes"]
     if where.system:
         lines += [f"StateDirectory={config.name}", "StateDirectoryMode=0700"]
     kind = "LoadCredentialEncrypted" if config.encrypted else "LoadCredential"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 from ansible.module_utils.reporting import Problem
 from ansible.module_utils.schedule import jobs
 from ansible.module_utils.schedule.jobs import Config, Job
-from ansible.module_utils.schedule.runner import Played, Runner, World
+from ansible.module_utils.schedule.runner import Played, Runner
 from ansible.module_utils.schedule.state import alone
 
 GIVEN = {
@@ -40,7 +40,8 @@ class Scene:
         self.spare = self.folder / "spare"
         self.spare.mkdir()
         config = Config("/p", [], jobs.parse(GIVEN, []), str(self.folder), str(self.spare), retries=[60, 300])
-        world = World(
+        self.runner = Runner(
+            config,
             self._play,
             [self._tell],
             self._beat,
@@ -48,7 +49,6 @@ class Scene:
             sleep=self.waits.append,
             say=self.said.append,
         )
-        self.runner = Runner(config, world)
         self.state = self.runner.state
 
     def _play(self, _job: Job, log: Path) -> Played:
@@ -146,7 +146,7 @@ def test_what_has_succeeded_meanwhile_is_not_repeated(scene: Scene) -> None:
             scene.run("audit")  # by its own timer
         return GOOD
 
-    scene.runner.world.play = while_it_is_repeated
+    scene.runner.play = while_it_is_repeated
     scene.again()
     assert played == ["health", "audit"]
 
@@ -159,7 +159,7 @@ def test_a_run_that_ends_is_no_killed_one(scene: Scene) -> None:
         with alone(scene.spare / "health.lock") as mine:
             free.append(mine)
 
-    scene.runner.world.say, scene.plays = say, [GOOD]
+    scene.runner.say, scene.plays = say, [GOOD]
     scene.runner.run("health")
     assert free == [False]
 
@@ -183,11 +183,11 @@ def test_a_killed_run_is_told_and_repeated(scene: Scene) -> None:
     def killed(_job: Job, _log: Path) -> Played:
         raise KeyboardInterrupt
 
-    scene.runner.world.play = killed
+    scene.runner.play = killed
     with pytest.raises(KeyboardInterrupt):
         scene.run("health")
     scene.runner.after("health")
-    scene.runner.world.play = lambda _job, _log: GOOD
+    scene.runner.play = lambda _job, _log: GOOD
     scene.now += 1900
     scene.again()
     assert scene.messages == [
@@ -225,8 +225,7 @@ def test_a_job_that_is_no_more_has_no_problems(scene: Scene) -> None:
     scene.run("audit")
     kept: dict[str, Any] = {**scene.runner.config.jobs}
     del kept["audit"]
-    changed = Config(**{**vars(scene.runner.config), "jobs": kept})
-    scene.runner = Runner(changed, scene.runner.world)
+    scene.runner.config = replace(scene.runner.config, jobs=kept)
     scene.run("health")
     assert scene.messages[-1] == "✅ market data: over: EODHD refuses the token"
 

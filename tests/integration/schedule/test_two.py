@@ -10,7 +10,7 @@ from typing import Any
 
 from ansible.module_utils.schedule import jobs
 from ansible.module_utils.schedule.jobs import Config, Job
-from ansible.module_utils.schedule.runner import Played, Runner, World
+from ansible.module_utils.schedule.runner import Played, Runner
 from ansible.module_utils.schedule.state import OK, Run
 from standin import worker
 
@@ -34,7 +34,7 @@ class Scheduler:
         (folder / "spare").mkdir(parents=True)
         self.market, self.folder = estate, folder
         config = Config("/p", [], jobs.parse(GIVEN, ["US"]), str(folder), str(folder / "spare"), retries=[])
-        self.runner = Runner(config, World(self._play, say=lambda line: None))
+        self.runner = Runner(config, self._play, say=lambda line: None)
 
     def _play(self, job: Job, _log: Path) -> Played:
         server = replace(self.market.server)

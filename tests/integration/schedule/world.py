@@ -19,7 +19,7 @@ from ansible.module_utils.eodhd.days import Range
 from ansible.module_utils.eodhd.model import SymbolEntry
 from ansible.module_utils.eodhd.planning import Rules, calls_for
 from ansible.module_utils.schedule.jobs import Config, Job
-from ansible.module_utils.schedule.runner import Played, Runner, World
+from ansible.module_utils.schedule.runner import Played, Runner
 
 HOUR = 3600.0
 MARKETS = {"US": "XNYS", "LSE": "XLON", "AU": "XASX"}
@@ -277,7 +277,8 @@ def replay(
     def sleep(wait: float) -> None:
         sky.now += wait
 
-    world = World(
+    runner = Runner(
+        config,
         play=sky.play,
         ways=[lambda message: sky.messages.append((sky.now, message))],
         heartbeat=lambda: sky.beats.append(sky.now),
@@ -285,7 +286,6 @@ def replay(
         sleep=sleep,
         say=lambda line: None,
     )
-    runner = Runner(config, world)
     asleep = [window for window in windows if window.kind == "asleep"]
     for at, name in fires(config, first, last, asleep, DELAY):
         sky.now = max(sky.now, at)
