@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.reporting import Problem
-from ansible.module_utils.schedule import jobs
+from ansible.module_utils.schedule import jobs, runner
 from ansible.module_utils.schedule.jobs import Config, Job
 from ansible.module_utils.schedule.runner import Played, Runner
 from ansible.module_utils.schedule.state import alone
@@ -251,3 +251,28 @@ def test_old_logs_and_runs_go(scene: Scene, age: Callable[[Path, float], None]) 
     scene.plays = [GOOD]
     scene.run("health")
     assert [path.name for path in logs.iterdir()] == ["new.log"]
+
+
+def test_a_play_that_takes_too_long_ends_and_what_it_recorded_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = (
+        "trap '' TERM; echo begun; echo '{\"host\": \"hub\"}' >> $SCHEDULE_RESULTS;"
+        ' printf \'{"host": "no\' >> $SCHEDULE_RESULTS; while :; do sleep 1; done'
+    )
+    monkeypatch.setattr(runner, "command", lambda *_: ["sh", "-c", script])
+    monkeypatch.setattr(runner, "GRACE", 0.5)
+    config = Config(str(tmp_path), [], {}, str(tmp_path), str(tmp_path))
+    played = runner.play(config, Job("health", "reset", "daily", seconds=1), None, tmp_path / "log")
+    assert played == Played(None, [{"host": "hub"}])
+    assert (tmp_path / "log").read_text() == "begun\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["log"]
+
+
+def test_a_play_on_a_full_disk_runs_although_its_output_cannot_be_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "command", lambda *_: ["sh", "-c", "echo begun; exit 3"])
+    config = Config(str(tmp_path), [], {}, str(tmp_path), str(tmp_path))
+    played = runner.play(config, Job("health", "reset", "daily"), None, Path("/dev/full"))
+    assert played == Played(3, [])
