@@ -1,15 +1,11 @@
-"""What every mode of the backfill uses: the request, the database, the ledger, the client, and signals."""
+"""What every mode of the backfill uses: the request, the tables, the ledger and the client."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
-import signal
-import socket
 import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, Callable
@@ -17,24 +13,17 @@ from typing import Any, Callable
 from ansible.module_utils.database import tables
 from ansible.module_utils.database.connection import Unreachable, driver
 from ansible.module_utils.eodhd.api import Policy, Transport, account, check_clock, quota, today
-from ansible.module_utils.eodhd.client import Budget, Client, Stop
+from ansible.module_utils.eodhd.client import Budget, Client
 from ansible.module_utils.eodhd.courier import Courier, Spool, Unusable
 from ansible.module_utils.eodhd.days import Range, utc_now
-from ansible.module_utils.eodhd.ledger import Ledger
-from ansible.module_utils.eodhd.model import Request, SymbolEntry, Task
-from ansible.module_utils.eodhd.pipeline import ALONE_ROWS, BATCH_ROWS, Locks, Pipeline, Store
+from ansible.module_utils.eodhd.ledger import Claims, Ledger
+from ansible.module_utils.eodhd.model import Request, SymbolEntry
 from ansible.module_utils.eodhd.planning import Plan, Rules, without_dropped_days
-from ansible.module_utils.eodhd.report import Progress, Totals
 from ansible.module_utils.eodhd.store import chunks, parser, stored
 from ansible.module_utils.eodhd.store.chunks import Chunks
 from ansible.module_utils.eodhd.store.database import Database, wait_for_doubtful
-from ansible.module_utils.eodhd.store.store import Fetched, Written
 from ansible.module_utils.reporting import Problem
 
-# Stores a batch through a connection: database, run, items.
-Writing = Callable[[Database, int, list[Fetched]], list[Written]]
-# Connections that store. The second is used if enough rows wait while the first stores a batch.
-STORES = 2
 # Timeout in seconds of each count in the report; after it, the report shows only what was written.
 COUNT_TIMEOUT = 10
 POLICY = Policy()
@@ -64,7 +53,7 @@ class Context:
         self.ledger = Ledger(self.database, account(request.token))
         self.budget = Budget(self.stop)
         self.notes: list[str] = []
-        self.claims: Locks = self.ledger.claims
+        self.claims: Claims | Courier = self.ledger.claims
         self.client = self._client(request)
         self.rules = Rules(self.now, request.fresh_hours, request.overlap_days, request.force)
 
@@ -194,126 +183,9 @@ class Context:
         marks = self.database.run(partial(stored.marked, symbols=symbols))
         return restated, [mark.text for mark in marks]
 
-    def execute(
-        self,
-        plan: Plan,
-        fetch: Callable[[Any], Any],
-        write: Writing,
-        entries: Callable[[Sequence[str]], dict[str, SymbolEntry]] | None = None,
-    ) -> Executed:
-        """Run a plan's tasks and record them in the ledger; after a signal, store what was received and end.
-
-        Args:
-            fetch: makes one call.
-            write: stores a batch.
-            entries: returns ledger entries by task name, if the names are not symbols.
-        """
-        self.ledger.create()
-        worker = f"{socket.gethostname()} {os.getpid()}"
-        run = self.ledger.begin(self.request.mode, self.request.facts(), worker)
-        self.budget.share(self.ledger.lease)
-        totals = Totals(symbols=len(plan.tasks) + len(plan.fresh))
-        for symbol, known in plan.fresh.items():
-            totals.add_fresh(symbol, known)
-        alone = self.chunks.mingled
-        progress = Progress(self.request.progress_path)
-        tasks = own_part_first(plan.tasks, self.request.shard, self.request.shards)
-        with self._stores(min(1 if alone else STORES, len(tasks)), write, run) as stores:
-            pipeline = Pipeline(
-                fetch,
-                min(self.request.concurrency, max(1, len(tasks))),
-                stores,
-                self.claims,
-                entries or self.ledger.entries,
-                plan.known,
-                self.clock,
-                self.stop,
-                totals,
-                ALONE_ROWS if alone else BATCH_ROWS,
-                full=alone,
-            )
-            with _signals(self.stop) as caught:
-                pipeline.run(tasks, progress.tick)
-        # The next run closes a run that does not get here, as interrupted.
-        stopped = pipeline.stopped_by
-        if caught and not stopped:
-            stopped = Stop(
-                "interrupted",
-                f"The run was ended by {caught[0].name}. What was received is stored."
-                " Run the same command again to load the rest without paying twice.",
-            )
-        if stopped is None:
-            self.stop.clear()  # the pipeline set it to end its threads; another pipeline may follow
-        self.ledger.end(run, stopped.kind if stopped else "done", totals.facts(), str(stopped or ""))
-        return Executed(run, totals, stopped)
-
-    @contextlib.contextmanager
-    def _stores(self, count: int, write: Writing, run: int) -> Iterator[list[Store]]:
-        """Yield functions that store a batch, each through a connection of its own."""
-        databases = [Database(self.request.server, "backfill store") for _ in range(count)]
-
-        def store(items: list[Fetched], database: Database) -> list[Written]:
-            written = write(database, run, items)
-            self.client.stored(item.answer for item in items)
-            return written
-
-        for database in databases:
-            database.prepare()
-        try:
-            yield [partial(store, database=database) for database in databases]
-        finally:
-            for database in databases:
-                database.close()
-
-
-def in_one_transaction(write: Callable[[Any, int, list[Fetched]], list[Written]]) -> Writing:
-    """Return a function that runs ``write`` in one transaction."""
-    return lambda database, run, items: database.run(lambda cursor: write(cursor, run, items))
-
 
 def _count(cursor: Any, table: str) -> int:
     cursor.execute(f"SET LOCAL statement_timeout = '{COUNT_TIMEOUT}s'")
     cursor.execute(f"SELECT count(*) FROM {table}")  # noqa: S608 - our own names
     count: int = cursor.fetchone()[0]
     return count
-
-
-@dataclass(frozen=True)
-class Executed:
-    """A run that has ended; ``stopped`` says why, if it ended early."""
-
-    run: int
-    totals: Totals
-    stopped: Stop | None
-
-
-def own_part_first(tasks: list[Task], shard: int, shards: int) -> list[Task]:
-    """Return all tasks, starting with this run's part, so that parallel runs seldom want the same one."""
-    start = len(tasks) * shard // max(1, shards)
-    return tasks[start:] + tasks[:start]
-
-
-@contextlib.contextmanager
-def _signals(stop: threading.Event) -> Iterator[list[signal.Signals]]:
-    """Set ``stop`` on the first terminating signal; the second one ends the process."""
-    caught: list[signal.Signals] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield caught
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    def handle(number: int, _frame: object) -> None:
-        caught.append(signal.Signals(number))
-        stop.set()
-        restore()
-
-    for number in before:
-        signal.signal(number, handle)
-    try:
-        yield caught
-    finally:
-        restore()

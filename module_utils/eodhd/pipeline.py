@@ -7,19 +7,27 @@ database slows the fetching, and memory does not grow with the number of symbols
 
 from __future__ import annotations
 
+import contextlib
+import os
 import queue
+import signal
+import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, Callable, Protocol
 
 from ansible.module_utils.eodhd.client import Stop, Stopped
+from ansible.module_utils.eodhd.context import Context
 from ansible.module_utils.eodhd.model import ANSWERED, SymbolEntry, Task
-from ansible.module_utils.eodhd.report import Totals
+from ansible.module_utils.eodhd.planning import Plan
+from ansible.module_utils.eodhd.report import Progress, Totals
+from ansible.module_utils.eodhd.store.database import Database
 from ansible.module_utils.eodhd.store.parser import Parsed
 from ansible.module_utils.eodhd.store.store import Fetched, Written
 
@@ -27,9 +35,13 @@ from ansible.module_utils.eodhd.store.store import Fetched, Written
 BATCH_ROWS = 50_000
 # If stores run alone: each reads again what the one before decompressed.
 ALONE_ROWS = 200_000
+# Connections that store. The second is used if enough rows wait while the first stores a batch.
+STORES = 2
 # Symbols per claiming statement.
 CLAIM = 16
 Store = Callable[[list[Fetched]], list[Written]]
+# Stores a batch through a connection: database, run, items.
+Writing = Callable[[Database, int, list[Fetched]], list[Written]]
 
 
 class Locks(Protocol):
@@ -62,10 +74,9 @@ class Pipeline:
         planned: the entries at planning time; a task that another run has answered since is skipped.
         clock: returns the current time in UTC.
         stop: if set, the run ends early: it makes no further call, but stores the answers in flight.
-        totals: updated; tasks that were not reached become ``pending``.
+        totals: updated; tasks that were not reached become ``pending``; ``stopped`` is why the service refused them.
         batch: approximate rows per transaction.
         full: whether a batch waits for requests in flight until it has its size.
-        stopped_by: why the service refused all further calls, if it did.
     """
 
     fetch: Callable[[Task], tuple[Any, Parsed | None]]
@@ -79,7 +90,6 @@ class Pipeline:
     totals: Totals
     batch: int = BATCH_ROWS
     full: bool = False
-    stopped_by: Stop | None = None
 
     def __post_init__(self) -> None:
         self._fetchers = ThreadPoolExecutor(self.workers)
@@ -168,7 +178,7 @@ class Pipeline:
         except Stopped:
             return task
         except Stop as error:
-            self.stopped_by = error
+            self.totals.stopped = error
             self.stop.set()
             return task
         return Fetched(task, answer, parsed, self.clock(), time.monotonic() - started)
@@ -240,3 +250,105 @@ def _stored(store: Store, items: list[Fetched]) -> _Stored:
 def _rows(item: Fetched) -> int:
     """Return the size of an answer in a batch; an empty one counts too."""
     return 1 + len(item.lines)
+
+
+def execute(
+    context: Context,
+    plan: Plan,
+    fetch: Callable[[Task], tuple[Any, Parsed | None]],
+    write: Writing,
+    entries: Callable[[Sequence[str]], dict[str, SymbolEntry]] | None = None,
+) -> Totals:
+    """Run a plan's tasks and record them in the ledger; after a signal, store what was received and end.
+
+    Args:
+        fetch: makes one call.
+        write: stores a batch.
+        entries: returns ledger entries by task name, if the names are not symbols.
+    """
+    request, ledger = context.request, context.ledger
+    ledger.create()
+    run = ledger.begin(request.mode, request.facts(), f"{socket.gethostname()} {os.getpid()}")
+    context.budget.share(ledger.lease)
+    totals = Totals(run=run, symbols=len(plan.tasks) + len(plan.fresh))
+    for symbol, known in plan.fresh.items():
+        totals.add_fresh(symbol, known)
+    tasks = own_part_first(plan.tasks, request.shard, request.shards)
+    alone = context.chunks.mingled
+
+    def store(items: list[Fetched], database: Database) -> list[Written]:
+        written = write(database, run, items)
+        context.client.stored(item.answer for item in items)
+        return written
+
+    with contextlib.ExitStack() as stack:
+        stores = []
+        for _ in range(min(1 if alone else STORES, len(tasks))):
+            database = Database(request.server, "backfill store")
+            database.prepare()
+            stack.callback(database.close)
+            stores.append(partial(store, database=database))
+        pipeline = Pipeline(
+            fetch,
+            min(request.concurrency, max(1, len(tasks))),
+            stores,
+            context.claims,
+            entries or ledger.entries,
+            plan.known,
+            context.clock,
+            context.stop,
+            totals,
+            ALONE_ROWS if alone else BATCH_ROWS,
+            full=alone,
+        )
+        caught = stack.enter_context(_signals(context.stop))
+        pipeline.run(tasks, Progress(request.progress_path).tick)
+    # The next run closes a run that does not get here, as interrupted.
+    if caught and not totals.stopped:
+        totals.stopped = Stop(
+            "interrupted",
+            f"The run was ended by {caught[0].name}. What was received is stored."
+            " Run the same command again to load the rest without paying twice.",
+        )
+    if totals.stopped is None:
+        context.stop.clear()  # the pipeline set it to end its threads; another pipeline may follow
+    state = totals.stopped.kind if totals.stopped else "done"
+    ledger.end(run, state, totals.facts(), str(totals.stopped or ""))
+    return totals
+
+
+def in_one_transaction(write: Callable[[Any, int, list[Fetched]], list[Written]]) -> Writing:
+    """Return a function that runs ``write`` in one transaction."""
+    return lambda database, run, items: database.run(lambda cursor: write(cursor, run, items))
+
+
+def own_part_first(tasks: list[Task], shard: int, shards: int) -> list[Task]:
+    """Return all tasks, starting with this run's part, so that parallel runs seldom want the same one."""
+    start = len(tasks) * shard // max(1, shards)
+    return tasks[start:] + tasks[:start]
+
+
+@contextlib.contextmanager
+def _signals(stop: threading.Event) -> Iterator[list[signal.Signals]]:
+    """Set ``stop`` on the first terminating signal; the second one ends the process."""
+    caught: list[signal.Signals] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield caught
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def handle(number: int, _frame: object) -> None:
+        caught.append(signal.Signals(number))
+        stop.set()
+        restore()
+
+    for number in before:
+        signal.signal(number, handle)
+    try:
+        yield caught
+    finally:
+        restore()

@@ -6,10 +6,14 @@ import time
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Callable, Optional
+from typing import Any, Callable, Optional
 
+from ansible.module_utils.eodhd.client import Stop
+from ansible.module_utils.eodhd.context import Context
 from ansible.module_utils.eodhd.model import CONSEQUENCES, SymbolEntry
+from ansible.module_utils.eodhd.planning import Plan
 from ansible.module_utils.eodhd.store.store import Fetched, Written
+from ansible.module_utils.reporting import Problem
 from ansible.module_utils.text import plural
 
 Counts = Mapping[str, Optional[int]]
@@ -21,8 +25,15 @@ INTERVAL = 3.0
 
 @dataclass
 class Totals:
-    """What a run did; ``not_loaded`` has outcome and message of each symbol that was not loaded as requested."""
+    """What a run did.
 
+    Attributes:
+        run: its number in the ledger.
+        not_loaded: outcome and message of each symbol that was not loaded as requested.
+        stopped: why it ended early, if it did.
+    """
+
+    run: int = 0
     symbols: int = 0
     done: int = 0
     loaded: int = 0
@@ -39,10 +50,12 @@ class Totals:
     registered: int = 0
     refetched: int = 0
     not_loaded: dict[str, tuple[str, str]] = field(default_factory=dict)
+    stopped: Stop | None = None
 
     def facts(self) -> dict[str, int]:
         """Return the numbers for the ledger and the module's result."""
-        return {name: value for name, value in vars(self).items() if name != "not_loaded"}
+        others = ("run", "not_loaded", "stopped")
+        return {name: value for name, value in vars(self).items() if name not in others}
 
     def add(self, item: Fetched, written: Written) -> None:
         """Count a stored answer."""
@@ -60,10 +73,12 @@ class Totals:
         if written.again is None:
             self.finish(item.task.symbol, item.outcome, item.message)
 
-    def plus(self, other: Totals) -> Totals:
-        """Return the sum of two parts of a run."""
-        counts = {name: count + other.facts()[name] for name, count in self.facts().items()}
-        return Totals(**counts, not_loaded={**self.not_loaded, **other.not_loaded})
+    def plus(self, later: Totals) -> Totals:
+        """Return the sum of this run and a later part of it."""
+        counts = {name: count + later.facts()[name] for name, count in self.facts().items()}
+        return Totals(
+            self.run, **counts, not_loaded={**self.not_loaded, **later.not_loaded}, stopped=later.stopped
+        )
 
     def finish(self, symbol: str, outcome: str, message: str) -> None:
         """Record the final outcome of a symbol."""
@@ -131,28 +146,17 @@ class Progress:
             file.write(line(totals, now - self._started) + "\n")
 
 
-def unaccepted(totals: Totals, accept: Collection[str]) -> dict[str, tuple[str, str]]:
-    """Return the symbols that were not loaded as requested and whose outcome the user does not accept."""
-    return {
-        symbol: (outcome, message)
-        for symbol, (outcome, message) in totals.not_loaded.items()
-        if outcome not in accept
-    }
-
-
 @dataclass(frozen=True)
 class Verification:
     """What a run left in the tables.
 
     Attributes:
-        accept: outcomes that do not fail the run.
         before, after: row counts of the tables.
         lacking: symbols with rows missing in the table at the end.
         restated: why symbols were restated, in words.
         old: bars with an old adjustment basis, in words, which rule out a SUCCESS.
     """
 
-    accept: Collection[str]
     before: Counts
     after: Counts
     lacking: Sequence[str] = ()
@@ -160,83 +164,122 @@ class Verification:
     old: Sequence[str] = ()
 
 
-def for_symbol(symbol: str, span: str, totals: Totals, found: Verification) -> str:
-    """Return the report of one symbol; ``span`` is the days requested, in words."""
-    downloaded = "❌ Downloaded nothing"
-    if totals.fresh:
-        downloaded = "✅ Nothing to download: the ledger has a fresh answer"
-    elif totals.downloaded or totals.loaded:
-        downloaded = f"✅ Downloaded {plural(totals.downloaded, 'record')}"
-    counted_lines = {
-        f"✅ Updated {plural(totals.updated, 'row')}, the old values are in backfill_revision": totals.updated,
-        f"✅ {plural(totals.unchanged, 'row')} unchanged": totals.unchanged,
-        f"⚠️  {plural(totals.set_aside, 'row')} set aside, the reasons are in backfill_set_aside": totals.set_aside,
-        f"✅ {plural(totals.untraded, 'row')} without any price set aside: nobody traded": totals.untraded,
-        f"✅ Registered {symbol} in assets": totals.registered,
+def conclude(
+    context: Context, plan: Plan, totals: Totals, title: str, found: Verification, symbol: str = ""
+) -> dict[str, Any]:
+    """Return the module's result; raise it as a ``Problem`` if something was not loaded as requested.
+
+    Args:
+        title: what was loaded, for people.
+        symbol: the only one that was requested.
+    """
+    bad = {
+        name: outcome
+        for name, (outcome, _) in totals.not_loaded.items()
+        if outcome not in context.request.accept
     }
-    lines = [
-        f"⬇️  DOWNLOADING {symbol} ({span})",
-        downloaded,
-        "",
-        "💾 INSERTING INTO DATABASE",
-        f"✅ Inserted {plural(totals.inserted, 'row')} into market_data",
-        *(line for line, count in counted_lines.items() if count),
-    ]
-    return "\n".join([*lines, *_ending(totals, found)])
+    result = {
+        "changed": bool(totals.inserted or totals.updated or totals.registered),
+        "run": totals.run,
+        "plan": plan.facts(),
+        "totals": totals.facts(),
+        "not_loaded": [
+            {"symbol": name, "outcome": outcome, "message": message}
+            for name, (outcome, message) in totals.not_loaded.items()
+        ],
+        "report": text(title, totals, found, bool(bad), symbol),
+        "notes": context.notes,
+    }
+    if totals.stopped is not None:
+        raise Problem(str(totals.stopped), cause=totals.stopped.kind, **result)
+    if found.lacking:
+        raise Problem(
+            f"market_data lacks rows of {len(found.lacking)} symbols that this run stored, such as {found.lacking[0]}."
+            " Another program or a trigger of the table deletes or changes them. Stop it, then run the same command"
+            " again to load them again.",
+            **result,
+        )
+    if bad:
+        raise Problem(
+            f"{len(bad):,} of {totals.symbols:,} were not loaded as requested. {advice(bad.values())}.",
+            **result,
+        )
+    return result
 
 
-def for_many(title: str, totals: Totals, found: Verification) -> str:
-    """Return the report of many symbols, in totals."""
-    fresh = f"; {totals.fresh:,} fresh in the ledger, not requested again" if totals.fresh else ""
-    untraded = f", untraded {totals.untraded:,}" if totals.untraded else ""
-    lines = [
-        f"⬇️  DOWNLOADING {title}",
-        f"✅ Downloaded {plural(totals.downloaded, 'record')} in {plural(totals.calls, 'call')}{fresh}",
-        "",
-        "💾 INSERTING INTO DATABASE",
-        f"✅ Inserted {plural(totals.inserted, 'row')}, updated {totals.updated:,},"
-        f" unchanged {totals.unchanged:,}, set aside {totals.set_aside:,}{untraded}",
-        f"✅ Registered {plural(totals.registered, 'symbol')} in assets",
-    ]
-    if totals.refetched:
-        lines.append(f"✅ Refetched {plural(totals.refetched, 'restated history')}, see backfill_revision")
-    return "\n".join([*lines, *_ending(totals, found)])
+def text(title: str, totals: Totals, found: Verification, bad: bool, symbol: str = "") -> str:
+    """Return the report of a run, for one ``symbol`` or in totals.
 
-
-def _ending(totals: Totals, found: Verification) -> list[str]:
-    lines, lacking = ["", "📊 VERIFICATION"], found.lacking
+    Args:
+        bad: whether an outcome is not accepted.
+    """
+    downloaded, *inserted = _of_one(symbol, totals) if symbol else _of_many(totals)
+    lines = [f"⬇️  DOWNLOADING {title}", downloaded, "", "💾 INSERTING INTO DATABASE", *inserted]
+    lines += ["", "📊 VERIFICATION"]
     for table, now in found.after.items():
         was = found.before[table]
         if was is None or now is None:
             lines.append(f"   {table}: too large to count in time")
         else:
             lines.append(f"   {table}: {plural(now, 'row')} (was {was:,}) → {now - was:+,}")
-    if lacking:
-        more = f" and {len(lacking) - LISTED:,} more" if len(lacking) > LISTED else ""
-        lines.append(f"   ❌ rows are missing in market_data: {', '.join(lacking[:LISTED])}{more}")
+    if found.lacking:
+        more = f" and {len(found.lacking) - LISTED:,} more" if len(found.lacking) > LISTED else ""
+        lines.append(f"   ❌ rows are missing in market_data: {', '.join(found.lacking[:LISTED])}{more}")
     if totals.not_loaded:
         by_outcome = Counter(outcome for outcome, _ in totals.not_loaded.values())
         counted = ", ".join(f"{count:,} {name}" for name, count in by_outcome.items())
         lines += ["", f"⚠️  NOT LOADED: {counted}"]
         lines += [
-            f"   {symbol}: {outcome}{f' ({message})' if message else ''}"
-            for symbol, (outcome, message) in totals.not_loaded.items()
+            f"   {name}: {outcome}{f' ({message})' if message else ''}"
+            for name, (outcome, message) in totals.not_loaded.items()
         ]
     if found.restated:
         lines += ["", "🔁 RESTATED", *(f"   {line}" for line in found.restated)]
     if found.old:
         lines += ["", "⚠️  OLD BASIS", *(f"   {line}" for line in found.old)]
-    if not totals.not_loaded and not lacking and not found.old:
-        verdict = "🎉 SUCCESS: Database populated"
-    elif not totals.not_loaded and not lacking:
+    if found.lacking or bad:
+        verdict = f"❌ INCOMPLETE: {totals.loaded:,} of {totals.symbols:,} loaded as requested"
+    elif totals.not_loaded:
+        verdict = f"⚠️  ACCEPTED: {totals.loaded:,} of {totals.symbols:,} loaded, the others as backfill_accept allows"
+    elif found.old:
         verdict = (
             "⚠️  LOADED, BUT NOT ON ONE BASIS: see backfill_old_basis; delete those bars, or do not mix them"
         )
-    elif lacking or unaccepted(totals, found.accept):
-        verdict = f"❌ INCOMPLETE: {totals.loaded:,} of {totals.symbols:,} loaded as requested"
     else:
-        verdict = f"⚠️  ACCEPTED: {totals.loaded:,} of {totals.symbols:,} loaded, the others as backfill_accept allows"
-    return [*lines, "", verdict]
+        verdict = "🎉 SUCCESS: Database populated"
+    return "\n".join([*lines, "", verdict])
+
+
+def _of_one(symbol: str, totals: Totals) -> list[str]:
+    """Return a line about the download, and those about the rows."""
+    downloaded = "❌ Downloaded nothing"
+    if totals.fresh:
+        downloaded = "✅ Nothing to download: the ledger has a fresh answer"
+    elif totals.downloaded or totals.loaded:
+        downloaded = f"✅ Downloaded {plural(totals.downloaded, 'record')}"
+    counted = {
+        f"✅ Updated {plural(totals.updated, 'row')}, the old values are in backfill_revision": totals.updated,
+        f"✅ {plural(totals.unchanged, 'row')} unchanged": totals.unchanged,
+        f"⚠️  {plural(totals.set_aside, 'row')} set aside, the reasons are in backfill_set_aside": totals.set_aside,
+        f"✅ {plural(totals.untraded, 'row')} without any price set aside: nobody traded": totals.untraded,
+        f"✅ Registered {symbol} in assets": totals.registered,
+    }
+    inserted = f"✅ Inserted {plural(totals.inserted, 'row')} into market_data"
+    return [downloaded, inserted, *(line for line, count in counted.items() if count)]
+
+
+def _of_many(totals: Totals) -> list[str]:
+    fresh = f"; {totals.fresh:,} fresh in the ledger, not requested again" if totals.fresh else ""
+    untraded = f", untraded {totals.untraded:,}" if totals.untraded else ""
+    lines = [
+        f"✅ Downloaded {plural(totals.downloaded, 'record')} in {plural(totals.calls, 'call')}{fresh}",
+        f"✅ Inserted {plural(totals.inserted, 'row')}, updated {totals.updated:,},"
+        f" unchanged {totals.unchanged:,}, set aside {totals.set_aside:,}{untraded}",
+        f"✅ Registered {plural(totals.registered, 'symbol')} in assets",
+    ]
+    if totals.refetched:
+        lines.append(f"✅ Refetched {plural(totals.refetched, 'restated history')}, see backfill_revision")
+    return lines
 
 
 def advice(outcomes: Collection[str]) -> str:

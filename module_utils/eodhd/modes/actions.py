@@ -7,12 +7,13 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from ansible.module_utils.eodhd import planning, report
+from ansible.module_utils.eodhd import planning
 from ansible.module_utils.eodhd.client import Answer
-from ansible.module_utils.eodhd.context import Context, in_one_transaction
+from ansible.module_utils.eodhd.context import Context
 from ansible.module_utils.eodhd.days import Range
 from ansible.module_utils.eodhd.model import Task, normalise
-from ansible.module_utils.eodhd.modes.history import conclude
+from ansible.module_utils.eodhd.pipeline import execute, in_one_transaction
+from ansible.module_utils.eodhd.report import Verification, conclude
 from ansible.module_utils.eodhd.store import actions
 from ansible.module_utils.eodhd.store.parser import Parsed, symbol_of
 from ansible.module_utils.markets import names
@@ -36,10 +37,8 @@ def run(context: Context) -> dict[str, Any]:
         return priced
     context.ledger.create()  # creates the tables of actions, too
     before = context.counts(TABLES)
-    done = context.execute(plan, partial(_fetch, context), in_one_transaction(actions.write))
-    found = report.Verification(request.accept, before, context.counts(TABLES))
-    text = report.for_many(plan.title, done.totals, found)
-    return conclude(context, done, plan, text)
+    done = execute(context, plan, partial(_fetch, context), in_one_transaction(actions.write))
+    return conclude(context, plan, done, plan.title, Verification(before, context.counts(TABLES)))
 
 
 def _plan(context: Context, asked: Range) -> planning.Plan:

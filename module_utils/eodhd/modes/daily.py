@@ -8,13 +8,14 @@ from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from ansible.module_utils.eodhd import ledger, planning, report
+from ansible.module_utils.eodhd import ledger, planning
 from ansible.module_utils.eodhd.client import Answer
-from ansible.module_utils.eodhd.context import Context, Executed, in_one_transaction
+from ansible.module_utils.eodhd.context import Context
 from ansible.module_utils.eodhd.days import one_day
 from ansible.module_utils.eodhd.model import Outcome, SymbolEntry, Task
 from ansible.module_utils.eodhd.modes import history
-from ansible.module_utils.eodhd.modes.history import conclude
+from ansible.module_utils.eodhd.pipeline import execute, in_one_transaction
+from ansible.module_utils.eodhd.report import Totals, Verification, conclude
 from ansible.module_utils.eodhd.store import bars, store
 from ansible.module_utils.eodhd.store.parser import Parsed
 from ansible.module_utils.eodhd.store.store import Fetched, Written
@@ -59,15 +60,14 @@ def run(context: Context) -> dict[str, Any]:
 
     before = context.counts()
     restated: list[str] = []
-    done = context.execute(plan, fetch, in_one_transaction(_write), entries)
+    done = execute(context, plan, fetch, in_one_transaction(_write), entries)
     if done.stopped is None:
         # Including those that a killed run found.
         restated = _restated(context, exchanges)
         done = _refetch(context, done, restated)
     titles = [f"{name} {', '.join(map(str, sorted(received[name]))) or '(no session)'}" for name in exchanges]
-    remarks = context.remarks(done.run, restated)
-    found = report.Verification(context.request.accept, before, context.counts(), (), *remarks)
-    return conclude(context, done, plan, report.for_many(f"daily: {'; '.join(titles)}", done.totals, found))
+    found = Verification(before, context.counts(), (), *context.remarks(done.run, restated))
+    return conclude(context, plan, done, f"daily: {'; '.join(titles)}", found)
 
 
 def _name(exchange: str, day: date | None) -> str:
@@ -81,7 +81,7 @@ def _split(name: str) -> tuple[str, date | None]:
     return exchange, None if day == "last" else date.fromisoformat(day)
 
 
-def _refetch(context: Context, done: Executed, symbols: Sequence[str]) -> Executed:
+def _refetch(context: Context, done: Totals, symbols: Sequence[str]) -> Totals:
     """Load the full histories of restated symbols."""
     if not symbols:
         return done
@@ -91,8 +91,8 @@ def _refetch(context: Context, done: Executed, symbols: Sequence[str]) -> Execut
     ranges = {symbol: known[symbol].range if symbol in known else since for symbol in symbols}
     tasks = [Task(symbol, days.hull(one_day(context.today))) for symbol, days in ranges.items()]
     again = history.load(context, planning.Plan("restated histories", tasks, known))
-    again.totals.refetched += len(tasks)
-    return replace(again, run=done.run, totals=done.totals.plus(again.totals))
+    again.refetched += len(tasks)
+    return done.plus(again)
 
 
 def _restated(context: Context, exchanges: Sequence[str]) -> list[str]:

@@ -10,11 +10,13 @@ from typing import Any
 
 from ansible.module_utils.coverage import expected
 from ansible.module_utils.database.tables import FIGURES, NAMED, PRICES
-from ansible.module_utils.eodhd import planning, report
+from ansible.module_utils.eodhd import planning
 from ansible.module_utils.eodhd.client import Answer
-from ansible.module_utils.eodhd.context import Context, Executed
+from ansible.module_utils.eodhd.context import Context
 from ansible.module_utils.eodhd.days import Range
 from ansible.module_utils.eodhd.model import SymbolEntry, Task, normalise
+from ansible.module_utils.eodhd.pipeline import execute
+from ansible.module_utils.eodhd.report import Totals, Verification, conclude
 from ansible.module_utils.eodhd.store import store
 from ansible.module_utils.eodhd.store.parser import Parsed, Parser
 from ansible.module_utils.eodhd.store.stored import count_stored, other_times
@@ -59,26 +61,22 @@ def run(context: Context) -> dict[str, Any]:
 
     before = context.counts()
     done = load(context, plan)
-    done.totals.calls += ranking_calls
+    done.calls += ranking_calls
     if request.delisted:
         # The provider has no bars of most names delisted before about 2014, so these do not fail the run.
         for symbol in _delisted(context):
-            done.totals.count_as_loaded(symbol, ("empty", "unknown"))
+            done.count_as_loaded(symbol, ("empty", "unknown"))
     after = context.counts()
     was, now = before["market_data"], after["market_data"]
     # If the table grew by exactly the inserted rows, none are missing. Otherwise others wrote to it, so check.
-    undisturbed = was is not None and now is not None and now - was == done.totals.inserted
+    undisturbed = was is not None and now is not None and now - was == done.inserted
     lacking = [] if undisturbed else _lacking(context, done.run)
-    remarks = context.remarks(done.run, symbols)
-    found = report.Verification(request.accept, before, after, lacking, *remarks)
-    if len(symbols) == 1:
-        text = report.for_symbol(symbols[0], span, done.totals, found)
-    else:
-        text = report.for_many(f"{len(symbols):,} symbols ({span})", done.totals, found)
-    return conclude(context, done, plan, text, lacking)
+    found = Verification(before, after, lacking, *context.remarks(done.run, symbols))
+    only = symbols[0] if len(symbols) == 1 else ""
+    return conclude(context, plan, done, f"{only or f'{len(symbols):,} symbols'} ({span})", found, only)
 
 
-def load(context: Context, plan: planning.Plan) -> Executed:
+def load(context: Context, plan: planning.Plan) -> Totals:
     """Run a plan of symbol histories."""
 
     def fetch(task: Task) -> tuple[Answer, Parsed | None]:
@@ -88,7 +86,9 @@ def load(context: Context, plan: planning.Plan) -> Executed:
             eod_query(task.range),
         )
 
-    return context.execute(plan, fetch, partial(store.write, chunks=context.chunks), context.retained_entries)
+    return execute(
+        context, plan, fetch, partial(store.write, chunks=context.chunks), context.retained_entries
+    )
 
 
 def eod_query(days: Range) -> dict[str, Any]:
@@ -218,39 +218,3 @@ def _lacking(context: Context, run: int) -> list[str]:
         context.database, [(name, days, days) for name, (days, _) in got.items()], context.chunks
     )
     return [name for name, (_, rows) in got.items() if stored.get(name, (0, 0))[0] < rows]
-
-
-def conclude(
-    context: Context, done: Executed, plan: planning.Plan, text: str, lacking: Sequence[str] = ()
-) -> dict[str, Any]:
-    """Return the module's result; raise it as a ``Problem`` if something was not loaded as requested."""
-    totals, stopped = done.totals, done.stopped
-    bad = report.unaccepted(totals, context.request.accept)
-    result = {
-        "changed": bool(totals.inserted or totals.updated or totals.registered),
-        "run": done.run,
-        "plan": plan.facts(),
-        "totals": totals.facts(),
-        "not_loaded": [
-            {"symbol": symbol, "outcome": outcome, "message": message}
-            for symbol, (outcome, message) in totals.not_loaded.items()
-        ],
-        "report": text,
-        "notes": context.notes,
-    }
-    if stopped is not None:
-        raise Problem(str(stopped), cause=stopped.kind, **result)
-    if lacking:
-        raise Problem(
-            f"market_data lacks rows of {len(lacking)} symbols that this run stored, such as {lacking[0]}."
-            " Another program or a trigger of the table deletes or changes them. Stop it, then run the same command"
-            " again to load them again.",
-            **result,
-        )
-    if bad:
-        raise Problem(
-            f"{len(bad):,} of {totals.symbols:,} were not loaded as requested."
-            f" {report.advice({outcome for outcome, _ in bad.values()})}.",
-            **result,
-        )
-    return result

@@ -8,13 +8,13 @@ from datetime import date
 from functools import partial
 from typing import Any
 
-from ansible.module_utils.eodhd import report
 from ansible.module_utils.eodhd.client import Answer
-from ansible.module_utils.eodhd.context import Context, in_one_transaction
+from ansible.module_utils.eodhd.context import Context
 from ansible.module_utils.eodhd.days import Range, one_day
 from ansible.module_utils.eodhd.model import Task
-from ansible.module_utils.eodhd.modes.history import conclude
+from ansible.module_utils.eodhd.pipeline import execute, in_one_transaction
 from ansible.module_utils.eodhd.planning import Plan, of_tasks
+from ansible.module_utils.eodhd.report import Verification, conclude
 from ansible.module_utils.eodhd.store import bars, store
 from ansible.module_utils.eodhd.store.parser import Parsed, is_day, symbol_of
 from ansible.module_utils.eodhd.store.store import Fetched, Written
@@ -99,19 +99,16 @@ def run(context: Context) -> dict[str, Any]:
         store.enter(cursor, run, list(zip(items, results)))
         return results
 
-    request = context.request
     plan = _plan(context)
     if priced := context.priced(plan):
         return priced
     before = context.counts()
-    done = context.execute(plan, fetch, in_one_transaction(write))
-    found = report.Verification(request.accept, before, context.counts())
-    title = f"register {', '.join(request.exchanges)}"
+    done = execute(context, plan, fetch, in_one_transaction(write))
     # Neither a plan that lacks renames nor a range without any fails the run.
-    if done.totals.count_as_loaded(RENAMES, ("forbidden", "empty")) == "forbidden":
+    if done.count_as_loaded(RENAMES, ("forbidden", "empty")) == "forbidden":
         context.notes.append("The account's plan does not include symbol renames (403).")
-    text = report.for_many(title, done.totals, found)
-    return conclude(context, done, plan, text)
+    title = f"register {', '.join(context.request.exchanges)}"
+    return conclude(context, plan, done, title, Verification(before, context.counts()))
 
 
 def _plan(context: Context) -> Plan:

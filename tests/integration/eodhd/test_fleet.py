@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.database.tables import mingled
-from ansible.module_utils.eodhd.context import own_part_first
 from ansible.module_utils.eodhd.days import Range
 from ansible.module_utils.eodhd.model import Task
+from ansible.module_utils.eodhd.pipeline import own_part_first
 from standin import worker
 
 from tests.conftest import FULL

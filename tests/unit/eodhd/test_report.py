@@ -28,15 +28,14 @@ def test_progress_shows_symbols_rows_calls_rate_and_time_left(tmp_path: Path) ->
 
 def test_the_report_says_success_only_if_everything_is_loaded() -> None:
     good = Totals(symbols=2, loaded=2)
-    whole = report.Verification(set(), COUNTS, COUNTS)
-    assert "SUCCESS" in report.for_many("t", good, whole)
-    assert "SUCCESS" not in report.for_many("t", good, replace(whole, lacking=["A.US"]))
-    assert "SUCCESS" not in report.for_many("t", good, replace(whole, old=["A.US: 3 bars"]))
+    whole = report.Verification(COUNTS, COUNTS)
+    assert "SUCCESS" in report.text("t", good, whole, bad=False)
+    assert "INCOMPLETE" in report.text("t", good, replace(whole, lacking=["A.US"]), bad=False)
+    assert "SUCCESS" not in report.text("t", good, replace(whole, old=["A.US: 3 bars"]), bad=False)
     for outcome in ("empty", "unknown", "failed", "pending", "set_aside", "truncated"):
-        bad = Totals(symbols=2, loaded=1, not_loaded={"A.US": (outcome, "why")})
-        text = report.for_many("t", bad, whole)
-        assert "SUCCESS" not in text
+        lacking = Totals(symbols=2, loaded=1, not_loaded={"A.US": (outcome, "why")})
+        text = report.text("t", lacking, whole, bad=True)
+        assert "INCOMPLETE" in text
         assert f"A.US: {outcome} (why)" in text
-        accepted = report.for_many("t", bad, replace(whole, accept={outcome}))
-        assert "SUCCESS" not in accepted
+        assert "ACCEPTED" in report.text("t", lacking, whole, bad=False)
         assert outcome in report.advice({outcome})
