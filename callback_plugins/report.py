@@ -1,5 +1,4 @@
-# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Prints the ``report`` of each result as plain text, and a final line for each host."""
+"""Prints the ``report`` of each result as plain text and a line for each host; writes results for the scheduler."""
 
 from __future__ import annotations
 
@@ -12,9 +11,13 @@ description:
     YAML with escaped pictographs; this plugin prints it line by line. With another stdout callback it prints nothing.
   - A reset, health check or restore of several hosts ends with a line for each host - the verdict, what was moved, the
     time of its tasks, and the run to undo. Failed, unreachable and untouched hosts have a line, too.
+  - If E(SCHEDULE_RESULTS) names a file, it appends a line of JSON for each result, with the fields that RV(ignore:KEPT)
+    in its code lists; none of them is secret.
 author: [The maintainers (@ansible-reset)]
 """
 
+import json
+import os
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +28,9 @@ from ansible.plugins.callback import CallbackBase
 # Result fields of a reset, health check or restore, and the one of an audit, which prints its own summary.
 SUMMED_UP = frozenset({"stage", "kept", "healthy", "undo"})
 AUDITED = "verdicts"
+# Result fields that the scheduler gets, in the file that this variable names.
+KEPT = ("cause", "plan", "totals", "not_loaded", "checks", "verdicts", "problems")
+VARIABLE = "SCHEDULE_RESULTS"
 
 
 @dataclass
@@ -32,7 +38,7 @@ class Host:
     """What is known about a host so far.
 
     Attributes:
-        task: its last task, or the stage of a reset that failed.
+        task: its last task, or the stage of a reset that failed; empty if none began.
         failure: why it failed, as text; empty if it did not.
         unreachable: whether the connection failed or was lost.
         healthy: the result of the health check; None if there is none.
@@ -41,7 +47,6 @@ class Host:
         moved: what that run keeps, as text.
         seconds: total time of its tasks, without waiting for other hosts.
         begun: whether a module of the project has run on it.
-        refused: whether an assertion stopped it before that.
         since: start of its current task, by the monotonic clock.
     """
 
@@ -54,14 +59,13 @@ class Host:
     moved: str = ""
     seconds: float = 0.0
     begun: bool = False
-    refused: bool = False
     since: float | None = field(default=None, repr=False)
 
     def take(self, result: dict[str, Any]) -> None:
         """Update what is known from the result of a task."""
         self.begun |= not SUMMED_UP.isdisjoint(result)
-        self.refused = not self.begun and "evaluated_to" in result
-        self.task = result.get("stage", self.task)
+        refused = not self.begun and "evaluated_to" in result  # by an assertion
+        self.task = "" if refused else result.get("stage", self.task)
         self.changed |= bool(result.get("changed"))
         self.healthy = result.get("healthy", self.healthy)
         run = result.get("run") or result.get("undo")
@@ -70,7 +74,7 @@ class Host:
 
     def verdict(self, plan: bool) -> str:
         """Return the verdict as one phrase with a pictograph."""
-        if not self.task or self.refused:
+        if not self.task:
             return "⏸️  not begun"
         if self.unreachable:
             return f"❌ unreachable at {self.task}"
@@ -99,7 +103,7 @@ def summary(hosts: dict[str, Host], plan: bool) -> str:
         lines.append(
             "   Undo: ansible-playbook playbooks/restore.yml, with the inventory of this run and the above"
         )
-    again = [name for name, host in hosts.items() if host.failure or host.unreachable or not host.task]
+    again = [name for name, host in hosts.items() if host.failure or not host.task]
     if again:
         lines.append(f"   Fix these and run the same again with --limit {','.join(again)}")
     return "\n".join(lines)
@@ -118,8 +122,9 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         self.hosts: dict[str, Host] = {}
         self.play: Any = None
         self.plan = self.audited = self.worked = False
+        self.path = os.environ.get(VARIABLE)
         # Other stdout callbacks get the same text in the result.
-        self.disabled = constants.DEFAULT_STDOUT_CALLBACK.removeprefix("ansible.builtin.") != "default"
+        self.prints = constants.DEFAULT_STDOUT_CALLBACK.removeprefix("ansible.builtin.") == "default"
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
         """Remember the play until its first task: a play without tasks reports no hosts."""
@@ -139,9 +144,11 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         known.since = time.monotonic()
 
     def v2_runner_on_ok(self, result: Any) -> None:
-        """Show the report of a successful task."""
+        """Show the report of a successful task, and record it if it is one of the project."""
         self._end(result).take(result.result)
         self._show(result)
+        if _own(result):
+            self._record("ok", result)
 
     def v2_runner_on_skipped(self, result: Any) -> None:
         """End a skipped task."""
@@ -154,14 +161,18 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         if not ignore_errors:
             host.failure = _message(result.result)
         self._show(result)
+        self._record("failed", result, ignore_errors)
 
     def v2_runner_on_unreachable(self, result: Any) -> None:
-        """Record an unreachable host."""
+        """Note an unreachable host."""
         host = self._end(result)
         host.unreachable, host.failure = True, _message(result.result)
+        self._record("unreachable", result, bool(result.task.ignore_unreachable))
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
         """Print the summary if there are several hosts, or that no task of the project ran."""
+        if not self.prints:
+            return
         if self.hosts and not self.worked and not stats.failures and not stats.dark:
             self._display.warning(
                 "Nothing was done: no task of the project ran. Check --tags and --skip-tags."
@@ -172,7 +183,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
 
     def _end(self, result: Any) -> Host:
         host = self.hosts.setdefault(result.host.get_name(), Host())
-        self.worked |= not result.task.action.startswith("ansible.builtin.")
+        self.worked |= _own(result)
         host.task = result.task.get_name().rpartition(" : ")[2].partition(" - ")[0]
         if host.since is not None:
             host.seconds += time.monotonic() - host.since
@@ -182,8 +193,30 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
     def _show(self, result: Any) -> None:
         self.audited |= AUDITED in result.result
         report = result.result.get("report")
-        if isinstance(report, str) and report:
+        if self.prints and isinstance(report, str) and report:
             self._display.display(report)
+
+    def _record(self, state: str, result: Any, ignored: bool = False) -> None:
+        if not self.path:
+            return
+        values = result.result
+        message = values.get("msg", "") if state != "ok" else ""
+        record = {
+            "host": result.host.get_name(),
+            "task": result.task.get_name(),
+            "state": state,
+            "ignored": ignored,
+            "changed": bool(values.get("changed")),
+            "msg": "\n".join(map(str, message)) if isinstance(message, list) else str(message),
+            **{name: values[name] for name in KEPT if name in values},
+        }
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(record, default=str) + "\n")
+
+
+def _own(result: Any) -> bool:
+    """Return whether the task is one of the project, and not a check of arguments or results."""
+    return not result.task.action.startswith("ansible.builtin.")
 
 
 def _message(result: dict[str, Any]) -> str:

@@ -23,8 +23,8 @@ DEFAULTS = "roles/settings/defaults/main.yml"
 DERIVED = "roles/settings/vars/main.yml"
 HEAD = """# Reference
 
-Written by `make reference` out of `roles/settings` and the documentation of the modules; edit those. `make test` fails if
-this page is not what they say.
+Written by `make reference` out of `roles/settings` and the documentation of the modules; edit those. `make test` fails
+if this page is not what they say.
 
 ## Settings
 

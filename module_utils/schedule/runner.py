@@ -240,7 +240,7 @@ GRACE = 30.0
 
 @dataclass
 class Played:
-    """The exit code of a playbook, None after the time limit, and the records of ``callback_plugins/results.py``."""
+    """The exit code of a playbook, None after the time limit, and the records of ``callback_plugins/report.py``."""
 
     code: int | None
     records: list[dict[str, Any]]
@@ -269,7 +269,7 @@ def play(config: Config, job: Job, credentials: Path | None, log: Path) -> Playe
         environment = {
             **os.environ,
             "ANSIBLE_CONFIG": f"{config.project}/ansible.cfg",
-            "ANSIBLE_CALLBACKS_ENABLED": "report,results",
+            "ANSIBLE_CALLBACKS_ENABLED": "report",
             "ANSIBLE_NOCOLOR": "1",
             "ANSIBLE_HOME": f"{config.state}/ansible",
             "SCHEDULE_RESULTS": results.name,

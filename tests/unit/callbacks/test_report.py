@@ -1,15 +1,18 @@
-"""What the summary of many hosts says of each of them."""
+"""What the summary of many hosts says of each of them, and what the scheduler gets to read."""
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace as Named
 from typing import Any
 
 import pytest
 
 sys.path.append(str(Path(__file__).resolve().parents[3] / "callback_plugins"))
 
+import report
 from report import Host, summary
 
 RESET = {"changed": True, "run": "20261123T041500Z", "kept": {"text": "9 files, 1.8 KiB"}}
@@ -71,3 +74,38 @@ def test_hosts_to_run_again_are_listed() -> None:
 
 def test_nothing_to_undo_says_nothing_of_it() -> None:
     assert "restore" not in summary({"hub": host({"changed": False, "healthy": True})}, plan=False)
+
+
+@pytest.mark.parametrize(
+    ("action", "recorded"),
+    [
+        ("project_reset", True),
+        ("ansible.builtin.assert", False),
+        ("ansible.builtin.validate_argument_spec", False),
+    ],
+)
+def test_a_check_of_arguments_that_passes_is_no_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, action: str, recorded: bool
+) -> None:
+    monkeypatch.setenv(report.VARIABLE, str(tmp_path / "results"))
+    task = Named(action=action, get_name=lambda: "a task")
+    result = Named(result={"changed": False}, host=Named(get_name=lambda: "hub"), task=task)
+    callback = report.CallbackModule()
+    callback.v2_runner_on_ok(result)
+    assert (tmp_path / "results").exists() == recorded
+    callback.v2_runner_on_failed(result)
+    assert json.loads((tmp_path / "results").read_text().splitlines()[-1])["state"] == "failed"
+
+
+def test_the_scheduler_gets_records_beside_any_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(report.VARIABLE, str(tmp_path / "results"))
+    monkeypatch.setattr(report.constants, "DEFAULT_STDOUT_CALLBACK", "json")
+    task = Named(action="project_reset", get_name=lambda: "a task")
+    callback = report.CallbackModule()
+    monkeypatch.setattr(callback, "_display", None)  # prints nothing
+    callback.v2_runner_on_ok(
+        Named(result={"report": "text", "totals": 1}, host=Named(get_name=lambda: "hub"), task=task)
+    )
+    assert json.loads((tmp_path / "results").read_text())["totals"] == 1
