@@ -12,30 +12,44 @@ from ansible.module_utils.database.server import Server
 from ansible.module_utils.database.tables import TABLES
 from ansible.module_utils.eodhd import migrations
 
-# The rights that the jobs need on a table of the application, and on one of the ledger.
-BARS = "SELECT, INSERT, UPDATE"
-LEDGER = "SELECT, INSERT, UPDATE, DELETE"
 _ABSENT = "SELECT name FROM unnest(%s::text[]) AS name WHERE to_regrole(quote_ident(name)) IS NULL"
-_TABLES = """
-SELECT n.nspname, c.relname, c.relname = ANY (%(bars)s),
-  c.relowner IS NOT DISTINCT FROM to_regrole(quote_ident(%(owner)s))::oid,
-  (SELECT bool_and(has_table_privilege(to_regrole(quote_ident(%(role)s))::oid, c.oid, word)) FROM unnest(
-    string_to_array(CASE WHEN c.relname = ANY (%(bars)s) THEN %(of_bars)s ELSE %(of_ledger)s END, ', ')) AS word)
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p') AND NOT c.relispartition
-  AND c.relname = ANY (%(bars)s || %(ledger)s) ORDER BY 2
-"""
-_GENERAL = """
-SELECT has_schema_privilege(to_regrole(quote_ident(%(owner)s))::oid, current_schema(), 'CREATE'),
-  has_schema_privilege(to_regrole(quote_ident(%(role)s))::oid, current_schema(), 'USAGE'),
-  has_database_privilege(to_regrole(quote_ident(%(role)s))::oid, current_database(), 'TEMPORARY')
-    AND has_database_privilege(to_regrole(quote_ident(%(role)s))::oid, current_database(), 'CONNECT'),
-  current_schema(), current_database()
-"""
-_FUNCTIONS = """
-SELECT p.oid::regprocedure::text, p.proowner IS NOT DISTINCT FROM to_regrole(quote_ident(%(owner)s))::oid,
-  has_function_privilege(to_regrole(quote_ident(%(role)s))::oid, p.oid, 'EXECUTE')
-FROM pg_proc p WHERE p.pronamespace = current_schema()::regnamespace AND p.proname = ANY (%(functions)s)
+# Each right with its description and statement, unless it is there: on the schema and the database, on each table, and
+# on the function that creates partitions.
+_RIGHTS = """
+WITH named AS (
+  SELECT %(owner)s AS owner, to_regrole(quote_ident(%(owner)s))::oid AS owner_id,
+    %(role)s AS role, to_regrole(quote_ident(%(role)s))::oid AS role_id,
+    current_schema() AS schema, current_database() AS database
+), step(kind, name, number, done, text, statement) AS (
+  SELECT 1, '', step.* FROM named, LATERAL (VALUES
+    (1, has_schema_privilege(owner_id, schema, 'CREATE'), format('%%s: create in schema %%s', owner, schema),
+      format('GRANT USAGE, CREATE ON SCHEMA %%I TO %%I', schema, owner)),
+    (2, has_schema_privilege(role_id, schema, 'USAGE'), format('%%s: use schema %%s', role, schema),
+      format('GRANT USAGE ON SCHEMA %%I TO %%I', schema, role)),
+    (3, has_database_privilege(role_id, database, 'TEMPORARY') AND has_database_privilege(role_id, database, 'CONNECT'),
+      format('%%s: connect', role), format('GRANT CONNECT, TEMPORARY ON DATABASE %%I TO %%I', database, role))) AS step
+  UNION ALL
+  SELECT 2, relname, step.* FROM named, pg_class c, LATERAL (SELECT 'SELECT, INSERT, UPDATE'
+    || CASE WHEN relname = ANY (%(ledger)s) THEN ', DELETE' ELSE '' END AS rights) AS needed, LATERAL (VALUES
+    (1, relowner = owner_id, format('%%s: own %%s', owner, relname),
+      format('ALTER TABLE %%I.%%I OWNER TO %%I', schema, relname, owner)),
+    (2, (SELECT bool_and(has_table_privilege(role_id, c.oid, word)) FROM unnest(string_to_array(rights, ', ')) AS word),
+      format('%%s: %%s on %%s', role, lower(rights), relname),
+      format('GRANT %%s ON %%I.%%I TO %%I', rights, schema, relname, role))) AS step
+  WHERE relnamespace = quote_ident(schema)::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
+    AND relname = ANY (%(bars)s || %(ledger)s)
+  UNION ALL
+  SELECT 3, proname, step.* FROM named, pg_proc p, LATERAL (VALUES
+    (1, proowner = owner_id, format('%%s: own %%s', owner, p.oid::regprocedure),
+      format('ALTER FUNCTION %%s OWNER TO %%I', p.oid::regprocedure, owner)),
+    (2, proowner = owner_id, format('%%s: make partitions', role),
+      format('REVOKE ALL ON FUNCTION %%s FROM PUBLIC', p.oid::regprocedure)),
+    (3, proowner = owner_id AND has_function_privilege(role_id, p.oid, 'EXECUTE'),
+      format('%%s: make partitions', role), format('GRANT EXECUTE ON FUNCTION %%s TO %%I', p.oid::regprocedure, role))
+  ) AS step
+  WHERE pronamespace = quote_ident(schema)::regnamespace AND proname = ANY (%(functions)s)
+)
+SELECT text, statement FROM step WHERE done IS NOT TRUE ORDER BY kind, name, number
 """
 
 
@@ -47,68 +61,25 @@ def steps(cursor: Any, application: Server) -> list[tuple[str, Any]]:
         application: user and password of the application's role, and the database.
     """
     from psycopg2 import sql
-
-    owner, role = f"{application.database}_owner", application.user
-    bars = [table.name for table in TABLES]
-    names = {"owner": sql.Identifier(owner), "role": sql.Identifier(role)}
-    asked = {
-        "owner": owner,
-        "role": role,
-        "bars": bars,
-        "ledger": migrations.TABLES,
-        "of_bars": BARS,
-        "of_ledger": LEDGER,
-    }
-    found: list[tuple[str, Any]] = []
-
-    def step(text: str, statement: str, **more: Any) -> None:
-        found.append((text, sql.SQL(statement).format(**names, **more)))
-
-    cursor.execute(_ABSENT, ([owner, role],))
-    absent = [name for (name,) in cursor.fetchall()]
-    if owner in absent:
-        step(f"role {owner}", "CREATE ROLE {owner} NOLOGIN")
-        step(f"the administrator in {owner}", "GRANT {owner} TO CURRENT_USER")
-    if role in absent:
-        verifier = sql.Literal(_verifier(cursor, application))
-        step(f"role {role}", "CREATE ROLE {role} LOGIN PASSWORD {password}", password=verifier)
-    cursor.execute(_GENERAL, asked)
-    creates, uses, connects, schema, database = cursor.fetchone()
-    place = {"schema": sql.Identifier(schema), "database": sql.Identifier(database)}
-    if not creates:
-        step(
-            f"{owner}: create in schema {schema}",
-            "GRANT USAGE, CREATE ON SCHEMA {schema} TO {owner}",
-            **place,
-        )
-    if not uses:
-        step(f"{role}: use schema {schema}", "GRANT USAGE ON SCHEMA {schema} TO {role}", **place)
-    if not connects:
-        step(f"{role}: connect", "GRANT CONNECT, TEMPORARY ON DATABASE {database} TO {role}", **place)
-    cursor.execute(_TABLES, asked)
-    for space, name, is_bars, owned, granted in cursor.fetchall():
-        table = sql.Identifier(space, name)
-        if not owned:
-            step(f"{owner}: own {name}", "ALTER TABLE {table} OWNER TO {owner}", table=table)
-        if not granted:
-            rights = BARS if is_bars else LEDGER
-            step(
-                f"{role}: {rights.lower()} on {name}", f"GRANT {rights} ON {{table}} TO {{role}}", table=table
-            )
-    cursor.execute(_FUNCTIONS, {**asked, "functions": [f"{name}_partition" for name in bars]})
-    for function, owned, granted in cursor.fetchall():
-        if not owned:
-            step(f"{owner}: own {function}", f"ALTER FUNCTION {function} OWNER TO {{owner}}")
-            step(f"{role}: make partitions", f"REVOKE ALL ON FUNCTION {function} FROM PUBLIC")
-        if not (owned and granted):
-            step(f"{role}: make partitions", f"GRANT EXECUTE ON FUNCTION {function} TO {{role}}")
-    return found
-
-
-def _verifier(cursor: Any, application: Server) -> str:
-    """Return the password as a SCRAM verifier, so that no statement or log of the server holds the password."""
     from psycopg2.extensions import encrypt_password
 
-    return str(
-        encrypt_password(application.password, application.user, cursor.connection, algorithm="scram-sha-256")
-    )
+    owner, role, connection = f"{application.database}_owner", application.user, cursor.connection
+    names = {"owner": sql.Identifier(owner), "role": sql.Identifier(role)}
+    cursor.execute(_ABSENT, ([owner, role],))
+    absent = [name for (name,) in cursor.fetchall()]
+    found: list[tuple[str, Any]] = []
+    if owner in absent:
+        found = [
+            (f"role {owner}", sql.SQL("CREATE ROLE {owner} NOLOGIN").format(**names)),
+            (f"the administrator in {owner}", sql.SQL("GRANT {owner} TO CURRENT_USER").format(**names)),
+        ]
+    if role in absent:
+        # A SCRAM verifier, so that no statement or log of the server holds the password.
+        verifier = sql.Literal(encrypt_password(application.password, role, connection, "scram-sha-256"))
+        create = sql.SQL("CREATE ROLE {role} LOGIN PASSWORD {verifier}").format(**names, verifier=verifier)
+        found.append((f"role {role}", create))
+    bars = [table.name for table in TABLES]
+    functions = [f"{name}_partition" for name in bars]
+    asked = {"owner": owner, "role": role, "bars": bars, "ledger": migrations.TABLES, "functions": functions}
+    cursor.execute(_RIGHTS, asked)
+    return [*found, *cursor.fetchall()]

@@ -218,6 +218,14 @@ class TestRights:
         kept = query(missing, "SELECT rolpassword FROM pg_authid WHERE rolname = %s", application.user)
         assert kept[0][0].startswith("SCRAM-SHA-256$")
 
+    def test_the_schema_may_have_capitals(self, database: Database) -> None:
+        database.run(
+            'CREATE SCHEMA "Desk"', f'ALTER DATABASE "{database.database}" SET search_path TO "Desk", public'
+        )
+        with engines.application(database) as application:
+            query(application, BAR, "2024-05-02 00:00+00")
+            assert query(application, 'SELECT symbol FROM "Desk".market_data') == [("A.US",)]
+
 
 def test_it_is_known_whether_a_table_is_compressed(database: Database) -> None:
     wanted = engines.LAYOUT in [engines.LAYOUTS[name] for name in ("week-compressed", "year-compressed")]
