@@ -87,13 +87,13 @@ def recognise(cursor: Any, table: str = TABLE) -> Existing:
     return Existing("plain", "one plain table")
 
 
-def require_extension(cursor: Any, kind: str) -> None:
-    """Raise ``Problem`` if a layout needs an extension that the server does not have."""
+def lacks_extension(cursor: Any, kind: str) -> bool:
+    """Return whether the database lacks the extension of a layout; raises ``Problem`` if the server lacks it, too."""
     if kind not in ("timescaledb", "citus"):
-        return
+        return False
     cursor.execute("SELECT 1 FROM pg_extension WHERE extname = %s", (kind,))
     if cursor.fetchone():
-        return
+        return False
     cursor.execute(
         "SELECT EXISTS (SELECT 1 FROM pg_available_extensions WHERE name = %s),"
         " current_setting('shared_preload_libraries') LIKE '%%' || %s || '%%'",
@@ -104,6 +104,7 @@ def require_extension(cursor: Any, kind: str) -> None:
             f"postgres_layout is {kind}, but this server does not have that extension. Install it, add it to"
             " shared_preload_libraries and restart the server, or set another postgres_layout."
         )
+    return True
 
 
 def create(cursor: Any, statement: str, wanted: Layout, table: str = TABLE) -> None:
@@ -152,13 +153,15 @@ def create_partition_function(cursor: Any, table: str = TABLE) -> None:
     cursor.execute(_PARTITION.format(table=table))
 
 
-# The bounds of each partition; a default partition has none.
+# The bounds of each partition; one row without any if there is no partition, and no row if time is not the key.
 _BOUNDS = """
-SELECT (regexp_match(bounds, 'FROM \\(''([^'']+)''\\)'))[1]::timestamptz AT TIME ZONE 'UTC',
-  (regexp_match(bounds, 'TO \\(''([^'']+)''\\)'))[1]::timestamptz AT TIME ZONE 'UTC', bounds
-FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid,
-LATERAL pg_get_expr(c.relpartbound, c.oid) AS bounds
-WHERE i.inhparent = to_regclass(%s) ORDER BY 1 NULLS FIRST
+SELECT coalesce(to_char(bound[1]::timestamptz AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'), ''),
+  coalesce(to_char(bound[2]::timestamptz AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'), '9999'), c.oid IS NOT NULL
+FROM pg_partitioned_table p
+LEFT JOIN pg_inherits i ON i.inhparent = p.partrelid LEFT JOIN pg_class c ON c.oid = i.inhrelid,
+LATERAL regexp_match(pg_get_expr(c.relpartbound, c.oid), 'FROM \\((?:''(.*)''|.*)\\) TO \\((?:''(.*)''|.*)\\)') AS bound
+WHERE p.partrelid = to_regclass(%s) AND p.partstrat = 'r' AND pg_get_partkeydef(p.partrelid) = 'RANGE ("time")'
+ORDER BY 1
 """
 
 
@@ -182,29 +185,17 @@ def make_room(cursor: Any, first: date, last: date, table: str = TABLE) -> list[
 
 def missing_years(cursor: Any, first: date, last: date, table: str) -> list[tuple[str, str, str]]:
     """Return name and bounds of each missing partition; none if the table is not partitioned by time."""
-    cursor.execute(
-        "SELECT 1 FROM pg_partitioned_table WHERE partrelid = to_regclass(%s) AND partstrat = 'r'"
-        " AND pg_get_partkeydef(partrelid) = 'RANGE (\"time\")'",
-        (table,),
-    )
-    if not cursor.fetchone():
-        return []
     cursor.execute(_BOUNDS, (table,))
     rows = cursor.fetchall()
-    if any(bounds == "DEFAULT" for _, _, bounds in rows):
-        return []
-    taken = [(_instant(begin), _instant(end, "9999")) for begin, end, _ in rows]
+    # A default partition has no bounds, so it covers all times.
+    taken = [(begin, end) for begin, end, partition in rows if partition]
     return [
         (f"{table}_{year}" + (f"_{number}" if number else ""), begin, beyond)
-        for year in range(first.year, last.year + 1)
+        for year in (range(first.year, last.year + 1) if rows else ())
         for number, (begin, beyond) in enumerate(
             gaps(f"{year:04}-01-01 00:00:00", f"{year + 1:04}-01-01 00:00:00", taken)
         )
     ]
-
-
-def _instant(value: Any, unbounded: str = "") -> str:
-    return value.strftime("%Y-%m-%d %H:%M:%S") if value else unbounded
 
 
 def gaps(begin: str, beyond: str, taken: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:

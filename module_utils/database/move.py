@@ -102,7 +102,12 @@ def run(session: Any, wanted: Layout, *, check: bool) -> dict[str, Any]:
         rows = estimate(cursor, cursor.fetchone()[0])
         needed = wanted.kind != existing.kind
         if needed:
-            layout.require_extension(cursor, wanted.kind)
+            if layout.lacks_extension(cursor, wanted.kind):
+                raise Problem(
+                    f"postgres_layout is {wanted.kind}, but this database does not have that extension. Let an"
+                    f" administrator run there: CREATE EXTENSION {wanted.kind}; for Citus, add the workers with"
+                    " citus_add_node. Nothing was changed."
+                )
             _refuse_attached(cursor)
             _refuse_foreign(cursor)
             indexes = _left_behind(cursor)

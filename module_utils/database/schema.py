@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Callable
 
@@ -16,7 +17,6 @@ from ansible.module_utils.database.tables import (
     TABLES,
     Found,
     Table,
-    limits,
     look_up,
     misfits,
     widening,
@@ -137,10 +137,10 @@ class Schema:
             for table in TABLES:
                 found = look_up(cursor, table)
                 self.states[table.name] = "exists" if found else "created"
-                wrong = misfits(table, found) if found else []
-                problems += wrong
-                if found and not wrong:
-                    widened += self._check_existing(cursor, table, found)
+                if found:
+                    wrong = misfits(table, found)
+                    problems += wrong
+                    widened += [] if wrong else self._check_existing(cursor, table, found)
             if problems:
                 raise Problem(
                     f"Database {self.server.database} holds tables that do not fit: {'; '.join(problems)}."
@@ -150,19 +150,17 @@ class Schema:
             missing = [table for table in TABLES if self.states[table.name] == "created"]
             if missing:
                 self._require_rights(cursor)
-            if any(table.name == layout.TABLE for table in missing):
-                layout.require_extension(cursor, wanted.kind)
+            if BARS in missing:
                 self.found = wanted.kind
+            extend = bool(missing) and layout.lacks_extension(cursor, wanted.kind)
             if self.check:
                 return
-            for statement in widened:
-                self._widen(cursor, statement)
-            if widened:
-                self._load_again(cursor)
-            if missing and wanted.kind in ("timescaledb", "citus"):
-                self._extend(cursor)
+            if extend:
+                self._extend()
             for table in missing:
                 layout.create(cursor, table.statement(), wanted, table.name)
+            if widened:
+                self._widen(cursor, widened)
 
     def _check_existing(self, cursor: Any, table: Table, found: Found) -> list[str]:
         """Add notes on an existing table, and return the statement that widens it if that is asked."""
@@ -174,19 +172,26 @@ class Schema:
                     f"{table.name} is {existing.text}, but postgres_layout is {self.layout.kind}. The table stays as it"
                     " is. Move it with `ansible-playbook playbooks/layout.yml`."
                 )
-        statement = widening(table, found)
-        if statement and self.widen:
+        narrow = widening(table, found)
+        if narrow and self.widen:
             self.states[table.name] = "widened"
-            return [statement]
-        self.notes += limits(table, found)
+            return [narrow[1]]
+        self.notes += narrow[:1] if narrow else []
         return []
 
-    def _widen(self, cursor: Any, statement: str) -> None:
-        """Widen columns. This rewrites the table under a lock, so it has no statement timeout."""
+    def _widen(self, cursor: Any, statements: list[str]) -> None:
+        """Widen columns, and load the bars that the backfill set aside because one of them was too narrow.
+
+        This rewrites the tables under a lock, so it has no statement timeout.
+        """
+        # Imported here, because the backfill imports this package.
+        from ansible.module_utils.eodhd.store import bars, parser
+
         errors = connection.driver().errors
         cursor.execute("SET LOCAL statement_timeout = 0")
         try:
-            cursor.execute(statement)
+            for statement in statements:
+                cursor.execute(statement)
         except (errors.FeatureNotSupported, errors.InvalidTableDefinition) as error:
             raise Problem(
                 f"This server cannot widen the columns of this table: {server_message(error)}. If a view uses one, save"
@@ -194,16 +199,9 @@ class Schema:
                 " compressed, decompress them (decompress_chunk), set timescaledb.compress to false, run this again,"
                 " and switch compression on again; or move the table with playbooks/layout.yml."
             ) from None
-
-    def _load_again(self, cursor: Any) -> None:
-        """Load the bars that the backfill set aside because a column was too narrow, in the same transaction."""
-        # Imported here, because the backfill imports this package.
-        from ansible.module_utils.eodhd.store import bars, parser
-
         found = look_up(cursor, BARS)
         assert found is not None
-        widths = {name: parser.width(found.types[name]) for name in FIGURES}
-        loaded = bars.load_again(cursor, widths)
+        loaded = bars.load_again(cursor, {name: parser.width(found.types[name]) for name in FIGURES})
         if loaded:
             self.notes.append(f"{plural(loaded, 'bar')} that had been set aside went into {BARS.name}.")
 
@@ -225,40 +223,41 @@ class Schema:
                 f' GRANT CREATE ON SCHEMA {schema} TO "{user}"; or set postgres_admin_user.'
             )
 
-    def _extend(self, cursor: Any) -> None:
-        """Create the extension that the layout needs; for Citus, also the database on each worker."""
-        kind = self.layout.kind
-        cursor.execute("SELECT 1 FROM pg_extension WHERE extname = %s", (kind,))
-        if cursor.fetchone():
-            return
+    @contextlib.contextmanager
+    def _cursor(self, database: str, **elsewhere: Any) -> Iterator[Any]:
+        """Yield a cursor of a session of its own, which commits each statement."""
+        with contextlib.closing(self._connect(database, **elsewhere)) as session:
+            session.autocommit = True
+            yield session.cursor()
+
+    def _extend(self) -> None:
+        """Create the extension that the layout needs; for Citus, also the database on each worker.
+
+        Citus distributes a table only over nodes that are committed.
+        """
+        name, kind = self.server.database, self.layout.kind
         nodes = self.layout.nodes() if kind == "citus" else []
         for host, port in nodes:
             self._prepare_worker(host, port)
-        # In a session of its own: Citus distributes a table only over nodes that are committed.
-        with contextlib.closing(self._connect(self.server.database)) as session:
-            session.autocommit = True
-            with session.cursor() as aside:
-                aside.execute(f"CREATE EXTENSION {kind}")
-                if nodes:
-                    aside.execute(
-                        "SELECT citus_set_coordinator_host(%s, inet_server_port())", (self.server.host,)
-                    )
-                for node in nodes:
-                    aside.execute("SELECT citus_add_node(%s, %s)", node)
+        with self._cursor(name) as cursor:
+            cursor.execute(f"CREATE EXTENSION {kind}")
+            if nodes:
+                cursor.execute(
+                    "SELECT citus_set_coordinator_host(%s, inet_server_port())", (self.server.host,)
+                )
+            for node in nodes:
+                cursor.execute("SELECT citus_add_node(%s, %s)", node)
 
     def _prepare_worker(self, host: str, port: int) -> None:
         from psycopg2 import sql
 
         name = self.server.database
-        with contextlib.closing(self._connect("postgres", host=host, port=port)) as session:
-            session.autocommit = True
-            with session.cursor() as cursor:
-                cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,))
-                if not cursor.fetchone():
-                    cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        with contextlib.closing(self._connect(name, host=host, port=port)) as session:
-            session.autocommit = True
-            session.cursor().execute("CREATE EXTENSION IF NOT EXISTS citus")
+        with self._cursor("postgres", host=host, port=port) as cursor:
+            cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,))
+            if not cursor.fetchone():
+                cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        with self._cursor(name, host=host, port=port) as cursor:
+            cursor.execute("CREATE EXTENSION IF NOT EXISTS citus")
 
     def _grant(self, session: Any) -> None:
         """Create the ledger's tables, the roles, and their rights."""

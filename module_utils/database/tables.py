@@ -146,43 +146,29 @@ def misfits(table: Table, found: Found) -> list[str]:
     return problems
 
 
-def narrow(table: Table, found: Found) -> dict[str, str]:
-    """Return the columns of an existing table that are narrower than in a new one, with their types."""
-    return {
-        column.name: have
-        for column in table.columns
-        if (have := found.types.get(column.name)) and _is_narrow(column.definition, have)
-    }
+_EFFECTS = {
+    "numeric": "digits that do not fit are rounded or refused",
+    "character varying": "longer text is refused",
+    "bigint": "fractions are rounded",
+    "integer": "fractions are rounded",
+    "double precision": "very long values do not fit",
+}
 
 
-def _is_narrow(definition: str, have: str) -> bool:
-    length = re.fullmatch(r"character varying\((\d+)\)", have)
-    return int(length[1]) < LONGEST if length else definition == "numeric" and have != "numeric"
-
-
-def limits(table: Table, found: Found) -> list[str]:
-    """Return a note if an existing table that fits would round values or refuse large ones."""
-    meant = {
-        "numeric": "digits that do not fit are rounded or refused",
-        "character varying": "longer text is refused",
-        "bigint": "fractions are rounded",
-        "integer": "fractions are rounded",
-        "double precision": "very long values do not fit",
-    }
-    narrower = [f"{name} is {have} ({meant[_base(have)]})" for name, have in narrow(table, found).items()]
-    if not narrower:
-        return []
-    return [
-        f"{table.name}: {', '.join(narrower)}. To widen them, set database_widen: true; it runs"
-        f" {widening(table, found)}"
-    ]
-
-
-def widening(table: Table, found: Found) -> str | None:
-    """Return the statement that widens the narrow columns of an existing table; None if there are none."""
-    wide = {column.name: column.definition for column in table.columns}
-    changes = [f"ALTER COLUMN {name} TYPE {wide[name]}" for name in narrow(table, found)]
-    return f"ALTER TABLE {table.name} {', '.join(changes)}" if changes else None
+def widening(table: Table, found: Found) -> tuple[str, str] | None:
+    """Return a note on the narrow columns of a table that fits, and the statement that widens them; or None."""
+    effects, changes = [], []
+    for column in table.columns:
+        have = found.types.get(column.name, "")
+        length = re.fullmatch(r"character varying\((\d+)\)", have)
+        if int(length[1]) < LONGEST if length else column.definition == "numeric" != have:
+            effects.append(f"{column.name} is {have} ({_EFFECTS[_base(have)]})")
+            changes.append(f"ALTER COLUMN {column.name} TYPE {column.definition}")
+    if not changes:
+        return None
+    statement = f"ALTER TABLE {table.name} {', '.join(changes)}"
+    wider = f"To widen them, set database_widen: true; it runs {statement}"
+    return f"{table.name}: {', '.join(effects)}. {wider}", statement
 
 
 def _base(type_name: str) -> str:

@@ -110,8 +110,9 @@ class TestRoom:
         for day in ("2024-01-01", "2024-03-05", "2024-12-31"):
             query(database, BAR, f"{day} 00:00+00")
 
-    def test_partition_for_all_the_rest_is_enough(self, database: Database) -> None:
-        database.run("CREATE TABLE rest PARTITION OF market_data DEFAULT")
+    @pytest.mark.parametrize("bounds", ["DEFAULT", "FOR VALUES FROM (MINVALUE) TO (MAXVALUE)"])
+    def test_partition_for_all_the_rest_is_enough(self, database: Database, bounds: str) -> None:
+        database.run(f"CREATE TABLE rest PARTITION OF market_data {bounds}")
         assert make_room(database, "2024-05-01", "2024-05-01") == []
 
 

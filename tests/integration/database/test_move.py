@@ -151,6 +151,20 @@ def test_a_table_of_somebody_else_with_a_name_of_the_move_stays(filled: Database
     assert query(filled, f"SELECT precious FROM {name}") == [(1,)]
 
 
+@pytest.mark.skipif(ENGINE not in ("timescaledb", "citus"), reason="no extension")
+def test_a_database_without_the_extension_is_told_the_statement(
+    postgres_server: Database, database: Database
+) -> None:
+    bare = engines.create_database(postgres_server, f"{database.database}_bare", "embedded")
+    try:
+        engines.create_tables(bare, engines.LAYOUTS["plain"])
+        for check in (True, False):
+            with pytest.raises(Problem, match=f"CREATE EXTENSION {ENGINE}"):
+                run(bare, ENGINE, check=check)
+    finally:
+        engines.drop_database(postgres_server, bare.database)
+
+
 # Objects that belong to the table, and the statements that create them.
 ATTACHED = {
     "view prices": "CREATE VIEW prices AS SELECT time, symbol, close FROM market_data",

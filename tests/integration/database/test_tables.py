@@ -62,7 +62,7 @@ def test_what_is_created_fits_and_has_the_columns_of_the_field_notes(database: D
             found = tables.look_up(cursor, table)
             assert found is not None
             assert tables.misfits(table, found) == []
-            assert tables.limits(table, found) == []
+            assert tables.widening(table, found) is None
             assert list(found.types) == [column.name for column in table.columns]
             assert found.keys == (frozenset(table.key),)
 
@@ -182,6 +182,12 @@ def test_columns_too_short_for_symbols_are_noted_and_widened(database: Database)
     assert widened.ensure()["tables"] == {"assets": "exists", "market_data": "widened"}
     assert ensure(database)["notes"] == []
     assert not Schema(database, 5, check=False, widen=True).ensure()["changed"]
+
+
+def test_assets_are_widened_if_the_bars_are_missing(database: Database) -> None:
+    database.run(ASSETS.replace("text", "varchar(8)"))
+    widened = Schema(database, 5, check=False, widen=True).ensure()
+    assert widened["tables"] == {"assets": "widened", "market_data": "created"}
 
 
 def test_a_user_who_may_not_create_databases_is_told_the_statement(missing: Database, nobody: str) -> None:
