@@ -31,6 +31,8 @@ AUDITED = "verdicts"
 # Result fields that the scheduler gets, in the file that this variable names.
 KEPT = ("cause", "plan", "totals", "not_loaded", "checks", "verdicts", "problems")
 VARIABLE = "SCHEDULE_RESULTS"
+# Tags that match no task leave only these.
+CHECKING = ("ansible.builtin.assert", "ansible.builtin.validate_argument_spec")
 
 
 @dataclass
@@ -144,10 +146,10 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         known.since = time.monotonic()
 
     def v2_runner_on_ok(self, result: Any) -> None:
-        """Show the report of a successful task, and record it if it is one of the project."""
+        """Show the report of a successful task, and record it unless it only checked something."""
         self._end(result).take(result.result)
         self._show(result)
-        if _own(result):
+        if result.task.action not in CHECKING:
             self._record("ok", result)
 
     def v2_runner_on_skipped(self, result: Any) -> None:

@@ -80,6 +80,7 @@ def test_nothing_to_undo_says_nothing_of_it() -> None:
     ("action", "recorded"),
     [
         ("project_reset", True),
+        ("ansible.builtin.command", True),  # of a user's own playbook
         ("ansible.builtin.assert", False),
         ("ansible.builtin.validate_argument_spec", False),
     ],
