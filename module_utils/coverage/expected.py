@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import lru_cache
 from typing import NamedTuple
@@ -11,8 +11,7 @@ from typing import NamedTuple
 from ansible.module_utils.markets import calendar, names
 
 
-@dataclass(frozen=True)
-class Window:
+class Window(NamedTuple):
     """The days from ``first`` to ``last``, both included."""
 
     first: date
@@ -61,15 +60,13 @@ class Market(NamedTuple):
         return max(0, bisect_right(self.days, last) - bisect_left(self.days, first))
 
 
-@dataclass
+@dataclass(frozen=True)
 class Markets:
     """The markets of symbols in a window; a bar may be late by ``margin``."""
 
     window: Window
     now: datetime
     margin: timedelta
-    _known: dict[str, Market | None] = field(default_factory=dict, init=False)
-    _due: dict[tuple[str, str | None], date] = field(default_factory=dict, init=False)
 
     def of(self, symbol: str) -> Market | None:
         """Return the market of a symbol; None if there is no calendar."""
@@ -77,20 +74,20 @@ class Markets:
 
     def named(self, suffix: str) -> Market | None:
         """Return the market of a suffix; None if there is no calendar."""
-        if suffix not in self._known:
-            found, newest = calendar.of_market(suffix), calendar.due(suffix, self.now)
-            self._known[suffix] = None
-            if found and newest:
-                # Sessions that cannot have a bar yet are not missing, even before a bar with a future date.
-                first, last = max(self.window.first, found.first), min(self.window.last, found.last, newest)
-                self._known[suffix] = Market(suffix, found.sessions(first, last))
-        return self._known[suffix]
+        return _market(suffix, self.window, self.now)
 
     def due(self, symbol: str, kind: str | None = None) -> date:
         """Return the last session for which a symbol should have a bar; its market must have a calendar."""
-        key = names.suffix(symbol), kind
-        if key not in self._due:
-            found = calendar.due(key[0], self.now - self.margin, kind)
-            assert found
-            self._due[key] = found
-        return self._due[key]
+        found = calendar.due(names.suffix(symbol), self.now - self.margin, kind)
+        assert found
+        return found
+
+
+@lru_cache(maxsize=1000)
+def _market(suffix: str, window: Window, now: datetime) -> Market | None:
+    found, newest = calendar.of_market(suffix), calendar.due(suffix, now)
+    if not found or not newest:
+        return None
+    # Sessions that cannot have a bar yet are not missing, even before a bar with a future date.
+    first, last = max(window.first, found.first), min(window.last, found.last, newest)
+    return Market(suffix, found.sessions(first, last))

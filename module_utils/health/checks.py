@@ -7,7 +7,8 @@ says how to add a check.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.database.connection import Unreachable, explain
 from ansible.module_utils.health import bars, services, settings
@@ -18,16 +19,12 @@ if TYPE_CHECKING:
     from ansible.module_utils.prometheus import Metric
 
 
-def _on_bars(check: str) -> Callable[[Host], Iterator[Finding]]:
-    """Return a check of ``coverage``, which an empty table needs neither to import nor to run."""
+def _coverage(name: str, host: Host) -> Iterator[Finding]:
+    """Run a check of ``coverage``, which an empty table does not need to import."""
+    if bars.filled(host, "market_data"):
+        from ansible.module_utils.health import coverage
 
-    def run(host: Host) -> Iterator[Finding]:
-        if bars.filled(host, "market_data"):
-            from ansible.module_utils.health import coverage
-
-            yield from getattr(coverage, check)(host)
-
-    return run
+        yield from getattr(coverage, f"check_{name}")(host)
 
 
 CHECKS: tuple[Check, ...] = (
@@ -35,12 +32,19 @@ CHECKS: tuple[Check, ...] = (
     Check("disk", services.check_disk, "enough space at the root for an environment and what a reset keeps"),
     Check("connection", settings.check_connection, "PostgreSQL answers within health_timeout, and quickly"),
     Check("tables", bars.check_tables, "every table of health_tables is readable and has enough rows", True),
-    Check("freshness", _on_bars("check_freshness"), "every symbol has the bar of the last session due", True),
-    Check("coverage", _on_bars("check_coverage"), "every symbol that is active in assets has bars", True),
     Check(
-        "gaps", _on_bars("check_gaps"), "no session is missing between a symbol's first and last bar", True
+        "freshness", partial(_coverage, "freshness"), "every symbol has the bar of the last session due", True
     ),
-    Check("keys", _on_bars("check_keys"), "each bar is at midnight UTC, under one name of its symbol", True),
+    Check("coverage", partial(_coverage, "coverage"), "every symbol that is active in assets has bars", True),
+    Check(
+        "gaps",
+        partial(_coverage, "gaps"),
+        "no session is missing between a symbol's first and last bar",
+        True,
+    ),
+    Check(
+        "keys", partial(_coverage, "keys"), "each bar is at midnight UTC, under one name of its symbol", True
+    ),
     Check("set_aside", bars.check_set_aside, "no bar that the backfill set aside is unresolved", True),
     Check("basis", bars.check_basis, "no bar has the basis from before a restatement", True),
     Check("locks", bars.check_locks, "PostgreSQL has enough locks for the chunks of market_data", True),
@@ -60,30 +64,24 @@ _MEASURES = (
 
 
 def examine(host: Host, checks: Sequence[Check] = CHECKS) -> dict[str, Any]:
-    """Run the checks and return the module's result; see its RETURN."""
+    """Run the checks and return the module's result; an error becomes a finding, without the driver's text."""
     findings: list[Finding] = []
     try:
         for check in checks:
-            if host.session is not None or not check.needs_session:
-                findings += _run(check, host)
+            if check.needs_session and host.session is None:
+                continue
+            try:
+                for finding in check.run(host):
+                    findings.append(finding)
+            except Problem as problem:
+                findings.append(Finding(check.name, problem.details.get("level", "fail"), str(problem)))
+            except Unreachable as error:
+                assert host.server is not None
+                findings.append(Finding(check.name, "fail", explain(error, host.server)))
     finally:
         if host.session is not None:
             host.session.close()
     return result(findings, host)
-
-
-def _run(check: Check, host: Host) -> list[Finding]:
-    """Run one check; an error becomes a finding, without the driver's text."""
-    findings: list[Finding] = []
-    try:
-        for finding in check.run(host):
-            findings.append(finding)
-    except Problem as problem:
-        findings.append(Finding(check.name, problem.details.get("level", "fail"), str(problem)))
-    except Unreachable as error:
-        assert host.server is not None
-        findings.append(Finding(check.name, "fail", explain(error, host.server)))
-    return findings
 
 
 def result(findings: Sequence[Finding], host: Host) -> dict[str, Any]:

@@ -142,11 +142,6 @@ def check_settings(host: Host) -> Iterator[Finding]:
         yield Finding("settings", "ok", f"{path} has every required setting")
 
 
-def _is_local(host: str) -> bool:
-    """Return whether a server runs on the host itself, as in the sandbox."""
-    return host.startswith(("/", "@", "127.")) or host in ("localhost", "::1")
-
-
 def check_connection(host: Host) -> Iterator[Finding]:
     """The database connects within ``timeout`` and answers quickly."""
     if host.server is None:
@@ -166,7 +161,9 @@ def check_connection(host: Host) -> Iterator[Finding]:
     latency = host.latency_ms = round((time.monotonic() - started) * 1000, 1)
     host.server_version = session.info.parameter_status("server_version")
     place = host.server.place()
-    if session.info.parameter_status("is_superuser") == "on" and not _is_local(host.server.host):
+    at = host.server.host
+    local = at.startswith(("/", "@", "127.")) or at in ("localhost", "::1")  # as in the sandbox
+    if session.info.parameter_status("is_superuser") == "on" and not local:
         yield Finding(
             "connection",
             "warn",

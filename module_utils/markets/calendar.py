@@ -8,7 +8,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime, time, timedelta, timezone
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from ansible.module_utils.markets import names, sessions
@@ -176,6 +176,7 @@ def due_at(symbol: str, session: date, kind: str | None = None) -> datetime | No
     return _rule(symbol, kind).moment(market, session) if market else None
 
 
+@lru_cache(maxsize=1000)  # many symbols of a run have the same market and kind
 def due(symbol: str, now: datetime, kind: str | None = None) -> date | None:
     """Return the newest session whose data is due by ``now``, for what ``due_at`` takes; None without a calendar."""
     market = of(symbol)
