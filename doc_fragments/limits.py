@@ -1,4 +1,4 @@
-"""The thresholds of ``health_check``. Written by `make reference` out of roles/settings/settings.yml; edit that."""
+"""The thresholds of ``health_check``. Written by `make reference` out of roles/settings; edit that."""
 
 from __future__ import annotations
 

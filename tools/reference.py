@@ -13,13 +13,13 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from pprint import pformat
+from textwrap import indent
 from typing import Any
 
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
-SETTINGS = "roles/settings/settings.yml"
-DEFAULTS = "roles/settings/defaults/main.yml"
+SETTINGS = "roles/settings/defaults/main.yml"
 DERIVED = "roles/settings/vars/main.yml"
 HEAD = """# Reference
 
@@ -37,7 +37,7 @@ SECRET = {
 }  # fmt: skip
 # Their names look like secrets to Ansible.
 PUBLIC = {"token", "token_known"}
-FRAGMENT = f'''"""The thresholds of ``health_check``. Written by `make reference` out of {SETTINGS}; edit that."""
+FRAGMENT = '''"""The thresholds of ``health_check``. Written by `make reference` out of roles/settings; edit that."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class ModuleDocFragment:
     """Documentation that a module extends."""
 
     DOCUMENTATION = r"""
-{{}}"""
+{}"""
 '''
 ARGUMENTS = '''"""The arguments of {name}. Written by `make reference` out of its documentation; edit that."""
 
@@ -55,7 +55,9 @@ from __future__ import annotations
 from typing import Any
 
 # fmt: off
-ARGUMENTS: dict[str, Any] = {specification}
+ARGUMENTS: dict[str, Any] = (
+{specification}
+)
 '''
 
 
@@ -86,27 +88,30 @@ def dump(content: Any) -> str:
     return text
 
 
-def groups(root: Path = ROOT) -> dict[str, dict[str, Option]]:
-    """Return the settings by group and name.
-
-    Raises:
-        Undocumented: one has a default and no meaning, or a meaning and no default.
-    """
-    defaults = load(root / DEFAULTS)
-    found = load(root / SETTINGS)
-    odd = defaults.keys() ^ {name for group in found.values() for name in group}
-    if odd:
-        raise Undocumented(
-            f"{', '.join(sorted(odd))}: write the meaning to {SETTINGS}, the default to {DEFAULTS}"
-        )
-    for group in found.values():
-        for name, meant in group.items():
-            known = meant if isinstance(meant, dict) else {"description": meant}
-            usual = {"description": None, "type": type(defaults[name]).__name__, "default": defaults[name]}
-            group[name] = usual | known
+def groups(root: Path = ROOT) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return the settings by group and name, as the comments and values of the role's defaults describe them."""
+    text = (root / SETTINGS).read_text()
+    defaults = yaml.safe_load(text)
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    comments: list[str] = []
+    for line in text.splitlines():
+        if line.startswith("# --- "):
+            group = found[line[6:]] = {}
+        elif line.startswith("# "):
+            comments.append(line[2:])
+            continue
+        elif (name := line.partition(":")[0]) in defaults:
+            stated = [each for each in comments if re.match("(type|elements|choices): ", each)]
+            group[name] = {
+                "description": " ".join(each for each in comments if each not in stated),
+                "type": type(defaults[name]).__name__,
+                "default": defaults[name],
+                **(yaml.safe_load("\n".join(stated)) or {}),
+            }
             if group[name]["type"] == "list":
                 group[name].setdefault("elements", "str")
-    return dict(found)
+        comments = []
+    return found
 
 
 def files(root: Path = ROOT) -> Iterator[tuple[Path, str]]:
@@ -127,7 +132,7 @@ def files(root: Path = ROOT) -> Iterator[tuple[Path, str]]:
     modules = documentation(root)
     for name, documented in modules.items():
         options = specification(documented["doc"]["options"])
-        text = pformat(options, width=110, compact=True, sort_dicts=False)
+        text = indent(pformat(options, width=106, compact=True, sort_dicts=False), "    ")
         yield root / f"module_utils/arguments/{name}.py", ARGUMENTS.format(name=name, specification=text)
     yield root / "docs/reference.md", document(grouped, modules)
 
@@ -252,7 +257,7 @@ def meaning(option: Option) -> str:
     """
     lines = option.get("description") or []
     lines = [lines] if isinstance(lines, str) else lines
-    if not lines:
+    if not any(lines):
         raise Undocumented(f"an option has no description: {dict(option)}")
     text = prose(" ".join(lines))
     choices = option.get("choices")

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from ansible.module_utils.arguments import eodhd_backfill, health_check, postgres_schema, project_reset
 from ansible.module_utils.eodhd import backfill, model
 
-SETTINGS = yaml.safe_load(Path("roles/settings/settings.yml").read_text())
+sys.path.append(str(Path(__file__).resolve().parents[2] / "tools"))
+
+import reference
+
+SETTINGS = {name: option for group in reference.groups().values() for name, option in group.items()}
 BACKFILL = eodhd_backfill.ARGUMENTS
-
-
-def setting(name: str) -> Any:
-    return next(group[name] for group in SETTINGS.values() if name in group)
 
 
 def test_each_mode_has_its_function() -> None:
@@ -38,4 +38,4 @@ def test_what_is_answered_without_all_rows_can_be_accepted() -> None:
     ],
 )
 def test_a_setting_has_the_choices_of_its_module(name: str, option: dict[str, Any]) -> None:
-    assert setting(name)["choices"] == option["choices"]
+    assert SETTINGS[name]["choices"] == option["choices"]
