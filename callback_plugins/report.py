@@ -1,3 +1,4 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Prints the ``report`` of each result as plain text and a line for each host; writes results for the scheduler."""
 
 from __future__ import annotations
