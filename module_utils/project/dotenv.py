@@ -7,12 +7,10 @@ version 1.2). The target's own Python does not have that package.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 
-@dataclass(frozen=True)
-class Statement:
+class Statement(NamedTuple):
     """One statement of the file, as python-dotenv splits it."""
 
     line: int  # number of its first line, from 1

@@ -7,9 +7,8 @@ import os
 import pwd
 import re
 import stat
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Callable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Callable, NamedTuple
 
 from ansible.module_utils.project.root import Directory
 from ansible.module_utils.reporting import Problem
@@ -29,15 +28,13 @@ _SYSTEM_FOLDERS = (
 # ruff: noqa: S108 - listed to be refused
 
 
-@dataclass(frozen=True)
-class Facts:
+class Facts(NamedTuple):
     """What the guards need to know about the machine."""
 
-    homes: dict[str, str] = field(default_factory=dict)  # accounts by their home directory
+    homes: Mapping[str, str] = {}  # accounts by their home directory
     mounts: Sequence[str] = ()
-    processes: Callable[[], Iterable[tuple[str, int, Sequence[str]]]] = (
-        tuple  # name, pid and used paths of each
-    )
+    # Yields name, pid and used paths of each.
+    processes: Callable[[], Iterable[tuple[str, int, Sequence[str]]]] = tuple
     uid: int = 0  # the user of this run
     free_bytes: int = 1 << 62  # on the root's file system, for this user
     noexec: bool = False  # whether that file system refuses to run programs
@@ -50,7 +47,7 @@ def facts(path: str) -> Facts:
         return found
     space = os.statvfs(path)
     free, noexec = space.f_bavail * space.f_frsize, bool(space.f_flag & os.ST_NOEXEC)
-    return replace(found, free_bytes=free, noexec=noexec)
+    return found._replace(free_bytes=free, noexec=noexec)
 
 
 def homes() -> dict[str, str]:
@@ -102,7 +99,7 @@ def below(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder + "/")
 
 
-def check_path(path: str, homes: dict[str, str]) -> None:
+def check_path(path: str, homes: Mapping[str, str]) -> None:
     """Raise Problem if the path cannot be that of a project."""
     plain = os.path.normpath("/" + path.lstrip("/"))
     faults = {

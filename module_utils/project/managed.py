@@ -18,8 +18,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible.module_utils.database.server import KEYS, Server
 from ansible.module_utils.project.dotenv import Statement, decode, encode, parse
@@ -39,8 +38,7 @@ _MODE = 0o600
 Sections = Mapping[str, Mapping[str, str]]
 
 
-@dataclass(frozen=True)
-class Edit:
+class Edit(NamedTuple):
     """The new content of the file, and what changed."""
 
     content: bytes  # the whole file, with secrets

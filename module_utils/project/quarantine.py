@@ -17,7 +17,7 @@ import pwd
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Callable
+from typing import Any
 
 from ansible.module_utils.project.guards import STATE
 from ansible.module_utils.project.root import Directory, Item
@@ -295,16 +295,3 @@ def expired(runs: Sequence[Manifest], keep: int, days: float, now: float) -> lis
         return closed
     old = [run for run, after in zip(closed, closed[1:]) if days and now - after.started > days * 86400]
     return [run for run in closed if run in old or run in closed[:-keep]]
-
-
-def choose(
-    runs: Sequence[Manifest], name: str, remaining: Callable[[Manifest], list[Entry]]
-) -> Manifest | None:
-    """Return the run to restore: the named one, or the last reset that has entries ``remaining``."""
-    if name:
-        found = next((run for run in runs if run.name == name), None)
-        if found is None:
-            known = ", ".join(run.name for run in runs) or "none"
-            raise Problem(f"There is no run {name!r}. Set restore_run to one of: {known}.")
-        return found
-    return next((run for run in reversed(runs) if run.kind == "reset" and remaining(run)), None)

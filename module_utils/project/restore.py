@@ -6,9 +6,10 @@ from typing import Any
 
 from ansible.module_utils.project import guards
 from ansible.module_utils.project.opening import opened
-from ansible.module_utils.project.quarantine import Entry, Manifest, Quarantine, choose
+from ansible.module_utils.project.quarantine import Entry, Manifest, Quarantine
 from ansible.module_utils.project.root import described, listed
 from ansible.module_utils.project.stages import difference
+from ansible.module_utils.reporting import Problem
 
 
 def work(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
@@ -18,7 +19,7 @@ def work(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
         entries: list[Entry] = []
         unfinished = False
         if root.quarantine is not None:
-            run, entries = _plan(root.quarantine, params["run"])
+            run, entries = choose(root.quarantine, params["run"])
             unfinished = _unfinished(root.quarantine) is not None
         leaving = [entry.name for entry in entries if root.folder.stat(entry.name)]
         guards.check_file_systems(root.folder, leaving, root.facts.mounts)
@@ -40,12 +41,21 @@ def work(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     }
 
 
-def _plan(quarantine: Quarantine, name: str) -> tuple[Manifest | None, list[Entry]]:
+def choose(quarantine: Quarantine, name: str) -> tuple[Manifest | None, list[Entry]]:
+    """Return the run to restore, and what of it: the named run, or the last reset that has something to bring back."""
+    runs = quarantine.runs()
     # A killed restore is finished first, even if it only has to be closed.
     unfinished = _unfinished(quarantine)
     name = name or (unfinished.entries[0].source if unfinished else None) or ""
-    run = choose(quarantine.runs(), name, quarantine.kept)
-    return run, quarantine.kept(run) if run else []
+    if name and name not in [run.name for run in runs]:
+        known = ", ".join(run.name for run in runs) or "none"
+        raise Problem(f"There is no run {name!r}. Set restore_run to one of: {known}.")
+    for run in reversed(runs):
+        if run.name == name:
+            return run, quarantine.kept(run)
+        if not name and run.kind == "reset" and (entries := quarantine.kept(run)):
+            return run, entries
+    return None, []
 
 
 def _unfinished(quarantine: Quarantine) -> Manifest | None:
@@ -54,7 +64,7 @@ def _unfinished(quarantine: Quarantine) -> Manifest | None:
 
 def _apply(quarantine: Quarantine, name: str) -> str | None:
     mine = quarantine.begin("restore")
-    run, entries = _plan(quarantine, name)
+    run, entries = choose(quarantine, name)
     if run is not None and entries:
         with quarantine.keeping(run.name) as kept:
             mine = quarantine.displace(mine, [entry.name for entry in entries], put=kept, source=run.name)

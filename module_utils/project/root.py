@@ -39,12 +39,12 @@ class Item:
     target: str | None = None  # of a link
 
 
-@dataclass(frozen=True)
 class Directory:
     """An open directory; use it as a context manager."""
 
-    fd: int
-    path: str  # for messages and for programs that need a path; operations here use ``fd``
+    def __init__(self, fd: int, path: str) -> None:
+        self.fd = fd
+        self.path = path  # for messages and for programs that need a path; operations here use ``fd``
 
     @classmethod
     def open(cls, path: str) -> Directory:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Callable
+from dataclasses import dataclass
+from typing import Any, Callable, NamedTuple
 
 from ansible.module_utils.project import guards
 from ansible.module_utils.project.guards import VENV
@@ -18,8 +18,7 @@ from ansible.module_utils.reporting import Problem
 NEEDED = {"preflight": "packages", "venv": "packages", "dotenv": "connection"}
 
 
-@dataclass(frozen=True)
-class Proof:
+class Proof(NamedTuple):
     """The check of one promise."""
 
     name: str
@@ -180,7 +179,7 @@ def proven(path: str, proofs: Iterable[Proof]) -> list[dict[str, Any]]:
     """Return the proofs of a stage as the module's result holds them; raises Problem if one fails."""
     checked = list(proofs)
     failed = [f"{each.name}: expected {each.expected}, found {each.found}" for each in checked if not each.ok]
-    results = [{**asdict(each), "ok": each.ok} for each in checked]
+    results = [{**each._asdict(), "ok": each.ok} for each in checked]
     if failed:
         raise Problem(
             f"The state of {path} after the reset is not as promised: {'; '.join(failed)}."

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.project.quarantine import Manifest, Quarantine, choose, expired
+from ansible.module_utils.project.quarantine import Manifest, Quarantine, expired
+from ansible.module_utils.project.restore import choose
 from ansible.module_utils.project.root import Directory
 from ansible.module_utils.reporting import Problem
 
@@ -152,7 +153,7 @@ def test_cut_between_any_two_moves_is_settled(
             path for path in places if path.is_symlink() or (path.exists() and not (path / "new").exists())
         ]
         assert len(old) == 1, name
-    while run := choose(quarantine.runs(), "", quarantine.kept):
+    while run := choose(quarantine, "")[0]:
         restore(quarantine, run)
     assert picture(polluted) == before
 
@@ -208,7 +209,7 @@ def write_manifest(quarantine: Quarantine, polluted: Path, text: str) -> None:
 def test_manifest_of_the_release_before_is_restored(quarantine: Quarantine, polluted: Path) -> None:
     before = picture(polluted)
     write_manifest(quarantine, polluted, OLD_MANIFEST)
-    run = choose(quarantine.runs(), "", quarantine.kept)
+    run, _ = choose(quarantine, "")
     assert run is not None
     restore(quarantine, run)
     assert picture(polluted) == before
@@ -259,7 +260,7 @@ def test_run_after_a_clock_that_was_ahead_is_still_the_newest(
     late = quarantine.displace(quarantine.begin("reset"), ["lib"])
     quarantine.close(late)
     assert late.name > early.name
-    assert choose(quarantine.runs(), "", quarantine.kept) == late
+    assert choose(quarantine, "")[0] == late
     assert quarantine.expire(1, 0) == [early.name]
 
 
@@ -277,13 +278,13 @@ def test_expired_run_is_gone_from_the_disk(quarantine: Quarantine, polluted: Pat
 def test_unknown_run_is_refused_with_the_known_ones(quarantine: Quarantine, polluted: Path) -> None:
     run = reset(quarantine, polluted)
     with pytest.raises(Problem, match=run.name):
-        choose(quarantine.runs(), "yesterday", quarantine.kept)
+        choose(quarantine, "yesterday")
 
 
 def test_last_reset_is_chosen_and_not_a_restore(quarantine: Quarantine, polluted: Path) -> None:
     run = reset(quarantine, polluted)
     restore(quarantine, run)
-    assert choose(quarantine.runs(), "", quarantine.kept) is None
+    assert choose(quarantine, "") == (None, [])
 
 
 def test_what_a_kill_left_of_a_build_goes_with_the_next_run(quarantine: Quarantine, polluted: Path) -> None:
