@@ -14,7 +14,7 @@ description:
     runs, on one host or many, share the symbols and the account's limit per minute.
   - Rows that cannot be loaded are kept in C(backfill_set_aside). Values that the provider changed are in
     C(backfill_revision), old and new. If a symbol's history was restated, all of it is loaded again.
-extends_documentation_fragment: [connection]
+extends_documentation_fragment: [shared.connection]
 options:
   api_token:
     description: The token of the EODHD account. It appears in no result, message or log.

@@ -16,7 +16,7 @@ description:
     RV(healthy) has the verdict.
   - In check mode, a host that was never reset gets a plan instead of a verdict. See O(server).
   - Runs in the Python of the project's venv, which proves that the venv works.
-extends_documentation_fragment: [reading, limits]
+extends_documentation_fragment: [shared.reading, limits]
 options:
   root:
     description: Absolute path of the project.

@@ -15,7 +15,7 @@ description:
   - Fails if views, triggers, foreign keys or the like belong to the table, because they would stay with the old one.
     The report lists the indexes that the new table does not have.
   - The role must own the table. For TimescaleDB and Citus, see M(postgres_schema).
-extends_documentation_fragment: [connection, interpreter]
+extends_documentation_fragment: [shared.connection, shared.interpreter]
 options:
   layout:
     description: The layout that C(market_data) gets.

@@ -13,7 +13,7 @@ description:
     module fails and names the table, the column, what was found and what is expected. Nothing is changed then.
   - If the database is missing, the role needs CREATEDB, and a connection to C(postgres) or C(template1).
   - Several hosts may do this at once.
-extends_documentation_fragment: [connection, interpreter]
+extends_documentation_fragment: [shared.connection, shared.interpreter]
 options:
   layout:
     description:

@@ -13,7 +13,7 @@ description:
   - The module succeeds even if checks fail; RV(verdict) has the result. A host without an environment is audited,
     too, and its environment checks fail.
   - Runs in the Python of the project's venv, if there is one, and then also reads the database for the audit's page.
-extends_documentation_fragment: [connection, project, reading]
+extends_documentation_fragment: [shared.connection, shared.project, shared.reading]
 options:
   host:
     description: Name of the host, for the waivers.

@@ -12,7 +12,7 @@ description:
     and checks the result. Check mode shows the plan.
   - Holds a lock on O(root) while it runs. A second run stops at once. A killed run does not block the next one.
   - What it moves is kept in the private folder C(.reset) of the root, and O(stages=restore) brings it back.
-extends_documentation_fragment: [connection.optional, project]
+extends_documentation_fragment: [shared.optional_connection, shared.project]
 options:
   stages:
     description:
