@@ -80,8 +80,8 @@ class Context:
         self.client.close()
         self.database.close()
 
-    def look(self) -> dict[str, parser.Width]:
-        """Check the tables; return what the columns of ``market_data`` can hold, once all of its rows are visible.
+    def look(self) -> None:
+        """Check the tables, and wait until all rows of ``market_data`` are visible.
 
         Raises:
             Problem: a table is missing or has the wrong columns.
@@ -97,7 +97,7 @@ class Context:
             if found is None and self.request.check:
                 # A plan must work before the database exists; it stores nothing.
                 self.absent = True
-                return {}
+                return
             if found is None:
                 raise Problem(
                     f"Database {self.request.server.database} has no table {table.name}. Create it with"
@@ -111,9 +111,7 @@ class Context:
             types.update(found.types)
         self.chunks = self.database.run(chunks.look)
         wait_for_doubtful(self.database)
-        widths = {name: parser.width(types[name]) for name in tables.FIGURES}
-        self.parser = parser.Parser(widths)
-        return widths
+        self.parser = parser.Parser({name: parser.width(types[name]) for name in tables.FIGURES})
 
     def known(self, names: Sequence[str]) -> dict[str, SymbolEntry]:
         """Return the ledger entries of symbols or exchanges; none without a database."""
@@ -173,8 +171,9 @@ class Context:
         in_slices = len(self.chunks.slices(self.chunks.stored or stored.ALL)) > 1
         for table in tables:
             if table != "market_data" or not in_slices:
+                statement = f"SET LOCAL statement_timeout = '{COUNT_TIMEOUT}s'; SELECT count(*) FROM {table}"  # noqa: S608
                 with contextlib.suppress(driver().errors.QueryCanceled):
-                    counts[table] = self.database.run(partial(_count, table=table))
+                    counts[table] = self.database.execute(statement, ())[0][0]
         return counts
 
     def remarks(self, run: int, symbols: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -182,10 +181,3 @@ class Context:
         restated = self.database.run(partial(stored.causes, run=run))
         marks = self.database.run(partial(stored.marked, symbols=symbols))
         return restated, [mark.text for mark in marks]
-
-
-def _count(cursor: Any, table: str) -> int:
-    cursor.execute(f"SET LOCAL statement_timeout = '{COUNT_TIMEOUT}s'")
-    cursor.execute(f"SELECT count(*) FROM {table}")  # noqa: S608 - our own names
-    count: int = cursor.fetchone()[0]
-    return count

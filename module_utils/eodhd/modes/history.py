@@ -14,7 +14,7 @@ from ansible.module_utils.eodhd import planning
 from ansible.module_utils.eodhd.client import Answer
 from ansible.module_utils.eodhd.context import Context
 from ansible.module_utils.eodhd.days import Range
-from ansible.module_utils.eodhd.model import SymbolEntry, Task, normalise
+from ansible.module_utils.eodhd.model import SymbolEntry, normalise
 from ansible.module_utils.eodhd.pipeline import execute
 from ansible.module_utils.eodhd.report import Totals, Verification, conclude
 from ansible.module_utils.eodhd.store import store
@@ -37,12 +37,12 @@ def run(context: Context) -> dict[str, Any]:
     request = context.request
     asked = planning.asked_range(request.days, request.first, request.last, context.today)
     span = f"{request.days} days" if request.first is None else f"{asked.first} to {asked.last}"
-    widths = context.look()
+    context.look()
     asked = context.retained_days(asked)
     context.notes += [
         f"market_data.{name} is {found.name}, so rows with more digits are kept in backfill_set_aside. To load them,"
         " set database_widen: true and run `ansible-playbook playbooks/reset.yml --tags database`."
-        for name, found in widths.items()
+        for name, found in context.parser.widths.items()
         if name in PRICES and found.name != "numeric"
     ]
     symbols, ranking_calls = _symbols(context)
@@ -78,22 +78,23 @@ def run(context: Context) -> dict[str, Any]:
 
 def load(context: Context, plan: planning.Plan) -> Totals:
     """Run a plan of symbol histories."""
-
-    def fetch(task: Task) -> tuple[Answer, Parsed | None]:
-        return context.client.get(
-            f"eod/{task.symbol}",
-            lambda body: context.parser.history(body, task.symbol, task.range),
-            eod_query(task.range),
-        )
-
     return execute(
-        context, plan, fetch, partial(store.write, chunks=context.chunks), context.retained_entries
+        context,
+        plan,
+        lambda task: fetch(context, task.symbol, task.range),
+        partial(store.write, chunks=context.chunks),
+        context.retained_entries,
     )
 
 
-def eod_query(days: Range) -> dict[str, Any]:
-    """Return the parameters of ``/eod`` for the daily bars of a range."""
-    return {"from": days.first, "to": days.last, "period": "d", "order": "a"}
+def fetch(context: Context, symbol: str, days: Range, keep: bool = True) -> tuple[Answer, Parsed | None]:
+    """Request a symbol's bars; ``keep`` the answer until it is stored."""
+    return context.client.get(
+        f"eod/{symbol}",
+        partial(context.parser.history, symbol=symbol, asked=days),
+        {"from": days.first, "to": days.last, "period": "d", "order": "a"},
+        keep=keep,
+    )
 
 
 def _symbols(context: Context) -> tuple[list[str], int]:
@@ -185,11 +186,10 @@ def _judge_others(
     """Note bars of other programs under a name without suffix; raise ``Problem`` if days would be stored twice."""
     bare = sorted(stored.keys() - set(symbols))
     if bare:
-        note = (
+        context.notes.append(
             f"market_data also has bars of {', '.join(bare)}, without a suffix. The backfill uses only names with a"
             " suffix. Delete the other bars, or the same days are stored under two names."
         )
-        context.notes += [note] if note not in context.notes else []
     others = [
         symbol
         for symbol, (_, rows) in stored.items()

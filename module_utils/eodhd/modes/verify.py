@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
@@ -14,7 +14,7 @@ from ansible.module_utils.database.tables import FIGURES, there
 from ansible.module_utils.eodhd import planning
 from ansible.module_utils.eodhd.context import Context
 from ansible.module_utils.eodhd.days import Range
-from ansible.module_utils.eodhd.modes.history import eod_query
+from ansible.module_utils.eodhd.modes.history import fetch
 from ansible.module_utils.eodhd.store import stored
 from ansible.module_utils.eodhd.store.store import SETTLE_DAYS
 from ansible.module_utils.reporting import Problem
@@ -87,13 +87,10 @@ def _compare(context: Context, sample: Mapping[str, Range]) -> Findings:
     marks = context.database.run(partial(stored.marked, symbols=list(sample)))
     old_days = {mark.symbol: mark.days for mark in marks}
     found = Findings([mark.text for mark in marks])
+    settled = context.today - timedelta(days=SETTLE_DAYS)
+    place = list(FIGURES).index("adjusted_close")
     for symbol, days in sample.items():
-        answer, parsed = context.client.get(
-            f"eod/{symbol}",
-            partial(context.parser.history, symbol=symbol, asked=days),
-            eod_query(days),
-            keep=False,
-        )
+        answer, parsed = fetch(context, symbol, days, keep=False)
         found.calls += answer.calls
         if parsed is None:
             found.unanswered[symbol] = f"{answer.outcome} ({answer.message})"
@@ -108,12 +105,20 @@ def _compare(context: Context, sample: Mapping[str, Range]) -> Findings:
             for day, bar in ours.items()
             if day in sent or old is None or not old.first <= day <= old.last
         }
-        settled = context.today - timedelta(days=SETTLE_DAYS)
         found.mismatches += [{"symbol": symbol, **mismatch} for mismatch in mismatches(ours, sent, settled)]
         later = Range(days.first, context.today)
-        found.compare_adjusted(
-            symbol, stored.read_known(context.database, symbol, later, context.chunks), sent
-        )
+        known = stored.read_known(context.database, symbol, later, context.chunks)
+        if known is None:
+            found.unknown += 1
+            continue
+        computed, provider = adjusted(*known), {day: bar[place] for day, bar in sent.items()}
+        found.days += len(computed.keys() & provider.keys())
+        wrong = differing(computed, provider)
+        if wrong:
+            first, last = str(wrong[0]), str(wrong[-1])
+            found.differences.append(
+                {"symbol": symbol, "first_day": first, "last_day": last, "days": len(wrong)}
+            )
     return found
 
 
@@ -121,21 +126,18 @@ def mismatches(stored: Bars, provider: Bars, settled: date) -> Iterator[dict[str
     """Yield the differences between stored and provider's bars; the field ``row`` means that one side lacks the bar.
 
     Args:
-        settled: from this day on, volumes are not final and are not compared.
+        settled: from this day on, volumes and missing bars are not final and are not compared.
     """
     for day in sorted({*stored, *provider}):
-        ours, theirs, final = stored.get(day), provider.get(day), day < settled
-        differing = []
+        ours, theirs = stored.get(day), provider.get(day)
+        pairs: Iterable[tuple[str, Any, Any]] = [
+            ("row", "present" if ours else "none", "present" if theirs else "none")
+        ]
         if ours and theirs:
-            differing = [
-                (name, str(one), str(other))
-                for name, one, other in zip(FIGURES, ours, theirs)
-                if one != other and (name != "volume" or final)
-            ]
-        elif final:
-            differing = [("row", "present" if ours else "none", "present" if theirs else "none")]
-        for name, one, other in differing:
-            yield {"day": str(day), "field": name, "stored": one, "provider": other}
+            pairs = zip(FIGURES, ours, theirs)
+        for name, one, other in pairs:
+            if one != other and (day < settled or name not in ("row", "volume")):
+                yield {"day": str(day), "field": name, "stored": str(one), "provider": str(other)}
 
 
 @dataclass
@@ -158,24 +160,6 @@ class Findings:
     days: int = 0
     unknown: int = 0
     differences: list[dict[str, Any]] = field(default_factory=list)
-
-    def compare_adjusted(
-        self, symbol: str, known: tuple[stored.ByDay, stored.ByDay, stored.ByDay] | None, sent: Bars
-    ) -> None:
-        """Compare a symbol's computed adjusted close with the provider's."""
-        if known is None:
-            self.unknown += 1
-            return
-        computed = adjusted(*known)
-        place = list(FIGURES).index("adjusted_close")
-        provider = {day: bar[place] for day, bar in sent.items()}
-        self.days += len(computed.keys() & provider.keys())
-        days = differing(computed, provider)
-        if days:
-            first, last = str(days[0]), str(days[-1])
-            self.differences.append(
-                {"symbol": symbol, "first_day": first, "last_day": last, "days": len(days)}
-            )
 
     @property
     def note(self) -> str:

@@ -120,8 +120,8 @@ class Parser:
     """Parses answers for a table with columns of these widths; see ``width``."""
 
     def __init__(self, widths: Mapping[str, Width]) -> None:
-        self._widths = {name: widths.get(name, width("numeric")) for name in FIGURES}
-        values = [r"\d{4}-\d\d-\d\d", *(_clean_number(name, limit) for name, limit in self._widths.items())]
+        self.widths = {name: widths.get(name, width("numeric")) for name in FIGURES}
+        values = [r"\d{4}-\d\d-\d\d", *(_clean_number(name, limit) for name, limit in self.widths.items())]
         # A clean row: as the provider writes it, and fit to load.
         self._clean = re.compile(
             re.escape(_ROW[:-1]) % tuple(f"({value})" for value in values) + r"[,\]]", re.ASCII
@@ -225,8 +225,8 @@ class Parser:
             # Rates may be negative.
             if value < 0 and (name not in PRICES or names.suffix(symbol) not in names.RATES):
                 return [], f"{name} is negative"
-            if not self._widths[name].holds(value):
-                return [], f"{name} {TOO_NARROW} {self._widths[name].name}"
+            if not self.widths[name].holds(value):
+                return [], f"{name} {TOO_NARROW} {self.widths[name].name}"
             values[name] = value
         if values["high"] < values["low"]:
             return [], "high is less than low"

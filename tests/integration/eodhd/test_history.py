@@ -8,6 +8,7 @@ from time import sleep
 from typing import Any
 
 import pytest
+from ansible.module_utils.eodhd import context as contexts
 
 from tests import engines
 
@@ -341,3 +342,14 @@ def test_lost_bars_of_the_mode_daily_are_loaded_again(market: Any) -> None:
     market.query("DELETE FROM market_data WHERE symbol = 'AAPL.US' AND time = '2024-08-01 00:00+00'")
     again = market.load(evening, days=100)
     assert again["totals"]["inserted"] == 1
+
+
+def test_a_table_that_takes_too_long_to_count_has_no_count(
+    market: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contexts, "COUNT_TIMEOUT", 1)
+    market.query("CREATE VIEW slow AS SELECT 1 WHERE pg_sleep(9) IS NOT NULL")
+    context = contexts.Context(market.request())
+    assert context.counts(["slow", "assets"]) == {"slow": None, "assets": 0}
+    context.close()
+    market.query("DROP VIEW slow")
