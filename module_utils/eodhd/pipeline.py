@@ -29,7 +29,7 @@ from ansible.module_utils.eodhd.planning import Plan
 from ansible.module_utils.eodhd.report import Progress, Totals
 from ansible.module_utils.eodhd.store.database import Database
 from ansible.module_utils.eodhd.store.parser import Parsed
-from ansible.module_utils.eodhd.store.store import Fetched, Written
+from ansible.module_utils.eodhd.store.store import Fetched, Written, enter
 
 # Approximate rows per transaction: enough to make its cost negligible, few enough to repeat after a kill.
 BATCH_ROWS = 50_000
@@ -317,9 +317,18 @@ def execute(
     return totals
 
 
-def in_one_transaction(write: Callable[[Any, int, list[Fetched]], list[Written]]) -> Writing:
-    """Return a function that runs ``write`` in one transaction."""
-    return lambda database, run, items: database.run(lambda cursor: write(cursor, run, items))
+def in_one_transaction(
+    write: Callable[[Any, int, Fetched], Written],
+    enter: Callable[[Any, int, Sequence[tuple[Fetched, Written]]], None] = enter,
+) -> Writing:
+    """Return a function that stores a batch in one transaction: each answer, then all ledger entries."""
+
+    def work(cursor: Any, run: int, items: list[Fetched]) -> list[Written]:
+        written = [write(cursor, run, item) for item in items]
+        enter(cursor, run, list(zip(items, written)))
+        return written
+
+    return lambda database, run, items: database.run(partial(work, run=run, items=items))
 
 
 def own_part_first(tasks: list[Task], shard: int, shards: int) -> list[Task]:

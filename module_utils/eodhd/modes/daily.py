@@ -60,7 +60,7 @@ def run(context: Context) -> dict[str, Any]:
 
     before = context.counts()
     restated: list[str] = []
-    done = execute(context, plan, fetch, in_one_transaction(_write), entries)
+    done = execute(context, plan, fetch, in_one_transaction(_write, store.enter_outcomes), entries)
     if done.stopped is None:
         # Including those that a killed run found.
         restated = _restated(context, exchanges)
@@ -190,11 +190,7 @@ def _without_session(
     return "empty", f"{sent}; this is correct if {day} was a holiday there"
 
 
-def _write(cursor: Any, run: int, items: list[Fetched]) -> list[Written]:
-    return [_write_one(cursor, run, item) for item in items]
-
-
-def _write_one(cursor: Any, run: int, item: Fetched) -> Written:
+def _write(cursor: Any, run: int, item: Fetched) -> Written:
     """Store one answer: its rows, each under its own day, and its sessions."""
     exchange, day = _split(item.task.symbol)
     result = Written()
@@ -224,5 +220,4 @@ def _write_one(cursor: Any, run: int, item: Fetched) -> Written:
     if rows:
         ledger.enter_sessions(cursor, run, exchange, rows, result.updated, item.fetched)
     ledger.mark_restated(cursor, run, exchange, restated, item.fetched)
-    store.enter_outcomes(cursor, run, [(item, result)])
     return result

@@ -15,7 +15,7 @@ from ansible.module_utils.eodhd.model import Task
 from ansible.module_utils.eodhd.pipeline import execute, in_one_transaction
 from ansible.module_utils.eodhd.planning import Plan, of_tasks
 from ansible.module_utils.eodhd.report import Verification, conclude
-from ansible.module_utils.eodhd.store import bars, store
+from ansible.module_utils.eodhd.store import bars
 from ansible.module_utils.eodhd.store.parser import Parsed, is_day, symbol_of
 from ansible.module_utils.eodhd.store.store import Fetched, Written
 from ansible.module_utils.markets import names
@@ -83,21 +83,13 @@ def run(context: Context) -> dict[str, Any]:
     context.look()
 
     def fetch(task: Task) -> tuple[Answer, Parsed | None]:
-        kind, _, exchange = task.symbol.partition(" ")
-        if kind == "register":
-            return _fetch_listings(context, exchange)
+        if task.symbol != RENAMES:
+            return _fetch_listings(context, task.symbol.partition(" ")[2])
         days = {"from": task.range.first, "to": task.range.last}
         return context.client.get("symbol-change-history", renames, days, task.calls)
 
-    def write(cursor: Any, run: int, items: list[Fetched]) -> list[Written]:
-        results = [
-            _write_listing(cursor, run, item)
-            if item.task.symbol.startswith("register ")
-            else _write_renames(cursor, run, item)
-            for item in items
-        ]
-        store.enter(cursor, run, list(zip(items, results)))
-        return results
+    def write(cursor: Any, run: int, item: Fetched) -> Written:
+        return (_write_renames if item.task.symbol == RENAMES else _write_listing)(cursor, run, item)
 
     plan = _plan(context)
     if priced := context.priced(plan):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Callable
 
@@ -111,18 +111,11 @@ def _values(kind: Kind, row: Mapping[str, Any]) -> tuple[list[str | None], str]:
     ], ""
 
 
-def write(cursor: Any, run: int, items: Iterable[Fetched]) -> list[Written]:
-    """Store answers and their ledger entries.
+def write(cursor: Any, run: int, item: Fetched) -> Written:
+    """Write rows that differ, and delete those that the provider has withdrawn; record both in a table of revisions.
 
-    Rows that differ are written, and rows that the provider has withdrawn are deleted; ``backfill_action_revision``
-    records both. A bulk answer deletes nothing, because it is incomplete.
+    A bulk answer deletes nothing, because it is incomplete.
     """
-    done = [(item, _write(cursor, run, item)) for item in items]
-    store.enter(cursor, run, done)
-    return [written for _, written in done]
-
-
-def _write(cursor: Any, run: int, item: Fetched) -> Written:
     kind, subject, day = split_name(item.task.symbol)
     result, days = Written(), item.task.range
     if item.parsed is None:
