@@ -13,6 +13,7 @@ from ansible.module_utils.reporting import Problem
 
 # A metric: its name, its meaning, and its values, each with labels.
 Metric = tuple[str, str, Iterable[tuple[Mapping[str, str], Any]]]
+_ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
 
 def text(prefix: str, metrics: Iterable[Metric]) -> str:
@@ -21,13 +22,9 @@ def text(prefix: str, metrics: Iterable[Metric]) -> str:
     for name, meaning, values in metrics:
         lines += [f"# HELP {prefix}{name} {meaning}", f"# TYPE {prefix}{name} gauge"]
         for labels, value in values:
-            shown = ",".join(f'{label}="{_escaped(word)}"' for label, word in labels.items())
+            shown = ",".join(f'{label}="{word.translate(_ESCAPES)}"' for label, word in labels.items())
             lines.append(f"{prefix}{name}{{{shown}}} {value}" if shown else f"{prefix}{name} {value}")
     return "".join(f"{line}\n" for line in lines)
-
-
-def _escaped(word: str) -> str:
-    return word.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
 def write(path: str, content: str, setting: str) -> None:

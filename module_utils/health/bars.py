@@ -27,6 +27,10 @@ DECIMALS, WHOLE = 8, 7
 MANY = 100_000
 # About how many seconds PostgreSQL takes to cancel a statement that ran out of time.
 _CANCEL_SECONDS = 0.02
+_HOLDERS = """
+SELECT string_agg(DISTINCT pid::text, ', ') FROM pg_locks
+WHERE relation = to_regclass(%s) AND mode = 'AccessExclusiveLock' AND granted
+"""
 
 
 def limit(cursor: Any, deadline: float) -> None:
@@ -47,12 +51,12 @@ def check_tables(host: Host) -> Iterator[Finding]:
 
 def _count_tables(host: Host) -> Iterator[Finding]:
     deadline = time.monotonic() + host.query_timeout
-    estimates: dict[str, int | None] = {}
+    estimates: dict[Wanted, int | None] = {}
     with host.session.cursor() as cursor:
         for table in host.tables:
             try:
                 limit(cursor, deadline)
-                estimates[table.name] = _estimate(cursor, table)
+                estimates[table] = _estimate(cursor, table)
             except Problem as problem:
                 yield Finding("tables", "fail", str(problem))
             except driver().Error as error:
@@ -60,14 +64,13 @@ def _count_tables(host: Host) -> Iterator[Finding]:
                     raise
                 yield Finding("tables", "fail", _table_problem(error, table, host, cursor))
         # The smallest first, so that a table that takes all the time does not cost the others their count.
-        known = [table for table in host.tables if table.name in estimates]
         counts = {
-            table.name: _count(cursor, table, estimates[table.name], host.count, deadline)
-            for table in sorted(known, key=lambda table: estimates[table.name] or 0)
+            table: _count(cursor, table, about, host.count, deadline)
+            for table, about in sorted(estimates.items(), key=lambda item: item[1] or 0)
         }
-    for table in known:
-        host.counts[table.name] = counts[table.name]
-        yield judge(table, counts[table.name], host.count, host.query_timeout)
+    for table in estimates:
+        host.counts[table.name] = counts[table]
+        yield judge(table, counts[table], host.count, host.query_timeout)
 
 
 def judge(table: Wanted, count: Count, mode: str, query_timeout: float) -> Finding:
@@ -139,11 +142,15 @@ def _count(cursor: Any, table: Wanted, about: int | None, mode: str, deadline: f
 
 
 def _table_problem(error: Exception, table: Wanted, host: Host, cursor: Any) -> str:
+    from psycopg2 import sql
+
     assert host.server is not None
     kind = meaning(error)
     if kind == "locked":
+        cursor.execute(_HOLDERS, (sql.Identifier(*table.parts).as_string(cursor),))
+        (pids,) = cursor.fetchone()
         return (
-            f"Table {table.name} is locked by another session{_holders(cursor, table)}."
+            f"Table {table.name} is locked by another session{f' (pid {pids})' if pids else ''}."
             " Wait for it, or end it with pg_terminate_backend. pg_stat_activity shows what it is doing."
         )
     if kind == "rights":
@@ -158,18 +165,6 @@ def _table_problem(error: Exception, table: Wanted, host: Host, cursor: Any) -> 
         )
     text: str = explain(error, host.server)
     return f"Table {table.name}: {text}"
-
-
-def _holders(cursor: Any, table: Wanted) -> str:
-    from psycopg2 import sql
-
-    cursor.execute(
-        "SELECT string_agg(DISTINCT pid::text, ', ') FROM pg_locks"
-        " WHERE relation = to_regclass(%s) AND mode = 'AccessExclusiveLock' AND granted",
-        (sql.Identifier(*table.parts).as_string(cursor),),
-    )
-    (pids,) = cursor.fetchone()
-    return f" (pid {pids})" if pids else ""
 
 
 # --- bars ---------------------------------------------------------------------------------------------------

@@ -15,6 +15,11 @@ from ansible.module_utils.health.model import Host
 def plan(check: Host, host: str, port: int) -> dict[str, Any]:
     """Return the result for a check, without a verdict; ``host`` and ``port`` are those of the future database."""
     server = Server(host, port, "", "", "")
+    database = ""
+    try:
+        reach(server, check.timeout)
+    except Unreachable as error:
+        database = explain(error, server)
     reachable = {}
     lines = [
         "📝 Health check, after the reset",
@@ -22,7 +27,7 @@ def plan(check: Host, host: str, port: int) -> dict[str, Any]:
         f"   Tables: {', '.join(table.name for table in check.tables)}",
     ]
     for name, place, problem in (
-        ("PostgreSQL", server.place(), _database_problem(server, check.timeout)),
+        ("PostgreSQL", server.place(), database),
         ("EODHD", check.service, _service_problem(check.service, check.timeout) if check.service else ""),
     ):
         if place:
@@ -35,15 +40,6 @@ def plan(check: Host, host: str, port: int) -> dict[str, Any]:
         "reachable": reachable,
         "report": "\n".join(lines),
     }
-
-
-def _database_problem(server: Server, timeout: float) -> str:
-    """Return why the server accepts no connection; empty if it does."""
-    try:
-        reach(server, timeout)
-    except Unreachable as error:
-        return explain(error, server)
-    return ""
 
 
 def _service_problem(service: str, timeout: float) -> str:

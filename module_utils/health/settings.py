@@ -54,12 +54,11 @@ def read(content: bytes, path: str) -> Settings:
         _first_line(found.original) for found in dotenv.parser.parse_stream(io.StringIO(text)) if found.error
     )
     present = dotenv.dotenv_values(stream=io.StringIO(text))
-    values = {
-        name: present.get(name) or present.get(ALIASES.get(name, "")) for name in (*REQUIRED, *OPTIONAL)
-    }
-    found = {name: value for name, value in values.items() if value}
-    # The password may be empty, because a server can trust its hosts.
-    return Settings({"POSTGRES_PASSWORD": "", **found}, dropped)
+    values = {"POSTGRES_PASSWORD": ""}  # it may be empty, because a server can trust its hosts
+    for name in (*REQUIRED, *OPTIONAL):
+        if value := present.get(name) or present.get(ALIASES.get(name, "")):
+            values[name] = value
+    return Settings(values, dropped)
 
 
 def _first_line(original: object) -> int:
