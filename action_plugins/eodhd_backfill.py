@@ -19,39 +19,34 @@ INTERVAL = 2.0
 class ActionModule(ActionBase):  # type: ignore[misc]
     """Gives the module a progress file on the target, and prints the lines that appear in it."""
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> Any:
         """Run the module and print its progress."""
         super().run(tmp, task_vars)
         variables = task_vars or {}
         # Other output formats are for programs.
         watched = constants.DEFAULT_STDOUT_CALLBACK.removeprefix("ansible.builtin.") == "default"
         if self._task.check_mode or not watched:
-            unwatched: dict[str, Any] = self._execute_module(task_vars=variables)
-            return unwatched
+            return self._execute_module(task_vars=variables)
         folder = self._make_tmp_path()
         self._fixup_perms2([folder])
         path = self._connection._shell.join_path(folder, "progress")
         ended = threading.Event()
         host = variables.get("inventory_hostname", "")
-        following = threading.Thread(target=self._copy()._follow, args=(path, host, ended), daemon=True)
-        following.start()
-        try:
-            result: dict[str, Any] = self._execute_module(
-                module_args={**self._task.args, "progress_path": path}, task_vars=variables
-            )
-            return result
-        finally:
-            ended.set()
-            following.join(5)
-            self._remove_tmp_path(folder)
-
-    def _copy(self) -> ActionModule:
-        """Return a copy of this action with its own connection, because a connection serves only one thread."""
+        # A copy with its own connection, because a connection serves only one thread.
         other = copy.copy(self)
         other._connection = copy.copy(self._connection)
         # This object keeps the state of its last command.
         other._connection.become = copy.copy(self._connection.become)
-        return other
+        following = threading.Thread(target=other._follow, args=(path, host, ended), daemon=True)
+        following.start()
+        try:
+            return self._execute_module(
+                module_args={**self._task.args, "progress_path": path}, task_vars=variables
+            )
+        finally:
+            ended.set()
+            following.join(5)
+            self._remove_tmp_path(folder)
 
     def _follow(self, path: str, host: str, ended: threading.Event) -> None:
         shown = 0

@@ -10,7 +10,7 @@ import hashlib
 import random
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from ansible.module_utils.eodhd.courier import Courier, Spool
     from ansible.module_utils.eodhd.ledger import Ledger
 
-WINDOW = 60.0
-# Seconds until a lease expires; the ledger counts it this much longer than the window.
+# Seconds until a lease expires.
 LEASE_LIFE = 5.0
 LEASE_SIZE = 16
 
@@ -76,30 +75,21 @@ class Budget:
         Raises:
             Stopped: the run was stopped first.
         """
-        while True:
-            if self._stop.is_set():
-                raise Stopped
-            pause = self._try()
-            if pause <= 0:
-                return
+        while not self._stop.is_set():
+            with self._lock:
+                now = self._clock()
+                pause = min(self._paused_until - now, 1.0)
+                if pause <= 0:
+                    if self._granted == 0 or now >= self._granted_until:
+                        self._granted = self._lease(LEASE_SIZE, self.limit)
+                        self._granted_until = self._clock() + LEASE_LIFE
+                    if self._granted:
+                        self._granted -= 1
+                        self._sent += 1
+                        return
+                    pause = 0.25
             self._sleep(pause)
-
-    def _try(self) -> float:
-        """Take a permit and return 0, or return the seconds to wait before the next try."""
-        with self._lock:
-            now = self._clock()
-            if now < self._paused_until:
-                return min(self._paused_until - now, 1.0)
-            if now >= self._granted_until:
-                self._granted = 0
-            if self._granted == 0:
-                self._granted = self._lease(LEASE_SIZE, self.limit)
-                self._granted_until = self._clock() + LEASE_LIFE
-            if self._granted == 0:
-                return 0.25
-            self._granted -= 1
-            self._sent += 1
-            return 0.0
+        raise Stopped
 
     def observe(self, headers: Mapping[str, str]) -> None:
         """Read the limit from an answer's headers; ignore values that are not numbers."""
@@ -180,6 +170,7 @@ class Client:
     jitter: Callable[[], float] = random.random
 
     def __post_init__(self) -> None:
+        # Parallel parsing would only slow down the threads that store.
         self._reading = threading.Lock()
 
     def close(self) -> None:
@@ -221,63 +212,54 @@ class Client:
             Stopped: the run was stopped first.
         """
         query = query or {}
-        name, reply = "", None
-        if self.spool and keep:
-            name = self.spool.name(path, query)
-            if not self.force:
-                reply = self.spool.take(name, self.stop) or self.ledger.leftover(name, self.spool.hours)
-        answer = Answer(kept=(name,) if name else ())
-        faults = limited = 0
-        while True:
-            if reply is None:
-                self.budget.acquire()
-                answer.requests += 1
-                reply = self.sender.send(path, query, name)
-                self.budget.observe(reply.headers)
+        name = self.spool.name(path, query) if self.spool and keep else ""
+        answer, fault = Answer(kept=(name,) if name else ()), ""
+        for reply in self._replies(path, query, name, answer):
             if reply.status in STOPS:
                 raise Stop(*STOPS[reply.status])
             if reply.status in OUTCOMES:
                 answer.outcome, charged, answer.message = OUTCOMES[reply.status]
                 answer.calls += charged
                 return answer, None
-            fault = reply.fault
+            fault = "the minute limit (429)" if reply.status == 429 else reply.fault
             if reply.status == 200:
                 answer.calls += cost
                 try:
-                    return answer, self._read(answer, reply, parse)
+                    with self._reading:
+                        parsed = parse(reply.body)
                 except ValueError:
                     fault = "an answer that is not the JSON requested"
                     if self.spool:
                         self.spool.drop(name)
-            if reply.status == 429:
-                limited += 1
-                fault = "the minute limit (429)"
-            else:
-                faults += 1
+                    continue
+                answer.size, answer.digest = len(reply.body), hashlib.sha256(reply.body).hexdigest()
+                answer.sent = reply.headers.get("Date", "")
+                return answer, parsed
+        answer.outcome = "failed"
+        answer.message = f"{answer.requests} requests failed, the last with {fault}"
+        return answer, None
+
+    def _replies(self, path: str, query: Mapping[str, Any], name: str, answer: Answer) -> Iterator[Reply]:
+        """Yield the reply that a killed run left, then one to each request until too many have failed."""
+        if self.spool and name and not self.force:
+            left = self.spool.take(name, self.stop) or self.ledger.leftover(name, self.spool.hours)
+            if left:
+                yield left
+        faults = limited = 0
+        while True:
+            self.budget.acquire()
+            answer.requests += 1
+            reply = self.sender.send(path, query, name)
+            self.budget.observe(reply.headers)
+            yield reply
+            limited += reply.status == 429
+            faults += reply.status != 429
             if faults >= self.policy.tries or limited >= self.policy.tries_limited:
-                answer.outcome = "failed"
-                answer.message = f"{answer.requests} requests failed, the last with {fault}"
-                return answer, None
-            self._wait(reply, faults, limited)
-            reply = None
-
-    def _read(self, answer: Answer, reply: Reply, parse: Callable[[bytes], Any]) -> Any:
-        # One at a time: parallel parsing would only slow down the threads that store.
-        with self._reading:
-            parsed = parse(reply.body)
-        answer.size, answer.digest = len(reply.body), hashlib.sha256(reply.body).hexdigest()
-        answer.sent = reply.headers.get("Date", "")
-        return parsed
-
-    def _wait(self, reply: Reply, faults: int, limited: int) -> None:
-        """Wait before the next request, longer each time; after 429, the budget makes all threads wait.
-
-        Raises:
-            Stopped: the run was stopped first.
-        """
-        spread = 0.5 + self.jitter()
-        if reply.status == 429:
-            asked = whole(reply.headers.get("Retry-After")) or 0
-            self.budget.pause(min(60.0, max(asked, 1.5**limited * spread)))
-        elif self.stop.wait(2**faults * 0.25 * spread):
-            raise Stopped
+                return
+            # Longer each time; after 429, the budget makes all threads wait.
+            spread = 0.5 + self.jitter()
+            if reply.status == 429:
+                asked = whole(reply.headers.get("Retry-After")) or 0
+                self.budget.pause(min(60.0, max(asked, 1.5**limited * spread)))
+            elif self.stop.wait(2**faults * 0.25 * spread):
+                raise Stopped

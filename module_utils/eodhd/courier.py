@@ -36,9 +36,11 @@ from ansible.module_utils.eodhd.ledger import Claims
 from ansible.module_utils.eodhd.store.database import Database
 from ansible.module_utils.reporting import Problem
 
-# Seconds to wait for an answer in flight, and between two checks.
+# Seconds to wait for an answer in flight, and at the end for an idle courier to exit.
 TIMEOUT = Policy().longest + 5
-_POLL = 0.01
+_EXIT_TIMEOUT = 5.0
+# What a channel raises if its other end is closed.
+_CLOSED = (OSError, EOFError, pickle.UnpicklingError)
 
 
 class Unusable(Exception):
@@ -165,7 +167,7 @@ def _wait(fd: int, stop: threading.Event) -> bool:
         with contextlib.suppress(OSError):
             fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
             return True
-        if stop.wait(_POLL):
+        if stop.wait(0.01):
             break
     return False
 
@@ -181,20 +183,8 @@ def _parsed(content: bytes) -> Reply | None:
         return None
 
 
-# Seconds to wait at the end for an idle courier to exit.
-_EXIT_TIMEOUT = 5.0
-# What a channel raises if its other end is closed.
-_CLOSED = (OSError, EOFError, pickle.UnpicklingError)
-
-
 class Courier:
-    """Sends requests from its own process; create it before any thread.
-
-    Args:
-        transport: sends one request.
-        spool: keeps each answer before the run gets it.
-        database: used only by the courier.
-    """
+    """Sends requests from its own process, which alone uses ``database``; create it before any thread."""
 
     def __init__(self, transport: Transport, spool: Spool, database: Database) -> None:
         # One more, so that claims do not wait for an answer.

@@ -12,8 +12,9 @@ from datetime import date, datetime
 from typing import Any
 
 from ansible.module_utils.database.tables import there
-from ansible.module_utils.eodhd import client, migrations
+from ansible.module_utils.eodhd import migrations
 from ansible.module_utils.eodhd.api import Reply
+from ansible.module_utils.eodhd.client import LEASE_LIFE
 from ansible.module_utils.eodhd.days import Range, one_day
 from ansible.module_utils.eodhd.model import SymbolEntry
 from ansible.module_utils.eodhd.store.database import Database
@@ -58,9 +59,6 @@ class Claims:
         cursor.execute(
             "SELECT pg_try_advisory_lock(key) FROM unnest(%s::bigint[]) AS key", (list(self._held),)
         )
-
-
-WINDOW = client.WINDOW + client.LEASE_LIFE
 
 
 class Ledger:
@@ -203,7 +201,7 @@ class Ledger:
             cursor.execute(
                 "SELECT coalesce(sum(requests), 0), max(minute_limit) FROM backfill_lease"
                 " WHERE account = %s AND at > clock_timestamp() - %s * interval '1 second'",
-                (self._account, WINDOW),
+                (self._account, 60 + LEASE_LIFE),
             )
             used, seen = cursor.fetchone()
             known = limit or seen

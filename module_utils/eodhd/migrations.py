@@ -346,20 +346,18 @@ SELECT count(*), coalesce(sum(('x' || left(md5(row(m.symbol, extract(epoch FROM 
 FROM market_data_asof(moment) m
 $$;
 """  # noqa: S608 - our own text
-# On Citus, the function as created above, if the table is distributed.
-_SQL_FUNCTION = """
-SELECT p.prosrc, pg_get_function_arguments(p.oid), pg_get_function_result(p.oid)
-FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
-WHERE p.oid = to_regproc('market_data_asof') AND l.lanname = 'sql'
-  AND EXISTS (SELECT 1 FROM pg_dist_partition WHERE logicalrelid = to_regclass('market_data'))
-"""
 
 
 def fit(cursor: Any) -> None:
-    """On Citus, make ``market_data_asof`` a PL/pgSQL function, because Citus cannot plan SQL functions."""
+    """Make ``market_data_asof`` a PL/pgSQL function if Citus, which cannot plan SQL functions, has the table."""
     if not there(cursor, "pg_catalog.pg_dist_partition"):
         return
-    cursor.execute(_SQL_FUNCTION)
+    cursor.execute(
+        "SELECT p.prosrc, pg_get_function_arguments(p.oid), pg_get_function_result(p.oid)"
+        " FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang"
+        " WHERE p.oid = to_regproc('market_data_asof') AND l.lanname = 'sql'"
+        " AND EXISTS (SELECT 1 FROM pg_dist_partition WHERE logicalrelid = to_regclass('market_data'))"
+    )
     for source, arguments, result in cursor.fetchall():
         body = source.replace(f"{_CHECK_MOMENT} AND ", "").strip()  # the workers lack this function
         cursor.execute(

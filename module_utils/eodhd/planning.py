@@ -332,22 +332,14 @@ def by_session(kinds: Iterable[str], exchanges: Sequence[str], asked: Range, now
     return tasks
 
 
-def unanswered(tasks: Iterable[Task], known: Mapping[str, SymbolEntry], rules: Rules) -> list[Task]:
-    """Return the tasks without a valid answer in the ledger."""
-    return [task for task in tasks if not _answered(task, known.get(task.symbol), rules)]
-
-
 def of_tasks(title: str, tasks: Sequence[Task], known: Mapping[str, SymbolEntry], rules: Rules) -> Plan:
     """Return the plan for the tasks without a valid answer in the ledger."""
-    needed = unanswered(tasks, known, rules)
-    asked = {task.symbol for task in needed}
-    return Plan(
-        title,
-        needed,
-        known,
-        {task.symbol: known[task.symbol] for task in tasks if task.symbol not in asked},
-        rows=sum(known[name].rows for name in asked if name in known),
-    )
+    fresh = {
+        task.symbol: known[task.symbol] for task in tasks if _answered(task, known.get(task.symbol), rules)
+    }
+    needed = [task for task in tasks if task.symbol not in fresh]
+    rows = sum(known[task.symbol].rows for task in needed if task.symbol in known)
+    return Plan(title, needed, known, fresh, rows=rows)
 
 
 def _answered(task: Task, known: SymbolEntry | None, rules: Rules) -> bool:

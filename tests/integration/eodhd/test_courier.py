@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import signal
+import threading
 import time
 import weakref
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 from ansible.module_utils.eodhd.api import Policy, Reply, Transport
+from ansible.module_utils.eodhd.client import Budget, Client
 from ansible.module_utils.eodhd.courier import Courier, Spool
 from ansible.module_utils.eodhd.ledger import Ledger
 from ansible.module_utils.eodhd.store.database import Database
@@ -167,3 +170,19 @@ def test_an_answer_replaces_an_older_one_in_the_database(market: Any, courier: C
     assert market.query("SELECT status, received > now() - interval '1 hour' FROM backfill_answer") == [
         (200, True)
     ]
+
+
+def test_a_killed_runs_answer_stays_in_the_database_until_it_is_stored(
+    market: Any, courier: Courier, spool: Spool
+) -> None:
+    ledger = Ledger(Database(market.server, "test"), "account")
+    ledger.create()
+    name, stop = spool.name("eod/AAPL.US", {}), threading.Event()
+    market.query("INSERT INTO backfill_answer VALUES (%s, 200, '[7]', now())", name)
+    ledger.entries([])
+    client = Client(courier, Budget(stop), stop, ledger, spool, QUICK, force=False)
+    answer, parsed = client.get("eod/AAPL.US", json.loads)
+    assert (parsed, answer.calls, answer.requests) == ([7], 1, 0)
+    assert market.query("SELECT name FROM backfill_answer") == [(name,)]
+    client.stored([answer])
+    assert market.query("SELECT name FROM backfill_answer") == []

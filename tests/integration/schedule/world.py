@@ -177,7 +177,7 @@ class Sky:
             f"{kind} {market} {day}": SymbolEntry(Range(day, day), "loaded", 1, at)
             for (kind, market, day), at in self._known(market, *KINDS[1:]).items()
         }
-        waiting = planning.unanswered(jobs, known, Rules(time_of(self.now), 12, 10))
+        waiting = planning.of_tasks("", jobs, known, Rules(time_of(self.now), 12, 10)).tasks
         return [(job.symbol.split(" ")[0], market, job.range.last) for job in waiting]
 
     def _health(self, _job: Job) -> Played:

@@ -169,7 +169,7 @@ def asked_at(exchange: str, *runs: datetime) -> list[datetime]:
     asked = []
     for now in runs:
         tasks = planning.by_session(KINDS, [exchange], Range(DAY, DAY), now)
-        unanswered = planning.unanswered(tasks, known, planning.Rules(now, 12, 10))
+        unanswered = planning.of_tasks("", tasks, known, planning.Rules(now, 12, 10)).tasks
         known |= {task.symbol: SymbolEntry(task.range, "loaded", 0, now) for task in unanswered}
         asked += [now] if unanswered else []
     return asked
@@ -193,8 +193,8 @@ def test_force_requests_a_settled_session_again() -> None:
     now = datetime(2026, 11, 26, tzinfo=timezone.utc)
     task, _ = planning.by_session(KINDS, ["US"], Range(DAY, DAY), now)
     known = {task.symbol: SymbolEntry(task.range, "loaded", 0, now - timedelta(days=1))}
-    assert planning.unanswered([task], known, planning.Rules(now, 12, 10)) == []
-    assert planning.unanswered([task], known, planning.Rules(now, 12, 10, force=True)) == [task]
+    assert planning.of_tasks("", [task], known, planning.Rules(now, 12, 10)).tasks == []
+    assert planning.of_tasks("", [task], known, planning.Rules(now, 12, 10, force=True)).tasks == [task]
 
 
 def test_currencies_have_no_actions() -> None:
