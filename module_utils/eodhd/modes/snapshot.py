@@ -38,7 +38,10 @@ def run(context: Context) -> dict[str, Any]:
             )
     else:
         context.ledger.create()
-        moment = context.database.run(_moment)
+        # At this moment, no batch is partly stored.
+        [(_, moment)] = context.database.execute(
+            "SELECT pg_advisory_xact_lock(%s), clock_timestamp() AT TIME ZONE 'UTC'", (bars.LOCK,)
+        )
         rows, digest = context.database.run(partial(_digested, moment=moment))
         context.database.execute(
             "INSERT INTO backfill_snapshot (name, moment, rows, digest) VALUES (%s, %s, %s, %s)",
@@ -53,26 +56,17 @@ def run(context: Context) -> dict[str, Any]:
     }
 
 
-def _read(cursor: Any, name: str) -> tuple[datetime, int, str] | None:
+def _read(cursor: Any, name: str) -> Any:
     if not there(cursor, "backfill_snapshot"):
         return None
     cursor.execute(
         "SELECT moment AT TIME ZONE 'UTC', rows, digest FROM backfill_snapshot WHERE name = %s", (name,)
     )
-    row: tuple[datetime, int, str] | None = cursor.fetchone()
-    return row
+    return cursor.fetchone()
 
 
-def _digested(cursor: Any, moment: datetime) -> tuple[int, str]:
+def _digested(cursor: Any, moment: datetime) -> Any:
     """Return count and digest of the rows as they were at a moment, in UTC."""
     bars.hold(cursor)
     cursor.execute("SELECT rows, digest FROM market_data_digest(%s::timestamp AT TIME ZONE 'UTC')", (moment,))
-    rows, digest = cursor.fetchone()
-    return rows, digest
-
-
-def _moment(cursor: Any) -> datetime:
-    """Return a moment, in UTC, at which no batch is partly stored."""
-    cursor.execute("SELECT pg_advisory_xact_lock(%s), clock_timestamp() AT TIME ZONE 'UTC'", (bars.LOCK,))
-    moment: datetime = cursor.fetchone()[1]
-    return moment
+    return cursor.fetchone()
