@@ -25,11 +25,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if self._connection.transport == "local":
             arguments["wheels"] = "never"  # the control node has no other source
         result: dict[str, Any] = self._execute_module(module_args=arguments, task_vars=task_vars)
-        if (
-            not result.get("failed")
-            or not result.get("platform")
-            or arguments.get("wheels", "never") == "never"
-        ):
+        lacking = result.get("failed") and result.get("platform")
+        if not lacking or arguments.get("wheels", "never") == "never":
             return result
 
         from ansible.module_utils.project import wheels

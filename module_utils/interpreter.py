@@ -15,15 +15,10 @@ from ansible.module_utils.common.respawn import has_respawned, respawn_module
 
 def enter(interpreter: str) -> str | None:
     """Continue this module in ``interpreter``; return None if it runs there already, or why it cannot."""
-    if has_respawned() or _inside(interpreter):
+    here = (os.path.realpath(sys.prefix), os.path.realpath(sys.executable))
+    prefix = os.path.dirname(os.path.dirname(interpreter))
+    if has_respawned() or here == (os.path.realpath(prefix), os.path.realpath(interpreter)):
         return None
-    reason = _unusable(interpreter)
-    if reason is None:
-        respawn_module(interpreter)  # does not return: the process ends with the module
-    return reason
-
-
-def _unusable(interpreter: str) -> str | None:
     build = "build the environment with `ansible-playbook playbooks/reset.yml --tags venv`"
     if not os.path.exists(interpreter):
         return f"{interpreter} is missing; {build}."
@@ -34,10 +29,7 @@ def _unusable(interpreter: str) -> str | None:
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
         return f"{interpreter} cannot be run; {build}."
-    return f"{interpreter} is broken or older than Python 3.9; {build}." if done.returncode else None
-
-
-def _inside(interpreter: str) -> bool:
-    here = (os.path.realpath(sys.prefix), os.path.realpath(sys.executable))
-    prefix = os.path.dirname(os.path.dirname(interpreter))
-    return here == (os.path.realpath(prefix), os.path.realpath(interpreter))
+    if done.returncode:
+        return f"{interpreter} is broken or older than Python 3.9; {build}."
+    respawn_module(interpreter)  # does not return: the process ends with the module
+    return None
