@@ -141,18 +141,20 @@ def _map(
 ) -> dict[str, Any] | None:
     if not there(cursor, "market_data"):
         return None
-    tables = survey.Tables(["market_data"], ["assets"] if there(cursor, "assets") else None)
+    bars, assets = ["market_data"], ["assets"] if there(cursor, "assets") else None
     whole, months = markets.window, len(markets.window.months)
     recent = Window.of(min(months, SHORT), whole.last)
     parts = [recent, Window(whole.first, recent.first - timedelta(days=1))] if whole != recent else [whole]
     what = f"The map of {months} months"
-    found = survey.look(lambda work: tried(what, lambda: work(cursor)), tables, markets, parts, by_month=True)
+    found = survey.look(
+        lambda work: tried(what, lambda: work(cursor)), bars, assets, markets, parts, by_month=True
+    )
     if found is None:
         return None
     shown = replace(markets, window=Window(found.since, whole.last))
 
     def days(symbols: Sequence[str]) -> dict[str, list[date]]:
-        return tried("The map by day", lambda: survey.days(cursor, tables.bars, symbols, shown.window)) or {}
+        return tried("The map by day", lambda: survey.days(cursor, bars, symbols, shown.window)) or {}
 
     return picture(found, shown, days, limit)
 

@@ -102,16 +102,10 @@ class Survey:
         return sorted(self.kinds.keys() - self.spans.keys())
 
 
-class Tables(NamedTuple):
-    """The tables, each as schema and name or only as name; ``assets`` may be missing."""
-
-    bars: Sequence[str]
-    assets: Sequence[str] | None
-
-
 def look(
     ask: Ask,
-    tables: Tables,
+    bars: Sequence[str],
+    assets: Sequence[str] | None,
     markets: Markets,
     parts: Sequence[Window],
     *,
@@ -120,10 +114,11 @@ def look(
 ) -> Survey | None:
     """Survey as many of ``parts`` as the time allows; return None if there was not enough for the first one.
 
+    ``bars`` and ``assets`` are tables, each as schema and name or only as name; ``assets`` may be missing.
     ``parts`` are adjacent windows, the newest first; with ``by_month``, each must begin with a month. ``go_on`` returns
     whether there is time for another part.
     """
-    found: Survey | None = ask(lambda cursor: _assets(cursor, tables.assets, parts[0].last))
+    found: Survey | None = ask(lambda cursor: _assets(cursor, assets, parts[0].last))
     if found is None:
         return None
     suffixes = {names.suffix(symbol) for symbol in found.kinds} or {names.DEFAULT}
@@ -131,7 +126,7 @@ def look(
     def read(first: date, end: date | None) -> list[tuple[Any, ...]] | None:
         while True:
             rows: list[tuple[Any, ...]] | None = ask(
-                lambda cursor: _bars(cursor, tables.bars, markets, suffixes, first, end, by_month)
+                lambda cursor: _bars(cursor, bars, markets, suffixes, first, end, by_month)
             )
             # assets may not list every symbol; query again with the sessions of its market.
             others = {names.suffix(row[0]) for row in rows or () if row[0]} - suffixes

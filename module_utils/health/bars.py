@@ -181,11 +181,11 @@ def filled(host: Host, name: str) -> Wanted | None:
     return table if table and host.counts[table.name].rows != 0 else None
 
 
-def query(host: Host, table: Wanted, work: Callable[[Any], Any]) -> Any:
+def query(host: Host, table: Wanted, work: Callable[[Any], Any], what: str = "") -> Any:
     """Return what ``work`` reads from a cursor; None if the time is up.
 
     Raises:
-        Problem: a column or a privilege is missing.
+        Problem: a column or a privilege is missing, or the time for the check of ``what`` is up.
         Unreachable: the server stopped answering or closed the connection.
     """
     deadline = host.deadline = host.deadline or time.monotonic() + host.query_timeout
@@ -210,13 +210,8 @@ def query(host: Host, table: Wanted, work: Callable[[Any], Any]) -> Any:
                 raise
             raise Problem(f"Table {table.name}: {explain(error, host.server)}") from None
 
-    return host.bounded(read, max(0.0, deadline - time.monotonic()) + LOCK_TIMEOUT)
-
-
-def query_or_raise(host: Host, table: Wanted, what: str, work: Callable[[Any], Any]) -> Any:
-    """Return what ``work`` reads, like ``query``, but raise ``too_slow`` if the time is up."""
-    found = query(host, table, work)
-    if found is None:
+    found = host.bounded(read, max(0.0, deadline - time.monotonic()) + LOCK_TIMEOUT)
+    if found is None and what:
         raise too_slow(host, what)
     return found
 
@@ -261,7 +256,7 @@ def _ledger(host: Host, name: str, what: str, statement: str, *values: object) -
         cursor.execute(statement, values)
         return cursor.fetchall()
 
-    found: list[tuple[Any, ...]] = query_or_raise(host, Wanted(name), what, read)
+    found: list[tuple[Any, ...]] = query(host, Wanted(name), read, what)
     return found
 
 
@@ -304,7 +299,7 @@ def check_locks(host: Host) -> Iterator[Finding]:
     """The server has enough locks for the chunks or partitions that one transaction touches."""
     table = readable(host, "market_data")
     if table:
-        query_or_raise(host, table, "PostgreSQL's locks", chunks.look)
+        query(host, table, chunks.look, "PostgreSQL's locks")
         yield Finding("locks", "ok", "PostgreSQL has enough locks for the backfill")
 
 
@@ -327,7 +322,7 @@ def check_precision(host: Host) -> Iterator[Finding]:
             )
         return judge_precision(table, found.types if found else {})
 
-    yield query_or_raise(host, table, f"the columns of {table.name}", read)
+    yield query(host, table, read, f"the columns of {table.name}")
 
 
 def judge_precision(table: Wanted, types: Mapping[str, str]) -> Finding:

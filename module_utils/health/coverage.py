@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ansible.module_utils.coverage import survey
 from ansible.module_utils.coverage.expected import Markets, Window
-from ansible.module_utils.coverage.survey import Lack, Survey, Tables
+from ansible.module_utils.coverage.survey import Lack, Survey
 from ansible.module_utils.health.bars import NAMED, filled, load_command, query, shortened, too_slow
 from ansible.module_utils.health.model import Finding, Host, Wanted
 from ansible.module_utils.markets import names
@@ -47,7 +47,8 @@ def look(host: Host, bars: Wanted) -> Coverage | None:
     rows = host.counts[bars.name].rows
     found = survey.look(
         lambda work: query(host, bars, work),
-        Tables(bars.parts, assets.parts if assets else None),
+        bars.parts,
+        assets.parts if assets else None,
         markets,
         windows(window) if rows is None or rows > LARGE else [window],
         go_on=time_is_left,

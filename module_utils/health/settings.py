@@ -7,7 +7,6 @@ import logging
 import re
 import time
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
 
 from ansible.module_utils.database.connection import driver
 from ansible.module_utils.database.server import KEYS, PREFER, Server
@@ -22,20 +21,8 @@ ALIASES = {"DB_URL": "DATABASE_URL", "EODHD_API_TOKEN": "EODHD_API_KEY"}
 _REWRITE = "Write it again with `ansible-playbook playbooks/reset.yml --tags dotenv`"
 
 
-class Settings(NamedTuple):
-    """The values of ``.env`` by the names above, and the numbers of the lines that python-dotenv drops."""
-
-    values: Mapping[str, str]
-    dropped: tuple[int, ...]
-
-    @property
-    def missing(self) -> tuple[str, ...]:
-        """The required names without a value."""
-        return tuple(name for name in REQUIRED if name not in self.values)
-
-
-def read(content: bytes, path: str) -> Settings:
-    """Parse the content of a ``.env``; ``path`` is for messages.
+def read(content: bytes, path: str) -> tuple[dict[str, str], list[int]]:
+    """Return the values of a ``.env`` by the names above, and the numbers of the lines that python-dotenv drops.
 
     Raises:
         Problem: the file is not UTF-8, so the application cannot read it, or python-dotenv is missing.
@@ -50,15 +37,15 @@ def read(content: bytes, path: str) -> Settings:
             f"{path} is not UTF-8 (line {line}), so the application cannot read it. Save it as UTF-8."
         ) from None
     logging.getLogger("dotenv").addHandler(logging.NullHandler())  # dropped lines are reported here
-    dropped = tuple(
+    dropped = [
         _first_line(found.original) for found in dotenv.parser.parse_stream(io.StringIO(text)) if found.error
-    )
+    ]
     present = dotenv.dotenv_values(stream=io.StringIO(text))
     values = {"POSTGRES_PASSWORD": ""}  # it may be empty, because a server can trust its hosts
     for name in (*REQUIRED, *OPTIONAL):
         if value := present.get(name) or present.get(ALIASES.get(name, "")):
             values[name] = value
-    return Settings(values, dropped)
+    return values, dropped
 
 
 def _first_line(original: object) -> int:
@@ -114,30 +101,31 @@ def check_settings(host: Host) -> Iterator[Finding]:
         if not host.env.is_file():
             yield Finding("settings", "fail", f"{path} is missing. {rewrite}")
             return
-        found = read(host.env.read_bytes(), path)
+        values, dropped = read(host.env.read_bytes(), path)
     except OSError as error:
         raise Problem(
             f"{path} cannot be read ({error.strerror}). Connect as its owner, or as root (ansible_become)."
         ) from None
-    host.settings = found.values
+    host.settings = values
+    missing = [name for name in REQUIRED if name not in values]
     malformed = ""
-    if found.dropped:
-        lines = ", ".join(map(str, found.dropped))
+    if dropped:
+        lines = ", ".join(map(str, dropped))
         malformed = f"{path} is malformed: python-dotenv ignores line {lines}. Write KEY=value there. "
-    if found.missing:
-        text = f"{malformed}{path} has no value for {', '.join(found.missing)}. {rewrite}"
+    if missing:
+        text = f"{malformed}{path} has no value for {', '.join(missing)}. {rewrite}"
         yield Finding("settings", "fail", text)
     elif malformed:
         yield Finding("settings", "warn", malformed.rstrip())
-    if "DB_URL" in found.missing:
+    if "DB_URL" in missing:
         return
     driver()  # raises a Problem if psycopg2, which parses the URL, is missing
-    host.server = server(found.values["DB_URL"], path)
-    others = disagreements(found.values, host.server)
-    if not found.missing and others:
+    host.server = server(values["DB_URL"], path)
+    others = disagreements(values, host.server)
+    if others and not missing:
         text = f"{path}: DB_URL contradicts {', '.join(others)}. {rewrite}"
         yield Finding("settings", "warn", text)
-    elif not found.missing:
+    elif not missing:
         yield Finding("settings", "ok", f"{path} has every required setting")
 
 

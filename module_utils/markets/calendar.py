@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 from ansible.module_utils.markets import names, sessions
 
-_DAY = timedelta(days=1)
 FIRST, LAST = date.fromisoformat(sessions.FIRST), date.fromisoformat(sessions.LAST)
 
 
@@ -51,7 +50,7 @@ class Calendar(NamedTuple):
     extra: frozenset[date] = frozenset()
     zone: str = "UTC"
     clock: Clock = UTC
-    close: tuple[tuple[date, timedelta], ...] = ((date.min, _DAY),)
+    close: tuple[tuple[date, timedelta], ...] = ((date.min, timedelta(days=1)),)
     special: Mapping[date, timedelta] = {}
     holidays: tuple[tuple[int, int], ...] = ()
 
