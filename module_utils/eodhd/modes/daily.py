@@ -196,7 +196,7 @@ def _write(cursor: Any, run: int, item: Fetched) -> Written:
     result = Written()
     lines = sorted(item.lines)
     # A change of a volume that was not final when it was stored is a correction, not a restatement.
-    settled = (item.task.kept or item).fetched.date() - timedelta(days=store.SETTLE_DAYS)
+    settled = (item.task.kept or item).fetched.date() - store.SETTLING
     restated: list[str] = []
     for start in range(0, len(lines), SLICE):
         some = lines[start : start + SLICE]

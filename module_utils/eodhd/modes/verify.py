@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -16,7 +16,7 @@ from ansible.module_utils.eodhd.context import Context
 from ansible.module_utils.eodhd.days import Range
 from ansible.module_utils.eodhd.modes.history import fetch
 from ansible.module_utils.eodhd.store import stored
-from ansible.module_utils.eodhd.store.store import SETTLE_DAYS
+from ansible.module_utils.eodhd.store.store import SETTLING
 from ansible.module_utils.reporting import Problem
 from ansible.module_utils.text import plural
 
@@ -87,15 +87,17 @@ def _compare(context: Context, sample: Mapping[str, Range]) -> Findings:
     marks = context.database.run(partial(stored.marked, symbols=list(sample)))
     old_days = {mark.symbol: mark.days for mark in marks}
     found = Findings([mark.text for mark in marks])
-    settled = context.today - timedelta(days=SETTLE_DAYS)
-    place = list(FIGURES).index("adjusted_close")
+    settled = context.today - SETTLING
+    close, adjusted_close = map(list(FIGURES).index, ("close", "adjusted_close"))
     for symbol, days in sample.items():
         answer, parsed = fetch(context, symbol, days, keep=False)
         found.calls += answer.calls
         if parsed is None:
             found.unanswered[symbol] = f"{answer.outcome} ({answer.message})"
             continue
-        ours = stored.read(context.database, symbol, days, list(FIGURES), context.chunks)
+        later = Range(days.first, context.today)
+        bars = stored.read(context.database, symbol, later, context.chunks)
+        ours = {day: bar for day, bar in bars.items() if day <= days.last}
         found.rows += len(ours)
         sent = dict(map(_bar, parsed.lines))
         # Bars that are marked as having an old basis are not mismatches.
@@ -106,12 +108,12 @@ def _compare(context: Context, sample: Mapping[str, Range]) -> Findings:
             if day in sent or old is None or not old.first <= day <= old.last
         }
         found.mismatches += [{"symbol": symbol, **mismatch} for mismatch in mismatches(ours, sent, settled)]
-        later = Range(days.first, context.today)
-        known = stored.read_known(context.database, symbol, later, context.chunks)
-        if known is None:
+        actions = stored.read_actions(context.database, symbol, later)
+        if actions is None:
             found.unknown += 1
             continue
-        computed, provider = adjusted(*known), {day: bar[place] for day, bar in sent.items()}
+        computed = adjusted({day: bar[close] for day, bar in bars.items()}, *actions)
+        provider = {day: bar[adjusted_close] for day, bar in sent.items()}
         found.days += len(computed.keys() & provider.keys())
         wrong = differing(computed, provider)
         if wrong:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import random
+from bisect import bisect_left
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta, timezone
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -19,8 +20,8 @@ from ansible.module_utils.eodhd.store.database import Database
 from ansible.module_utils.eodhd.store.parser import Parsed, SetAside
 from ansible.module_utils.text import plural
 
-# A volume that changes within this many days after its session is a correction, not a restatement.
-SETTLE_DAYS = 3
+# A volume that changes within this time after its session is a correction, not a restatement.
+SETTLING = timedelta(days=3)
 
 
 @dataclass(frozen=True)
@@ -103,56 +104,40 @@ def write(database: Database, run: int, items: Sequence[Fetched], chunks: Chunks
     restated symbols, and the last one writes the ledger entries.
     """
     full = [item for item in items if item.lines]
-    changes = {item.task.symbol: bars.Change() for item in items}
-    *before, last = chunks.slices(_days(full)) if full else [stored.ALL]
     symbols = [item.task.symbol for item in full]
+    days = [line[:10] for item in full for line in (item.lines[0], item.lines[-1])]
+    reach = Range(*map(date.fromisoformat, (min(days), max(days)))) if days else stored.ALL
+    *before, last = chunks.slices(reach)
     at = max(item.fetched for item in items)
     fresh = database.run(partial(bars.register, symbols=symbols, at=at)) if before else set()
     # In the same order, one connection would wait in each slice for the decompression by the other.
     random.shuffle(before)
-    for piece in before:
-        part = database.run(partial(_write_slice, run=run, items=full, days=piece))
-        for symbol, change in part.items():
-            changes[symbol].add(change)
-    days = last if before else None
+    parts = [database.run(partial(_write_slice, run=run, items=full, days=piece)) for piece in before]
 
-    restated: set[str] = set()
-    on_old_basis: set[str] = set()
-
-    def work(cursor: Any) -> list[Written]:
-        now = {symbol: replace(change) for symbol, change in changes.items()}
-        restated.update(_restated(cursor, symbols))
-        on_old_basis.update(mark.symbol for mark in stored.marked(cursor, symbols))
-        new = fresh if before else bars.register(cursor, symbols, at)
-        for symbol, change in _write_rows(cursor, run, full, days).items():
-            now[symbol].add(change)
-        restated.update(symbol for symbol, change in now.items() if change.restated)
+    def work(cursor: Any) -> tuple[list[tuple[Fetched, Written]], set[str], set[str]]:
+        restated = _restated(cursor, symbols)
+        on_old_basis = {mark.symbol for mark in stored.marked(cursor, symbols)}
+        new = fresh or bars.register(cursor, symbols, at)
+        every = [*parts, _write_rows(cursor, run, full, last)]
+        restated.update(symbol for part in every for symbol, change in part.items() if change.restated)
         bars.mark_synced(cursor, symbols, at, new)
-        written = []
+        done = []
         for item in items:
-            change = now[item.task.symbol]
-            unchanged = len(item.lines) - change.inserted - change.updated
-            registered = int(item.task.symbol in new)
-            written.append(Written(change.inserted, change.updated, unchanged, registered))
-        answered = [item.task for item in items if item.parsed]
-        keep_aside(
-            cursor,
-            run,
-            [row for item in items for row in item.aside],
-            [(task.symbol, task.range.first, task.range.last) for task in answered],
-        )
-        enter(cursor, run, list(zip(items, written)), restated)
-        return written
+            changes = [part[item.task.symbol] for part in every if item.task.symbol in part]
+            inserted = sum(change.inserted for change in changes)
+            updated = sum(change.updated for change in changes)
+            unchanged = len(item.lines) - inserted - updated
+            done.append((item, Written(inserted, updated, unchanged, int(item.task.symbol in new))))
+        answered = [
+            (item.task.symbol, item.task.range.first, item.task.range.last) for item in items if item.parsed
+        ]
+        keep_aside(cursor, run, [row for item in items for row in item.aside], answered)
+        enter(cursor, run, done, restated)
+        return done, restated, on_old_basis
 
-    results = database.run(work)
-    _check_history(database, run, list(zip(items, results)), chunks, restated, on_old_basis)
-    return results
-
-
-def _days(items: Sequence[Fetched]) -> Range:
-    """Return the range from the first day of a batch to the last."""
-    days = [date.fromisoformat(line[:10]) for item in items for line in (item.lines[0], item.lines[-1])]
-    return Range(min(days), max(days))
+    done, restated, on_old_basis = database.run(work)
+    _check_history(database, run, done, chunks, restated, on_old_basis)
+    return [written for _, written in done]
 
 
 def _write_slice(cursor: Any, run: int, items: Sequence[Fetched], days: Range) -> dict[str, bars.Change]:
@@ -163,17 +148,25 @@ def _write_slice(cursor: Any, run: int, items: Sequence[Fetched], days: Range) -
     return changes
 
 
-def _write_rows(
-    cursor: Any, run: int, items: Sequence[Fetched], days: Range | None
-) -> dict[str, bars.Change]:
-    """Store the rows of a batch, or of some days of it; return the changes by symbol."""
-    straight = {item.task.symbol: _lines([item], days) for item in items if item.task.vacant}
-    compared = [item for item in items if not item.task.vacant]
-    if straight and not bars.copy_new(cursor, run, straight):
-        straight, compared = {}, list(items)
-    changes = {symbol: bars.Change(len(lines)) for symbol, lines in straight.items()}
-    settled = {item.task.symbol: _settled(item) for item in compared}
-    return {**changes, **bars.merge(cursor, run, _lines(compared, days), settled)}
+def _write_rows(cursor: Any, run: int, items: Sequence[Fetched], days: Range) -> dict[str, bars.Change]:
+    """Store the rows of some days; return the changes by symbol."""
+    first, beyond = days.first.isoformat(), (days.last + timedelta(days=1)).isoformat()
+    lines = {
+        item.task.symbol: item.lines[bisect_left(item.lines, first) : bisect_left(item.lines, beyond)]
+        for item in items
+    }
+    vacant = {item.task.symbol: lines[item.task.symbol] for item in items if item.task.vacant}
+    if not bars.copy_new(cursor, run, vacant):
+        vacant = {}
+    changes = {symbol: bars.Change(len(some)) for symbol, some in vacant.items()}
+    # A volume that was not final when it was fetched before changes without a restatement.
+    settled = {
+        item.task.symbol: (item.task.kept or item).fetched.date() - SETTLING
+        for item in items
+        if item.task.symbol not in vacant
+    }
+    compared = [line for symbol in settled for line in lines[symbol]]
+    return {**changes, **bars.merge(cursor, run, compared, settled)}
 
 
 def _check_history(
@@ -199,31 +192,15 @@ def _check_history(
             result.again = item.task.covered()
         if symbol not in checked:
             continue
-        bars_of = days_of.get(symbol)
-        past = Range(min(bars_of), max(bars_of)) if bars_of else days
+        held = days_of.get(symbol, set())
+        past = Range(min(held), max(held)) if held else days
         if symbol in restated and not days.covers(past):
-            result.again = past.hull(item.task.covered())
-        if item.parsed and item.outcome in ("loaded", "set_aside") and days.covers(past):
+            result.again = past.hull(days)
+        if item.outcome in ("loaded", "set_aside") and days.covers(past):
+            sent = {date.fromisoformat(line[:10]) for line in item.lines}
             # Later days than the last one sent are not published yet.
-            sent = item.parsed.days
-            last = max(sent)
-            old_days = [day for day in bars_of or () if day <= last and day not in sent]
+            old_days = [day for day in held - sent if day <= max(sent)]
             database.run(partial(stored.mark, run=run, symbol=symbol, old_days=old_days))
-
-
-def _settled(item: Fetched) -> date:
-    """Return the day before which the stored volumes were final when they were fetched."""
-    before = item.task.kept or item
-    return before.fetched.astimezone(timezone.utc).date() - timedelta(days=SETTLE_DAYS)
-
-
-def _lines(items: Sequence[Fetched], days: Range | None) -> list[str]:
-    """Return the lines of answers, or of some days of them: comparing each takes 5% of a run's processor time."""
-    lines = [line for item in items for line in item.lines]
-    if days is None:
-        return lines
-    first, last = days.first.isoformat(), (days.last + timedelta(days=1)).isoformat()
-    return [line for line in lines if first <= line < last]
 
 
 def keep_aside(

@@ -5,22 +5,22 @@ It also marks bars with an old adjustment basis: the provider restated the symbo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from functools import partial
-from typing import Any, Callable, TypeVar
+from typing import Any
 
-from ansible.module_utils.database.tables import NAMED, there
+from ansible.module_utils.database.tables import FIGURES, NAMED, there
 from ansible.module_utils.eodhd.days import Range, midnight, utc_now
 from ansible.module_utils.eodhd.store import bars
 from ansible.module_utils.eodhd.store.chunks import Chunks
 from ansible.module_utils.eodhd.store.database import Database
 from ansible.module_utils.text import plural
 
-T = TypeVar("T")
-ByDay = dict[date, Decimal]
+ByDay = Mapping[date, Decimal]
 
 # All days that a bar can have.
 ALL = Range(date(1, 1, 2), date(9999, 12, 30))
@@ -28,82 +28,80 @@ ALL = Range(date(1, 1, 2), date(9999, 12, 30))
 RANGES = 16
 
 
-def _in_slices(database: Database, slices: list[Range], work: Callable[[Any, Range], T]) -> Iterator[T]:
-    """Yield what ``work`` returns for each slice, read in its own transaction."""
+def _rows(database: Database, days: Range, chunks: Chunks, statement: str, **values: Any) -> Iterator[Any]:
+    """Yield the rows of a statement, for each slice of the days in a transaction of its own."""
 
-    def reading(cursor: Any, days: Range) -> T:
+    def work(cursor: Any, piece: Range) -> list[Any]:
         bars.hold(cursor)
-        return work(cursor, days)
-
-    for piece in slices:
-        yield database.run(partial(reading, days=piece))
-
-
-def stored_days(database: Database, symbols: list[str], chunks: Chunks) -> dict[str, set[date]]:
-    """Return the days with stored rows by symbol, for symbols with any."""
-
-    def work(cursor: Any, days: Range) -> list[tuple[str, list[date]]]:
-        cursor.execute(
-            "SELECT symbol, array_agg((time AT TIME ZONE 'UTC')::date)"
-            " FROM market_data WHERE symbol = ANY (%s) AND time BETWEEN %s AND %s GROUP BY symbol",
-            (symbols, midnight(days.first), midnight(days.last)),
-        )
+        cursor.execute(statement, {**values, "first": midnight(piece.first), "last": midnight(piece.last)})
         return list(cursor.fetchall())
 
-    found: dict[str, set[date]] = {}
-    for rows in _in_slices(database, chunks.slices(chunks.stored or ALL), work):
-        for symbol, some in rows:
-            found.setdefault(symbol, set()).update(some)
+    for piece in chunks.slices(days):
+        yield from database.run(partial(work, piece=piece))
+
+
+def stored_days(database: Database, symbols: Sequence[str], chunks: Chunks) -> dict[str, set[date]]:
+    """Return the days with stored rows by symbol, for symbols with any."""
+    statement = (
+        "SELECT symbol, array_agg((time AT TIME ZONE 'UTC')::date)"
+        " FROM market_data WHERE symbol = ANY (%(symbols)s) AND time BETWEEN %(first)s AND %(last)s GROUP BY symbol"
+    )
+    found: dict[str, set[date]] = defaultdict(set)
+    for symbol, some in _rows(database, chunks.stored or ALL, chunks, statement, symbols=list(symbols)):
+        found[symbol].update(some)
     return found
 
 
-def read(
-    database: Database, symbol: str, days: Range, columns: Sequence[str], chunks: Chunks
-) -> dict[date, tuple[Decimal, ...]]:
-    """Return the stored values of a symbol's ``columns`` by day, in their order."""
-
-    def work(cursor: Any, days: Range) -> list[Any]:
-        cursor.execute(
-            f"SELECT (time AT TIME ZONE 'UTC')::date, {', '.join(f'{name}::numeric' for name in columns)}"  # noqa: S608
-            " FROM market_data WHERE symbol = %s AND time BETWEEN %s AND %s",
-            (symbol, midnight(days.first), midnight(days.last)),
-        )
-        return list(cursor.fetchall())
-
-    pieces = _in_slices(database, chunks.slices(days), work)
-    return {day: tuple(values) for rows in pieces for day, *values in rows}
+def read(database: Database, symbol: str, days: Range, chunks: Chunks) -> dict[date, tuple[Decimal, ...]]:
+    """Return the stored values of a symbol by day, in the order of ``FIGURES``."""
+    statement = (
+        f"SELECT (time AT TIME ZONE 'UTC')::date, {', '.join(f'{name}::numeric' for name in FIGURES)}"  # noqa: S608
+        " FROM market_data WHERE symbol = %(symbol)s AND time BETWEEN %(first)s AND %(last)s"
+    )
+    rows = _rows(database, days, chunks, statement, symbol=symbol)
+    return {day: tuple(values) for day, *values in rows}
 
 
-def read_known(
-    database: Database, symbol: str, days: Range, chunks: Chunks
-) -> tuple[ByDay, ByDay, ByDay] | None:
-    """Return the closes of days, and the splits and dividends after the first; None if these were not loaded."""
-    actions = database.run(lambda cursor: _actions(cursor, symbol, days))
-    if actions is None:
-        return None
-    closes = read(database, symbol, days, ["close"], chunks)
-    return {day: close for day, (close,) in closes.items()}, *actions
-
-
-def _actions(cursor: Any, symbol: str, days: Range) -> tuple[ByDay, ByDay] | None:
-    cursor.execute(
+def read_actions(database: Database, symbol: str, days: Range) -> tuple[ByDay, ByDay] | None:
+    """Return the splits and dividends after the first of some days; None if they were not loaded."""
+    loaded = database.execute(
         "SELECT count(*) FROM backfill_coverage WHERE symbol = ANY (%s) AND first_day <= %s"
         " AND outcome IN ('loaded', 'set_aside')",
         ([f"splits {symbol}", f"dividends {symbol}"], days.first),
     )
-    if cursor.fetchone()[0] < 2:
+    if loaded[0][0] < 2:
         return None
-    cursor.execute(
-        "SELECT day, new_shares / old_shares FROM market_split WHERE symbol = %s AND day > %s AND day <= %s",
-        (symbol, days.first, days.last),
-    )
-    splits = dict(cursor.fetchall())
     # The unadjusted amount, because closes are unadjusted, too.
-    cursor.execute(
-        "SELECT day, coalesce(unadjusted, value) FROM market_dividend WHERE symbol = %s AND day > %s AND day <= %s",
-        (symbol, days.first, days.last),
+    splits, dividends = (
+        dict(
+            database.execute(
+                f"SELECT day, {value} FROM {table} WHERE symbol = %s AND day > %s AND day <= %s",  # noqa: S608
+                (symbol, days.first, days.last),
+            )
+        )
+        for table, value in (
+            ("market_split", "new_shares / old_shares"),
+            ("market_dividend", "coalesce(unadjusted, value)"),
+        )
     )
-    return splits, dict(cursor.fetchall())
+    return splits, dividends
+
+
+def other_times(database: Database, symbols: Sequence[str], days: Range, chunks: Chunks) -> dict[str, str]:
+    """Return the symbols whose daily bars are not at midnight UTC, each with the time of one, as text.
+
+    More than one such bar a day is data of another kind, which the backfill does not touch.
+    """
+    statement = (
+        "SELECT symbol, to_char(min(time) AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI') FROM market_data"
+        " WHERE symbol = ANY (%(symbols)s) AND time BETWEEN %(first)s AND %(last)s"
+        " AND (time AT TIME ZONE 'UTC')::time <> '00:00'"
+        " GROUP BY symbol HAVING count(*) = count(DISTINCT (time AT TIME ZONE 'UTC')::date)"
+    )
+    return dict(_rows(database, days, chunks, statement, symbols=list(symbols)))
+
+
+# --- counts ------------------------------------------------------------------------------------------------
 
 
 def count_stored(
@@ -113,67 +111,39 @@ def count_stored(
     if not wanted:
         return {}
     ranges = list(dict.fromkeys(days for _, *both in wanted for days in both))
-    statement, values, picked = (_by_range if len(ranges) <= RANGES else _by_symbol)(wanted, ranges)
-
-    def work(cursor: Any, days: Range) -> list[tuple[Any, ...]]:
-        cursor.execute(statement, {**values, "first": midnight(days.first), "last": midnight(days.last)})
-        return list(cursor.fetchall())
-
-    reach = ranges[0]
-    for days in ranges:
-        reach = reach.hull(days)
+    counting = _count_by_range if len(ranges) <= RANGES else _count_by_symbol
+    statement, values, places = counting(wanted, ranges)
+    reach = Range(min(days.first for days in ranges), max(days.last for days in ranges))
     sums: dict[str, list[int]] = {}
-    for rows in _in_slices(database, chunks.slices(reach), work):
-        for symbol, *more in rows:
-            sums[symbol] = [a + b for a, b in zip(sums.get(symbol, [0] * len(more)), more)]
-    counts = {symbol: (sums[symbol][a], sums[symbol][b]) for symbol, a, b in picked if symbol in sums}
+    for symbol, *more in _rows(database, reach, chunks, statement, **values):
+        sums[symbol] = [a + b for a, b in zip(sums.get(symbol, [0] * len(more)), more)]
+    counts = {symbol: (sums[symbol][a], sums[symbol][b]) for symbol, a, b in places if symbol in sums}
     return {symbol: both for symbol, both in counts.items() if any(both)}
-
-
-def other_times(database: Database, symbols: Sequence[str], days: Range, chunks: Chunks) -> dict[str, str]:
-    """Return the symbols whose daily bars are not at midnight UTC, each with the time of one, as text.
-
-    More than one such bar a day is data of another kind, which the backfill does not touch.
-    """
-
-    def work(cursor: Any, days: Range) -> list[tuple[str, str]]:
-        cursor.execute(
-            "SELECT symbol, to_char(min(time) AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI') FROM market_data"
-            " WHERE symbol = ANY (%s) AND time BETWEEN %s AND %s AND (time AT TIME ZONE 'UTC')::time <> '00:00'"
-            " GROUP BY symbol HAVING count(*) = count(DISTINCT (time AT TIME ZONE 'UTC')::date)",
-            (list(symbols), midnight(days.first), midnight(days.last)),
-        )
-        return list(cursor.fetchall())
-
-    return dict(found for rows in _in_slices(database, chunks.slices(days), work) for found in rows)
 
 
 # A counting statement, its values, and by symbol the positions of its two counts in a row.
 _Counting = tuple[str, dict[str, Any], list[tuple[str, int, int]]]
 
 
-def _by_range(wanted: Sequence[tuple[str, Range, Range]], ranges: Sequence[Range]) -> _Counting:
+def _count_by_range(wanted: Sequence[tuple[str, Range, Range]], ranges: Sequence[Range]) -> _Counting:
     """Count in ranges that many symbols share, in a form that TimescaleDB answers from compressed rows."""
     columns = ", ".join(
         f"count(*) FILTER (WHERE time BETWEEN %(first{n})s AND %(last{n})s)" for n in range(len(ranges))
     )
-    values: dict[str, Any] = {f"first{n}": midnight(days.first) for n, days in enumerate(ranges)}
-    values.update({f"last{n}": midnight(days.last) for n, days in enumerate(ranges)})
-    values["symbols"] = [symbol for symbol, _, _ in wanted]
-    statement = f"SELECT symbol, {columns} FROM market_data WHERE time BETWEEN %(first)s AND %(last)s"  # noqa: S608
-    if len(wanted) <= NAMED:
-        statement += " AND symbol = ANY (%(symbols)s)"
-    places = {days: n for n, days in enumerate(ranges)}
-    return (
-        f"{statement} GROUP BY symbol",
-        values,
-        [(symbol, places[one], places[other]) for symbol, one, other in wanted],
+    values: dict[str, Any] = {"symbols": [symbol for symbol, _, _ in wanted]}
+    for n, days in enumerate(ranges):
+        values |= {f"first{n}": midnight(days.first), f"last{n}": midnight(days.last)}
+    named = "AND symbol = ANY (%(symbols)s)" if len(wanted) <= NAMED else ""
+    statement = (
+        f"SELECT symbol, {columns} FROM market_data"  # noqa: S608 - our own names
+        f" WHERE time BETWEEN %(first)s AND %(last)s {named} GROUP BY symbol"
     )
+    return statement, values, [(symbol, ranges.index(a), ranges.index(b)) for symbol, a, b in wanted]
 
 
-def _by_symbol(wanted: Sequence[tuple[str, Range, Range]], _: Sequence[Range]) -> _Counting:
+def _count_by_symbol(wanted: Sequence[tuple[str, Range, Range]], _: Sequence[Range]) -> _Counting:
     """Count in separate ranges for each symbol."""
-    values: dict[str, Any] = {
+    values = {
         "symbols": [symbol for symbol, _, _ in wanted],
         "a1": [midnight(one.first) for _, one, _ in wanted],
         "a2": [midnight(one.last) for _, one, _ in wanted],
@@ -181,16 +151,14 @@ def _by_symbol(wanted: Sequence[tuple[str, Range, Range]], _: Sequence[Range]) -
         "b2": [midnight(other.last) for _, _, other in wanted],
     }
     statement = (
-        "SELECT m.symbol, count(*) FILTER (WHERE m.time BETWEEN k.a1 AND k.a2),"
-        " count(*) FILTER (WHERE m.time BETWEEN k.b1 AND k.b2)"
-        " FROM market_data m JOIN unnest(%(symbols)s, %(a1)s, %(a2)s, %(b1)s, %(b2)s)"
-        " AS k (symbol, a1, a2, b1, b2) USING (symbol)"
-        " WHERE m.time BETWEEN %(first)s AND %(last)s GROUP BY m.symbol"
+        "SELECT symbol, count(*) FILTER (WHERE time BETWEEN a1 AND a2), count(*) FILTER (WHERE time BETWEEN b1 AND b2)"
+        " FROM market_data JOIN unnest(%(symbols)s, %(a1)s, %(a2)s, %(b1)s, %(b2)s)"
+        " AS k (symbol, a1, a2, b1, b2) USING (symbol) WHERE time BETWEEN %(first)s AND %(last)s GROUP BY symbol"
     )
     return statement, values, [(symbol, 0, 1) for symbol, _, _ in wanted]
 
 
-# --- restatements -------------------------------------------------------------------------------------------
+# --- restatements ------------------------------------------------------------------------------------------
 
 # The last restated day is the one before the action took effect.
 _CAUSES = """
@@ -212,13 +180,13 @@ ORDER BY r.symbol
 
 
 def causes(cursor: Any, run: int) -> list[str]:
-    """Return a line with the cause for each symbol that was restated in a run or in the one that followed."""
+    """Return the split or dividend that restated each symbol, in words, for a run and the one that followed."""
     cursor.execute(_CAUSES, {"run": run})
+    unknown = (
+        "; unexplained: no split or dividend is known after that day (load them with backfill_mode=actions)"
+    )
     return [
-        f"{symbol}: bars until {day} were restated by {text}"
-        if text
-        else f"{symbol}: bars until {day} were restated; unexplained: no split or dividend is known after that day"
-        " (load them with backfill_mode=actions)"
+        f"{symbol}: bars until {day} were restated{f' by {text}' if text else unknown}"
         for symbol, day, text in cursor.fetchall()
     ]
 
@@ -252,19 +220,19 @@ def marked(cursor: Any, symbols: Sequence[str]) -> list[OldBasis]:
     return [OldBasis(symbol, Range(first, last), rows) for symbol, first, last, rows in cursor.fetchall()]
 
 
-def mark(cursor: Any, run: int, symbol: str, old_days: Sequence[date]) -> None:
+def mark(cursor: Any, run: int, symbol: str, old_days: Collection[date]) -> None:
     """Clear a symbol's mark as restated, and mark stored bars that still have an old basis, if there are any."""
     now = utc_now()
     cursor.execute("UPDATE backfill_coverage SET restated = false WHERE symbol = %s", (symbol,))
-    if not old_days:
+    if old_days:
+        cursor.execute(
+            "INSERT INTO backfill_old_basis (symbol, first_day, last_day, rows, since, run)"
+            " VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (symbol) DO UPDATE SET first_day = EXCLUDED.first_day,"
+            " last_day = EXCLUDED.last_day, rows = EXCLUDED.rows, run = EXCLUDED.run, resolved = NULL",
+            (symbol, min(old_days), max(old_days), len(old_days), now, run),
+        )
+    else:
         cursor.execute(
             "UPDATE backfill_old_basis SET resolved = %s WHERE symbol = %s AND resolved IS NULL",
             (now, symbol),
         )
-        return
-    cursor.execute(
-        "INSERT INTO backfill_old_basis (symbol, first_day, last_day, rows, since, run)"
-        " VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (symbol) DO UPDATE SET first_day = EXCLUDED.first_day,"
-        " last_day = EXCLUDED.last_day, rows = EXCLUDED.rows, run = EXCLUDED.run, resolved = NULL",
-        (symbol, min(old_days), max(old_days), len(old_days), now, run),
-    )
