@@ -139,7 +139,7 @@ def _fetch_listings(context: Context, exchange: str) -> tuple[Answer, Parsed | N
 
 def _write_listing(cursor: Any, run: int, item: Fetched) -> Written:
     cursor.execute(LISTING)
-    bars.copy_into(cursor, f"backfill_listing_stage (symbol, {LISTED})", item.lines)
+    bars.copy(cursor, f"backfill_listing_stage (symbol, {LISTED})", item.lines)
     cursor.execute(KEEP_LISTING, {"run": run})
     exchange = names.suffix_of(item.task.symbol.partition(" ")[2])
     cursor.execute(REGISTER, {"exchange": exchange, "now": item.fetched})

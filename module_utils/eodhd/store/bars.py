@@ -10,9 +10,8 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible.module_utils.database import layout
 from ansible.module_utils.database.connection import driver
@@ -39,9 +38,13 @@ DO UPDATE SET last_synced = EXCLUDED.last_synced,
 _TYPES = {"CC": "Crypto", "FOREX": "Forex", "INDX": "Index"}
 
 
-def register(cursor: Any, symbols: Sequence[str], at: datetime) -> set[str]:
+def register(cursor: Any, symbols: Sequence[str], at: datetime, known: str = "DO NOTHING") -> set[str]:
     """Enter symbols before their bars, which may have a foreign key to them; return the new ones."""
-    return _register(cursor, symbols, at, "DO NOTHING")
+    exchanges = [symbol.rpartition(".")[2] for symbol in symbols]
+    types = [_TYPES.get(exchange) for exchange in exchanges]
+    values = {"symbols": list(symbols), "exchanges": exchanges, "types": types, "at": at}
+    cursor.execute(f"{_REGISTER} {known} RETURNING symbol", values)
+    return {symbol for (symbol,) in cursor.fetchall()}
 
 
 def mark_synced(cursor: Any, symbols: Sequence[str], at: datetime, new: Collection[str]) -> None:
@@ -49,17 +52,9 @@ def mark_synced(cursor: Any, symbols: Sequence[str], at: datetime, new: Collecti
 
     Call it late in a transaction, because other runs wait for these rows.
     """
-    _register(cursor, [symbol for symbol in symbols if symbol not in new], at, _SYNCED)
-
-
-def _register(cursor: Any, symbols: Sequence[str], at: datetime, known: str) -> set[str]:
-    if not symbols:
-        return set()
-    exchanges = [symbol.rpartition(".")[2] for symbol in symbols]
-    types = [_TYPES.get(exchange) for exchange in exchanges]
-    values = {"symbols": list(symbols), "exchanges": exchanges, "types": types, "at": at}
-    cursor.execute(f"{_REGISTER} {known} RETURNING symbol", values)
-    return {symbol for (symbol,) in cursor.fetchall()}
+    earlier = [symbol for symbol in symbols if symbol not in new]
+    if earlier:
+        register(cursor, earlier, at, _SYNCED)
 
 
 # --- arrivals ----------------------------------------------------------------------------------------------
@@ -136,26 +131,25 @@ def _lock(cursor: Any, *, alone: bool) -> None:
 # --- bars --------------------------------------------------------------------------------------------------
 
 
-def _figures(prefix: str = "") -> str:
-    return ", ".join(f"{prefix}{name}" for name in FIGURES)
+def _figures(form: str = "*") -> str:
+    """Return a list of this form, with the name of each figure for the asterisk."""
+    return ", ".join(form.replace("*", name) for name in FIGURES)
 
 
-_NUMBERS = ", ".join(f"{name} numeric" for name in FIGURES)
-_STAGE = (
-    f"CREATE TEMPORARY TABLE IF NOT EXISTS backfill_stage (time timestamptz, symbol text, {_NUMBERS})"
-    " ON COMMIT DELETE ROWS"
-)
-_CHANGED = (
-    f"CREATE TEMPORARY TABLE IF NOT EXISTS backfill_changed (time timestamptz, symbol text, {_NUMBERS},"
-    f" known boolean, {', '.join(f'old_{name} numeric' for name in FIGURES)}) ON COMMIT DELETE ROWS"
-)
+_PREPARE = f"""
+CREATE TEMPORARY TABLE IF NOT EXISTS backfill_stage (time timestamptz, symbol text, {_figures("* numeric")})
+  ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE IF NOT EXISTS backfill_changed (LIKE backfill_stage, known boolean, {_figures("old_* numeric")})
+  ON COMMIT DELETE ROWS;
+TRUNCATE backfill_stage, backfill_changed
+"""
 # The explicit bounds and symbols limit TimescaleDB's plan to the chunks concerned, and reach the workers of Citus.
 _COMPARE = f"""
-INSERT INTO backfill_changed (time, symbol, {_figures()}, known, {_figures("old_")})
-SELECT s.time, s.symbol, {_figures("s.")}, m.time IS NOT NULL, {_figures("m.")}
+INSERT INTO backfill_changed (time, symbol, {_figures()}, known, {_figures("old_*")})
+SELECT s.time, s.symbol, {_figures("s.*")}, m.time IS NOT NULL, {_figures("m.*")}
 FROM backfill_stage s LEFT JOIN market_data m ON m.time = s.time AND m.symbol = s.symbol
   AND m.time BETWEEN %(first)s AND %(last)s AND m.symbol = ANY (%(symbols)s)
-WHERE m.time IS NULL OR ({_figures("m.")}) IS DISTINCT FROM ({_figures("s.")})
+WHERE m.time IS NULL OR ({_figures("m.*")}) IS DISTINCT FROM ({_figures("s.*")})
 """  # noqa: S608 - our own names
 # A history was restated if the factor from close to adjusted close changed. If the close changed, too, the factor may
 # differ by the rounding of four decimals.
@@ -172,24 +166,23 @@ GROUP BY c.symbol
 _WRITE = f"""
 INSERT INTO market_data AS m (time, symbol, {_figures()})
 SELECT time, symbol, {_figures()} FROM backfill_changed ORDER BY time, symbol
-ON CONFLICT (time, symbol) DO UPDATE SET {", ".join(f"{name} = EXCLUDED.{name}" for name in FIGURES)}
-WHERE ({_figures("m.")}) IS DISTINCT FROM ({_figures("EXCLUDED.")})
+ON CONFLICT (time, symbol) DO UPDATE SET {_figures("* = EXCLUDED.*")}
+WHERE ({_figures("m.*")}) IS DISTINCT FROM ({_figures("EXCLUDED.*")})
 """  # noqa: S608 - our own names
 # Rows that the table still lacks, unless another session wrote them.
 _LOST = f"""
 SELECT count(*) FROM backfill_changed c LEFT JOIN market_data m ON m.time = c.time AND m.symbol = c.symbol
   AND m.time BETWEEN %(first)s AND %(last)s AND m.symbol = ANY (%(symbols)s)
-WHERE m.time IS NULL OR ({_figures("m.")}) IS NOT DISTINCT FROM ({_figures("c.old_")})
+WHERE m.time IS NULL OR ({_figures("m.*")}) IS NOT DISTINCT FROM ({_figures("c.old_*")})
 """  # noqa: S608 - our own names
 _RECORD = f"""
-INSERT INTO backfill_revision (run, symbol, day, {_figures("old_")}, {_figures("new_")}, found)
-SELECT %(run)s, symbol, (time AT TIME ZONE 'UTC')::date, {_figures("old_")}, {_figures()}, %(at)s
+INSERT INTO backfill_revision (run, symbol, day, {_figures("old_*")}, {_figures("new_*")}, found)
+SELECT %(run)s, symbol, (time AT TIME ZONE 'UTC')::date, {_figures("old_*")}, {_figures()}, %(at)s
 FROM backfill_changed WHERE known ORDER BY time, symbol
 """  # noqa: S608 - our own names
 
 
-@dataclass
-class Change:
+class Change(NamedTuple):
     """What a store changed of one symbol.
 
     Attributes:
@@ -201,20 +194,9 @@ class Change:
     updated: int = 0
     restated: bool = False
 
-    def add(self, other: Change) -> None:
-        """Add the change by another slice of the same answer."""
-        self.inserted += other.inserted
-        self.updated += other.updated
-        self.restated |= other.restated
 
-
-def copy(cursor: Any, table: str, lines: Sequence[str]) -> None:
-    """COPY rows of prices into a table; sort them, because key order halves the work on the index."""
-    copy_into(cursor, f"{table} (time, symbol, {_figures()})", lines)
-
-
-def copy_into(cursor: Any, columns: str, lines: Sequence[str]) -> None:
-    """COPY lines in text format into columns of a table."""
+def copy(cursor: Any, columns: str, lines: Sequence[str]) -> None:
+    """COPY lines in text format into a table's columns; sort them, because key order halves the work on the index."""
     data = "".join(lines).encode()
     # In one piece, because the driver takes the interpreter's lock for every read.
     cursor.copy_expert(f"COPY {columns} FROM STDIN", io.BytesIO(data), size=max(1, len(data)))
@@ -235,7 +217,7 @@ def copy_new(cursor: Any, run: int, lines: Mapping[str, Sequence[str]]) -> bool:
     cursor.execute("SAVEPOINT straight")
     errors = driver().errors
     try:
-        copy(cursor, "market_data", every)
+        copy(cursor, f"market_data (time, symbol, {_figures()})", every)
     except (errors.UniqueViolation, errors.InternalError_) as error:
         # Citus reports any error of a worker during COPY as an internal error.
         if error.pgcode != "23505" and "duplicate key value" not in str(error):
@@ -259,8 +241,7 @@ def merge(cursor: Any, run: int, lines: Sequence[str], settled: Mapping[str, dat
     if not lines:
         return {}
     lines = sorted(lines)
-    for statement in (_STAGE, _CHANGED, "TRUNCATE backfill_stage, backfill_changed"):
-        cursor.execute(statement)
+    cursor.execute(_PREPARE)
     moment = _begin(cursor)
     copy(cursor, "backfill_stage", lines)
     cursor.execute("ANALYZE backfill_stage")

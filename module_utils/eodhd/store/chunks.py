@@ -6,7 +6,7 @@ a longer range is therefore done in slices, each in its own transaction.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
@@ -46,7 +46,7 @@ class Chunks:
         if self.stored is None:
             return [days]
         # A range as long as n chunks touches up to n + 1 of them.
-        step = max(1, self.days * (self.most - 1))
+        step = self.days * (self.most - 1)
         starts = [days.first + timedelta(days=number) for number in range(0, days.days, step)]
         return [Range(first, min(days.last, first + timedelta(days=step - 1))) for first in starts]
 
@@ -60,20 +60,19 @@ FROM (SELECT (substring(pg_get_expr(c.relpartbound, c.oid) FROM 'FROM \\(''([^''
   WHERE i.inhparent = to_regclass('market_data') AND c.relispartition) AS part
 """
 _HYPERTABLE = """
-SELECT extract(epoch FROM d.time_interval) / 86400, h.compression_enabled, keep::text,
+SELECT coalesce((min(c.range_start) AT TIME ZONE 'UTC')::date, current_date),
+  coalesce((max(c.range_end) AT TIME ZONE 'UTC')::date, current_date),
+  extract(epoch FROM d.time_interval) / 86400, h.compression_enabled, keep::text,
   ((now() - keep) AT TIME ZONE 'UTC')::date + 1
 FROM timescaledb_information.dimensions d
 JOIN timescaledb_information.hypertables h USING (hypertable_schema, hypertable_name)
+LEFT JOIN timescaledb_information.chunks c USING (hypertable_schema, hypertable_name)
 LEFT JOIN (SELECT hypertable_schema, hypertable_name, (config->>'drop_after')::interval AS keep
   FROM timescaledb_information.jobs WHERE proc_name = 'policy_retention' AND scheduled) AS policy
   USING (hypertable_schema, hypertable_name)
 WHERE format('%I.%I', hypertable_schema, hypertable_name)::regclass = to_regclass('market_data')
   AND d.dimension_number = 1
-"""
-_REACH = """
-SELECT (min(range_start) AT TIME ZONE 'UTC')::date, (max(range_end) AT TIME ZONE 'UTC')::date
-FROM timescaledb_information.chunks
-WHERE format('%I.%I', hypertable_schema, hypertable_name)::regclass = to_regclass('market_data')
+GROUP BY d.time_interval, h.compression_enabled, keep
 """
 _ROOM = """
 SELECT current_setting('max_locks_per_transaction')::int,
@@ -88,13 +87,24 @@ def look(cursor: Any) -> Chunks:
     Raises:
         Problem: the server's lock table is too small for it.
     """
-    found = _hypertable(cursor) or _partitions(cursor)
-    if found is None:
-        return Chunks()
-    split, copies = found
+    found = None
+    if there(cursor, "timescaledb_information.dimensions"):
+        cursor.execute(_HYPERTABLE)
+        found = cursor.fetchone()
+    if found:
+        first, last, length, compressed, *retention = found
+        days = max(1, int(length))
+    else:
+        cursor.execute(_PARTITIONS)
+        count, first, last = cursor.fetchone()
+        if count < 2 or first is None:
+            return Chunks()
+        days = max(1, (last - first).days // (count - 1))
+        last += timedelta(days=days - 1)
+        compressed, retention = False, []
     cursor.execute(_ROOM)
     setting, sessions, indexes = cursor.fetchone()
-    locks = (1 + indexes) * copies + CREATED
+    locks = (1 + indexes) * (2 if compressed else 1) + CREATED
     most = setting * sessions // SHARE // locks
     if most < 2:
         raise Problem(
@@ -102,30 +112,4 @@ def look(cursor: Any) -> Chunks:
             f" transaction that touches two of its chunks needs {-(-2 * locks * SHARE // sessions)}. Set"
             " max_locks_per_transaction to that in postgresql.conf and restart the server."
         )
-    return replace(split, most=most, mingled=mingled(cursor))
-
-
-def _hypertable(cursor: Any) -> tuple[Chunks, int] | None:
-    """Return how a hypertable is split, and the number of tables per chunk."""
-    if not there(cursor, "timescaledb_information.dimensions"):
-        return None
-    cursor.execute(_HYPERTABLE)
-    row = cursor.fetchone()
-    if row is None:
-        return None
-    cursor.execute(_REACH)
-    first, last = cursor.fetchone()
-    stored = Range(first or date.today(), last or date.today())
-    days, compressed, retention, retained_from = row
-    return Chunks(
-        stored, max(1, int(days)), retention=retention, retained_from=retained_from
-    ), 2 if compressed else 1
-
-
-def _partitions(cursor: Any) -> tuple[Chunks, int] | None:
-    cursor.execute(_PARTITIONS)
-    count, first, last = cursor.fetchone()
-    if first is None or count < 2:
-        return None
-    days = max(1, (last - first).days // (count - 1))
-    return Chunks(Range(first, last + timedelta(days=days - 1)), days), 1
+    return Chunks(Range(first, last), days, most, mingled(cursor), *retention)

@@ -105,9 +105,8 @@ def write(database: Database, run: int, items: Sequence[Fetched], chunks: Chunks
     """
     full = [item for item in items if item.lines]
     symbols = [item.task.symbol for item in full]
-    days = [line[:10] for item in full for line in (item.lines[0], item.lines[-1])]
-    reach = Range(*map(date.fromisoformat, (min(days), max(days)))) if days else stored.ALL
-    *before, last = chunks.slices(reach)
+    days = [date.fromisoformat(line[:10]) for item in full for line in (item.lines[0], item.lines[-1])]
+    *before, last = chunks.slices(Range(min(days), max(days))) if days else [stored.ALL]
     at = max(item.fetched for item in items)
     fresh = database.run(partial(bars.register, symbols=symbols, at=at)) if before else set()
     # In the same order, one connection would wait in each slice for the decompression by the other.
