@@ -195,15 +195,13 @@ def _write(cursor: Any, run: int, item: Fetched) -> Written:
     exchange, day = _split(item.task.symbol)
     result = Written()
     lines = sorted(item.lines)
-    # A change of a volume that was not final when it was stored is a correction, not a restatement.
-    settled = (item.task.kept or item).fetched.date() - store.SETTLING
     restated: list[str] = []
     for start in range(0, len(lines), SLICE):
         some = lines[start : start + SLICE]
         symbols = sorted({line.split("\t", 2)[1] for line in some})
         new = bars.register(cursor, symbols, item.fetched)
         result.registered += len(new)
-        changes = bars.merge(cursor, run, some, dict.fromkeys(symbols, settled))
+        changes = bars.merge(cursor, run, some, dict.fromkeys(symbols, item.settled))
         inserted = sum(change.inserted for change in changes.values())
         updated = sum(change.updated for change in changes.values())
         result.inserted += inserted

@@ -8,7 +8,6 @@ just been revised. So a row's arrival is the last range of arrivals that include
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, NamedTuple
@@ -18,7 +17,7 @@ from ansible.module_utils.database.connection import driver
 from ansible.module_utils.database.tables import FIGURES, mingled, there
 from ansible.module_utils.eodhd import migrations
 from ansible.module_utils.eodhd.days import Range, midnight, utc_now
-from ansible.module_utils.eodhd.store.parser import TOO_NARROW, UNTRADED, Number, Parser, Width
+from ansible.module_utils.eodhd.store.parser import TOO_NARROW, UNTRADED, Parser, Width
 from ansible.module_utils.reporting import Problem
 from ansible.module_utils.text import plural
 
@@ -103,29 +102,21 @@ WITH span AS (
 """  # noqa: S608 - our own names
 
 
-def hold(cursor: Any) -> None:
-    """Prevent changes that would hide rows from a reading transaction, until it ends."""
-    _lock(cursor, alone=False)
+def hold(cursor: Any, *, alone: bool = False) -> datetime:
+    """Keep snapshots out until the transaction ends; return the time, which is when the rows it stores arrived.
 
-
-def _begin(cursor: Any) -> datetime:
-    """Return the arrival time of the rows that a transaction stores; no snapshot is made until it ends.
-
-    If TimescaleDB compresses symbols together, nobody else reads or stores until then: a change decompresses rows of
-    other symbols, and statements that were planned before do not see them (TimescaleDB's issue 10487).
+    Args:
+        alone: whether other readers and stores are kept out, too. If TimescaleDB compresses symbols together, a change
+            decompresses rows of other symbols, and statements that were planned before do not see them (its issue
+            10487).
     """
-    _lock(cursor, alone=mingled(cursor))
-    cursor.execute("SELECT clock_timestamp()")
-    moment: datetime = cursor.fetchone()[0]
-    return moment
-
-
-def _lock(cursor: Any, *, alone: bool) -> None:
-    """Take the lock, without the usual timeout, because all other transactions may come first."""
+    # Without the usual timeout, because all other transactions may come first.
     cursor.execute(
         f"SET LOCAL lock_timeout = 0; SELECT pg_advisory_xact_lock{'' if alone else '_shared'}({LOCK});"
-        " SET LOCAL lock_timeout TO DEFAULT"
+        " SET LOCAL lock_timeout TO DEFAULT; SELECT clock_timestamp()"
     )
+    moment: datetime = cursor.fetchone()[0]
+    return moment
 
 
 # --- bars --------------------------------------------------------------------------------------------------
@@ -212,7 +203,7 @@ def copy_new(cursor: Any, run: int, lines: Mapping[str, Sequence[str]]) -> bool:
     if not lines:
         return True
     every = sorted(line for some in lines.values() for line in some)
-    moment = _begin(cursor)
+    moment = hold(cursor, alone=mingled(cursor))
     layout.make_room(cursor, *_reach(every))
     cursor.execute("SAVEPOINT straight")
     errors = driver().errors
@@ -242,7 +233,7 @@ def merge(cursor: Any, run: int, lines: Sequence[str], settled: Mapping[str, dat
         return {}
     lines = sorted(lines)
     cursor.execute(_PREPARE)
-    moment = _begin(cursor)
+    moment = hold(cursor, alone=mingled(cursor))
     copy(cursor, "backfill_stage", lines)
     cursor.execute("ANALYZE backfill_stage")
     first, last = _reach(lines)
@@ -303,8 +294,7 @@ def load_again(cursor: Any, widths: Mapping[str, Width]) -> int:
     parser = Parser(widths)
     lines: dict[tuple[str, date], str] = {}
     for symbol, day, raw, _run in kept:
-        row = json.loads(raw, parse_float=Number, parse_int=Number)
-        for line in parser.rows([row], symbol, Range(day, day)).lines:
+        for line in parser.history(f"[{raw}]".encode(), symbol, Range(day, day)).lines:
             lines[symbol, day] = line  # the last one seen wins
     if lines:
         migrations.migrate(lambda work: work(cursor))

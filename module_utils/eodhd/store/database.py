@@ -90,9 +90,16 @@ class Database:
                         self.sleep(random.uniform(0, 0.1 * min(collisions, 10)))  # noqa: S311
                         continue
                     deadline = deadline or time.monotonic() + self.patience
-                    if not _lost(error, self._errors) or time.monotonic() > deadline:
+                    if not self._lost(error, code) or time.monotonic() > deadline:
                         raise
                     self.sleep(0.3)
+
+    def _lost(self, error: Exception, code: str) -> bool:
+        if isinstance(error, Unreachable):
+            return error.kind in ("refused", "silent", "closed", "starting", "network", "connections")
+        # Errors without a code are from libpq: the connection was lost.
+        libpq = (self._errors.OperationalError, self._errors.InterfaceError)
+        return code.startswith(_LOST) if code else isinstance(error, libpq)
 
     def execute(self, statement: str, values: Sequence[Any]) -> list[Any]:
         """Return the rows of one statement, in its own transaction; none if it returns nothing."""
@@ -131,16 +138,6 @@ class Database:
             with contextlib.suppress(self._errors.Error):
                 self._connection.close()
             self._connection = None
-
-
-def _lost(error: Exception, errors: Any) -> bool:
-    if isinstance(error, Unreachable):
-        return error.kind in ("refused", "silent", "closed", "starting", "network", "connections")
-    code = str(error.pgcode or "") if isinstance(error, errors.Error) else ""
-    if code:
-        return code.startswith(_LOST)
-    # Errors without a code are from libpq: the connection was lost.
-    return isinstance(error, (errors.OperationalError, errors.InterfaceError))
 
 
 # --- in doubt -----------------------------------------------------------------------------------------------

@@ -52,14 +52,10 @@ class Width:
 
     def holds(self, value: Decimal) -> bool:
         """Whether the column keeps ``value`` unchanged."""
-        digits = value.normalize().as_tuple()
-        exponent = int(digits.exponent)
-        fraction, whole = max(0, -exponent), max(0, len(digits.digits) + exponent)
-        return (
-            (self.whole is None or whole <= self.whole)
-            and (self.fraction is None or fraction <= self.fraction)
-            and (self.significant is None or len(digits.digits) <= self.significant)
-        )
+        _, digits, exponent = value.normalize().as_tuple()
+        counts = (len(digits) + int(exponent), -int(exponent), len(digits))
+        limits = (self.whole, self.fraction, self.significant)
+        return all(limit is None or count <= limit for count, limit in zip(counts, limits))
 
 
 def width(type_name: str) -> Width:
@@ -123,9 +119,8 @@ class Parser:
         self.widths = {name: widths.get(name, width("numeric")) for name in FIGURES}
         values = [r"\d{4}-\d\d-\d\d", *(_clean_number(name, limit) for name, limit in self.widths.items())]
         # A clean row: as the provider writes it, and fit to load.
-        self._clean = re.compile(
-            re.escape(_ROW[:-1]) % tuple(f"({value})" for value in values) + r"[,\]]", re.ASCII
-        )
+        row = re.escape(_ROW[:-1]) % tuple(f"({value})" for value in values)
+        self._clean = re.compile(rf"{row}[,\]]", re.ASCII)
         self._days: set[str] = set()
 
     def history(self, body: bytes, symbol: str, asked: Range) -> Parsed:
@@ -139,10 +134,10 @@ class Parser:
             symbol = symbol_of(row, exchange) if isinstance(row, dict) else ""
             if not symbol:
                 return "", "", "", "no code"
-            day, line, reason = self._row(row, symbol)
-            if day > newest.isoformat():
-                return symbol, "", "", "its date lies in the future"
-            return symbol, day, line, reason
+            found = self._row(row, symbol)
+            return (
+                found if found[1] <= newest.isoformat() else (symbol, "", "", "its date lies in the future")
+            )
 
         return collect(json_rows(body), read)
 
@@ -152,10 +147,7 @@ class Parser:
         All rows match one pattern, and their dates are valid, ascending and in the range. Their lengths add up to
         that of the body, so that no character was skipped.
         """
-        try:
-            text = body.decode("ascii")
-        except UnicodeDecodeError:
-            return None
+        text = body.decode("latin-1")  # never fails, and no row with other characters than ASCII is clean
         if not text.startswith("[") or text.find("]") != len(text) - 1:
             return None
         form = "\t".join(["%s", symbol.replace("%", "%%"), *["%s"] * len(FIGURES)]) + "\n"
@@ -190,18 +182,18 @@ class Parser:
         first, last = asked.first.isoformat(), asked.last.isoformat()
 
         def read(row: Any) -> tuple[str, str, str, str]:
-            day, line, reason = self._row(row, symbol)
+            _, day, line, reason = self._row(row, symbol)
             return symbol, day, line if first <= day <= last else "", reason
 
         return collect(rows, read)
 
-    def _row(self, row: Any, symbol: str) -> tuple[str, str, str]:
-        """Return a row's day, its line, and what is wrong with it; missing parts are empty."""
+    def _row(self, row: Any, symbol: str) -> tuple[str, str, str, str]:
+        """Return a row as ``collect`` wants it."""
         if not isinstance(row, dict):
-            return "", "", "not an object"
+            return symbol, "", "", "not an object"
         day = str(row.get("date"))
         if not is_day(day):
-            return "", "", "no date"
+            return symbol, "", "", "no date"
         values: list[Any] = [row.get(name) for name in FIGURES]
         # Even if some row is not clean, most are; a careful check costs five times as much.
         clean = self._clean.fullmatch(_ROW % (day, *values))
@@ -209,7 +201,7 @@ class Parser:
             reason = ""
         else:
             values, reason = self._careful(row, symbol)
-        return day, "" if reason else "\t".join((day, symbol, *values)) + "\n", reason
+        return symbol, day, "" if reason else "\t".join((day, symbol, *values)) + "\n", reason
 
     def _careful(self, row: Mapping[str, Any], symbol: str) -> tuple[list[str], str]:
         """Return a row's values as text, and what is wrong with it."""
@@ -263,13 +255,12 @@ def collect(rows: Iterable[Any], read: Callable[[Any], tuple[str, str, str, str]
 def number(value: Any) -> Decimal | None:
     """Return a JSON value as a finite number; None if it is not one, or has more than ``DIGITS``."""
     try:
-        found = Decimal(value) if isinstance(value, str) else None
+        found = Decimal(value if isinstance(value, str) else "nan")
     except InvalidOperation:
         return None
-    if found is None or not found.is_finite():
+    if not found.is_finite():
         return None
-    exponent = int(found.as_tuple().exponent)
-    return found if max(abs(found.adjusted()), abs(exponent)) < DIGITS else None
+    return found if max(abs(found.adjusted()), abs(int(found.as_tuple().exponent))) < DIGITS else None
 
 
 def _plain(value: Decimal, text: str, name: str) -> str:

@@ -65,6 +65,11 @@ class Fetched:
         return "loaded" if self.parsed.lines or self.task.rest_stored else "empty"
 
     @property
+    def settled(self) -> date:
+        """Return the day before which the stored volumes were final when they were fetched."""
+        return (self.task.kept or self).fetched.date() - SETTLING
+
+    @property
     def message(self) -> str:
         """Return the remarks for people."""
         if self.parsed is None or self.answer.outcome is not None:
@@ -158,12 +163,7 @@ def _write_rows(cursor: Any, run: int, items: Sequence[Fetched], days: Range) ->
     if not bars.copy_new(cursor, run, vacant):
         vacant = {}
     changes = {symbol: bars.Change(len(some)) for symbol, some in vacant.items()}
-    # A volume that was not final when it was fetched before changes without a restatement.
-    settled = {
-        item.task.symbol: (item.task.kept or item).fetched.date() - SETTLING
-        for item in items
-        if item.task.symbol not in vacant
-    }
+    settled = {item.task.symbol: item.settled for item in items if item.task.symbol not in vacant}
     compared = [line for symbol in settled for line in lines[symbol]]
     return {**changes, **bars.merge(cursor, run, compared, settled)}
 

@@ -101,9 +101,6 @@ def other_times(database: Database, symbols: Sequence[str], days: Range, chunks:
     return dict(_rows(database, days, chunks, statement, symbols=list(symbols)))
 
 
-# --- counts ------------------------------------------------------------------------------------------------
-
-
 def count_stored(
     database: Database, wanted: Sequence[tuple[str, Range, Range]], chunks: Chunks
 ) -> dict[str, tuple[int, int]]:
@@ -111,51 +108,35 @@ def count_stored(
     if not wanted:
         return {}
     ranges = list(dict.fromkeys(days for _, *both in wanted for days in both))
-    counting = _count_by_range if len(ranges) <= RANGES else _count_by_symbol
-    statement, values, places = counting(wanted, ranges)
+    symbols = [symbol for symbol, _, _ in wanted]
+    values: dict[str, Any] = {"symbols": symbols}
+    if len(ranges) <= RANGES:
+        # One count for each range that symbols share, in a form that TimescaleDB answers from compressed rows.
+        join = ""
+        columns = [(f"%(first{n})s", f"%(last{n})s") for n in range(len(ranges))]
+        for n, days in enumerate(ranges):
+            values |= {f"first{n}": midnight(days.first), f"last{n}": midnight(days.last)}
+        places = {symbol: (ranges.index(one), ranges.index(other)) for symbol, one, other in wanted}
+    else:
+        join = "JOIN unnest(%(symbols)s, %(a)s, %(b)s, %(c)s, %(d)s) AS k (symbol, a, b, c, d) USING (symbol)"
+        columns = [("a", "b"), ("c", "d")]
+        ends = [map(midnight, (one.first, one.last, other.first, other.last)) for _, one, other in wanted]
+        values |= zip("abcd", map(list, zip(*ends)))
+        places = dict.fromkeys(symbols, (0, 1))
+    counts = ", ".join(f"count(*) FILTER (WHERE time BETWEEN {first} AND {last})" for first, last in columns)
+    named = "AND symbol = ANY (%(symbols)s)" if len(wanted) <= NAMED else ""
+    statement = (
+        f"SELECT symbol, {counts} FROM market_data {join}"  # noqa: S608 - our own names
+        f" WHERE time BETWEEN %(first)s AND %(last)s {named} GROUP BY symbol"
+    )
     reach = Range(min(days.first for days in ranges), max(days.last for days in ranges))
     sums: dict[str, list[int]] = {}
     for symbol, *more in _rows(database, reach, chunks, statement, **values):
         sums[symbol] = [a + b for a, b in zip(sums.get(symbol, [0] * len(more)), more)]
-    counts = {symbol: (sums[symbol][a], sums[symbol][b]) for symbol, a, b in places if symbol in sums}
-    return {symbol: both for symbol, both in counts.items() if any(both)}
-
-
-# A counting statement, its values, and by symbol the positions of its two counts in a row.
-_Counting = tuple[str, dict[str, Any], list[tuple[str, int, int]]]
-
-
-def _count_by_range(wanted: Sequence[tuple[str, Range, Range]], ranges: Sequence[Range]) -> _Counting:
-    """Count in ranges that many symbols share, in a form that TimescaleDB answers from compressed rows."""
-    columns = ", ".join(
-        f"count(*) FILTER (WHERE time BETWEEN %(first{n})s AND %(last{n})s)" for n in range(len(ranges))
-    )
-    values: dict[str, Any] = {"symbols": [symbol for symbol, _, _ in wanted]}
-    for n, days in enumerate(ranges):
-        values |= {f"first{n}": midnight(days.first), f"last{n}": midnight(days.last)}
-    named = "AND symbol = ANY (%(symbols)s)" if len(wanted) <= NAMED else ""
-    statement = (
-        f"SELECT symbol, {columns} FROM market_data"  # noqa: S608 - our own names
-        f" WHERE time BETWEEN %(first)s AND %(last)s {named} GROUP BY symbol"
-    )
-    return statement, values, [(symbol, ranges.index(a), ranges.index(b)) for symbol, a, b in wanted]
-
-
-def _count_by_symbol(wanted: Sequence[tuple[str, Range, Range]], _: Sequence[Range]) -> _Counting:
-    """Count in separate ranges for each symbol."""
-    values = {
-        "symbols": [symbol for symbol, _, _ in wanted],
-        "a1": [midnight(one.first) for _, one, _ in wanted],
-        "a2": [midnight(one.last) for _, one, _ in wanted],
-        "b1": [midnight(other.first) for _, _, other in wanted],
-        "b2": [midnight(other.last) for _, _, other in wanted],
+    found = {
+        symbol: (sums[symbol][a], sums[symbol][b]) for symbol, (a, b) in places.items() if symbol in sums
     }
-    statement = (
-        "SELECT symbol, count(*) FILTER (WHERE time BETWEEN a1 AND a2), count(*) FILTER (WHERE time BETWEEN b1 AND b2)"
-        " FROM market_data JOIN unnest(%(symbols)s, %(a1)s, %(a2)s, %(b1)s, %(b2)s)"
-        " AS k (symbol, a1, a2, b1, b2) USING (symbol) WHERE time BETWEEN %(first)s AND %(last)s GROUP BY symbol"
-    )
-    return statement, values, [(symbol, 0, 1) for symbol, _, _ in wanted]
+    return {symbol: both for symbol, both in found.items() if any(both)}
 
 
 # --- restatements ------------------------------------------------------------------------------------------
