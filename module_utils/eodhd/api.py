@@ -198,11 +198,7 @@ def today(now: datetime) -> date:
 
 
 def check_clock(sent: str, now: datetime) -> None:
-    """Raise ``Problem`` if the clock and the provider's differ by over an hour, which spoils days and freshness.
-
-    Args:
-        sent: the header ``Date`` of an answer; without a readable one, nothing is checked.
-    """
+    """Raise ``Problem`` if the clock and an answer's header ``Date`` differ by over an hour, which spoils freshness."""
     try:
         hours = (now - parsedate_to_datetime(sent)).total_seconds() / 3600
     except (TypeError, ValueError):

@@ -128,7 +128,6 @@ class Answer:
         outcome: None if there is data; otherwise why there is none.
         calls: how many were charged, as far as known.
         requests: how many were sent.
-        message: what went wrong, for people.
         kept: its names in the spool, until it is stored.
         size: bytes of the data.
         digest: SHA-256 of the data, in hexadecimal.
@@ -150,12 +149,8 @@ class Client:
     """Makes calls, from any number of threads.
 
     Attributes:
-        sender: sends one request.
-        budget: permits requests.
-        stop: set when the run ends early.
         ledger: has the answers that killed runs on other hosts left.
         spool: keeps answers until they are stored; None keeps none.
-        policy: limits of each call.
         force: make calls even if a killed run left the answer.
         jitter: a random number in [0, 1).
     """
