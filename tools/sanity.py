@@ -11,7 +11,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
@@ -33,6 +32,7 @@ FOLDERS = {
 }
 TESTS = ("validate-modules", "pep8", "yamllint", "import", "compile")
 OLDEST = "3.9"  # the oldest Python that a host may have
+OWN = f"{sys.version_info[0]}.{sys.version_info[1]}"
 GALAXY = "namespace: local\nname: market\nversion: 1.0.0\nreadme: README.md\nauthors: [The maintainers]\n"
 # ansible-test would download a script that installs pip. This one unpacks the pip that comes with Python, once for all
 # environments of a Python, so that it is also compiled once.
@@ -55,19 +55,15 @@ def renamed(text: str) -> str:
     utils = "|".join(sorted({path.stem for path in (ROOT / "module_utils").iterdir()}))
     modules = "|".join(sorted(path.stem for path in (ROOT / "library").glob("*.py")))
     ours = "ansible_collections.local.market.plugins.module_utils"
-    changes: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
-        (rf"\bansible\.module_utils\.({utils})\b", rf"{ours}.\1"),
-        (rf"\bfrom ansible\.module_utils import ({utils})\b", rf"from {ours} import \1"),
-        (
-            r"(?m)^extends_documentation_fragment: \[.*\]$",
-            lambda found: re.sub(r"([\[ ])(?=\w)", r"\1local.market.", found[0]),
-        ),
-        (rf"\bM\(({modules})\)", r"M(local.market.\1)"),
-        (r"\bP\((\w+#)", r"P(local.market.\1"),
-    ]
-    for pattern, instead in changes:
-        text = re.sub(pattern, instead, text)
-    return text
+    text = re.sub(rf"\bansible\.module_utils\.({utils})\b", rf"{ours}.\1", text)
+    text = re.sub(rf"\bfrom ansible\.module_utils import ({utils})\b", rf"from {ours} import \1", text)
+    text = re.sub(rf"\bM\(({modules})\)", r"M(local.market.\1)", text)
+    text = re.sub(r"\bP\((\w+#)", r"P(local.market.\1", text)
+    return re.sub(
+        r"(?m)^extends_documentation_fragment: \[.*\]$",
+        lambda found: re.sub(r"([\[ ])(?=\w)", r"\1local.market.", found[0]),
+        text,
+    )
 
 
 def collection() -> dict[Path, str]:
@@ -82,11 +78,12 @@ def collection() -> dict[Path, str]:
 
 
 def interpreters() -> dict[str, str]:
-    """Return the Pythons of this machine that ansible-test supports, by version, oldest first."""
+    """Return the Pythons that ansible-test supports, this one and others of the machine, by version, oldest first."""
     found = {}
     pyenv = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser() / "versions"
     for version in (*REMOTE_ONLY_PYTHON_VERSIONS, *CONTROLLER_PYTHON_VERSIONS):
-        for path in (*pyenv.glob(f"{version}.*/bin/python"), shutil.which(f"python{version}")):
+        own = sys.executable if version == OWN else None
+        for path in (own, *pyenv.glob(f"{version}.*/bin/python"), shutil.which(f"python{version}")):
             # Run it, because a version manager's shim may only print an error.
             if path and not subprocess.run([path, "-c", "import ensurepip"], capture_output=True).returncode:
                 found[version] = str(path)
@@ -122,12 +119,11 @@ def main() -> int:
     passed = CACHE / "passed"
     if passed.is_file() and passed.read_text() == digest:
         return 0
-    own = f"{sys.version_info[0]}.{sys.version_info[1]}"
-    if own not in CONTROLLER_PYTHON_VERSIONS:
-        print(f"sanity: skipped: this ansible-test does not run on Python {own}")
+    if OWN not in CONTROLLER_PYTHON_VERSIONS:
+        print(f"sanity: skipped: this ansible-test does not run on Python {OWN}")
         return 0
-    known = {**interpreters(), own: sys.executable}
-    targets = sorted({OLDEST, max(known, key=_order)} & set(known), key=_order)
+    known = interpreters()
+    targets = [version for version in known if version in (OLDEST, list(known)[-1])]
     if OLDEST not in known:
         print(f"sanity: no Python {OLDEST} here: compile and import are tested only on {targets[0]}")
     shutil.rmtree(COLLECTION, ignore_errors=True)
@@ -138,12 +134,12 @@ def main() -> int:
     subprocess.run(["git", "init", "--quiet", COLLECTION], check=True)  # noqa: S607
 
     program = str(Path(sys.executable).parent / "ansible-test")
-    command = [program, "sanity", "--color", "no", "--controller", f"origin:python={own}@{known[own]}"]
+    command = [program, "sanity", "--color", "no", "--controller", f"origin:python={OWN}@{known[OWN]}"]
     command += [
         part for version in targets for part in ("--target-python", f"{version}@{CACHE}/bin/python{version}")
     ]
     command += [part for test in TESTS for part in ("--test", test)]
-    settings = environment({version: known[version] for version in {*targets, own}})
+    settings = environment({version: known[version] for version in {*targets, OWN}})
     ready = _run([*command, "--prime-venvs"], settings)
     if ready.returncode:
         lines = ready.stdout.strip().splitlines()
@@ -156,10 +152,6 @@ def main() -> int:
         return 1
     passed.write_text(digest)
     return 0
-
-
-def _order(version: str) -> list[int]:
-    return [int(part) for part in version.split(".")]
 
 
 def _run(command: list[str], settings: dict[str, str]) -> subprocess.CompletedProcess[str]:

@@ -140,48 +140,38 @@ def junit(document: Mapping[str, Any]) -> str:
     output. A host without a result is a suite with one error, a host without checks a suite with one failure.
     """
     root = ET.Element("testsuites", {"name": "audit"})
-    root.extend(_suite(host, document["generated"]) for host in document["hosts"])
+    for host in document["hosts"]:
+        stamp = document["generated"].rstrip("Z")
+        suite = ET.SubElement(root, "testsuite", {"name": host["name"], "timestamp": stamp, "time": "0"})
+        for check in host["checks"]:
+            _outcome(_case(suite, check["group"], check["name"]), check)
+        if not host["checks"]:
+            kind = "error" if host["verdict"] in (UNREACHABLE, FAILED) else "failure"
+            told = {"type": host["verdict"], "message": host["message"]}
+            ET.SubElement(_case(suite, "Audit", "answer"), kind, told)
+        suite.attrib.update(_counted(suite))
     root.attrib.update(_counted(root))
     ET.indent(root, " ")
-    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+    text = _FORBIDDEN.sub("\ufffd", ET.tostring(root, encoding="unicode"))
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'
 
 
-def _suite(host: Mapping[str, Any], generated: str) -> ET.Element:
-    name = _plain(host["name"])
-    suite = ET.Element("testsuite", {"name": name, "timestamp": generated.rstrip("Z"), "time": "0"})
-    suite.extend(_case(host["name"], check) for check in host["checks"])
-    if not host["checks"]:
-        case = _new(host["name"], "Audit", "answer")
-        kind = "error" if host["verdict"] in (UNREACHABLE, FAILED) else "failure"
-        ET.SubElement(case, kind, {"type": host["verdict"], "message": _plain(host["message"])})
-        suite.append(case)
-    suite.attrib.update(_counted(suite))
-    return suite
+def _case(suite: ET.Element, group: str, name: str) -> ET.Element:
+    case = {"classname": f"{suite.get('name')}.{group}", "name": name, "time": "0"}
+    return ET.SubElement(suite, "testcase", case)
+
+
+def _outcome(case: ET.Element, check: Mapping[str, Any]) -> None:
+    message = f"expected {check['expected']}; found {check['found']}"
+    more = "\n".join(filter(None, (check["advice"], check["waiver"])))
+    if check["verdict"] == FAIL:
+        ET.SubElement(case, "failure", {"type": FAIL, "message": message}).text = more
+    elif check["verdict"] == WAIVED:
+        ET.SubElement(case, "skipped", {"message": f"{check['waiver']}; {message}"})
+    elif check["verdict"] == WARN:
+        ET.SubElement(case, "system-out").text = f"warning: {message}\n{more}"
 
 
 def _counted(element: ET.Element) -> dict[str, str]:
     kinds = {"tests": "testcase", "failures": "failure", "errors": "error", "skipped": "skipped"}
     return {name: str(len(list(element.iter(kind)))) for name, kind in kinds.items()}
-
-
-def _case(host: str, check: Mapping[str, Any]) -> ET.Element:
-    case = _new(host, check["group"], check["name"])
-    message = _plain(f"expected {check['expected']}; found {check['found']}")
-    more = _plain("\n".join(filter(None, (check["advice"], check["waiver"]))))
-    if check["verdict"] == FAIL:
-        ET.SubElement(case, "failure", {"type": FAIL, "message": message}).text = more
-    elif check["verdict"] == WAIVED:
-        ET.SubElement(case, "skipped", {"message": f"{_plain(check['waiver'])}; {message}"})
-    elif check["verdict"] == WARN:
-        ET.SubElement(case, "system-out").text = f"warning: {message}\n{more}"
-    return case
-
-
-def _new(host: str, group: str, name: str) -> ET.Element:
-    return ET.Element(
-        "testcase", {"classname": f"{_plain(host)}.{_plain(group)}", "name": _plain(name), "time": "0"}
-    )
-
-
-def _plain(value: str) -> str:
-    return _FORBIDDEN.sub("\ufffd", value)
