@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -49,33 +49,33 @@ def content(last: int) -> str:
         f'LAST = "{last}-12-31"',
         "",
         "# The offsets of these zones.",
-        "ZONES = {",
-        *(line for text, some in zones.items() for line in item(" ".join(sorted(some)), text, 4)),
+        *dictionary("ZONES = {", {" ".join(sorted(some)): text for text, some in zones.items()}),
         "}",
         "",
-        "USUAL = {",
-        *(line for key, text in usual.items() for line in item(key, text, 4)),
+        *dictionary("USUAL = {", usual),
         "}",
         "",
         "MARKETS = {",
     ]
     for name, (_, entry) in markets.items():
-        lines.append(f'    "{name}": {{')
-        lines += [
-            line for key, text in entry.items() if text != usual.get(key) for line in item(key, text, 8)
-        ]
+        lines += dictionary(
+            f'    "{name}": {{', {key: text for key, text in entry.items() if text != usual.get(key)}
+        )
         lines.append("    },")
-    return "\n".join([HEAD + lines[0], *lines[1:], "}", ""])
+    return HEAD + "\n".join([*lines, "}", ""])
 
 
-def item(key: str, text: str, indent: int) -> list[str]:
-    """Return the lines of one key and its text."""
-    pad = " " * indent
-    if len(text) + len(key) + indent < 100:
-        return [f'{pad}"{key}": "{text}",']
-    quotes = '"' if len(key) < 80 else '"""'
-    entry = f'{quotes}{key}{quotes}: """{text}""",'
-    return textwrap.wrap(entry, 110, initial_indent=pad, subsequent_indent=f"{pad}  ")
+def dictionary(opening: str, content: Mapping[str, str]) -> Iterator[str]:
+    """Yield the lines of a dictionary up to its closing brace."""
+    yield opening
+    pad = " " * (len(opening) - len(opening.lstrip()) + 4)
+    for key, text in content.items():
+        if len(pad) + len(key) + len(text) < 100:
+            yield f'{pad}"{key}": "{text}",'
+        else:
+            quotes = '"' if len(key) < 80 else '"""'
+            entry = f'{quotes}{key}{quotes}: """{text}""",'
+            yield from textwrap.wrap(entry, 110, initial_indent=pad, subsequent_indent=f"{pad}  ")
 
 
 def market(name: str, last: date) -> tuple[Any, dict[str, str]] | None:
@@ -83,17 +83,15 @@ def market(name: str, last: date) -> tuple[Any, dict[str, str]] | None:
     found = calendar(name, last)
     if found is None:
         return None
-    first, end = (
-        found.sessions[0].date().replace(month=1, day=1),
-        found.sessions[-1].date().replace(month=12, day=31),
-    )
+    first = found.sessions[0].date().replace(month=1, day=1)
+    end = found.sessions[-1].date().replace(month=12, day=31)
     closes = {
         day.date(): f"{at:%H:%M}"
         for day, at in zip(found.sessions, found.closes.dt.tz_convert(found.tz), strict=True)
     }
     usual = [(max(first, since.date() if since else first), f"{at:%H:%M}") for since, at in found.close_times]
-    week = {first + timedelta(n) for n in range((end - first).days + 1)}
-    week = {day for day in week if found.weekmask[day.weekday()] == "1"}
+    every = (first + timedelta(n) for n in range((end - first).days + 1))
+    week = {day for day in every if found.weekmask[day.weekday()] == "1"}
     regular = {day: [at for since, at in usual if since <= day][-1] for day in closes}
     return found, {
         "zone": str(found.tz),
