@@ -46,20 +46,22 @@ def _host(name: str, answer: Mapping[str, Any]) -> dict[str, Any]:
     """Return the entry of one host; without checks it never passes, whatever its result says."""
     known = "verdict" in answer and answer.get("failed") is not True
     checks = list(answer.get("checks") or []) if known else []
+    if checks:
+        verdict, message = answer["verdict"], ""
+    elif known:
+        verdict, message = FAIL, "No check ran, so nothing is proven."
     # The task is skipped only if the host was unreachable in the task before.
-    gone = answer.get("unreachable") is True or answer.get("skipped") is True
-    no_result = UNREACHABLE if gone else FAILED
-    verdict = answer["verdict"] if checks else FAIL if known else no_result
-    messages = {
-        FAIL: "" if checks else "No check ran, so nothing is proven.",
-        UNREACHABLE: "Ansible could not reach the host. Check that it is up, its address, and your access.",
-        FAILED: str(answer.get("msg") or "The host returned no result. Ansible's output says why."),
-    }
+    elif answer.get("unreachable") is True or answer.get("skipped") is True:
+        verdict = UNREACHABLE
+        message = "Ansible could not reach the host. Check that it is up, its address, and your access."
+    else:
+        verdict = FAILED
+        message = str(answer.get("msg") or "The host returned no result. Ansible's output says why.")
     data = answer.get("data") or {}
     return {
         "name": name,
         "verdict": verdict,
-        "message": messages.get(verdict, ""),
+        "message": message,
         "counts": {kind: sum(1 for check in checks if check["verdict"] == kind) for kind in VERDICTS},
         "checks": checks,
         "last_reset": answer.get("last_reset") if known else None,

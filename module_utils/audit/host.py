@@ -59,14 +59,11 @@ def examine(params: dict[str, Any], run: Callable[[Directory], Execute] | None =
             runner = run(root) if run else Owner(root).run
             packages, minimum = params["packages"], params["python_minimum"]
             masked = Server(**params["connection"]).masked_url()
-            for group, name, look in (
-                ("Root", "artifacts", lambda: artifacts(root, params["artifacts"])),
-                ("Root", "protected", lambda: protected(root, params["protected"])),
-                ("Environment", "environment", lambda: environment(root, packages, minimum, runner)),
-                ("Settings", DOTENV, lambda: settings(root, wanted(params), masked)),
-                ("Runs", STATE, lambda: recorded(root)),
-            ):
-                audit.take(group, name, look)
+            audit.take("Root", "artifacts", lambda: artifacts(root, params["artifacts"]))
+            audit.take("Root", "protected", lambda: protected(root, params["protected"]))
+            audit.take("Environment", "environment", lambda: environment(root, packages, minimum, runner))
+            audit.take("Settings", DOTENV, lambda: settings(root, wanted(params), masked))
+            audit.take("Runs", STATE, lambda: recorded(root))
 
     def recorded(root: Directory) -> Iterator[Judgement]:
         guards.check_state(root)
