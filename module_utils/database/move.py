@@ -8,7 +8,7 @@ starts again, and the years that were copied are equal already.
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import date
 from typing import Any
 
 from ansible.module_utils.database import layout
@@ -95,6 +95,7 @@ def run(session: Any, wanted: Layout, *, check: bool) -> dict[str, Any]:
     Raises:
         Problem: the table cannot be moved, another move is running, or the tables are not equal in the end.
     """
+    lines: list[str] = []
     with session, session.cursor() as cursor:
         existing = _movable(cursor)
         title = f"{TABLE}: {existing.text} → {wanted.kind}"
@@ -102,27 +103,21 @@ def run(session: Any, wanted: Layout, *, check: bool) -> dict[str, Any]:
         rows = estimate(cursor, cursor.fetchone()[0])
         needed = wanted.kind != existing.kind
         if needed:
-            if layout.lacks_extension(cursor, wanted.kind):
-                raise Problem(
-                    f"postgres_layout is {wanted.kind}, but this database does not have that extension. Let an"
-                    f" administrator run there: CREATE EXTENSION {wanted.kind}; for Citus, add the workers with"
-                    " citus_add_node. Nothing was changed."
-                )
+            _require_extension(cursor, wanted.kind)
             _refuse_attached(cursor)
             _refuse_foreign(cursor)
-            indexes = _left_behind(cursor)
-            lines = _cost(cursor, existing.kind, rows)
-    if needed and check:
-        return {"changed": True, "rows": rows, "report": "\n".join([title, *lines, *indexes])}
-    if needed:
-        rows = _move(session, wanted)
-        title += f": {rows:,} rows moved, every year compared"
-    else:
-        indexes = []
-        title += ": nothing to move"
+            lines = [*(_cost(cursor, existing.kind, rows) if check else ()), *_left_behind(cursor)]
+        else:
+            title += ": nothing to move"
     if not check:
-        _finish(session)
-    return {"changed": needed, "rows": rows, "report": "\n".join([title, *indexes])}
+        session.autocommit = True
+        with session.cursor() as cursor:
+            if needed:
+                rows = _move(cursor, wanted)
+                title += f": {rows:,} rows moved, every year compared"
+            if _ours(cursor, BEFORE):
+                _drop(cursor, BEFORE)
+    return {"changed": needed, "rows": rows, "report": "\n".join([title, *lines])}
 
 
 def _movable(cursor: Any) -> layout.Existing:
@@ -162,6 +157,14 @@ def _left_behind(cursor: Any) -> list[str]:
     return [f"{text} {index}" for (index,) in cursor.fetchall()]
 
 
+def _require_extension(cursor: Any, kind: str) -> None:
+    if layout.lacks_extension(cursor, kind):
+        raise Problem(
+            f"postgres_layout is {kind}, but this database does not have that extension. Let an administrator run"
+            f" there: CREATE EXTENSION {kind}; for Citus, add the workers with citus_add_node. Nothing was changed."
+        )
+
+
 def _refuse_attached(cursor: Any) -> None:
     """Raise ``Problem`` if a view, trigger, foreign key or the like would stay with the old table."""
     cursor.execute(_ATTACHED, (TABLE, TABLE))
@@ -191,37 +194,28 @@ def _ours(cursor: Any, table: str) -> bool:
     return bool(cursor.fetchone()[0])
 
 
-def _move(session: Any, wanted: Layout) -> int:
-    """Move the table to another layout, and return how many rows it holds."""
-    session.autocommit = True
-    with session.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,))
-        if not cursor.fetchone()[0]:
-            raise Problem("Another move of the layout is running in this database. Wait until it ends.")
-        # Left by a move to another layout, or by a complete move.
-        if _ours(cursor, NEXT) and layout.recognise(cursor, NEXT).kind != wanted.kind:
-            _drop(cursor, NEXT)
-        if _ours(cursor, BEFORE):
-            _drop(cursor, BEFORE)
-        if not _ours(cursor, NEXT):
-            with session:
-                _set_timeouts(cursor)
-                layout.create(cursor, replace(BARS, name=NEXT).statement(), wanted, NEXT)
-                cursor.execute(f"COMMENT ON TABLE {NEXT} IS '{_MARK}'")
-        for year in _years(cursor):
-            with session:
-                _set_timeouts(cursor)
-                _copy(cursor, year)
+def _move(cursor: Any, wanted: Layout) -> int:
+    """Move the table to another layout, and return how many rows it holds; the session commits each statement."""
+    session = cursor.connection
+    cursor.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,))
+    if not cursor.fetchone()[0]:
+        raise Problem("Another move of the layout is running in this database. Wait until it ends.")
+    # Left by a move to another layout, or by a complete move.
+    if _ours(cursor, NEXT) and layout.recognise(cursor, NEXT).kind != wanted.kind:
+        _drop(cursor, NEXT)
+    if _ours(cursor, BEFORE):
+        _drop(cursor, BEFORE)
+    if not _ours(cursor, NEXT):
         with session:
-            return _exchange(cursor, wanted)
-
-
-def _finish(session: Any) -> None:
-    """Drop the old table after a complete move."""
-    session.autocommit = True
-    with session.cursor() as cursor:
-        if there(cursor, TABLE) and _ours(cursor, BEFORE):
-            _drop(cursor, BEFORE)
+            _set_timeouts(cursor)
+            layout.create(cursor, replace(BARS, name=NEXT).statement(), wanted, NEXT)
+            cursor.execute(f"COMMENT ON TABLE {NEXT} IS '{_MARK}'")
+    for year in _years(cursor):
+        with session:
+            _set_timeouts(cursor)
+            _copy(cursor, year)
+    with session:
+        return _exchange(cursor, wanted)
 
 
 def _drop(cursor: Any, table: str) -> None:
@@ -247,41 +241,32 @@ def _set_timeouts(cursor: Any) -> None:
     )
 
 
-def _years(cursor: Any) -> list[dict[str, Any]]:
-    """Return the bounds of each year between the first and the last row of both tables."""
+def _years(cursor: Any) -> range:
+    """Return the years between the first and the last row of both tables."""
     found: list[int] = []
     for table in (TABLE, NEXT):
-        cursor.execute(
-            "SELECT extract(year FROM min(time) AT TIME ZONE 'UTC')::int,"  # noqa: S608 - constants
-            f" extract(year FROM max(time) AT TIME ZONE 'UTC')::int FROM {table}"
-        )
-        found += [year for year in cursor.fetchone() if year is not None]
-    starts = (
-        [datetime(year, 1, 1, tzinfo=timezone.utc) for year in range(min(found), max(found) + 2)]
-        if found
-        else []
-    )
-    return [{"first": first, "beyond": beyond} for first, beyond in zip(starts, starts[1:])]
+        cursor.execute(f"SELECT min(time) AT TIME ZONE 'UTC', max(time) AT TIME ZONE 'UTC' FROM {table}")  # noqa: S608
+        found += [time.year for time in cursor.fetchone() if time]
+    return range(min(found), max(found) + 1) if found else range(0)
 
 
-def _digest(cursor: Any, table: str, year: dict[str, Any]) -> tuple[int, Any]:
+def _digest(cursor: Any, table: str, bounds: dict[str, str]) -> tuple[Any, ...]:
     """Return the number of rows of a year, and a checksum of their values that does not depend on their order."""
     cursor.execute(
         f"SELECT count(*), sum(hashtextextended(concat_ws('|', {_DIGEST}), 0)::numeric) FROM {table} WHERE {_YEAR}",  # noqa: S608
-        year,
+        bounds,
     )
-    rows, total = cursor.fetchone()
-    return rows, total
+    return tuple(cursor.fetchone())
 
 
-def _copy(cursor: Any, year: dict[str, Any]) -> tuple[int, bool]:
+def _copy(cursor: Any, year: int) -> tuple[int, bool]:
     """Copy a year if the tables differ; return the rows of the old table, and whether the tables are equal now."""
-    old = _digest(cursor, TABLE, year)
-    new = _digest(cursor, NEXT, year)
+    bounds = {"first": f"{year:04}-01-01 00:00+00", "beyond": f"{year + 1:04}-01-01 00:00+00"}
+    old, new = _digest(cursor, TABLE, bounds), _digest(cursor, NEXT, bounds)
     if new != old:
-        layout.make_room(cursor, year["first"].date(), year["first"].date(), NEXT)
-        cursor.execute(_COPY, year)
-        new = _digest(cursor, NEXT, year)
+        layout.make_room(cursor, date(year, 1, 1), date(year, 1, 1), NEXT)
+        cursor.execute(_COPY, bounds)
+        new = _digest(cursor, NEXT, bounds)
     return old[0], new == old
 
 
@@ -296,10 +281,12 @@ def _exchange(cursor: Any, wanted: Layout) -> int:
         moved += rows
         if not equal:
             raise Problem(
-                f"The rows of {year['first'].year} differ between {TABLE} and {NEXT} after the copy, so {TABLE} stays"
+                f"The rows of {year} differ between {TABLE} and {NEXT} after the copy, so {TABLE} stays"
                 f" as it is. Run the same command again, or drop {NEXT}."
             )
-    _copy_properties(cursor)
+    cursor.execute(_PROPERTIES, {"old": TABLE, "new": NEXT, "key": list(BARS.key)})
+    for (statement,) in cursor.fetchall():
+        cursor.execute(statement)
     function = "_partition(text, timestamptz, timestamptz)"
     cursor.execute(f"DROP FUNCTION IF EXISTS {TABLE}{function}, {NEXT}{function}")
     cursor.execute(f"COMMENT ON TABLE {TABLE} IS '{_MARK}'")
@@ -309,10 +296,3 @@ def _exchange(cursor: Any, wanted: Layout) -> int:
         layout.create_partition_function(cursor)
     migrations.fit(cursor)
     return moved
-
-
-def _copy_properties(cursor: Any) -> None:
-    """Give the new table the owner, rights, comments, defaults and NOT NULL of the old one."""
-    cursor.execute(_PROPERTIES, {"old": TABLE, "new": NEXT, "key": list(BARS.key)})
-    for (statement,) in cursor.fetchall():
-        cursor.execute(statement)
