@@ -109,16 +109,17 @@ def lacks_extension(cursor: Any, kind: str) -> bool:
 
 def create(cursor: Any, statement: str, wanted: Layout, table: str = TABLE) -> None:
     """Create a table in a layout whose extension exists; ``statement`` creates a plain table."""
-    if wanted.kind == "partitioned" and table in (TABLE, NEXT):
+    bars = table in (TABLE, NEXT)
+    if bars and wanted.kind == "partitioned":
         cursor.execute(f"{statement} PARTITION BY RANGE (time)")
         create_partition_function(cursor, table)
         return
     cursor.execute(statement)
-    if table not in (TABLE, NEXT):
-        if wanted.kind == "citus":  # a small table that is joined with tables on the workers
-            cursor.execute("SELECT create_reference_table(%s)", (table,))
-        return
-    if wanted.kind == "timescaledb":
+    if wanted.kind == "citus":
+        # Assets are small and joined with the bars, so each worker has them all.
+        place = "create_distributed_table(%s, 'symbol')" if bars else "create_reference_table(%s)"
+        cursor.execute(f"SELECT {place}", (table,))
+    elif bars and wanted.kind == "timescaledb":
         # No index on the time alone, because the primary key begins with it.
         cursor.execute(
             "SELECT create_hypertable(%s, 'time', chunk_time_interval => %s * interval '1 day',"
@@ -133,8 +134,6 @@ def create(cursor: Any, statement: str, wanted: Layout, table: str = TABLE) -> N
             cursor.execute(
                 "SELECT add_compression_policy(%s, %s * interval '1 day')", (table, wanted.compress_after)
             )
-    elif wanted.kind == "citus":
-        cursor.execute("SELECT create_distributed_table(%s, 'symbol')", (table,))
 
 
 # It runs with the rights of its owner, so that a loader need not own the table. ATTACH does not block others.

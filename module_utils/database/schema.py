@@ -108,12 +108,16 @@ class Schema:
         with contextlib.closing(session):
             session.autocommit = True
             with session.cursor() as cursor:
-                cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (self.server.database,))
-                if cursor.fetchone():
+                name, user = self.server.database, self.server.user
+                cursor.execute(
+                    "SELECT EXISTS (SELECT 1 FROM pg_database WHERE datname = %s), rolcreatedb OR rolsuper"
+                    " FROM pg_roles WHERE rolname = current_user",
+                    (name,),
+                )
+                exists, may = cursor.fetchone()
+                if exists:
                     return False  # just created by another host, or the next attempt reports the real error
-                cursor.execute("SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user")
-                if not cursor.fetchone()[0]:
-                    name, user = self.server.database, self.server.user
+                if not may:
                     raise Problem(
                         f"Database {name} is missing at {self.server.place()}, and user {user} may not create it."
                         f' Let an administrator run: CREATE DATABASE "{name}" OWNER "{user}"; or set'
@@ -122,7 +126,7 @@ class Schema:
                 if self.check:
                     return True
                 try:
-                    cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(self.server.database)))
+                    cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
                 except (errors.DuplicateDatabase, errors.UniqueViolation):
                     return False
         return True

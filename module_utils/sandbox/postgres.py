@@ -152,16 +152,11 @@ class Cluster:
     def __init__(self, folder: Path, programs: Path | None = None) -> None:
         self.folder = folder
         self._programs = programs
-        self.data = folder / "data"
+        self.data = folder / "data"  # complete if it exists: it is built under another name
         self.log = folder / "server.log"
         self._port_file = folder / "port"  # the sandbox's postgres_port reads it
         self._pid_file = self.data / "postmaster.pid"
         self._settings = self.data / "postgresql.auto.conf"
-
-    @property
-    def initialised(self) -> bool:
-        """Whether the cluster is complete; it is built under another name."""
-        return self.data.exists()
 
     def process(self) -> Process | None:
         """Return the running server, or None; never another process that has the id of an old server."""
@@ -170,6 +165,15 @@ class Cluster:
         except FileNotFoundError:
             return None
         return found if found and self._serves(found.pid) else None
+
+    def _serves(self, pid: int) -> bool:
+        """Return whether this process is a server of this cluster; its working directory is the data directory."""
+        process = Path("/proc", str(pid))
+        try:
+            name = (process / "comm").read_text(encoding="utf-8", errors="replace")
+            return name.strip() == "postgres" and (process / "cwd").samefile(self.data)
+        except (FileNotFoundError, ProcessLookupError):
+            return False
 
     def kept_port(self) -> int | None:
         """Return the port of the last start, or None if there was none."""
@@ -183,14 +187,10 @@ class Cluster:
         if self.kept_port() != port:
             self._port_file.write_text(f"{port}\n", encoding="ascii")
 
-    def _serves(self, pid: int) -> bool:
-        """Return whether this process is a server of this cluster; its working directory is the data directory."""
-        process = Path("/proc", str(pid))
-        try:
-            name = (process / "comm").read_text(encoding="utf-8", errors="replace")
-            return name.strip() == "postgres" and (process / "cwd").samefile(self.data)
-        except (FileNotFoundError, ProcessLookupError):
-            return False
+    def next_port(self) -> int:
+        """Return the port of the last start, or a free one if another program has it."""
+        kept = self.kept_port()
+        return kept if kept and is_free(kept) else free_port()
 
     def configured(self, port: int) -> bool:
         """Return whether the last start used this port and no further settings."""

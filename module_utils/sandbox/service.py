@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -65,13 +64,13 @@ def run(
     Port 0 chooses a free port at the first start, and keeps it while it is available. Raises Problem if the port is
     taken, the password is wrong, or PostgreSQL fails.
     """
-    with _reported(cluster):
+    try:
         process = cluster.process()
-        number = port or _own_port(cluster, process)
+        number = port or (process.port if process else cluster.next_port())
         steps = plan(
             state,
             present=cluster.folder.exists(),
-            initialised=cluster.initialised,
+            initialised=cluster.data.exists(),
             running=process is not None,
             configured=state == "present" and cluster.configured(number),
         )
@@ -91,15 +90,12 @@ def run(
                 cluster.keep_port(process.port)
         if state == "present" and process is not None and port in (None, 0, process.port):
             _require_login(process.port, user, password or "")
-        return steps, process
-
-
-def _own_port(cluster: postgres.Cluster, process: postgres.Process | None) -> int:
-    """Return the port of the running server, or of its last start, or a free one if that is taken."""
-    if process is not None:
-        return process.port
-    kept = cluster.kept_port()
-    return kept if kept and postgres.is_free(kept) else postgres.free_port()
+    except PermissionError as error:
+        raise Problem(
+            f"{error.filename or cluster.folder} belongs to another user. Run this as the user who created the"
+            " sandbox, or remove it as that user with `make sandbox-stop`."
+        ) from error
+    return steps, process
 
 
 def _start(cluster: postgres.Cluster, port: int, attempts: int) -> None:
@@ -109,17 +105,6 @@ def _start(cluster: postgres.Cluster, port: int, attempts: int) -> None:
         if attempts == 1:
             raise
         _start(cluster, postgres.free_port(), attempts - 1)
-
-
-@contextlib.contextmanager
-def _reported(cluster: postgres.Cluster) -> Iterator[None]:
-    try:
-        yield
-    except PermissionError as error:
-        raise Problem(
-            f"{error.filename or cluster.folder} belongs to another user. Run this as the user who created the"
-            " sandbox, or remove it as that user with `make sandbox-stop`."
-        ) from error
 
 
 def _require_login(port: int, user: str, password: str) -> None:
