@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
+import shutil
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.database.connection import TimedOut, within
@@ -144,7 +143,7 @@ def check_disk(host: Host) -> Iterator[Finding]:
     """The root has enough free space for an environment and what a reset keeps."""
     root = host.env.parent
     try:
-        free = free_space(root)
+        free = shutil.disk_usage(root).free / (1 << 20)  # for users other than root
     except OSError as error:
         raise Problem(
             f"The free space of {root} cannot be read ({error.strerror}). Check project_root."
@@ -161,9 +160,3 @@ def check_disk(host: Host) -> Iterator[Finding]:
             )
             return
     yield Finding("disk", "ok", f"{free:,.0f} MiB are free at {root}")
-
-
-def free_space(path: Path) -> float:
-    """Return the MiB at a path that are free for users other than root."""
-    found = os.statvfs(path)
-    return found.f_bavail * found.f_frsize / (1 << 20)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import socket
 import socketserver
 import threading
@@ -10,10 +11,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from ansible.module_utils.health import services
 from standin.process import StandIn
 
 if TYPE_CHECKING:
@@ -231,13 +232,13 @@ def test_without_a_redis_in_the_settings_nothing_is_asked(host: Host) -> None:
 
 def test_a_disk_that_fills_up(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     assert host.finding("disk")[0] == "ok"
-    monkeypatch.setattr(services, "free_space", lambda _: 1000.4)
+    free = [1000.4, 10.0]
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free.pop(0) * (1 << 20)))
     level, message = host.finding("disk")
     assert level == "warn"
     assert message.startswith(
         f"Only 1,000 MiB are free at {host.root}, less than the 2,048 of health_disk_warn."
     )
-    monkeypatch.setattr(services, "free_space", lambda _: 10.0)
     level, message = host.finding("disk")
     assert level == "fail"
     assert "less than the 256 of health_disk_fail" in message
