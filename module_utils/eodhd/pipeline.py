@@ -95,7 +95,7 @@ class Pipeline:
         self._fetchers = ThreadPoolExecutor(self.workers)
         self._storers = ThreadPoolExecutor(max(1, len(self.stores)))
         self._free = list(self.stores)
-        self._active: dict[str, Task] = {}
+        self._active: set[str] = set()
         self._asked = 0
         self._answers: deque[Fetched] = deque()
         self._done: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
@@ -164,7 +164,7 @@ class Pipeline:
         return other and now.outcome in ANSWERED and not now.restated and now.range.covers(task.range)
 
     def _submit(self, task: Task) -> None:
-        self._active[task.symbol] = task
+        self._active.add(task.symbol)
         self._asked += 1
         self._fetchers.submit(self._fetch_task, task).add_done_callback(self._done.put)
 
@@ -208,7 +208,7 @@ class Pipeline:
         if isinstance(done, Fetched):
             self._answers.append(done)
         else:
-            del self._active[done.symbol]
+            self._active.remove(done.symbol)
             self.claims.release([done.symbol])
             self._mark_pending(done)
 
@@ -218,7 +218,7 @@ class Pipeline:
             symbol = item.task.symbol
             self.totals.add(item, written)
             if written.again is None:
-                del self._active[symbol]
+                self._active.remove(symbol)
                 finished.append(symbol)
             else:
                 # Stays claimed until its full history is stored; otherwise another run would skip it as done.

@@ -70,13 +70,8 @@ def run(context: Context) -> dict[str, Any]:
     return conclude(context, plan, done, f"daily: {'; '.join(titles)}", found)
 
 
-def _name(exchange: str, day: date | None) -> str:
-    """Return a call's name for claims and reports, such as ``daily US 2026-11-25``."""
-    return f"daily {exchange} {day or 'last'}"
-
-
 def _split(name: str) -> tuple[str, date | None]:
-    """Return a call's exchange and session; None is the provider's last one."""
+    """Return exchange and session of a call such as ``daily US 2026-11-25``; None is the provider's last session."""
     exchange, day = name.partition(" ")[2].rsplit(" ", 1)  # the list NYSE ARCA has a space
     return exchange, None if day == "last" else date.fromisoformat(day)
 
@@ -122,11 +117,9 @@ def _plan(context: Context, exchanges: Sequence[str]) -> planning.Plan:
         found = planning.calls_for(exchange, entries, context.rules, request.last, left - settling)
         for day, why in found.why.items():
             kept = entries[day] if day and why != planning.NEW else None
-            plan.tasks.append(
-                Task(
-                    _name(exchange, day), one_day(day or context.today), kept=kept, calls=planning.BULK_CALLS
-                )
-            )
+            days = one_day(day or context.today)
+            name = f"daily {exchange} {day or 'last'}"
+            plan.tasks.append(Task(name, days, kept=kept, calls=planning.BULK_CALLS))
             plan.rows += newest.rows if newest else 0
             settling += why == planning.SETTLE
         if found.why:
@@ -144,9 +137,9 @@ def _plan(context: Context, exchanges: Sequence[str]) -> planning.Plan:
             )
         if found.postponed:
             postponed = True
-            days = ", ".join(map(str, found.postponed))
+            late = ", ".join(map(str, found.postponed))
             context.notes.append(
-                f"{exchange}: {days} will be requested again later, because backfill_settle_calls is used up today."
+                f"{exchange}: {late} will be requested again later, because backfill_settle_calls is used up today."
             )
     plan.known = _entries(context, [task.symbol for task in plan.tasks], known)
     if settling or postponed:

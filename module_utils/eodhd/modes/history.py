@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -14,7 +13,7 @@ from ansible.module_utils.eodhd import planning
 from ansible.module_utils.eodhd.client import Answer
 from ansible.module_utils.eodhd.context import Context
 from ansible.module_utils.eodhd.days import Range
-from ansible.module_utils.eodhd.model import SymbolEntry, normalise
+from ansible.module_utils.eodhd.model import normalise
 from ansible.module_utils.eodhd.pipeline import execute
 from ansible.module_utils.eodhd.report import Totals, Verification, conclude
 from ansible.module_utils.eodhd.store import store
@@ -166,24 +165,17 @@ def ranking(parsed: Parsed) -> list[str]:
 
 
 def _plan(context: Context, symbols: list[str], asked: Range, title: str) -> planning.Plan:
+    """Return the plan; note bars of other programs under a name without suffix.
+
+    Raises:
+        Problem: days would be stored twice.
+    """
     known = context.retained_entries(symbols)
     wanted = [(symbol, known[symbol].range if symbol in known else asked, asked) for symbol in symbols]
     # In a long list, the health check finds them.
-    bare = [symbol.removesuffix(f".{names.DEFAULT}") for symbol in symbols] if len(symbols) <= NAMED else []
-    wanted += [(name, asked, asked) for name in bare if "." not in name]
+    short = [symbol.removesuffix(f".{names.DEFAULT}") for symbol in symbols] if len(symbols) <= NAMED else []
+    wanted += [(name, asked, asked) for name in short if "." not in name]
     stored = {} if context.absent else count_stored(context.database, wanted, context.chunks)
-    _judge_others(context, symbols, asked, known, stored)
-    return planning.of_history(symbols, asked, title, known, stored, context.rules)
-
-
-def _judge_others(
-    context: Context,
-    symbols: Sequence[str],
-    asked: Range,
-    known: Mapping[str, SymbolEntry],
-    stored: Mapping[str, tuple[int, int]],
-) -> None:
-    """Note bars of other programs under a name without suffix; raise ``Problem`` if days would be stored twice."""
     bare = sorted(stored.keys() - set(symbols))
     if bare:
         context.notes.append(
@@ -203,6 +195,7 @@ def _judge_others(
             f" {symbol} at {moment}. The backfill uses midnight UTC, so it would store these days twice. No call was"
             " made. Set the time of these bars to midnight UTC of their day, or delete them."
         )
+    return planning.of_history(symbols, asked, title, known, stored, context.rules)
 
 
 def _lacking(context: Context, run: int) -> list[str]:
