@@ -69,7 +69,7 @@ def parse(body: bytes, kind: Kind, symbol_of: Callable[[Mapping[str, Any]], str]
         symbol_of: returns a row's symbol; empty if it has none.
 
     Raises:
-        Malformed: the body is not a JSON list.
+        ValueError: the body is not a JSON list.
     """
 
     def read(row: Any) -> tuple[str, str, str, str]:

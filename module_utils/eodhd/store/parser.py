@@ -31,10 +31,6 @@ TOO_NARROW = "does not fit the column's type"
 DIGITS = 100
 
 
-class Malformed(ValueError):
-    """The body is not a JSON list, but a page, an object or an incomplete answer."""
-
-
 @dataclass(frozen=True)
 class Width:
     """What a column of the existing table can hold without rounding.
@@ -124,20 +120,26 @@ class Parser:
         self._days: set[str] = set()
 
     def history(self, body: bytes, symbol: str, asked: Range) -> Parsed:
-        """Parse an answer of ``/eod``, without rows outside ``asked``; raises ``Malformed``."""
-        return self._fast(body, symbol, asked) or self.rows(json_rows(body), symbol, asked)
+        """Parse an answer of ``/eod``, without rows outside ``asked``; raises ``ValueError``."""
+        first, last = asked.first.isoformat(), asked.last.isoformat()
+
+        def read(row: Any) -> tuple[str, str, str, str]:
+            _, day, line, reason = self._row(row, symbol)
+            return symbol, day, line if first <= day <= last else "", reason
+
+        return self._fast(body, symbol, asked) or collect(json_rows(body), read)
 
     def bulk(self, body: bytes, exchange: str, newest: date = date.max) -> Parsed:
-        """Parse an answer of ``/eod-bulk-last-day``: one row per symbol, each with its day; raises ``Malformed``."""
+        """Parse an answer of ``/eod-bulk-last-day``: one row per symbol, each with its day; raises ``ValueError``."""
 
         def read(row: Any) -> tuple[str, str, str, str]:
             symbol = symbol_of(row, exchange) if isinstance(row, dict) else ""
             if not symbol:
                 return "", "", "", "no code"
             found = self._row(row, symbol)
-            return (
-                found if found[1] <= newest.isoformat() else (symbol, "", "", "its date lies in the future")
-            )
+            if found[1] > newest.isoformat():
+                return symbol, "", "", "its date lies in the future"
+            return found
 
         return collect(json_rows(body), read)
 
@@ -176,16 +178,6 @@ class Parser:
         # No date is repeated or out of order, and no row was read twice.
         rising = all(map(lt, days, days[1:]))
         return Parsed(lines) if rising and read == len(text) else None
-
-    def rows(self, rows: list[Any], symbol: str, asked: Range) -> Parsed:
-        """Parse JSON rows one by one, with a reason for each that cannot be loaded."""
-        first, last = asked.first.isoformat(), asked.last.isoformat()
-
-        def read(row: Any) -> tuple[str, str, str, str]:
-            _, day, line, reason = self._row(row, symbol)
-            return symbol, day, line if first <= day <= last else "", reason
-
-        return collect(rows, read)
 
     def _row(self, row: Any, symbol: str) -> tuple[str, str, str, str]:
         """Return a row as ``collect`` wants it."""
@@ -292,13 +284,13 @@ _DISAGREE = "two rows of this date disagree"
 
 
 def json_rows(body: bytes) -> list[Any]:
-    """Return the rows of an answer, with numbers as ``Number``; raises ``Malformed``."""
+    """Return the rows of an answer, with numbers as ``Number``; raises ``ValueError``."""
     try:
         rows = json.loads(body, parse_float=Number, parse_int=Number)
     except (ValueError, RecursionError):
-        raise Malformed from None
+        rows = None
     if not isinstance(rows, list):
-        raise Malformed
+        raise ValueError("not a JSON list, but a page, an object or an incomplete answer")
     return rows
 
 

@@ -119,7 +119,11 @@ def write(database: Database, run: int, items: Sequence[Fetched], chunks: Chunks
     parts = [database.run(partial(_write_slice, run=run, items=full, days=piece)) for piece in before]
 
     def work(cursor: Any) -> tuple[list[tuple[Fetched, Written]], set[str], set[str]]:
-        restated = _restated(cursor, symbols)
+        cursor.execute(
+            "SELECT symbol FROM backfill_coverage WHERE symbol = ANY (%s) AND restated ORDER BY symbol FOR UPDATE",
+            (symbols,),
+        )
+        restated = {symbol for (symbol,) in cursor.fetchall()}
         on_old_basis = {mark.symbol for mark in stored.marked(cursor, symbols)}
         new = fresh or bars.register(cursor, symbols, at)
         every = [*parts, _write_rows(cursor, run, full, last)]
@@ -211,20 +215,11 @@ def keep_aside(
         answered: symbol, first and last day of each answer; rows that this run set aside remain open.
     """
     if rows:
-        cursor.execute(
-            "INSERT INTO backfill_set_aside AS a (symbol, day, raw, reason, run)"
-            " SELECT DISTINCT ON (symbol, day, reason, md5(raw)) symbol, day, raw, reason, %s"
-            " FROM unnest(%s::text[], %s::date[], %s::text[], %s::text[]) AS k (symbol, day, raw, reason)"
-            " ON CONFLICT (symbol, coalesce(day, '-infinity'), reason, md5(raw))"
-            " DO UPDATE SET run = EXCLUDED.run, resolved = NULL",
-            (
-                run,
-                [row.symbol for row in rows],
-                [row.day for row in rows],
-                # PostgreSQL's text cannot contain NUL.
-                [row.raw.replace("\x00", "\\u0000") for row in rows],
-                [row.reason for row in rows],
-            ),
+        _insert(
+            cursor,
+            "backfill_set_aside",
+            [{**vars(row), "run": run} for row in dict.fromkeys(rows)],
+            "(symbol, coalesce(day, '-infinity'), reason, md5(raw)) DO UPDATE SET run = EXCLUDED.run, resolved = NULL",
         )
     symbols, first, last = ([each[place] for each in answered] for place in range(3))
     cursor.execute(
@@ -241,30 +236,24 @@ def enter(
 ) -> None:
     """Write outcomes and coverage to the ledger, and mark symbols as restated."""
     enter_outcomes(cursor, run, done)
-    coverage = []
-    for item, result in done:
-        covered = item.task.covered()
-        coverage.append(
-            {
-                "symbol": item.task.symbol,
-                "first_day": covered.first,
-                "last_day": covered.last,
-                "outcome": item.outcome,
-                "rows": item.task.rows_after([line[:10] for line in item.lines], result.inserted),
-                "fetched": item.fetched,
-                "restated": item.task.symbol in restated,
-                "run": run,
-                "message": item.message,
-            }
-        )
+    coverage = [
+        {
+            "symbol": item.task.symbol,
+            "first_day": item.task.covered().first,
+            "last_day": item.task.covered().last,
+            "outcome": item.outcome,
+            "rows": item.task.rows_after([line[:10] for line in item.lines], result.inserted),
+            "fetched": item.fetched,
+            "restated": item.task.symbol in restated,
+            "run": run,
+            "message": item.message,
+        }
+        for item, result in done
+    ]
     # Only ``stored.mark`` clears the mark as restated, after an answer for all stored rows.
     sets = [f"{name} = EXCLUDED.{name}" for name in coverage[0] if name not in ("symbol", "restated")]
-    _insert(
-        cursor,
-        "backfill_coverage",
-        coverage,
-        f"(symbol) DO UPDATE SET restated = t.restated OR EXCLUDED.restated, {', '.join(sets)}",
-    )
+    conflict = f"(symbol) DO UPDATE SET restated = t.restated OR EXCLUDED.restated, {', '.join(sets)}"
+    _insert(cursor, "backfill_coverage", coverage, conflict)
 
 
 def enter_outcomes(cursor: Any, run: int, done: Sequence[tuple[Fetched, Written]]) -> None:
@@ -297,15 +286,6 @@ def _insert(cursor: Any, table: str, rows: Sequence[Mapping[str, Any]], conflict
     columns = ", ".join(rows[0])
     cursor.execute(
         f"INSERT INTO {table} AS t ({columns}) SELECT {columns}"  # noqa: S608 - our own names
-        f" FROM jsonb_populate_recordset(NULL::{table}, %s) ON CONFLICT {conflict}",
+        f" FROM jsonb_populate_recordset(NULL::{table}, %s) ORDER BY 1, 2 ON CONFLICT {conflict}",
         (json.dumps(rows, default=str),),
     )
-
-
-def _restated(cursor: Any, symbols: Sequence[str]) -> set[str]:
-    """Return the symbols that are marked as restated, and lock their marks."""
-    cursor.execute(
-        "SELECT symbol FROM backfill_coverage WHERE symbol = ANY (%s) AND restated ORDER BY symbol FOR UPDATE",
-        (list(symbols),),
-    )
-    return {row[0] for row in cursor.fetchall()}

@@ -205,15 +205,13 @@ def mark(cursor: Any, run: int, symbol: str, old_days: Collection[date]) -> None
     """Clear a symbol's mark as restated, and mark stored bars that still have an old basis, if there are any."""
     now = utc_now()
     cursor.execute("UPDATE backfill_coverage SET restated = false WHERE symbol = %s", (symbol,))
+    cursor.execute(
+        "UPDATE backfill_old_basis SET resolved = %s WHERE symbol = %s AND resolved IS NULL", (now, symbol)
+    )
     if old_days:
         cursor.execute(
             "INSERT INTO backfill_old_basis (symbol, first_day, last_day, rows, since, run)"
             " VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (symbol) DO UPDATE SET first_day = EXCLUDED.first_day,"
             " last_day = EXCLUDED.last_day, rows = EXCLUDED.rows, run = EXCLUDED.run, resolved = NULL",
             (symbol, min(old_days), max(old_days), len(old_days), now, run),
-        )
-    else:
-        cursor.execute(
-            "UPDATE backfill_old_basis SET resolved = %s WHERE symbol = %s AND resolved IS NULL",
-            (now, symbol),
         )

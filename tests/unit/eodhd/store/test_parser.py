@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.database.tables import FIGURES, PRICES
 from ansible.module_utils.eodhd.days import Range
-from ansible.module_utils.eodhd.store.parser import Malformed, Parser, width
+from ansible.module_utils.eodhd.store.parser import Parser, width
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,7 +38,7 @@ def test_spaces_another_order_and_strings_are_parsed() -> None:
     + [f"[{ROW},", f"7{ROW}]", f"[{ROW.replace('01-02', '01-01')}]{ROW}]"],
 )
 def test_a_body_that_is_not_a_list_is_malformed(body: str) -> None:
-    with pytest.raises(Malformed):
+    with pytest.raises(ValueError, match="not a JSON list"):
         parse(body)
 
 
