@@ -155,13 +155,13 @@ $$) WHERE success
 """
 
 
-def wait_for_doubtful(database: Database, sleep: Callable[[float], object] = time.sleep) -> None:
+def wait_for_doubtful(database: Database) -> None:
     """Wait until the transactions in doubt at the call are decided; raise ``Problem`` if that takes too long."""
     doubtful = database.run(_in_doubt)
     for _ in range(LOOKS):
         if not doubtful:
             return
-        sleep(PAUSE)
+        database.sleep(PAUSE)
         # Leave out transactions that other runs have begun since.
         doubtful &= database.run(_in_doubt)
     if doubtful:

@@ -190,20 +190,17 @@ def _check_history(
     checked = complete & {*restated, *on_old_basis}
     days_of = stored.stored_days(database, list(checked), chunks) if checked else {}
     for item, result in done:
-        symbol, days = item.task.symbol, item.task.range
-        if symbol in restated and symbol not in complete:
-            result.again = item.task.covered()
-        if symbol not in checked:
-            continue
-        held = days_of.get(symbol, set())
-        past = Range(min(held), max(held)) if held else days
-        if symbol in restated and not days.covers(past):
-            result.again = past.hull(days)
-        if item.outcome in ("loaded", "set_aside") and days.covers(past):
-            sent = {date.fromisoformat(line[:10]) for line in item.lines}
-            # Later days than the last one sent are not published yet.
-            old_days = [day for day in held - sent if day <= max(sent)]
-            database.run(partial(stored.mark, run=run, symbol=symbol, old_days=old_days))
+        symbol, days, whole = item.task.symbol, item.task.range, item.task.covered()
+        if symbol in checked:
+            held = days_of.get(symbol, set())
+            whole = Range(min(held), max(held)).hull(days) if held else days
+            if item.outcome in ("loaded", "set_aside") and days.covers(whole):
+                sent = {date.fromisoformat(line[:10]) for line in item.lines}
+                # Later days than the last one sent are not published yet.
+                old_days = [day for day in held - sent if day <= max(sent)]
+                database.run(partial(stored.mark, run=run, symbol=symbol, old_days=old_days))
+        if symbol in restated and not days.covers(whole):
+            result.again = whole
 
 
 def keep_aside(

@@ -71,20 +71,17 @@ def read_actions(database: Database, symbol: str, days: Range) -> tuple[ByDay, B
     )
     if loaded[0][0] < 2:
         return None
-    # The unadjusted amount, because closes are unadjusted, too.
-    splits, dividends = (
-        dict(
-            database.execute(
-                f"SELECT day, {value} FROM {table} WHERE symbol = %s AND day > %s AND day <= %s",  # noqa: S608
-                (symbol, days.first, days.last),
-            )
-        )
-        for table, value in (
-            ("market_split", "new_shares / old_shares"),
-            ("market_dividend", "coalesce(unadjusted, value)"),
-        )
+    after = (symbol, days.first, days.last)
+    splits = database.execute(
+        "SELECT day, new_shares / old_shares FROM market_split WHERE symbol = %s AND day > %s AND day <= %s",
+        after,
     )
-    return splits, dividends
+    # The unadjusted amount, because closes are unadjusted, too.
+    dividends = database.execute(
+        "SELECT day, coalesce(unadjusted, value) FROM market_dividend WHERE symbol = %s AND day > %s AND day <= %s",
+        after,
+    )
+    return dict(splits), dict(dividends)
 
 
 def other_times(database: Database, symbols: Sequence[str], days: Range, chunks: Chunks) -> dict[str, str]:

@@ -14,15 +14,17 @@ class Checks:
 
     def __init__(self, *found: set[str]) -> None:
         self.found = list(found)
+        self.pauses: list[float] = []
+        self.sleep = self.pauses.append
 
     def run(self, work: Any) -> set[str]:
         return self.found.pop(0) if len(self.found) > 1 else self.found[0]
 
 
 def waited(*found: set[str]) -> int:
-    pauses: list[float] = []
-    database.wait_for_doubtful(Checks(*found), pauses.append)  # type: ignore[arg-type]
-    return len(pauses)
+    checks = Checks(*found)
+    database.wait_for_doubtful(checks)  # type: ignore[arg-type]
+    return len(checks.pauses)
 
 
 def test_without_transactions_in_doubt_there_is_no_wait() -> None:
