@@ -6,9 +6,8 @@ An existing table of any layout is kept and works, with any chunks, partitions o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible.module_utils.reporting import Problem
 
@@ -23,8 +22,7 @@ COMPRESS_AFTER = 30
 _LOCK = 0x706172746974696F
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(NamedTuple):
     """The layout that is asked for, with the options of the module ``postgres_schema``."""
 
     kind: str = "plain"
@@ -44,8 +42,7 @@ class Layout:
         return nodes
 
 
-@dataclass(frozen=True)
-class Existing:
+class Existing(NamedTuple):
     """The layout of an existing table; ``text`` describes it for people."""
 
     kind: str

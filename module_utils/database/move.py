@@ -7,7 +7,6 @@ starts again, and the years that were copied are equal already.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -208,7 +207,7 @@ def _move(cursor: Any, wanted: Layout) -> int:
     if not _ours(cursor, NEXT):
         with session:
             _set_timeouts(cursor)
-            layout.create(cursor, replace(BARS, name=NEXT).statement(), wanted, NEXT)
+            layout.create(cursor, BARS._replace(name=NEXT).statement(), wanted, NEXT)
             cursor.execute(f"COMMENT ON TABLE {NEXT} IS '{_MARK}'")
     for year in _years(cursor):
         with session:

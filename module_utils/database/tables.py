@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 _TEXT = ("text", "character varying", "citext")
 _INSTANT = ("timestamp with time zone",)
@@ -32,8 +31,7 @@ LONGEST = 32
 NAMED = 50
 
 
-@dataclass(frozen=True)
-class Column:
+class Column(NamedTuple):
     """A column of a table."""
 
     name: str
@@ -43,8 +41,7 @@ class Column:
     unknown: bool = False  # a row may have no value
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(NamedTuple):
     """A table of the application; ``key`` makes a row unique."""
 
     name: str
@@ -87,8 +84,7 @@ TABLES = (
 )
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(NamedTuple):
     """An existing relation with a table's name.
 
     Attributes:

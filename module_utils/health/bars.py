@@ -6,7 +6,6 @@ import json
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import date
 from typing import Any, Callable
 
@@ -313,7 +312,7 @@ def check_precision(host: Host) -> Iterator[Finding]:
         from psycopg2 import sql
 
         name = sql.Identifier(*table.parts).as_string(cursor)
-        found = look_up(cursor, replace(BARS, name=name))
+        found = look_up(cursor, BARS._replace(name=name))
         if found and (wrong := misfits(BARS, found)):
             return Finding(
                 "precision",
