@@ -62,7 +62,7 @@ ARGUMENTS: dict[str, Any] = (
 
 
 class Plain(yaml.SafeDumper):  # type: ignore[misc]
-    """Writes YAML as yamllint wants it: lists indented, and without anchors."""
+    """Writes YAML as yamllint wants it: lists indented, those of words in one line, and without anchors."""
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> Any:
         """Indent lists too."""
@@ -71,6 +71,14 @@ class Plain(yaml.SafeDumper):  # type: ignore[misc]
     def ignore_aliases(self, data: Any) -> bool:
         """Return True."""
         return True
+
+    def list_of(self, data: list[Any]) -> Any:
+        """Return the node of a list."""
+        words = " " not in "".join(map(str, data))
+        return self.represent_sequence("tag:yaml.org,2002:seq", data, flow_style=words)
+
+
+Plain.add_representer(list, Plain.list_of)
 
 
 class Undocumented(Exception):

@@ -28,7 +28,6 @@ FOLDERS = {
     "doc_fragments": "doc_fragments",
     "action_plugins": "action",
     "callback_plugins": "callback",
-    "roles/*/lookup_plugins": "lookup",
 }
 TESTS = ("validate-modules", "pep8", "yamllint", "import", "compile")
 OLDEST = "3.9"  # the oldest Python that a host may have
@@ -58,7 +57,6 @@ def renamed(text: str) -> str:
     text = re.sub(rf"\bansible\.module_utils\.({utils})\b", rf"{ours}.\1", text)
     text = re.sub(rf"\bfrom ansible\.module_utils import ({utils})\b", rf"from {ours} import \1", text)
     text = re.sub(rf"\bM\(({modules})\)", r"M(local.market.\1)", text)
-    text = re.sub(r"\bP\((\w+#)", r"P(local.market.\1", text)
     return re.sub(
         r"(?m)^extends_documentation_fragment: \[.*\]$",
         lambda found: re.sub(r"([\[ ])(?=\w)", r"\1local.market.", found[0]),
@@ -69,11 +67,10 @@ def renamed(text: str) -> str:
 def collection() -> dict[Path, str]:
     """Return the files of the copy by path."""
     files = {Path("galaxy.yml"): GALAXY, Path("README.md"): "A copy for ansible-test.\n"}
-    for pattern, folder in FOLDERS.items():
-        for top in sorted(ROOT.glob(pattern)):
-            for path in sorted(top.rglob("*.py")):
-                text = path.read_text(encoding="utf-8")
-                files[Path("plugins", folder, path.relative_to(top))] = renamed(text)
+    for source, folder in FOLDERS.items():
+        for path in sorted((ROOT / source).rglob("*.py")):
+            text = path.read_text(encoding="utf-8")
+            files[Path("plugins", folder, path.relative_to(ROOT / source))] = renamed(text)
     return files
 
 

@@ -25,7 +25,6 @@ OURS = "ansible_collections.local.market.plugins.module_utils"
         ("extends_documentation_fragment: [connection]", "extends_documentation_fragment: [local.market.connection]"),
         ("extends_documentation_fragment: [a, b]", "extends_documentation_fragment: [local.market.a, local.market.b]"),
         ("the module M(health_check)", "the module M(local.market.health_check)"),
-        ("the lookup P(x#lookup)", "the lookup P(local.market.x#lookup)"),
     ],
 )  # fmt: skip
 def test_names_of_the_project_become_those_of_a_collection(text: str, expected: str) -> None:
