@@ -133,8 +133,8 @@ def clone(folder: Path) -> None:
 
 def configure_pip(root: Path) -> list[str]:
     """Write this machine's pip configuration into ``root``, without certificates; the local folders that it needs."""
-    files = indexes.pip_files(str(Path.home()), os.environ)
-    settings = {key: value for key, value in indexes.pip_settings(files, os.environ).items() if key != "cert"}
+    settings = indexes.pip_settings(str(Path.home()), os.environ)
+    settings.pop("cert", None)
     lines = [f"{key} = {value}\n" for key, value in settings.items()]
     (root / "etc/pip.conf").write_text("[global]\n" + "".join(lines))
     words = [word.removeprefix("file://") for value in settings.values() for word in value.split()]
