@@ -241,12 +241,15 @@ def _set_timeouts(cursor: Any) -> None:
 
 
 def _years(cursor: Any) -> range:
-    """Return the years between the first and the last row of both tables."""
-    found: list[int] = []
+    """Return the years between the first and the last row of both tables; fails at a time without one, as infinity."""
+    found: list[date] = []
     for table in (TABLE, NEXT):
-        cursor.execute(f"SELECT min(time) AT TIME ZONE 'UTC', max(time) AT TIME ZONE 'UTC' FROM {table}")  # noqa: S608
-        found += [time.year for time in cursor.fetchone() if time]
-    return range(min(found), max(found) + 1) if found else range(0)
+        cursor.execute(
+            "SELECT extract(year FROM min(time) AT TIME ZONE 'UTC')::int,"  # noqa: S608 - constants
+            f" extract(year FROM max(time) AT TIME ZONE 'UTC')::int FROM {table}"
+        )
+        found += [date(year, 1, 1) for year in cursor.fetchone() if year is not None]
+    return range(min(found).year, max(found).year + 1) if found else range(0)
 
 
 def _digest(cursor: Any, table: str, bounds: dict[str, str]) -> tuple[Any, ...]:

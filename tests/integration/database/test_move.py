@@ -13,6 +13,7 @@ import time
 from contextlib import closing
 from typing import Any
 
+import psycopg2
 import pytest
 from ansible.module_utils.database import layout, move
 from ansible.module_utils.database.layout import Layout
@@ -238,6 +239,14 @@ def test_what_is_written_meanwhile_is_there_afterwards(filled: Database) -> None
     assert query(
         filled, "SELECT close FROM market_data WHERE symbol = 'S3.US' AND time = '2021-05-05 00:00+00'"
     ) == [(7,)]
+
+
+@pytest.mark.parametrize("moment", ["infinity", "-infinity"])
+def test_a_row_without_a_year_is_not_lost(filled: Database, moment: str) -> None:
+    filled.run(f"INSERT INTO market_data VALUES ('{moment}', 'S1.US', 1, 1, 1, 1, 1, 1)")
+    with pytest.raises(psycopg2.Error):
+        run(filled, other(filled))
+    assert query(filled, f"SELECT count(*) FROM market_data WHERE time = '{moment}'") == [(1,)]
 
 
 def test_kills_lose_and_double_nothing(filled: Database) -> None:
