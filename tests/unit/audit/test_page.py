@@ -73,6 +73,10 @@ def test_every_reference_is_to_something_on_the_page(read: Reader) -> None:
     assert [target for target in named if target and target[1:] not in ids] == []
 
 
+def test_data_of_databases_ends_without_a_line_of_its_own(text: str) -> None:
+    assert "</section></main>" in text
+
+
 def test_nothing_is_loaded_and_nothing_is_run(text: str, read: Reader) -> None:
     assert not {"script", "img", "iframe", "object", "embed"} & {tag for tag, _ in read.elements}
     assert [a["href"] for a in read.all("link")] == ["data:,"]
