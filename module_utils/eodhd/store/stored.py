@@ -116,7 +116,7 @@ def count_stored(
         places = {symbol: (ranges.index(one), ranges.index(other)) for symbol, one, other in wanted}
     else:
         join = "JOIN unnest(%(symbols)s, %(a)s, %(b)s, %(c)s, %(d)s) AS k (symbol, a, b, c, d) USING (symbol)"
-        columns = [("a", "b"), ("c", "d")]
+        columns = [("k.a", "k.b"), ("k.c", "k.d")]
         ends = [map(midnight, (one.first, one.last, other.first, other.last)) for _, one, other in wanted]
         values |= zip("abcd", map(list, zip(*ends)))
         places = dict.fromkeys(symbols, (0, 1))
