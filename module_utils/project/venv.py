@@ -8,18 +8,16 @@ import pkgutil
 import re
 import stat
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Callable
+from typing import Any, Callable
 
 from ansible.module_utils.project import guards
+from ansible.module_utils.project import probe as program
 from ansible.module_utils.project.guards import VENV
 from ansible.module_utils.project.opening import OpenRoot
 from ansible.module_utils.project.quarantine import BUILD, Manifest, Quarantine
 from ansible.module_utils.project.root import Directory, Execute, Owner
 from ansible.module_utils.project.stages import Proof, Stage, difference
 from ansible.module_utils.reporting import Problem
-
-if TYPE_CHECKING:  # so that Ansible packs it; it only runs as a program
-    from ansible.module_utils.project import probe as program  # noqa: F401
 
 RECORD = ".reset.json"  # in the venv: which packages were asked for and installed when it was built
 
@@ -48,7 +46,7 @@ def normalised(name: str) -> str:
 def probe(run: Execute, python: str, packages: Sequence[str] | None) -> dict[str, Any] | None:
     """Run ``probe.py`` with an interpreter, and return its answer; None if it does not run."""
     names = None if packages is None else [distribution(package) for package in packages]
-    source = (pkgutil.get_data(__name__.rpartition(".")[0], "probe.py") or b"").decode()
+    source = (pkgutil.get_data(program.__name__.rpartition(".")[0], "probe.py") or b"").decode()
     code, out, _ = run([python, "-I", "-c", source], text=json.dumps(names))
     try:
         answer = json.loads(out.rsplit("\n", 2)[-2]) if code == 0 else None
