@@ -197,7 +197,8 @@ def _check_history(
             if item.outcome in ("loaded", "set_aside") and days.covers(whole):
                 sent = {date.fromisoformat(line[:10]) for line in item.lines}
                 # Later days than the last one sent are not published yet.
-                old_days = [day for day in held - sent if day <= max(sent)]
+                newest = max(sent, default=days.first)
+                old_days = [day for day in held - sent if day <= newest]
                 database.run(partial(stored.mark, run=run, symbol=symbol, old_days=old_days))
         if symbol in restated and not days.covers(whole):
             result.again = whole
