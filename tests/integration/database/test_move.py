@@ -244,6 +244,8 @@ def test_what_is_written_meanwhile_is_there_afterwards(filled: Database) -> None
 # A hypertable takes no time before all others.
 @pytest.mark.parametrize("moment", ["infinity", "-infinity"][: 1 if ENGINE == "timescaledb" else 2])
 def test_a_row_without_a_year_is_not_lost(filled: Database, moment: str) -> None:
+    if kind(filled) == "partitioned":
+        pytest.skip("no partition takes such a row")
     filled.run(f"INSERT INTO market_data VALUES ('{moment}', 'S1.US', 1, 1, 1, 1, 1, 1)")
     with pytest.raises(psycopg2.Error):
         run(filled, other(filled))

@@ -25,7 +25,7 @@ from standin.process import StandIn
 
 from tests.integration.eodhd.conftest import TOKEN
 
-QUICK = Policy(connect=1, read=1, total=2)
+POLICY = Policy(connect=5, read=5, total=10)
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def courier(market: Any, standin: StandIn, spool: Spool) -> Iterator[Courier]:
 
 def start(market: Any, standin: StandIn, spool: Spool) -> Courier:
     session = Database(market.server, "backfill claims")
-    return Courier(Transport(standin.url, TOKEN, QUICK, 2), spool, session)
+    return Courier(Transport(standin.url, TOKEN, POLICY, 2), spool, session)
 
 
 def child() -> psutil.Process:
@@ -86,7 +86,7 @@ def test_garbage_of_the_run_closes_no_file_of_the_courier(market: Any, spool: Sp
     class Collecting:
         """Reports whether a collection frees inherited objects."""
 
-        policy = QUICK
+        policy = POLICY
         connections = 2
 
         def send(self, _path: str, _query: dict[str, Any]) -> Reply:
@@ -180,7 +180,7 @@ def test_a_killed_runs_answer_stays_in_the_database_until_it_is_stored(
     name, stop = spool.name("eod/AAPL.US", {}), threading.Event()
     market.query("INSERT INTO backfill_answer VALUES (%s, 200, '[7]', now())", name)
     ledger.entries([])
-    client = Client(courier, Budget(stop), stop, ledger, spool, QUICK, force=False)
+    client = Client(courier, Budget(stop), stop, ledger, spool, POLICY, force=False)
     answer, parsed = client.get("eod/AAPL.US", json.loads)
     assert (parsed, answer.calls, answer.requests) == ([7], 1, 0)
     assert market.query("SELECT name FROM backfill_answer") == [(name,)]
