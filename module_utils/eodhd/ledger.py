@@ -22,6 +22,9 @@ from ansible.module_utils.eodhd.store.parser import UNTRADED
 from ansible.module_utils.markets import names
 from ansible.module_utils.text import plural
 
+# What follows the last dot of the column symbol; before PostgreSQL 14, split_part cannot count from the end.
+SUFFIX = "reverse(split_part(reverse(symbol), '.', 1))"
+
 
 def key(name: str) -> int:
     """Return the number of the advisory lock for a name."""
@@ -228,7 +231,7 @@ def sessions(
     if not there(cursor, "backfill_session"):
         return found, 0
     cursor.execute(
-        "SELECT reverse(split_part(reverse(symbol), '.', 1)), day, count(*) FROM backfill_set_aside"
+        f"SELECT {SUFFIX}, day, count(*) FROM backfill_set_aside"  # noqa: S608 - a constant
         " WHERE resolved IS NULL AND day >= %s AND reason NOT LIKE %s AND symbol NOT LIKE '%% %%' GROUP BY 1, 2",
         (since, f"{UNTRADED}%"),
     )
@@ -287,8 +290,7 @@ def restated(cursor: Any, exchanges: Iterable[str]) -> list[str]:
     if not there(cursor, "backfill_coverage"):
         return []
     cursor.execute(
-        "SELECT symbol FROM backfill_coverage WHERE restated"
-        " AND reverse(split_part(reverse(symbol), '.', 1)) = ANY (%s) ORDER BY symbol",
+        f"SELECT symbol FROM backfill_coverage WHERE restated AND {SUFFIX} = ANY (%s) ORDER BY symbol",  # noqa: S608 - a constant
         ([names.suffix_of(exchange) for exchange in exchanges],),
     )
     return [symbol for (symbol,) in cursor.fetchall()]

@@ -11,6 +11,7 @@ from ansible.module_utils.eodhd import planning
 from ansible.module_utils.eodhd.client import Answer
 from ansible.module_utils.eodhd.context import Context
 from ansible.module_utils.eodhd.days import Range
+from ansible.module_utils.eodhd.ledger import SUFFIX
 from ansible.module_utils.eodhd.model import Task, normalise
 from ansible.module_utils.eodhd.pipeline import execute, in_one_transaction
 from ansible.module_utils.eodhd.report import Verification, conclude
@@ -73,8 +74,7 @@ def _plan(context: Context, asked: Range) -> planning.Plan:
 
 def _registered(cursor: Any, exchanges: Sequence[str]) -> list[str]:
     cursor.execute(
-        "SELECT symbol FROM assets WHERE is_active IS NOT FALSE"
-        " AND reverse(split_part(reverse(symbol), '.', 1)) = ANY (%s) ORDER BY symbol",
+        f"SELECT symbol FROM assets WHERE is_active IS NOT FALSE AND {SUFFIX} = ANY (%s) ORDER BY symbol",  # noqa: S608 - a constant
         ([names.suffix_of(exchange) for exchange in exchanges],),
     )
     return [row[0] for row in cursor.fetchall()]

@@ -142,17 +142,31 @@ FROM backfill_stage s LEFT JOIN market_data m ON m.time = s.time AND m.symbol = 
   AND m.time BETWEEN %(first)s AND %(last)s AND m.symbol = ANY (%(symbols)s)
 WHERE m.time IS NULL OR ({_figures("m.*")}) IS DISTINCT FROM ({_figures("s.*")})
 """  # noqa: S608 - our own names
+
+
+def other_basis(new: str, old: str) -> str:
+    """Return the SQL condition that a bar's factor from close to adjusted close changed by more than rounding.
+
+    Args:
+        new, old: what precedes the names of the columns with the new and the old values.
+    """
+    return (
+        f"abs({old}adjusted_close * {new}close - {new}adjusted_close * {old}close)"
+        f" > 0.0001 * abs({new}close + {old}close)"
+    )
+
+
 # A history was restated if the factor from close to adjusted close changed. If the close changed, too, the factor may
 # differ by the rounding of four decimals.
-_SUMMARY = """
+_SUMMARY = f"""
 SELECT c.symbol, count(*) FILTER (WHERE NOT c.known), count(*) FILTER (WHERE c.known),
   coalesce(bool_or(c.known AND (
     CASE WHEN c.close = c.old_close THEN c.old_adjusted_close IS DISTINCT FROM c.adjusted_close
-    ELSE abs(c.old_adjusted_close * c.close - c.adjusted_close * c.old_close) > 0.0001 * abs(c.close + c.old_close) END
+    ELSE {other_basis("c.", "c.old_")} END
     OR (c.old_volume IS DISTINCT FROM c.volume AND c.time < k.settled))), false)
 FROM backfill_changed c JOIN unnest(%(symbols)s, %(settled)s) AS k (symbol, settled) USING (symbol)
 GROUP BY c.symbol
-"""
+"""  # noqa: S608 - our own names
 # ON CONFLICT is for rows that another session inserted meanwhile.
 _WRITE = f"""
 INSERT INTO market_data AS m (time, symbol, {_figures()})

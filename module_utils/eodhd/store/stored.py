@@ -139,11 +139,11 @@ def count_stored(
 # --- restatements ------------------------------------------------------------------------------------------
 
 # The last restated day is the one before the action took effect.
-_CAUSES = """
+_CAUSES = f"""
 SELECT r.symbol, r.last_day, a.text
 FROM (SELECT symbol, max(day) AS last_day FROM backfill_revision
       WHERE run >= %(run)s AND found >= (SELECT started FROM backfill_run WHERE run = %(run)s)
-        AND abs(old_adjusted_close * new_close - new_adjusted_close * old_close) > 0.0001 * abs(new_close + old_close)
+        AND {bars.other_basis("new_", "old_")}
       GROUP BY symbol) r
 LEFT JOIN LATERAL (
   SELECT day, 'the split of ' || day || ' (' || new_shares::float8 || ':' || old_shares::float8 || ')' AS text
@@ -154,7 +154,7 @@ LEFT JOIN LATERAL (
   ORDER BY 1 LIMIT 1
 ) a ON true
 ORDER BY r.symbol
-"""
+"""  # noqa: S608 - our own names
 
 
 def causes(cursor: Any, run: int) -> list[str]:
